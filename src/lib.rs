@@ -1,0 +1,1 @@
+//! Stops Testinium test plans from Kubernetes.

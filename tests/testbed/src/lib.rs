@@ -1,0 +1,1 @@
+//! A local Kubernetes control plane and a simulated Testinium gateway.
