@@ -1,1 +1,6 @@
 //! Stops Testinium test plans from Kubernetes.
+//!
+//! A library only so that tests and benchmarks can reach the parts; users run the binary.
+
+pub mod api;
+pub mod stop;

@@ -1,0 +1,68 @@
+//! Conditions and the closed sets of names that they use.
+
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+/// One aspect of how a resource stands.
+#[derive(Clone, Debug, Deserialize, Eq, JsonSchema, PartialEq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Condition {
+    /// Name of the aspect, such as Ready or Stopped.
+    #[serde(rename = "type")]
+    pub type_: String,
+    /// Whether the condition holds: True, False or Unknown.
+    pub status: ConditionStatus,
+    /// One CamelCase word that says why, for programs.
+    pub reason: String,
+    /// A sentence that says why, for people.
+    pub message: String,
+    /// When the status last changed from one value to another.
+    pub last_transition_time: Time,
+    /// Generation of the spec that the condition speaks of.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub observed_generation: Option<i64>,
+}
+
+/// Whether a condition holds.
+#[derive(Clone, Copy, Debug, Deserialize, Eq, JsonSchema, PartialEq, Serialize)]
+pub enum ConditionStatus {
+    True,
+    False,
+    Unknown,
+}
+
+/// Types of conditions.
+pub mod condition {
+    pub const READY: &str = "Ready";
+    pub const STOPPED: &str = "Stopped";
+    pub const RECONCILING: &str = "Reconciling";
+    pub const STALLED: &str = "Stalled";
+}
+
+/// Reasons of conditions. Scripts match on them, so they are part of the API.
+pub mod reason {
+    pub const NOT_REQUESTED: &str = "NotRequested";
+    pub const PROGRESSING: &str = "Progressing";
+    pub const PROGRESSING_WITH_RETRY: &str = "ProgressingWithRetry";
+    pub const DEPENDENCY_NOT_READY: &str = "DependencyNotReady";
+    pub const SUCCEEDED: &str = "Succeeded";
+    pub const FAILED: &str = "Failed";
+    pub const REARMED: &str = "Rearmed";
+
+    pub const STOPPING: &str = "Stopping";
+    pub const ACCEPTED: &str = "Accepted";
+    pub const NOT_RUNNING: &str = "NotRunning";
+    pub const PARTIALLY_STOPPED: &str = "PartiallyStopped";
+    pub const EXPIRED: &str = "Expired";
+
+    pub const GATEWAY_NOT_FOUND: &str = "GatewayNotFound";
+    pub const GATEWAY_NOT_LISTED: &str = "GatewayNotListed";
+    pub const SECRET_NOT_FOUND: &str = "SecretNotFound";
+    pub const INVALID_CREDENTIAL: &str = "InvalidCredential";
+    pub const AUTHENTICATION_FAILED: &str = "AuthenticationFailed";
+    pub const FORBIDDEN: &str = "Forbidden";
+    pub const UNREACHABLE: &str = "Unreachable";
+    pub const MISCONFIGURED: &str = "Misconfigured";
+    pub const SUSPENDED: &str = "Suspended";
+}

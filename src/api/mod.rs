@@ -1,0 +1,27 @@
+//! The custom resources: what users write and what they read back.
+//!
+//! One kind a file. Types, their schema and its validation rules, and the names of conditions and reasons live
+//! here; behaviour does not.
+
+mod conditions;
+mod gateway;
+mod run;
+
+pub use conditions::{Condition, ConditionStatus, condition, reason};
+pub use gateway::*;
+pub use run::*;
+
+/// API group of every kind here.
+pub const GROUP: &str = "testinium.io";
+
+/// Annotation that asks for a stop without touching the spec. A changed value asks again.
+pub const STOP_ANNOTATION: &str = "testinium.io/stop";
+
+/// Annotation that the requester policy stamps with the user who asked for the stop.
+pub const REQUESTED_BY_ANNOTATION: &str = "testinium.io/stop-requested-by";
+
+/// Flux's annotation that asks for a reconciliation now. It never stops anything by itself.
+pub const RECONCILE_ANNOTATION: &str = "reconcile.fluxcd.io/requestedAt";
+
+/// Label that Velero puts on what it restores.
+pub const RESTORED_LABEL: &str = "velero.io/restore-name";

@@ -1,0 +1,168 @@
+//! `TestPlanRun`: the plans of a run, and whether they shall be stopped.
+
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
+use kube::{CustomResource, KubeSchema};
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use super::Condition;
+
+/// A TestPlanRun names the Testinium test plans of one run. Setting spec.stopped to true stops them.
+#[derive(Clone, CustomResource, Debug, Deserialize, KubeSchema, PartialEq, Serialize)]
+#[kube(
+    group = "testinium.io",
+    version = "v1alpha1",
+    kind = "TestPlanRun",
+    plural = "testplanruns",
+    shortname = "tpr",
+    category = "testinium",
+    namespaced,
+    status = "TestPlanRunStatus"
+)]
+#[serde(rename_all = "camelCase")]
+pub struct TestPlanRunSpec {
+    /// Ids of the test plans of this run, 1 to 1000 of them. An id given twice counts once.
+    pub plans: Vec<i64>,
+    /// True: the plans shall be stopped. False: withdraws what was not sent yet, and makes the next true a new stop.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub stopped: Option<bool>,
+    /// Why the plans shall be stopped, in at most 256 characters. Kept in status and events.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reason: Option<String>,
+    /// The gateway to stop the plans at. It can't change while stopped is true.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub gateway_ref: Option<GatewayRef>,
+    /// Seconds after which a stop that could not be delivered is given up as Expired; 3600 if absent. Plan ids are
+    /// reused, so a late stop could hit another execution.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub stop_deadline_seconds: Option<i64>,
+}
+
+/// Which TestiniumGateway of the run's namespace to use.
+#[derive(Clone, Debug, Deserialize, Eq, JsonSchema, PartialEq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct GatewayRef {
+    /// Name of the TestiniumGateway in the namespace of the run; "default" if absent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub name: Option<String>,
+}
+
+/// What the operator found out.
+#[derive(Clone, Debug, Default, Deserialize, JsonSchema, PartialEq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct TestPlanRunStatus {
+    /// Generation of the spec that this status speaks of.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub observed_generation: Option<i64>,
+    /// When the operator first saw the run.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub start_time: Option<Time>,
+    /// Settled plans of all plans, such as 3/3.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub summary: Option<String>,
+    /// What became of each plan.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub plans: Vec<PlanStatus>,
+    /// The last stop that was asked for.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub stop: Option<StopStatus>,
+    /// How the run stands: Ready, Stopped, and while they matter Reconciling or Stalled.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub conditions: Vec<Condition>,
+}
+
+/// What became of one plan.
+#[derive(Clone, Debug, Deserialize, Eq, JsonSchema, PartialEq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct PlanStatus {
+    /// Id of the plan.
+    pub id: i64,
+    /// What became of it.
+    pub outcome: Outcome,
+    /// One word that says why, where the outcome is not a success.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reason: Option<String>,
+    /// The gateway's words, in at most 128 bytes.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub message: Option<String>,
+}
+
+/// What became of a plan.
+#[derive(Clone, Copy, Debug, Deserialize, Eq, JsonSchema, Ord, PartialEq, PartialOrd, Serialize)]
+pub enum Outcome {
+    /// Not answered yet.
+    Pending,
+    /// The gateway took the stop.
+    Accepted,
+    /// The plan was not running.
+    NotRunning,
+    /// The gateway refused this id. It is asked again only when a stop is asked for again.
+    Rejected,
+    /// The answer could not be understood, or the id was sent, not answered and then withdrawn.
+    Unknown,
+    /// The deadline passed before the stop was delivered, or before it was answered.
+    Expired,
+    /// The stop was withdrawn before it was sent.
+    Withdrawn,
+}
+
+/// A stop: who asked for it, where it went, how far it got.
+#[derive(Clone, Debug, Default, Deserialize, JsonSchema, PartialEq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct StopStatus {
+    /// What asked for the stop.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub trigger: Option<Trigger>,
+    /// When the stop was asked for.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub request_time: Option<Time>,
+    /// The user who asked, where the requester policy is installed.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub requested_by: Option<String>,
+    /// The field manager that asked, such as kubectl-patch.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub field_manager: Option<String>,
+    /// spec.reason at that time.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reason: Option<String>,
+    /// The gateway that the stop went to.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub gateway: Option<GatewayUsed>,
+    /// The most calls that any plan of this run needed so far.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub attempts: Option<i64>,
+    /// When the last plan was settled.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub completion_time: Option<Time>,
+    /// spec.stopped as last acted on: a change from false to true is a new stop.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub observed_stopped: Option<bool>,
+    /// Value of the annotation testinium.io/stop as last seen: another value is a new stop.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub observed_request: Option<String>,
+    /// Value of the annotation testinium.io/stop whose stop is complete. Wait for this one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub last_handled_request: Option<String>,
+}
+
+/// What asked for a stop.
+#[derive(Clone, Copy, Debug, Deserialize, Eq, JsonSchema, PartialEq, Serialize)]
+pub enum Trigger {
+    /// spec.stopped.
+    Spec,
+    /// The annotation testinium.io/stop.
+    Annotation,
+}
+
+/// The gateway object that a stop went to.
+#[derive(Clone, Debug, Deserialize, Eq, JsonSchema, PartialEq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct GatewayUsed {
+    /// Kind of the gateway.
+    pub kind: String,
+    /// Name of the gateway.
+    pub name: String,
+    /// Uid of the gateway; absent while no such gateway exists.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub uid: Option<String>,
+}

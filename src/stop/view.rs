@@ -1,0 +1,50 @@
+//! Runs and gateways as the machine sees them: what of an object matters for a decision.
+
+use jiff::Timestamp;
+
+use super::types::{Key, Uid, Version};
+use crate::api::{TestPlanRunSpec, TestPlanRunStatus, TestiniumGatewaySpec, TestiniumGatewayStatus};
+
+/// A run as it was read.
+#[derive(Clone, Debug, PartialEq)]
+pub struct RunView {
+    pub key: Key,
+    pub uid: Uid,
+    pub version: Version,
+    pub generation: i64,
+    pub created: Option<Timestamp>,
+    /// Value of the annotation `testinium.io/stop`.
+    pub stop_annotation: Option<String>,
+    /// Value of `testinium.io/stop-requested-by`.
+    pub requested_by: Option<String>,
+    /// Value of `reconcile.fluxcd.io/requestedAt`.
+    pub reconcile_annotation: Option<String>,
+    /// The run came out of a backup.
+    pub restored: bool,
+    pub spec: TestPlanRunSpec,
+    pub status: TestPlanRunStatus,
+    /// Who set `spec.stopped`, and when.
+    pub stopped_set: Option<FieldSet>,
+    /// Who set the stop annotation, and when.
+    pub annotation_set: Option<FieldSet>,
+}
+
+/// Who last set a field, from the object's managedFields.
+#[derive(Clone, Debug, PartialEq)]
+pub struct FieldSet {
+    pub manager: String,
+    pub time: Option<Timestamp>,
+}
+
+/// A gateway as it was read.
+#[derive(Clone, Debug, PartialEq)]
+pub struct GatewayView {
+    pub key: Key,
+    pub uid: Uid,
+    pub version: Version,
+    pub generation: i64,
+    /// Value of `reconcile.fluxcd.io/requestedAt`.
+    pub reconcile_annotation: Option<String>,
+    pub spec: TestiniumGatewaySpec,
+    pub status: TestiniumGatewayStatus,
+}
