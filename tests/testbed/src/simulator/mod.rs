@@ -38,8 +38,10 @@ pub use script::When;
 /// How the gateway is set up. `Default` is the published behaviour, in plain HTTP on a free port.
 #[derive(Clone, Debug)]
 pub struct Config {
-    /// Where the gateway listens. The other two origins take free ports of the same address.
+    /// Where the gateway listens; port 0 is any free one.
     pub listen: SocketAddr,
+    /// Where the RestApi listens; none: a free port of the gateway's address.
+    pub rest_api_listen: Option<SocketAddr>,
     /// Put before `/stop/execution`: empty, or a path that begins with a slash and does not end with one.
     pub base_path: String,
     /// The token accepted from the start.
@@ -124,6 +126,7 @@ impl Default for Config {
     fn default() -> Self {
         Self {
             listen: (Ipv4Addr::LOCALHOST, 0).into(),
+            rest_api_listen: None,
             base_path: String::new(),
             token: "simulated-token".to_owned(),
             company_id: None,
@@ -159,6 +162,8 @@ impl Simulator {
         let pki = config.tls.as_ref().map(Pki::new).transpose()?;
         let tls = pki.as_ref().map(|pki| pki.config.clone());
         let listen = config.listen;
+        let free = SocketAddr::new(listen.ip(), 0);
+        let rest_api_listen = config.rest_api_listen.unwrap_or(free);
         let api = Arc::new(Api::new(config));
         let start = |site, address| {
             let api = api.clone();
@@ -166,9 +171,8 @@ impl Simulator {
             Listener::start(background.handle(), address, tls.clone(), service)
                 .map_err(|source| StartError::Listen { address, source })
         };
-        let free = SocketAddr::new(listen.ip(), 0);
         let gateway = start(Site::Gateway, listen)?;
-        let rest_api = start(Site::RestApi, free)?;
+        let rest_api = start(Site::RestApi, rest_api_listen)?;
         let elsewhere = start(Site::Elsewhere, free)?;
         Ok(Self { api, gateway, rest_api, elsewhere, pki, _background: background })
     }

@@ -25,7 +25,8 @@ pub enum ErrorShape {
 /// One answer to one request.
 ///
 /// Made by one of the constructors, then bent by the methods that return `Self`. A reply that says success acts on
-/// the plans, every other leaves them alone; [`Reply::acting`] and [`Reply::not_acting`] say otherwise.
+/// the plans, every other leaves them alone; [`Reply::acting`] and [`Reply::not_acting`] say otherwise. The content
+/// of a natural reply is not known beforehand, so headers and ways to send the body do nothing to it.
 #[derive(Clone, Debug)]
 pub struct Reply {
     pub(crate) message: Option<Message>,

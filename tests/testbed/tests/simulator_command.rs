@@ -1,0 +1,47 @@
+//! The simulator as a command: it says where it is, serves, logs, and ends when asked to.
+
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on shall say where")]
+
+use std::process::Stdio;
+use std::time::Duration;
+
+use tokio::io::{AsyncBufReadExt as _, BufReader};
+use tokio::process::Command;
+use tokio::time::timeout;
+
+const LIMIT: Duration = Duration::from_secs(10);
+
+#[tokio::test]
+async fn command_serves_logs_without_the_token_and_ends_on_sigterm() {
+    // Another test of this process may have installed it.
+    let _ = rustls::crypto::ring::default_provider().install_default();
+    let mut child = Command::new(env!("CARGO_BIN_EXE_gateway-simulator"))
+        .args(["--token", "a-marked-token", "--not-running", "615", "--poisons", "618=500"])
+        .stdout(Stdio::piped())
+        .kill_on_drop(true)
+        .spawn()
+        .unwrap();
+    let mut lines = BufReader::new(child.stdout.take().unwrap()).lines();
+    let mut line = async || timeout(LIMIT, lines.next_line()).await.unwrap().unwrap().unwrap();
+    let url = line().await.strip_prefix("gateway  ").unwrap().to_owned();
+    assert!(line().await.starts_with("rest-api http://127.0.0.1:"));
+    assert!(line().await.ends_with("/Testinium.RestApi/oauth/token"));
+
+    let client = reqwest::Client::builder().no_proxy().tls_certs_only([]).build().unwrap();
+    for (plans, token, expected) in
+        [("614", "a-marked-token", 200), ("614,618", "a-marked-token", 500), ("614", "x", 401)]
+    {
+        let request = client.post(format!("{url}/stop/execution")).bearer_auth(token);
+        let request =
+            request.header("content-type", "application/json").body(format!("{{\"plans\":[{plans}]}}"));
+        assert_eq!(request.send().await.unwrap().status(), expected);
+        let logged = line().await;
+        assert!(logged.contains(&format!("[{}]", plans.replace(',', ", "))), "{logged}");
+        assert!(logged.ends_with(&format!("-> {expected}")), "{logged}");
+        assert!(!logged.contains("a-marked-token"), "{logged}");
+    }
+
+    let id = child.id().unwrap().to_string();
+    assert!(Command::new("kill").args(["-TERM", &id]).status().await.unwrap().success());
+    assert!(timeout(LIMIT, child.wait()).await.unwrap().unwrap().success());
+}
