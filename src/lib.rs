@@ -3,4 +3,5 @@
 //! A library only so that tests and benchmarks can reach the parts; users run the binary.
 
 pub mod api;
+pub mod cli;
 pub mod stop;

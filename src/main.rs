@@ -1,1 +1,45 @@
-fn main() {}
+//! The command: reads its arguments, sets up logging, runs, and turns the result into an exit code.
+
+use std::error::Error;
+use std::io::Write;
+use std::process::ExitCode;
+
+use clap::Parser;
+use testinium_operator::api;
+use testinium_operator::cli::{Cli, Command, CrdsArgs, RunArgs};
+
+/// Wrong usage ends inside of `parse`, with exit code 2.
+fn main() -> ExitCode {
+    let done = match Cli::parse().command {
+        Command::Run(args) => run(*args),
+        Command::Crds(args) => crds(&args),
+    };
+    match done {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("testinium-operator: {error}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn run(_settings: RunArgs) -> Result<(), Box<dyn Error>> {
+    // SEAM: `testinium_operator::operator::run(settings)` takes this place.
+    Err("the operator is not built in yet".into())
+}
+
+/// Prints the definitions, or writes them into a directory, one file each.
+fn crds(args: &CrdsArgs) -> Result<(), Box<dyn Error>> {
+    for crd in api::crds() {
+        let yaml = api::to_yaml(&crd)?;
+        match &args.dir {
+            Some(dir) => {
+                let file = dir.join(api::file_name(&crd));
+                std::fs::write(&file, yaml)
+                    .map_err(|error| format!("failed to write {}: {error}", file.display()))?;
+            }
+            None => std::io::stdout().write_all(format!("---\n{yaml}").as_bytes())?,
+        }
+    }
+    Ok(())
+}

@@ -5,11 +5,14 @@
 
 mod conditions;
 mod gateway;
+mod rules;
 mod run;
+mod schema;
 
 pub use conditions::{Condition, ConditionStatus, condition, reason};
 pub use gateway::*;
 pub use run::*;
+pub use schema::{YamlError, crds, file_name, to_yaml};
 
 /// API group of every kind here.
 pub const GROUP: &str = "testinium.io";

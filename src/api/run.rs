@@ -5,9 +5,9 @@ use kube::{CustomResource, KubeSchema};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::Condition;
+use super::{Condition, rules};
 
-/// A TestPlanRun names the Testinium test plans of one run. Setting spec.stopped to true stops them.
+/// Which test plans the run covers, and whether they shall be stopped.
 #[derive(Clone, CustomResource, Debug, Deserialize, KubeSchema, PartialEq, Serialize)]
 #[kube(
     group = "testinium.io",
@@ -17,39 +17,73 @@ use super::Condition;
     shortname = "tpr",
     category = "testinium",
     namespaced,
-    status = "TestPlanRunStatus"
+    status = "TestPlanRunStatus",
+    doc = "A TestPlanRun names the Testinium test plans of one run. Setting spec.stopped to true stops them.",
+    selectable = ".spec.stopped",
+    selectable = ".spec.gatewayRef.name",
+    printcolumn = r#"{"name": "Plans", "type": "string", "jsonPath": ".status.summary",
+        "description": "Settled plans of all plans"}"#,
+    printcolumn = r#"{"name": "Stopped", "type": "string", "jsonPath": ".status.conditions[?(@.type==\"Stopped\")].status",
+        "description": "Whether every plan is stopped"}"#,
+    printcolumn = r#"{"name": "Reason", "type": "string", "jsonPath": ".status.conditions[?(@.type==\"Stopped\")].reason",
+        "description": "Why"}"#,
+    printcolumn = r#"{"name": "Gateway", "type": "string", "jsonPath": ".spec.gatewayRef.name",
+        "description": "Where the plans are stopped", "priority": 1}"#,
+    printcolumn = r#"{"name": "Message", "type": "string", "jsonPath": ".status.conditions[?(@.type==\"Stopped\")].message",
+        "description": "Why, in a sentence", "priority": 1}"#,
+    printcolumn = r#"{"name": "Age", "type": "date", "jsonPath": ".metadata.creationTimestamp",
+        "description": "Time since the run was created"}"#
 )]
 #[serde(rename_all = "camelCase")]
+// An absent `stopped` after a true one counts as still true, since a removed field withdraws nothing.
+#[x_kube(validation = Rule::new(
+    "self.?gatewayRef.?name.orValue('default') == oldSelf.?gatewayRef.?name.orValue('default') \
+     || !oldSelf.?stopped.orValue(false) || !self.?stopped.orValue(true)")
+    .message("gatewayRef can't change while stopped is true, because the same ids are other plans elsewhere: \
+              set stopped to false in the same change, or create another TestPlanRun for the other gateway")
+    .field_path(".gatewayRef"))]
 pub struct TestPlanRunSpec {
     /// Ids of the test plans of this run, 1 to 1000 of them. An id given twice counts once.
+    #[schemars(length(min = 1, max = 1000), inner(range(min = 1, max = 9_007_199_254_740_991_i64)))]
+    // A set would merge the ids of several field managers into one list that nobody wrote.
+    #[x_kube(merge_strategy = ListMerge::Atomic)]
     pub plans: Vec<i64>,
     /// True: the plans shall be stopped. False: withdraws what was not sent yet, and makes the next true a new stop.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub stopped: Option<bool>,
     /// Why the plans shall be stopped, in at most 256 characters. Kept in status and events.
+    #[schemars(length(max = 256))]
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub reason: Option<String>,
     /// The gateway to stop the plans at. It can't change while stopped is true.
+    // A default in the schema, so that field selectors and printer columns find it.
+    #[schemars(extend("default" = {}))]
+    #[x_kube(merge_strategy = MapMerge::Atomic)]
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub gateway_ref: Option<GatewayRef>,
-    /// Seconds after which a stop that could not be delivered is given up as Expired; 3600 if absent. Plan ids are
-    /// reused, so a late stop could hit another execution.
+    /// Seconds after which a stop that could not be delivered is given up as Expired: 1 to 604800 (a week), 3600 if
+    /// absent. Plan ids are reused, so a late stop could hit another execution.
+    #[schemars(range(min = 1, max = 604_800))]
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub stop_deadline_seconds: Option<i64>,
 }
 
 /// Which TestiniumGateway of the run's namespace to use.
-#[derive(Clone, Debug, Deserialize, Eq, JsonSchema, PartialEq, Serialize)]
+#[derive(Clone, Debug, Deserialize, Eq, KubeSchema, PartialEq, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct GatewayRef {
     /// Name of the TestiniumGateway in the namespace of the run; "default" if absent.
+    #[schemars(length(min = 1, max = 253), extend("default" = "default"))]
+    #[x_kube(validation = rules::object_name())]
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub name: Option<String>,
 }
 
 /// What the operator found out.
-#[derive(Clone, Debug, Default, Deserialize, JsonSchema, PartialEq, Serialize)]
+#[derive(Clone, Debug, Default, Deserialize, KubeSchema, PartialEq, Serialize)]
 #[serde(rename_all = "camelCase")]
+// Until the operator has written something, kstatus must not call an unseen object Current.
+#[schemars(extend("default" = {"observedGeneration": -1}))]
 pub struct TestPlanRunStatus {
     /// Generation of the spec that this status speaks of.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -61,12 +95,15 @@ pub struct TestPlanRunStatus {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub summary: Option<String>,
     /// What became of each plan.
+    // One owner writes it whole; tracking a thousand items one by one would only grow managedFields.
+    #[x_kube(merge_strategy = ListMerge::Atomic)]
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub plans: Vec<PlanStatus>,
     /// The last stop that was asked for.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub stop: Option<StopStatus>,
-    /// How the run stands: Ready, Stopped, and while they matter Reconciling or Stalled.
+    /// How the run stands: Ready, Stopped, and while they matter Reconciling or Stalled. Scripts wait for Stopped.
+    #[x_kube(merge_strategy = ListMerge::Map(vec!["type".to_owned()]))]
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub conditions: Vec<Condition>,
 }
@@ -77,7 +114,10 @@ pub struct TestPlanRunStatus {
 pub struct PlanStatus {
     /// Id of the plan.
     pub id: i64,
-    /// What became of it.
+    /// What became of it: Pending (not answered yet), Accepted (the gateway took the stop), NotRunning (there was
+    /// nothing to stop), Rejected (the gateway refused this id; it is asked again only when a stop is asked for again),
+    /// Unknown (the answer could not be understood, or the id was sent, not answered and then withdrawn), Expired (the
+    /// deadline passed before the stop was delivered, or before it was answered) or Withdrawn (before it was sent).
     pub outcome: Outcome,
     /// One word that says why, where the outcome is not a success.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -110,7 +150,7 @@ pub enum Outcome {
 #[derive(Clone, Debug, Default, Deserialize, JsonSchema, PartialEq, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct StopStatus {
-    /// What asked for the stop.
+    /// What asked for the stop: Spec (spec.stopped) or Annotation (testinium.io/stop).
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub trigger: Option<Trigger>,
     /// When the stop was asked for.
@@ -145,7 +185,7 @@ pub struct StopStatus {
     pub last_handled_request: Option<String>,
 }
 
-/// What asked for a stop.
+/// What asked for the stop: Spec (spec.stopped) or Annotation (testinium.io/stop).
 #[derive(Clone, Copy, Debug, Deserialize, Eq, JsonSchema, PartialEq, Serialize)]
 pub enum Trigger {
     /// spec.stopped.

@@ -1,0 +1,218 @@
+//! The command line: flags, their environment variables and their help.
+//!
+//! Names are those that users of controller-runtime know. Everything is checked here, so that wrong usage ends at
+//! once with exit code 2 and never as an error in a log.
+
+mod selector;
+mod values;
+
+use std::path::PathBuf;
+
+use clap::{ArgAction, Args, Parser, Subcommand, ValueEnum};
+use ipnet::IpNet;
+use kube::core::Selector;
+
+pub use values::BindAddress;
+use values::is_dns_subdomain;
+
+/// Stops Testinium test plans from Kubernetes.
+#[derive(Debug, Parser)]
+#[command(name = "testinium-operator", version, arg_required_else_help = true, max_term_width = 100)]
+pub struct Cli {
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+/// What to do.
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Run the operator until it is told to stop.
+    ///
+    /// The cluster is found as every Kubernetes client finds it: by KUBECONFIG, else ~/.kube/config, else the
+    /// ServiceAccount of the pod. Exit codes: 0 asked to stop, 1 failed, 2 wrong usage.
+    Run(Box<RunArgs>),
+    /// Print the CustomResourceDefinitions as YAML, for kubectl apply -f -.
+    Crds(CrdsArgs),
+}
+
+/// Where the definitions go.
+#[derive(Args, Debug)]
+pub struct CrdsArgs {
+    /// Write one file for each definition into this directory instead of printing them.
+    #[arg(long, value_name = "DIRECTORY")]
+    pub dir: Option<PathBuf>,
+}
+
+/// How the operator runs.
+#[derive(Args, Clone, Debug)]
+pub struct RunArgs {
+    /// Namespaces whose runs and gateways are served, separated by commas; all of them if absent.
+    #[arg(long, env = "TESTINIUM_WATCH_NAMESPACES", value_name = "NAMESPACES", value_delimiter = ',',
+        value_parser = values::namespace)]
+    pub watch_namespaces: Vec<String>,
+
+    /// Label selector of the runs that are served, such as 'shard=a' or 'team in (qa,dev)'; all of them if absent.
+    ///
+    /// For sharding: each shard needs its own --lease-name. Gateways are not selected by it.
+    #[arg(long, env = "TESTINIUM_WATCH_LABEL_SELECTOR", value_name = "SELECTOR", value_parser = selector::parse,
+        default_value = "", hide_default_value = true)]
+    pub watch_label_selector: Selector,
+
+    /// Act only while holding a Lease, so that of several replicas one acts at a time.
+    ///
+    /// Without it, two processes that serve the same runs stop each plan twice.
+    #[arg(long, env = "TESTINIUM_LEADER_ELECT", value_name = "BOOL", action = ArgAction::Set, default_value_t = true,
+        num_args = 0..=1, require_equals = true, default_missing_value = "true")]
+    pub leader_elect: bool,
+
+    /// Name of the Lease.
+    #[arg(long, env = "TESTINIUM_LEASE_NAME", value_name = "NAME", default_value = "testinium-operator",
+        value_parser = values::object_name)]
+    pub lease_name: String,
+
+    /// Namespace of the Lease; the pod's own if absent.
+    #[arg(long, env = "TESTINIUM_LEASE_NAMESPACE", value_name = "NAMESPACE", value_parser = values::namespace)]
+    pub lease_namespace: Option<String>,
+
+    /// Addresses that gateways may resolve to although they are refused by default; may be given several times.
+    ///
+    /// Loopback, link-local (cloud metadata) and the API server's own address are refused, because whoever may edit a
+    /// gateway could otherwise make the operator talk to them. Example: 127.0.0.0/8. In the environment variable,
+    /// several are separated by commas.
+    #[arg(long, env = "TESTINIUM_ALLOW_GATEWAY_CIDR", value_name = "CIDR", value_delimiter = ',')]
+    pub allow_gateway_cidr: Vec<IpNet>,
+
+    /// Where /metrics is served; 0 turns it off.
+    #[arg(long, env = "TESTINIUM_METRICS_BIND_ADDRESS", value_name = "ADDRESS", default_value = ":8080",
+        value_parser = values::bind_address)]
+    pub metrics_bind_address: BindAddress,
+
+    /// Where /healthz and /readyz are served; 0 turns them off.
+    #[arg(long, env = "TESTINIUM_HEALTH_PROBE_BIND_ADDRESS", value_name = "ADDRESS", default_value = ":8081",
+        value_parser = values::bind_address)]
+    pub health_probe_bind_address: BindAddress,
+
+    /// Form of the log on stderr.
+    #[arg(long, env = "TESTINIUM_LOG_FORMAT", value_enum, value_name = "FORMAT", default_value_t = LogFormat::Json)]
+    pub log_format: LogFormat,
+
+    /// Least important messages that are logged.
+    ///
+    /// debug and trace speak of this program alone: the libraries' own debug output could show tokens.
+    #[arg(long, env = "TESTINIUM_LOG_LEVEL", value_enum, value_name = "LEVEL", default_value_t = LogLevel::Info)]
+    pub log_level: LogLevel,
+}
+
+/// Form of the log.
+#[derive(Clone, Copy, Debug, Eq, PartialEq, ValueEnum)]
+pub enum LogFormat {
+    /// One JSON object a line, for machines.
+    Json,
+    /// Lines for people.
+    Text,
+}
+
+/// Least important messages that are logged.
+#[derive(Clone, Copy, Debug, Eq, PartialEq, ValueEnum)]
+pub enum LogLevel {
+    /// Somebody must act.
+    Error,
+    /// Something failed and will be tried again.
+    Warn,
+    /// Something noteworthy happened.
+    Info,
+    /// What was decided and why.
+    Debug,
+    /// Everything.
+    Trace,
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory;
+
+    use super::*;
+
+    fn run(args: &[&str]) -> Result<RunArgs, clap::Error> {
+        match Cli::try_parse_from(["testinium-operator", "run"].iter().chain(args))?.command {
+            Command::Run(args) => Ok(*args),
+            Command::Crds(_) => unreachable!("asked for run"),
+        }
+    }
+
+    #[test]
+    fn flags_are_consistent() {
+        Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn defaults_are_those_of_the_manual() {
+        let args = run(&[]).expect("every flag is optional");
+        assert!(args.watch_namespaces.is_empty());
+        assert_eq!(args.watch_label_selector.to_string(), "");
+        assert!(args.leader_elect);
+        assert_eq!((args.lease_name.as_str(), args.lease_namespace), ("testinium-operator", None));
+        assert!(args.allow_gateway_cidr.is_empty());
+        assert_eq!(args.metrics_bind_address, BindAddress::Any(8080));
+        assert_eq!(args.health_probe_bind_address, BindAddress::Any(8081));
+        assert_eq!((args.log_format, args.log_level), (LogFormat::Json, LogLevel::Info));
+    }
+
+    #[test]
+    fn every_flag_is_read() {
+        let args = run(&[
+            "--watch-namespaces=a,b",
+            "--watch-label-selector=shard in (x,y)",
+            "--leader-elect=false",
+            "--lease-name=shard-x",
+            "--lease-namespace=ops",
+            "--allow-gateway-cidr=127.0.0.0/8",
+            "--allow-gateway-cidr=::1/128",
+            "--metrics-bind-address=0",
+            "--health-probe-bind-address=127.0.0.1:9",
+            "--log-format=text",
+            "--log-level=debug",
+        ])
+        .expect("good usage");
+        assert_eq!(args.watch_namespaces, ["a", "b"]);
+        assert_eq!(args.watch_label_selector.to_string(), "shard in (x,y)");
+        assert!(!args.leader_elect);
+        assert_eq!((args.lease_name.as_str(), args.lease_namespace.as_deref()), ("shard-x", Some("ops")));
+        assert_eq!(args.allow_gateway_cidr.len(), 2);
+        assert_eq!(args.metrics_bind_address, BindAddress::Off);
+        assert_eq!(args.health_probe_bind_address, BindAddress::At(([127, 0, 0, 1], 9).into()));
+        assert_eq!((args.log_format, args.log_level), (LogFormat::Text, LogLevel::Debug));
+        assert!(run(&["--leader-elect"]).expect("a bare flag means true").leader_elect);
+    }
+
+    #[test]
+    fn wrong_usage_exits_with_2_and_says_why() {
+        for (args, reason) in [
+            (["--watch-namespaces", "a,B"], "expected a namespace"),
+            (["--watch-label-selector", "a=b c"], "'b c' is no label value"),
+            (["--lease-name", "Upper"], "expected a name"),
+            (["--allow-gateway-cidr", "127.0.0.1"], "invalid"),
+            (["--metrics-bind-address", "8080"], "expected ':8080'"),
+            (["--log-level", "loud"], "possible values"),
+            (["--kubeconfig", "x"], "unexpected argument"),
+        ] {
+            let error = run(&args).expect_err(args[0]);
+            assert_eq!(error.exit_code(), 2, "{args:?}");
+            assert!(error.to_string().contains(reason), "{args:?}: {error}");
+        }
+    }
+
+    #[test]
+    fn every_flag_has_help_and_an_environment_variable_named_after_it() {
+        let cli = Cli::command();
+        let run = cli.find_subcommand("run").expect("there is a command run");
+        let flags: Vec<_> = run.get_arguments().filter(|arg| arg.get_id() != "help").collect();
+        assert_eq!(flags.len(), 10, "design and manual list ten flags");
+        for flag in flags {
+            let long = flag.get_long().expect("flags are long");
+            let expected = format!("TESTINIUM_{}", long.replace('-', "_").to_uppercase());
+            assert_eq!(flag.get_env().and_then(|name| name.to_str()), Some(expected.as_str()), "of --{long}");
+            assert!(flag.get_help().is_some(), "--{long} needs help");
+        }
+    }
+}
