@@ -1,5 +1,11 @@
 //! A local Kubernetes control plane and a simulated Testinium gateway.
 
+pub mod control_plane;
+mod error;
+pub mod kubectl;
 pub mod pki;
+pub mod process;
 mod serve;
 pub mod simulator;
+
+pub use error::{Error, chain};

@@ -78,6 +78,13 @@ impl Authority {
         self.sign(CertificateParams::default(), name, ExtendedKeyUsagePurpose::ClientAuth)
     }
 
+    /// A certificate for a client called `name` in `group`, as Kubernetes reads the organization.
+    pub fn client_in_group(&self, name: &str, group: &str) -> Result<Identity, PkiError> {
+        let mut params = CertificateParams::default();
+        params.distinguished_name.push(DnType::OrganizationName, group);
+        self.sign(params, name, ExtendedKeyUsagePurpose::ClientAuth)
+    }
+
     fn sign(
         &self,
         mut params: CertificateParams,

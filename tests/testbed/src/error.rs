@@ -1,0 +1,83 @@
+//! What can go wrong while the testbed is set up or asked for something.
+
+use std::io;
+use std::path::PathBuf;
+use std::process::ExitStatus;
+use std::time::Duration;
+
+use crate::pki::PkiError;
+
+/// A failure of the testbed itself, worded for whoever runs the tests.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum Error {
+    #[error("{attempt}")]
+    Io { attempt: String, source: io::Error },
+
+    #[error(
+        "no executable \"{name}\" in {directory}, the directory that KUBEBUILDER_ASSETS names: put kube-apiserver, \
+         etcd and kubectl there, or unset the variable to have them built"
+    )]
+    AssetMissing { name: &'static str, directory: PathBuf },
+
+    #[error(
+        "neither XDG_CACHE_HOME nor HOME names an absolute path, so there is nowhere to keep the built {wanted}"
+    )]
+    NoCache { wanted: &'static str },
+
+    #[error(
+        "`go` was not found, and it builds kube-apiserver, etcd and kubectl: install Go {required} or later, or set \
+         KUBEBUILDER_ASSETS to a directory that holds the three"
+    )]
+    GoMissing { required: &'static str },
+
+    #[error(
+        "`go build` of {what} ended with {status}; Go {required} or later is needed; its last lines:\n{output}"
+    )]
+    Build { what: &'static str, required: &'static str, status: ExitStatus, output: String },
+
+    #[error("failed to make the control plane's certificates")]
+    Certificates(#[from] PkiError),
+
+    #[error("failed to make the key that signs ServiceAccount tokens")]
+    SigningKey(#[source] rcgen::Error),
+
+    #[error("{name} ended with {status} while it was starting; its last lines:\n{output}")]
+    Ended { name: String, status: ExitStatus, output: String },
+
+    #[error("kube-apiserver was not ready after {limit:?}: {seen}; its last lines:\n{output}")]
+    NotReady { limit: Duration, seen: String, output: String },
+
+    #[error("the directory {0} is in use by another control plane")]
+    DirectoryInUse(PathBuf),
+
+    #[error("`kubectl {arguments}` ended with {status}: {stderr}")]
+    Kubectl { arguments: String, status: ExitStatus, stderr: String },
+
+    #[error("failed to read {what} as JSON")]
+    Json { what: String, source: serde_json::Error },
+
+    #[error("waited {limit:?} for {what}; last seen: {seen}")]
+    TimedOut { what: String, limit: Duration, seen: String },
+}
+
+// === impl Error ===
+
+impl Error {
+    /// For `map_err`: keeps the cause beside a sentence on what was attempted.
+    pub(crate) fn io(attempt: impl Into<String>) -> impl FnOnce(io::Error) -> Error {
+        move |source| Error::Io { attempt: attempt.into(), source }
+    }
+}
+
+/// An error with its causes in one line, as it is shown where it is given up.
+pub fn chain(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut cause = error.source();
+    while let Some(error) = cause {
+        text.push_str(": ");
+        text.push_str(&error.to_string());
+        cause = error.source();
+    }
+    text
+}
