@@ -1,9 +1,16 @@
 //! The machine: all that decides, and nothing else.
 
 mod answer;
+pub mod credential;
+pub mod gate;
 mod input;
+pub mod queue;
+pub mod record;
+pub mod retry;
 mod types;
+pub mod verdict;
 mod view;
+pub mod wish;
 
 pub use answer::{Answer, Body, Complaint, Envelope, Loss, Reply};
 pub use input::{CredentialRead, Effect, Event, Input, Kind, ReadResult, Target, WriteResult};

@@ -1,0 +1,173 @@
+//! What is known of a gateway's credential, and when to read it again. The secret itself never comes here.
+
+use super::input::CredentialRead;
+use super::types::{Epoch, Millis, SecretVersion};
+
+/// What is known of the credential.
+#[derive(Clone, Debug, Default)]
+pub struct Credential {
+    /// The one in use; zero while there is none.
+    pub epoch: Epoch,
+    pub version: Option<SecretVersion>,
+    /// It has had an answer that only a valid credential gets.
+    pub proven: bool,
+    /// Requests in a row that were answered with 401 or an unproven 403.
+    pub failures: u8,
+    pub problem: Option<Problem>,
+    /// The reading that is under way.
+    pub reading: Option<Epoch>,
+    /// Another reading has become necessary meanwhile.
+    again: bool,
+    /// The next reading, if anybody waits by then.
+    poll_at: Option<Millis>,
+    polls: u8,
+    /// The next reading, whether or not anybody waits: the credential is about to expire.
+    refresh_at: Option<Millis>,
+    /// The last login that was refused: which Secrets, and when.
+    refused: Option<(SecretVersion, Millis)>,
+}
+
+/// Why there is no credential.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub enum Problem {
+    Missing(String),
+    Invalid(String),
+    Refused(String),
+    Failed(String),
+}
+
+/// A login with a password that was refused is not tried again sooner, or the account could be locked.
+const REFUSED_PAUSE: Millis = Millis(300_000);
+/// How often missing things are looked for while somebody waits: a person who has just made one is watching.
+const POLL_FIRST: Millis = Millis(1_000);
+const POLL_MAX: Millis = Millis(15_000);
+
+/// What a reading changed.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Change {
+    /// There is a credential that was not there before.
+    New,
+    /// Nothing that matters.
+    None,
+}
+
+impl Credential {
+    pub fn is_there(&self) -> bool {
+        self.epoch != Epoch(0) && self.problem.is_none()
+    }
+
+    /// Nothing has been read yet.
+    pub fn is_unread(&self) -> bool {
+        self.epoch == Epoch(0) && self.problem.is_none()
+    }
+
+    /// Begins a reading now, or as soon as the present one has ended.
+    pub fn want(&mut self) {
+        self.again = true;
+    }
+
+    /// The answer of a call made with this credential.
+    pub fn answered(&mut self, epoch: Epoch, proves: bool) {
+        if proves && epoch == self.epoch {
+            self.proven = true;
+            self.failures = 0;
+        }
+    }
+
+    /// The gateway does not accept the credential in use. A login is repeated, whatever the Secrets say; of a token
+    /// there can only be another one if its Secret has changed.
+    pub fn rejected(&mut self, now: Millis) {
+        self.failures = self.failures.saturating_add(1);
+        self.proven = false;
+        self.polls = 0;
+        self.poll_at = Some(now + POLL_FIRST);
+        self.again = true;
+    }
+
+    /// Whether a reading shall begin now. `awaited`: a run waits for it. `doubted`: the gate is shut because of it.
+    pub fn due(&self, now: Millis, awaited: bool, doubted: bool) -> bool {
+        if self.reading.is_some() {
+            return false;
+        }
+        let missing = self.problem.is_some() || doubted;
+        self.again
+            || self.refresh_at.is_some_and(|at| at <= now)
+            || (awaited && missing && self.poll_at.is_some_and(|at| at <= now))
+    }
+
+    /// When `due` may turn true by itself.
+    pub fn due_at(&self, awaited: bool, doubted: bool) -> Option<Millis> {
+        if self.reading.is_some() {
+            return None;
+        }
+        let poll = self.poll_at.filter(|_| awaited && (self.problem.is_some() || doubted));
+        [poll, self.refresh_at].into_iter().flatten().min()
+    }
+
+    /// Begins a reading. Yields the version that is known to be of no use: nothing new can come of it.
+    pub fn begin(
+        &mut self,
+        epoch: Epoch,
+        now: Millis,
+        is_login: bool,
+        doubted: bool,
+    ) -> Option<SecretVersion> {
+        let forced = std::mem::take(&mut self.again);
+        let refreshing = self.refresh_at.take().is_some_and(|at| at <= now);
+        self.reading = Some(epoch);
+        match &self.refused {
+            Some((version, at)) if now < *at + REFUSED_PAUSE => return Some(version.clone()),
+            _ => {}
+        }
+        let repeat_login = is_login && (forced || refreshing);
+        if doubted && !repeat_login { self.version.clone() } else { None }
+    }
+
+    /// A reading has ended. Replies to any but the latest are of an earlier spec and mean nothing.
+    pub fn read(&mut self, epoch: Epoch, read: CredentialRead, now: Millis) -> Change {
+        if self.reading != Some(epoch) {
+            return Change::None;
+        }
+        self.reading = None;
+        self.poll_at = Some(now + self.pause());
+        self.polls = self.polls.saturating_add(1);
+        match read {
+            CredentialRead::Have { version, good_for } => {
+                self.epoch = epoch;
+                self.version = Some(version);
+                self.problem = None;
+                self.refused = None;
+                self.proven = false;
+                self.polls = 0;
+                self.refresh_at = good_for.map(|good_for| now + Millis(good_for.0 / 5 * 4).max(POLL_FIRST));
+                return Change::New;
+            }
+            CredentialRead::Unchanged => {}
+            CredentialRead::Missing(text) => self.fail(Problem::Missing(text)),
+            CredentialRead::Invalid(text) => self.fail(Problem::Invalid(text)),
+            CredentialRead::Refused { version, why } => {
+                self.refused = Some((version, now));
+                self.fail(Problem::Refused(why));
+            }
+            CredentialRead::Failed { why, retry_after } => {
+                self.poll_at =
+                    Some(now + self.pause().max(retry_after.unwrap_or_default()).min(REFUSED_PAUSE));
+                // What is in use may still be good: a refresh that failed is tried again, and calls go on.
+                if self.epoch == Epoch(0) || self.problem.is_some() {
+                    self.fail(Problem::Failed(why));
+                } else {
+                    self.refresh_at = self.poll_at;
+                }
+            }
+        }
+        Change::None
+    }
+
+    fn fail(&mut self, problem: Problem) {
+        self.problem = Some(problem);
+    }
+
+    fn pause(&self) -> Millis {
+        Millis(POLL_FIRST.0 << self.polls.min(4)).min(POLL_MAX)
+    }
+}

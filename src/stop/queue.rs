@@ -1,0 +1,279 @@
+//! The plan ids that wait for a call to one gateway, and who waits for each.
+//!
+//! An id is here at most once, however many runs wait for it. It is *fresh*, or it belongs to a group of *suspects*
+//! (ids of a call that went wrong, which stay together and are never mixed with fresh ones), or it is *away*: in a
+//! call right now, while somebody waits for the next one.
+
+use std::collections::{BTreeMap, VecDeque};
+use std::sync::Arc;
+
+use jiff::Timestamp;
+
+use super::types::{Ask, Millis, PlanId, RunId};
+
+/// A run that waits for a plan.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub struct Waiter {
+    pub run: RunId,
+    pub ask: Ask,
+    /// The stop is not to be sent from this time on.
+    pub deadline: Timestamp,
+}
+
+/// A plan on its way: in a call, with those who wait for its answer.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct Member {
+    pub plan: PlanId,
+    /// Whose turn it is when the plan is served.
+    pub namespace: Arc<str>,
+    pub waiters: Vec<Waiter>,
+}
+
+/// What a group of suspects has been through.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+pub struct Record {
+    /// Calls of the group that got 500 or no answer.
+    pub strikes: u8,
+    /// How often the gate had been opened when the first strike fell.
+    pub opened: u32,
+    /// Others succeeded while the group failed three times: it is the group, not the gateway.
+    pub condemned: bool,
+    /// Not to be sent before.
+    pub not_before: Millis,
+}
+
+#[derive(Clone, Debug)]
+struct Suspects {
+    serial: u32,
+    plans: Vec<PlanId>,
+    record: Record,
+}
+
+#[derive(Clone, Debug)]
+struct Waiting {
+    place: Place,
+    namespace: Arc<str>,
+    waiters: Vec<Waiter>,
+}
+
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+enum Place {
+    Fresh(u64),
+    Suspect(u32),
+    Away,
+}
+
+/// The queue of one gateway.
+#[derive(Clone, Debug, Default)]
+pub struct Queue {
+    plans: BTreeMap<PlanId, Waiting>,
+    /// By namespace, in order of arrival.
+    fresh: BTreeMap<Arc<str>, BTreeMap<u64, PlanId>>,
+    fresh_len: usize,
+    served_last: Option<Arc<str>>,
+    suspects: VecDeque<Suspects>,
+    serial: u64,
+}
+
+// === impl Queue ===
+
+impl Queue {
+    /// Adds a waiter to a plan. `away`: the plan is in a call right now.
+    pub fn offer(&mut self, plan: PlanId, namespace: &Arc<str>, waiter: Waiter, away: bool) {
+        if let Some(waiting) = self.plans.get_mut(&plan) {
+            join(&mut waiting.waiters, waiter);
+            return;
+        }
+        let member = Member { plan, namespace: namespace.clone(), waiters: vec![waiter] };
+        if away { self.put(member, Place::Away) } else { self.put_fresh(member) }
+    }
+
+    /// Strikes a run out of those who wait for a plan.
+    pub fn withdraw(&mut self, plan: PlanId, run: RunId) {
+        let Some(waiting) = self.plans.get_mut(&plan) else { return };
+        waiting.waiters.retain(|waiter| waiter.run != run);
+        if waiting.waiters.is_empty() {
+            self.remove(plan);
+        }
+    }
+
+    /// The plan's call has ended: whoever came meanwhile waits for the next one, as `back` does if it is to be asked
+    /// for again.
+    pub fn landed(&mut self, plan: PlanId, back: Option<Member>) {
+        match self.plans.get_mut(&plan) {
+            Some(waiting) => {
+                let waiters = std::mem::take(&mut waiting.waiters);
+                let namespace = waiting.namespace.clone();
+                self.plans.remove(&plan);
+                let mut member = back.unwrap_or(Member { plan, namespace, waiters: Vec::new() });
+                waiters.into_iter().for_each(|waiter| join(&mut member.waiters, waiter));
+                self.put_fresh(member);
+            }
+            None => back.into_iter().for_each(|member| self.put_fresh(member)),
+        }
+    }
+
+    /// Plans that stay together, to be asked for once more. Those whose call's waiters are gone are left out.
+    pub fn suspect(&mut self, members: Vec<Member>, record: Record) {
+        self.serial += 1;
+        let serial = self.serial as u32;
+        let mut plans = Vec::with_capacity(members.len());
+        for mut member in members {
+            if let Some(waiting) = self.plans.remove(&member.plan) {
+                waiting.waiters.into_iter().for_each(|waiter| join(&mut member.waiters, waiter));
+            }
+            if !member.waiters.is_empty() {
+                plans.push(member.plan);
+                self.put(member, Place::Suspect(serial));
+            }
+        }
+        if !plans.is_empty() {
+            self.suspects.push_back(Suspects { serial, plans, record });
+        }
+    }
+
+    /// Up to `max` fresh plans: one a namespace in turn, in order within a namespace.
+    pub fn take_fresh(&mut self, max: usize, wall: Timestamp) -> Vec<Member> {
+        let mut members = Vec::new();
+        while members.len() < max {
+            let Some(member) = self.next_fresh() else { break };
+            members.extend(still_wanted(member, wall));
+        }
+        members
+    }
+
+    /// The first group of suspects whose time has come, and what it has been through.
+    pub fn take_suspects(
+        &mut self,
+        max: usize,
+        now: Millis,
+        wall: Timestamp,
+    ) -> Option<(Vec<Member>, Record)> {
+        loop {
+            let index = self.suspects.iter().position(|group| group.record.not_before <= now)?;
+            let mut group = self.suspects.remove(index)?;
+            let rest = group.plans.split_off(group.plans.len().min(max));
+            let (serial, record) = (group.serial, group.record);
+            let members: Vec<_> = group
+                .plans
+                .into_iter()
+                .filter_map(|plan| self.take_from(plan, serial))
+                .filter_map(|member| still_wanted(member, wall))
+                .collect();
+            if !rest.is_empty() {
+                self.suspects.push_front(Suspects { serial, plans: rest, record });
+            }
+            if !members.is_empty() {
+                return Some((members, record));
+            }
+        }
+    }
+
+    /// One plan to try a shut gate with. Suspects and fresh ones take turns (`fresh_turn`), and whatever was tried
+    /// goes to the back, so that one bad plan can't keep the gate shut.
+    pub fn take_probe(&mut self, fresh_turn: bool, wall: Timestamp) -> Option<(Member, Option<Record>)> {
+        if fresh_turn && let Some(member) = self.take_fresh(1, wall).pop() {
+            return Some((member, None));
+        }
+        while let Some(mut group) = self.suspects.pop_front() {
+            let (serial, record) = (group.serial, group.record);
+            let mut found = None;
+            while found.is_none() && !group.plans.is_empty() {
+                let plan = group.plans.remove(0);
+                found = self.take_from(plan, serial).and_then(|member| still_wanted(member, wall));
+            }
+            if !group.plans.is_empty() {
+                self.suspects.push_back(group);
+            }
+            if let Some(member) = found {
+                return Some((member, Some(record)));
+            }
+        }
+        self.take_fresh(1, wall).pop().map(|member| (member, None))
+    }
+
+    /// Number of fresh plans.
+    pub fn fresh_len(&self) -> usize {
+        self.fresh_len
+    }
+
+    /// When the first group of suspects may be sent, if there is one.
+    pub fn suspects_at(&self) -> Option<Millis> {
+        self.suspects.iter().map(|group| group.record.not_before).min()
+    }
+
+    /// Whether anything could be put into a call.
+    pub fn is_empty(&self) -> bool {
+        self.fresh_len == 0 && self.suspects.is_empty()
+    }
+
+    /// Everyone who waits here.
+    pub fn waiters(&self) -> impl Iterator<Item = RunId> {
+        self.plans.values().flat_map(|waiting| waiting.waiters.iter().map(|waiter| waiter.run))
+    }
+
+    fn next_fresh(&mut self) -> Option<Member> {
+        let after = match &self.served_last {
+            Some(last) => {
+                let bounds = (std::ops::Bound::Excluded(last.clone()), std::ops::Bound::Unbounded);
+                self.fresh.range(bounds).next().map(|(namespace, _)| namespace.clone())
+            }
+            None => None,
+        };
+        let namespace = after.or_else(|| self.fresh.keys().next().cloned())?;
+        let plan = self.fresh.get(&namespace).and_then(|plans| plans.values().next().copied())?;
+        self.served_last = Some(namespace);
+        self.remove(plan)
+    }
+
+    fn take_from(&mut self, plan: PlanId, serial: u32) -> Option<Member> {
+        let waiting = self.plans.get(&plan)?;
+        if waiting.place == Place::Suspect(serial) { self.remove(plan) } else { None }
+    }
+
+    fn put_fresh(&mut self, member: Member) {
+        if member.waiters.is_empty() {
+            return;
+        }
+        self.serial += 1;
+        let order = self.serial;
+        self.fresh.entry(member.namespace.clone()).or_default().insert(order, member.plan);
+        self.fresh_len += 1;
+        self.put(member, Place::Fresh(order));
+    }
+
+    fn put(&mut self, member: Member, place: Place) {
+        let waiting = Waiting { place, namespace: member.namespace, waiters: member.waiters };
+        let earlier = self.plans.insert(member.plan, waiting);
+        debug_assert!(earlier.is_none(), "plan {} is queued twice", member.plan);
+    }
+
+    /// Takes a plan out, wherever it is. A group of suspects keeps its number, which no longer leads here.
+    fn remove(&mut self, plan: PlanId) -> Option<Member> {
+        let waiting = self.plans.remove(&plan)?;
+        if let Place::Fresh(order) = waiting.place {
+            self.fresh_len -= 1;
+            if let Some(plans) = self.fresh.get_mut(&waiting.namespace) {
+                plans.remove(&order);
+                if plans.is_empty() {
+                    self.fresh.remove(&waiting.namespace);
+                }
+            }
+        }
+        Some(Member { plan, namespace: waiting.namespace, waiters: waiting.waiters })
+    }
+}
+
+/// A run waits once for a plan, with its latest request.
+fn join(waiters: &mut Vec<Waiter>, waiter: Waiter) {
+    match waiters.iter_mut().find(|other| other.run == waiter.run) {
+        Some(other) if other.ask >= waiter.ask => {}
+        Some(other) => *other = waiter,
+        None => waiters.push(waiter),
+    }
+}
+
+fn still_wanted(mut member: Member, wall: Timestamp) -> Option<Member> {
+    member.waiters.retain(|waiter| wall < waiter.deadline);
+    (!member.waiters.is_empty()).then_some(member)
+}
