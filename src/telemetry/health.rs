@@ -1,0 +1,157 @@
+//! Whether the operator is alive, and whether it is ready.
+//!
+//! Alive means that its main loop turns; the kubelet restarts a pod that isn't. Ready means that it sees the cluster;
+//! a standby that waits for the Lease is ready too, or a rolling update could never finish. A restart repairs no
+//! broken watch, so that one only costs readiness.
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+use crate::stop::Kind;
+
+/// The main loop turns every few seconds even when nothing happens; this much later, it hangs.
+const LONGEST_TURN: Duration = Duration::from_secs(60);
+
+/// A watch that ends is opened again within seconds; this much later, something is in its way.
+const LONGEST_GAP: Duration = Duration::from_secs(30);
+
+/// The health of this process. Clones share it.
+#[derive(Clone, Debug)]
+pub struct Health {
+    state: Arc<Mutex<State>>,
+}
+
+#[derive(Debug)]
+struct State {
+    last_beat: Instant,
+    /// Why not, if not.
+    unready: Option<String>,
+    broken: BTreeMap<Kind, Instant>,
+}
+
+impl Health {
+    /// Alive as of now, and not ready yet.
+    pub fn new(now: Instant) -> Self {
+        let unready = Some("starting".to_owned());
+        Self { state: Arc::new(Mutex::new(State { last_beat: now, unready, broken: BTreeMap::new() })) }
+    }
+
+    /// The main loop has turned. To be called at least every 30 s, while waiting for the Lease too.
+    pub fn beat(&self, now: Instant) {
+        let mut state = self.lock();
+        state.last_beat = state.last_beat.max(now);
+    }
+
+    /// Whether the operator does, or stands by to do, its work; `why` is shown while it is not.
+    pub fn set_ready(&self, ready: bool, why: &str) {
+        self.lock().unready = (!ready).then(|| why.to_owned());
+    }
+
+    /// Since when this watch has not worked; `None` once it works again.
+    pub fn watch_broken(&self, kind: Kind, since: Option<Instant>) {
+        let mut state = self.lock();
+        match since {
+            Some(since) => state.broken.insert(kind, since),
+            None => state.broken.remove(&kind),
+        };
+    }
+
+    /// Whether the process is alive; else what is wrong, in one line.
+    pub fn alive(&self, now: Instant) -> Result<(), String> {
+        match now.saturating_duration_since(self.lock().last_beat) {
+            pause if pause > LONGEST_TURN => {
+                Err(format!("the main loop has not turned for {} s", pause.as_secs()))
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// Whether the process is ready; else what is wrong, in one line.
+    pub fn ready(&self, now: Instant) -> Result<(), String> {
+        self.alive(now)?;
+        let state = self.lock();
+        let mut wrong: Vec<String> = state.unready.iter().cloned().collect();
+        for (kind, since) in &state.broken {
+            let gap = now.saturating_duration_since(*since);
+            if gap > LONGEST_GAP {
+                wrong.push(format!("the watch of {} has not worked for {} s", plural(*kind), gap.as_secs()));
+            }
+        }
+        if wrong.is_empty() { Ok(()) } else { Err(wrong.join("; ")) }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, State> {
+        // No holder can leave the state half changed.
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+fn plural(kind: Kind) -> &'static str {
+    match kind {
+        Kind::Runs => "testplanruns",
+        Kind::Gateways => "testiniumgateways",
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn at(start: Instant, seconds: u64) -> Instant {
+        start + Duration::from_secs(seconds)
+    }
+
+    #[test]
+    fn a_loop_that_has_stood_for_a_minute_is_dead_until_it_turns_again() {
+        let start = Instant::now();
+        let health = Health::new(start);
+        assert_eq!(health.alive(at(start, 60)), Ok(()));
+        assert_eq!(health.alive(at(start, 61)), Err("the main loop has not turned for 61 s".to_owned()));
+        health.beat(at(start, 61));
+        assert_eq!(health.alive(at(start, 100)), Ok(()));
+    }
+
+    #[test]
+    fn a_late_beat_never_sets_the_clock_back() {
+        let start = Instant::now();
+        let health = Health::new(start);
+        health.beat(at(start, 50));
+        health.beat(at(start, 10));
+        assert_eq!(health.alive(at(start, 100)), Ok(()));
+    }
+
+    #[test]
+    fn readiness_says_everything_that_is_wrong_in_one_line() {
+        let start = Instant::now();
+        let health = Health::new(start);
+        assert_eq!(health.ready(start), Err("starting".to_owned()));
+        health.watch_broken(Kind::Runs, Some(start));
+        health.set_ready(false, "testplanruns are not listed yet");
+        health.beat(at(start, 31));
+        let wrong = "testplanruns are not listed yet; the watch of testplanruns has not worked for 31 s";
+        assert_eq!(health.ready(at(start, 31)), Err(wrong.to_owned()));
+        health.set_ready(true, "");
+        health.watch_broken(Kind::Runs, None);
+        assert_eq!(health.ready(at(start, 31)), Ok(()));
+    }
+
+    #[test]
+    fn a_watch_that_is_soon_opened_again_costs_nothing() {
+        let start = Instant::now();
+        let health = Health::new(start);
+        health.set_ready(true, "");
+        health.watch_broken(Kind::Gateways, Some(start));
+        assert_eq!(health.ready(at(start, 30)), Ok(()));
+        assert!(health.ready(at(start, 31)).is_err());
+        assert_eq!(health.alive(at(start, 31)), Ok(()));
+    }
+
+    #[test]
+    fn the_dead_are_not_ready() {
+        let start = Instant::now();
+        let health = Health::new(start);
+        health.set_ready(true, "");
+        assert!(health.ready(at(start, 61)).is_err());
+    }
+}

@@ -1,0 +1,68 @@
+//! The log on stderr.
+
+use std::io::IsTerminal;
+use std::panic::PanicHookInfo;
+
+use tracing::level_filters::LevelFilter;
+use tracing_subscriber::filter::Targets;
+use tracing_subscriber::layer::SubscriberExt;
+use tracing_subscriber::util::{SubscriberInitExt, TryInitError};
+use tracing_subscriber::{Layer, fmt};
+
+use crate::cli::{LogFormat, LogLevel};
+
+/// Sets up the log of the whole process; fails if it is set up already. Panics are logged from then on, so that they
+/// too are one JSON object where everything else is.
+pub fn init(format: LogFormat, level: LogLevel) -> Result<(), TryInitError> {
+    let layer = match format {
+        LogFormat::Json => fmt::layer().json().flatten_event(true).with_writer(std::io::stderr).boxed(),
+        LogFormat::Text => {
+            fmt::layer().with_ansi(std::io::stderr().is_terminal()).with_writer(std::io::stderr).boxed()
+        }
+    };
+    tracing_subscriber::registry().with(layer.with_filter(filter(level))).try_init()?;
+    std::panic::set_hook(Box::new(log_panic));
+    Ok(())
+}
+
+/// Our own messages from `level` up; the libraries' from info at most, since their debug output shows headers and
+/// bodies, and so tokens.
+fn filter(level: LogLevel) -> Targets {
+    let level = match level {
+        LogLevel::Error => LevelFilter::ERROR,
+        LogLevel::Warn => LevelFilter::WARN,
+        LogLevel::Info => LevelFilter::INFO,
+        LogLevel::Debug => LevelFilter::DEBUG,
+        LogLevel::Trace => LevelFilter::TRACE,
+    };
+    Targets::new().with_default(level.min(LevelFilter::INFO)).with_target(env!("CARGO_CRATE_NAME"), level)
+}
+
+fn log_panic(panic: &PanicHookInfo<'_>) {
+    let location = panic.location().map(ToString::to_string).unwrap_or_default();
+    let reason = panic.payload_as_str().unwrap_or("unknown");
+    tracing::error!(location, reason, "a panic, which is a bug");
+}
+
+#[cfg(test)]
+mod tests {
+    use tracing::Level;
+
+    use super::*;
+
+    #[test]
+    fn only_our_own_messages_go_below_info() {
+        let filter = filter(LogLevel::Trace);
+        assert!(filter.would_enable("testinium_operator::operator", &Level::TRACE));
+        assert!(filter.would_enable("kube_client", &Level::INFO));
+        assert!(!filter.would_enable("hyper_util", &Level::DEBUG));
+    }
+
+    #[test]
+    fn a_higher_level_silences_the_libraries_too() {
+        let filter = filter(LogLevel::Error);
+        assert!(filter.would_enable("kube_client", &Level::ERROR));
+        assert!(!filter.would_enable("kube_client", &Level::WARN));
+        assert!(!filter.would_enable("testinium_operator", &Level::WARN));
+    }
+}
