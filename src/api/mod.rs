@@ -3,6 +3,9 @@
 //! One kind a file. Types, their schema and its validation rules, and the names of conditions and reasons live
 //! here; behaviour does not.
 
+// The documentation of a field is what `kubectl explain` prints: plain text, no markup.
+#![allow(rustdoc::bare_urls, rustdoc::invalid_html_tags)]
+
 mod conditions;
 mod gateway;
 mod rules;

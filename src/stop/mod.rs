@@ -3,10 +3,13 @@
 mod answer;
 pub mod credential;
 pub mod gate;
+pub mod gateway;
+pub mod gateways;
 mod input;
 pub mod queue;
 pub mod record;
 pub mod retry;
+pub mod run;
 mod types;
 pub mod verdict;
 mod view;

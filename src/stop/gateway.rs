@@ -1,0 +1,288 @@
+//! One gateway as the machine knows it: its object, its credential, its gate and its queue.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use super::credential::{Credential, Problem};
+use super::gate::Gate;
+use super::input::{CredentialRead, Effect};
+use super::queue::{Member, Queue, Record};
+use super::record::Obstacle;
+use super::retry::{Backoff, chance};
+use super::types::{CallId, Epoch, GatewayKey, Millis, Now, PlanId};
+use super::verdict::{Trouble, TroubleKind};
+use super::view::GatewayView;
+use crate::api::reason;
+
+/// A gateway, or the place of one that runs wait for.
+#[derive(Clone, Debug)]
+pub struct Gateway {
+    pub key: GatewayKey,
+    /// None while there is no such object.
+    pub view: Option<Arc<GatewayView>>,
+    /// The list that last brought it.
+    pub list: u32,
+    /// Which address: an answer from another one says nothing of this one.
+    pub endpoint: Epoch,
+    pub credential: Credential,
+    pub gate: Gate,
+    /// Grows whenever the gate moves: an answer to an earlier call moves it no more.
+    pub seq: u32,
+    /// How often the gate was opened.
+    pub opened: u32,
+    /// When the last call with fresh ids began.
+    pub last_start: Option<Millis>,
+    pub queue: Queue,
+    /// Ids in a call right now.
+    pub flying: BTreeMap<PlanId, CallId>,
+    /// Fresh ids and suspects take turns.
+    pub fresh_turn: bool,
+}
+
+/// A call under way.
+#[derive(Clone, Debug)]
+pub struct Call {
+    pub gateway: GatewayKey,
+    pub origin: String,
+    pub endpoint: Epoch,
+    pub credential: Epoch,
+    pub seq: u32,
+    pub members: Vec<Member>,
+    /// None if its ids were fresh.
+    pub suspects: Option<Record>,
+}
+
+impl Call {
+    pub fn plans(&self) -> Vec<PlanId> {
+        self.members.iter().map(|member| member.plan).collect()
+    }
+}
+
+/// Failures of a group of suspects after which it is the group, if others succeeded meanwhile.
+pub const STRIKES: u8 = 3;
+
+// === impl Gateway ===
+
+impl Gateway {
+    pub fn new(key: GatewayKey) -> Self {
+        Self {
+            key,
+            view: None,
+            list: 0,
+            endpoint: Epoch(0),
+            credential: Credential::default(),
+            gate: Gate::Open,
+            seq: 0,
+            opened: 0,
+            last_start: None,
+            queue: Queue::default(),
+            flying: BTreeMap::new(),
+            fresh_turn: true,
+        }
+    }
+
+    /// The object as it now is. An edit opens the gate: whoever made it wants to see whether it helped.
+    pub fn see(&mut self, view: GatewayView, now: Millis) {
+        let before = self.view.take();
+        let hurried = before.as_ref().is_some_and(|b| b.reconcile_annotation != view.reconcile_annotation);
+        let edited = before.as_ref().is_none_or(|b| b.uid != view.uid || b.spec != view.spec);
+        let moved = before.as_ref().is_none_or(|b| {
+            b.uid != view.uid || b.spec.url != view.spec.url || b.spec.company_id != view.spec.company_id
+        });
+        if moved {
+            self.endpoint.0 += 1;
+        }
+        if edited {
+            self.seq += 1;
+            self.gate = Gate::Open;
+            self.credential.want();
+        } else if hurried {
+            self.gate.hurry(now);
+            self.credential.want();
+        }
+        self.view = Some(Arc::new(view));
+    }
+
+    /// What stands between the ids that wait here and a call. `listed`: whether gateways could be listed at all, and
+    /// if not, why.
+    pub fn obstacle(&self, listed: Result<(), &str>) -> Option<Obstacle> {
+        let name = &self.key.name;
+        let obstacle = |reason, message| Some(Obstacle { reason, message });
+        let Some(view) = &self.view else {
+            return match listed {
+                Ok(()) => obstacle(
+                    reason::GATEWAY_NOT_FOUND,
+                    format!(
+                        "there is no TestiniumGateway \"{name}\" in this namespace; create it, and the stop goes on"
+                    ),
+                ),
+                Err(why) => obstacle(reason::GATEWAY_NOT_LISTED, format!("gateways can't be listed: {why}")),
+            };
+        };
+        if view.spec.suspend == Some(true) {
+            let message =
+                format!("gateway \"{name}\" is suspended; set its spec.suspend to false to let stops go on");
+            return obstacle(reason::SUSPENDED, message);
+        }
+        if let Some(problem) = &self.credential.problem {
+            let (reason, text) = match problem {
+                Problem::Missing(text) => (reason::SECRET_NOT_FOUND, text),
+                Problem::Invalid(text) => (reason::INVALID_CREDENTIAL, text),
+                Problem::Refused(text) => (reason::AUTHENTICATION_FAILED, text),
+                Problem::Failed(text) => (reason::UNREACHABLE, text),
+            };
+            return obstacle(reason, format!("gateway \"{name}\": {text}"));
+        }
+        let Gate::Shut(shut) = &self.gate else { return None };
+        let reason = match shut.kind {
+            TroubleKind::Unauthorized => reason::AUTHENTICATION_FAILED,
+            TroubleKind::Forbidden => reason::FORBIDDEN,
+            TroubleKind::Down => reason::UNREACHABLE,
+            TroubleKind::Misconfigured => reason::MISCONFIGURED,
+        };
+        obstacle(reason, format!("gateway \"{name}\" {}", shut.text))
+    }
+
+    /// Shuts the gate for the trouble that one of its own calls met.
+    pub fn shut(&mut self, trouble: Trouble, now: Millis, seed: u64) {
+        let blames = matches!(trouble.kind, TroubleKind::Unauthorized | TroubleKind::Forbidden);
+        let failures = if blames {
+            self.credential.rejected(now);
+            // Only a proven credential ends this count: a login that works and a token that doesn't must not chase
+            // each other.
+            self.credential.failures.saturating_sub(1)
+        } else {
+            self.gate.failures()
+        };
+        self.seq += 1;
+        let chance = chance(seed, &self.key, u64::from(self.seq));
+        self.gate.shut(trouble, failures, now, self.backoff(), chance);
+    }
+
+    pub fn open(&mut self) {
+        if self.gate != Gate::Open {
+            self.seq += 1;
+            self.opened += 1;
+            self.gate = Gate::Open;
+        }
+    }
+
+    /// Begins to read the credential if that is due.
+    pub fn read_credential(&mut self, next: &mut u64, now: Millis, out: &mut Vec<Effect>) {
+        let Some(view) = &self.view else { return };
+        let doubted = self.gate.blames_credential();
+        if !self.credential.due(now, self.awaited(), doubted) {
+            return;
+        }
+        *next += 1;
+        let epoch = Epoch(*next);
+        let is_login = view.spec.auth.password.is_some();
+        let known_bad = self.credential.begin(epoch, now, is_login, doubted);
+        out.push(Effect::ReadCredential { gateway: view.clone(), epoch, known_bad });
+    }
+
+    /// A reading has ended.
+    pub fn credential_read(&mut self, epoch: Epoch, read: CredentialRead, now: Millis) {
+        use super::credential::Change;
+        match self.credential.read(epoch, read, now) {
+            Change::None => {}
+            Change::New if self.gate.blames_credential() => {
+                let repeated_login = self.credential.failures > 1
+                    && self.view.as_ref().is_some_and(|view| view.spec.auth.password.is_some());
+                if repeated_login { self.seq += 1 } else { self.open() }
+            }
+            Change::New => self.seq += 1,
+        }
+    }
+
+    /// Whether anybody waits here.
+    pub fn awaited(&self) -> bool {
+        !self.queue.is_empty()
+    }
+
+    /// Whether the object may be forgotten: it is not there, and nobody asks for it.
+    pub fn is_idle(&self) -> bool {
+        self.view.is_none() && self.queue.is_empty() && self.flying.is_empty()
+    }
+
+    /// The ids of the next call, if one may begin now.
+    pub fn next_call(&mut self, now: Now) -> Option<(Vec<Member>, Option<Record>, bool)> {
+        let view = self.view.clone()?;
+        if view.spec.suspend == Some(true) || !self.credential.is_there() {
+            return None;
+        }
+        if let Gate::Shut(shut) = &self.gate {
+            if shut.probe.is_some() || shut.until > now.mono {
+                return None;
+            }
+            self.fresh_turn = !self.fresh_turn;
+            let (member, record) = self.queue.take_probe(self.fresh_turn, now.wall)?;
+            return Some((vec![member], record, true));
+        }
+        let max = max_plans(&view);
+        let fresh = self.fresh_at(&view).is_some_and(|at| at <= now.mono);
+        let suspects = self.queue.suspects_at().is_some_and(|at| at <= now.mono);
+        if suspects && !(fresh && self.fresh_turn) {
+            self.fresh_turn = true;
+            if let Some((members, record)) = self.queue.take_suspects(max, now.mono, now.wall) {
+                return Some((members, Some(record), false));
+            }
+        }
+        if !fresh {
+            return None;
+        }
+        self.fresh_turn = false;
+        let members = self.queue.take_fresh(max, now.wall);
+        if members.is_empty() {
+            return None;
+        }
+        self.last_start = Some(now.mono);
+        Some((members, None, false))
+    }
+
+    /// When a call could begin as far as this gateway goes, or the credential is to be read.
+    pub fn wake_at(&self) -> Option<Millis> {
+        let view = self.view.as_ref()?;
+        let doubted = self.gate.blames_credential();
+        let call = match &self.gate {
+            _ if view.spec.suspend == Some(true) || !self.credential.is_there() => None,
+            Gate::Shut(shut) if shut.probe.is_some() || self.queue.is_empty() => None,
+            Gate::Shut(shut) => Some(shut.until),
+            Gate::Open => [self.fresh_at(view), self.queue.suspects_at()].into_iter().flatten().min(),
+        };
+        [call, self.credential.due_at(self.awaited(), doubted)].into_iter().flatten().min()
+    }
+
+    /// When the next call with fresh ids may begin: at once after a quiet spell or with a full batch, else when the
+    /// window ends.
+    fn fresh_at(&self, view: &GatewayView) -> Option<Millis> {
+        match self.queue.fresh_len() {
+            0 => None,
+            len if len >= max_plans(view) => Some(Millis(0)),
+            _ => Some(self.last_start.map_or(Millis(0), |last| last + window(view))),
+        }
+    }
+
+    /// How long a plan waits that makes the gateway fail, while the gateway serves others.
+    pub fn alone(&self, failures: u8, chance: u64, trouble: &Trouble) -> Millis {
+        self.backoff().delay(failures, chance, trouble.retry_after)
+    }
+
+    fn backoff(&self) -> Backoff {
+        let retry = self.view.as_ref().and_then(|view| view.spec.retry.clone()).unwrap_or_default();
+        Backoff {
+            initial: Millis::from_secs(retry.initial_delay_seconds.unwrap_or(1)),
+            max: Millis::from_secs(retry.max_delay_seconds.unwrap_or(300)),
+        }
+    }
+}
+
+fn max_plans(view: &GatewayView) -> usize {
+    let max = view.spec.batching.as_ref().and_then(|batching| batching.max_plans).unwrap_or(100);
+    usize::try_from(max).unwrap_or(1).clamp(1, 1000)
+}
+
+fn window(view: &GatewayView) -> Millis {
+    let window = view.spec.batching.as_ref().and_then(|batching| batching.window_milliseconds).unwrap_or(50);
+    Millis(u64::try_from(window).unwrap_or(0))
+}

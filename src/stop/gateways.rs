@@ -1,0 +1,412 @@
+//! All gateways: which call begins next, and what an answer does to the ids of its call.
+//!
+//! Calls and their rate are limited per origin of the URL, so that several gateway objects can't multiply what one
+//! site is asked; of several limits for one origin the smallest counts, and its gateways take turns.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+use super::answer::Answer;
+use super::gate::Gate;
+use super::gateway::{Call, Gateway, STRIKES};
+use super::input::Effect;
+use super::queue::{Member, Record, Waiter};
+use super::retry::chance;
+use super::types::{CallId, GatewayKey, Millis, Now, PlanId, RunId, Uid};
+use super::verdict::{Settled, Trouble, Verdict, proves_credential, verdict};
+use super::view::GatewayView;
+
+/// All gateways, their calls and the limits that they share.
+#[derive(Clone, Debug, Default)]
+pub struct Gateways {
+    by_key: BTreeMap<GatewayKey, Gateway>,
+    origins: BTreeMap<String, Origin>,
+    calls: BTreeMap<CallId, Call>,
+    seed: u64,
+    next_call: u64,
+    next_epoch: u64,
+}
+
+/// What the gateways of one origin share.
+#[derive(Clone, Debug, Default)]
+struct Origin {
+    members: BTreeSet<GatewayKey>,
+    in_flight: usize,
+    served_last: Option<GatewayKey>,
+    /// Microseconds at which the calls so far are paid off (the virtual scheduling form of a token bucket).
+    paid_until: u64,
+}
+
+/// What a call has meant for one plan of one run.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct Landing {
+    pub waiter: Waiter,
+    pub plan: PlanId,
+    pub call: CallId,
+    pub end: End,
+}
+
+/// How far a plan has come.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub enum End {
+    /// Its call has begun.
+    Began,
+    /// Its call has settled it.
+    Settled(Settled),
+    /// Its call has ended without a verdict on it. Who still wants it waits for the next call.
+    Unanswered,
+}
+
+/// Whether a run still wants a plan of this call.
+pub trait Wants {
+    fn wants(&self, waiter: &Waiter, plan: PlanId, call: CallId) -> bool;
+}
+
+// === impl Gateways ===
+
+impl Gateways {
+    pub fn new(seed: u64) -> Self {
+        Self { seed, ..Self::default() }
+    }
+
+    pub fn get(&self, key: &GatewayKey) -> Option<&Gateway> {
+        self.by_key.get(key)
+    }
+
+    pub fn in_flight(&self) -> usize {
+        self.calls.len()
+    }
+
+    pub fn seen(&mut self, view: GatewayView, list: u32, now: Millis) {
+        let key = view.key.clone();
+        self.leave_origin(&key);
+        self.origins.entry(origin(&view.spec.url)).or_default().members.insert(key.clone());
+        let gateway = self.by_key.entry(key.clone()).or_insert_with(|| Gateway::new(key));
+        gateway.list = list;
+        gateway.see(view, now);
+    }
+
+    /// The object is gone. Its address stays what it was: calls under way are still answered by it.
+    pub fn gone(&mut self, key: &GatewayKey, uid: Option<&Uid>) {
+        let Some(gateway) = self.by_key.get_mut(key) else { return };
+        let other = |view: &Arc<GatewayView>| uid.is_some_and(|uid| *uid != view.uid);
+        if gateway.view.as_ref().is_some_and(other) {
+            return;
+        }
+        gateway.view = None;
+        self.leave_origin(key);
+        self.forget_idle(key);
+    }
+
+    /// Every gateway that the list did not bring is gone.
+    pub fn listed(&mut self, list: u32) -> Vec<GatewayKey> {
+        let stale = self.by_key.values().filter(|gateway| gateway.view.is_some() && gateway.list != list);
+        let stale: Vec<_> = stale.map(|gateway| gateway.key.clone()).collect();
+        stale.iter().for_each(|key| self.gone(key, None));
+        stale
+    }
+
+    /// A run wants a plan stopped.
+    pub fn offer(&mut self, key: &GatewayKey, plan: PlanId, namespace: &Arc<str>, waiter: Waiter) {
+        let gateway = self.by_key.entry(key.clone()).or_insert_with(|| Gateway::new(key.clone()));
+        let away = gateway.flying.contains_key(&plan);
+        gateway.queue.offer(plan, namespace, waiter, away);
+    }
+
+    /// A run does not want a plan stopped any more.
+    pub fn withdraw(&mut self, key: &GatewayKey, plan: PlanId, run: RunId) {
+        if let Some(gateway) = self.by_key.get_mut(key) {
+            gateway.queue.withdraw(plan, run);
+            self.forget_idle(key);
+        }
+    }
+
+    pub fn edit(&mut self, key: &GatewayKey, change: impl FnOnce(&mut Gateway)) {
+        if let Some(gateway) = self.by_key.get_mut(key) {
+            change(gateway);
+        }
+    }
+
+    /// Begins every call and every reading of a credential that may begin now.
+    pub fn pump(&mut self, now: Now, may_call: bool, out: &mut Vec<Effect>) -> Vec<Landing> {
+        let mut landings = Vec::new();
+        let keys: Vec<_> = self.by_key.keys().cloned().collect();
+        for key in &keys {
+            if let Some(gateway) = self.by_key.get_mut(key) {
+                gateway.read_credential(&mut self.next_epoch, now.mono, out);
+            }
+        }
+        if may_call {
+            let origins: Vec<_> = self.origins.keys().cloned().collect();
+            for origin in origins {
+                while self.begin_one(&origin, now, out, &mut landings) {}
+            }
+        }
+        landings
+    }
+
+    /// When something may begin by itself.
+    pub fn wake_at(&self) -> Option<Millis> {
+        let at = |gateway: &Gateway| {
+            let at = gateway.wake_at()?;
+            let view = gateway.view.as_ref()?;
+            let free = self.free_at(self.origins.get(&origin(&view.spec.url))?)?;
+            Some(at.max(free))
+        };
+        self.by_key.values().filter_map(at).min()
+    }
+
+    /// A call has ended.
+    pub fn answered(
+        &mut self,
+        call_id: CallId,
+        answer: &Answer,
+        now: Now,
+        wants: &impl Wants,
+    ) -> Vec<Landing> {
+        let Some(call) = self.calls.remove(&call_id) else { return Vec::new() };
+        if let Some(origin) = self.origins.get_mut(&call.origin) {
+            origin.in_flight = origin.in_flight.saturating_sub(1);
+        }
+        let Some(gateway) = self.by_key.get_mut(&call.gateway) else { return Vec::new() };
+        for member in &call.members {
+            gateway.flying.remove(&member.plan);
+        }
+        let moves_gate = call.seq == gateway.seq;
+        let was_probe = gateway.gate.is_probe(call_id);
+        gateway.gate.forget_probe(call_id);
+
+        let mut landing = Landings { gateway, call: call_id, wants, out: Vec::new() };
+        if call.endpoint != landing.gateway.endpoint {
+            landing.again(call.members);
+            return landing.out;
+        }
+        landing.gateway.credential.answered(call.credential, proves_credential(answer));
+        let plans = call.plans();
+        let proven = landing.gateway.credential.proven && landing.gateway.credential.epoch == call.credential;
+        match verdict(answer, &plans, proven) {
+            Verdict::Wait(trouble) => {
+                let condemned = landing.wait(call, trouble.clone(), now, self.seed);
+                if !condemned && moves_gate {
+                    landing.gateway.shut(trouble, now.mono, self.seed);
+                }
+            }
+            answered => {
+                if moves_gate && was_probe {
+                    landing.gateway.open();
+                }
+                landing.judge(call, answered);
+            }
+        }
+        landing.out
+    }
+
+    fn begin_one(
+        &mut self,
+        name: &str,
+        now: Now,
+        out: &mut Vec<Effect>,
+        landings: &mut Vec<Landing>,
+    ) -> bool {
+        let Some(origin) = self.origins.get(name) else { return false };
+        if self.free_at(origin).is_none_or(|at| at > now.mono) {
+            return false;
+        }
+        let interval = self.interval(origin);
+        let Some((key, members, suspects, probe)) = self.next_in_turn(name, now) else { return false };
+        self.next_call += 1;
+        let id = CallId(self.next_call);
+        let Some(gateway) = self.by_key.get_mut(&key) else { return false };
+        let Some(view) = gateway.view.clone() else { return false };
+        for member in &members {
+            gateway.flying.insert(member.plan, id);
+            landings.extend(member.waiters.iter().map(|waiter| Landing {
+                waiter: *waiter,
+                plan: member.plan,
+                call: id,
+                end: End::Began,
+            }));
+        }
+        if probe && let Gate::Shut(shut) = &mut gateway.gate {
+            shut.probe = Some(id);
+        }
+        let call = Call {
+            gateway: key.clone(),
+            origin: name.to_owned(),
+            endpoint: gateway.endpoint,
+            credential: gateway.credential.epoch,
+            seq: gateway.seq,
+            members,
+            suspects,
+        };
+        out.push(Effect::Post {
+            call: id,
+            gateway: view,
+            credential: call.credential,
+            plans: call.plans().into_boxed_slice(),
+        });
+        self.calls.insert(id, call);
+        if let Some(origin) = self.origins.get_mut(name) {
+            origin.in_flight += 1;
+            origin.served_last = Some(key);
+            origin.paid_until = origin.paid_until.max(now.mono.0 * 1000) + interval;
+        }
+        true
+    }
+
+    /// The first gateway behind the one served last that has a call to begin.
+    #[allow(clippy::type_complexity, reason = "a private pair of a key and what next_call yields")]
+    fn next_in_turn(
+        &mut self,
+        name: &str,
+        now: Now,
+    ) -> Option<(GatewayKey, Vec<Member>, Option<Record>, bool)> {
+        let origin = self.origins.get(name)?;
+        let last = origin.served_last.clone();
+        let (before, after): (Vec<_>, Vec<_>) =
+            origin.members.iter().cloned().partition(|key| last.as_ref().is_some_and(|last| key <= last));
+        after.into_iter().chain(before).find_map(|key| {
+            let (members, record, probe) = self.by_key.get_mut(&key)?.next_call(now)?;
+            Some((key, members, record, probe))
+        })
+    }
+
+    /// When the origin may be asked again; none while all its slots are taken.
+    fn free_at(&self, origin: &Origin) -> Option<Millis> {
+        let max = self.limits(origin).map(|(_, max)| max).min().unwrap_or(1);
+        if origin.in_flight >= max {
+            return None;
+        }
+        // A quiet second is worth a second's calls at once.
+        let burst = 1_000_000 - self.interval(origin);
+        Some(Millis(origin.paid_until.saturating_sub(burst).div_ceil(1000)))
+    }
+
+    fn interval(&self, origin: &Origin) -> u64 {
+        1_000_000 / self.limits(origin).map(|(rate, _)| rate).min().unwrap_or(1)
+    }
+
+    /// Calls a second and calls at a time, of each gateway of the origin.
+    fn limits(&self, origin: &Origin) -> impl Iterator<Item = (u64, usize)> {
+        origin.members.iter().filter_map(|key| self.by_key.get(key)?.view.as_ref()).map(|view| {
+            let limits = view.spec.limits.clone().unwrap_or_default();
+            let rate = u64::try_from(limits.requests_per_second.unwrap_or(10)).unwrap_or(1).clamp(1, 1000);
+            let max = usize::try_from(limits.max_in_flight.unwrap_or(2)).unwrap_or(1).max(1);
+            (rate, max)
+        })
+    }
+
+    /// An origin without gateways is kept while its calls last: what it was asked still counts.
+    fn leave_origin(&mut self, key: &GatewayKey) {
+        for origin in self.origins.values_mut() {
+            origin.members.remove(key);
+        }
+        self.origins.retain(|_, origin| !origin.members.is_empty() || origin.in_flight > 0);
+    }
+
+    fn forget_idle(&mut self, key: &GatewayKey) {
+        if self.by_key.get(key).is_some_and(Gateway::is_idle) {
+            self.by_key.remove(key);
+        }
+    }
+}
+
+/// Hands the ids of an ended call back.
+struct Landings<'a, W> {
+    gateway: &'a mut Gateway,
+    call: CallId,
+    wants: &'a W,
+    out: Vec<Landing>,
+}
+
+impl<W: Wants> Landings<'_, W> {
+    fn judge(&mut self, call: Call, verdict: Verdict) {
+        let record = call.suspects.unwrap_or_default();
+        match verdict {
+            Verdict::Settled(settled) => {
+                call.members.into_iter().for_each(|member| self.settle(member, &settled));
+            }
+            Verdict::Named(named) => {
+                let mut rest = Vec::new();
+                for member in call.members {
+                    match named.iter().find(|(plan, _)| *plan == member.plan) {
+                        Some((_, settled)) => self.settle(member, settled),
+                        None => rest.push(member),
+                    }
+                }
+                self.together(rest, Record { strikes: 0, ..record });
+            }
+            Verdict::Split | Verdict::Wait(_) => self.split(call.members, record),
+        }
+    }
+
+    /// The gateway is to be waited for. Yields whether the plans are to blame rather than the gateway.
+    fn wait(&mut self, call: Call, trouble: Trouble, now: Now, seed: u64) -> bool {
+        if !trouble.suspicious {
+            match call.suspects {
+                Some(record) => self.together(call.members, record),
+                None => self.again(call.members),
+            }
+            return false;
+        }
+        let mut record = call.suspects.unwrap_or(Record { opened: self.gateway.opened, ..Record::default() });
+        record.strikes = record.strikes.saturating_add(1);
+        record.condemned |= record.strikes >= STRIKES && self.gateway.opened > record.opened;
+        if !record.condemned {
+            self.together(call.members, record);
+        } else if call.members.len() > 1 {
+            self.split(call.members, record);
+        } else {
+            let chance = chance(seed, &self.gateway.key, self.call.0);
+            record.not_before = now.mono + self.gateway.alone(record.strikes - STRIKES + 1, chance, &trouble);
+            self.together(call.members, record);
+        }
+        record.condemned
+    }
+
+    fn settle(&mut self, member: Member, settled: &Settled) {
+        self.gateway.queue.landed(member.plan, None);
+        let end = End::Settled(settled.clone());
+        self.tell(member.plan, &member.waiters, &end);
+    }
+
+    fn again(&mut self, members: Vec<Member>) {
+        for member in members {
+            let member = self.unanswered(member);
+            self.gateway.queue.landed(member.plan, Some(member));
+        }
+    }
+
+    fn together(&mut self, members: Vec<Member>, record: Record) {
+        let members = members.into_iter().map(|member| self.unanswered(member)).collect();
+        self.gateway.queue.suspect(members, record);
+    }
+
+    fn split(&mut self, mut members: Vec<Member>, record: Record) {
+        let half = members.split_off(members.len() / 2);
+        self.together(members, record);
+        self.together(half, record);
+    }
+
+    /// Tells everyone, and keeps only those who still want the plan.
+    fn unanswered(&mut self, mut member: Member) -> Member {
+        self.tell(member.plan, &member.waiters, &End::Unanswered);
+        member.waiters.retain(|waiter| self.wants.wants(waiter, member.plan, self.call));
+        member
+    }
+
+    fn tell(&mut self, plan: PlanId, waiters: &[Waiter], end: &End) {
+        let call = self.call;
+        self.out.extend(waiters.iter().map(|waiter| Landing {
+            waiter: *waiter,
+            plan,
+            call,
+            end: end.clone(),
+        }));
+    }
+}
+
+/// Scheme, host and port of a URL.
+fn origin(url: &str) -> String {
+    url::Url::parse(url).map_or_else(|_| url.to_owned(), |url| url.origin().ascii_serialization())
+}

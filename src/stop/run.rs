@@ -1,0 +1,356 @@
+//! One run that is not at rest: what it wants, how far its plans are, and what of that is written down.
+
+use jiff::{SignedDuration, Timestamp};
+
+use super::record::{Facts, Obstacle, Plan, PlanState, Request, decided, record, settled_in};
+use super::types::{Ask, CallId, GatewayKey, Key, Millis, Now, PlanId, RunId, Uid, Version, WriteSerial};
+use super::verdict::Settled;
+use super::view::RunView;
+use super::wish::{Standing, Stop, Wish, gateway_name, wish};
+use crate::api::{Outcome, TestPlanRunStatus, Trigger};
+
+/// A run that is not at rest.
+#[derive(Clone, Debug)]
+pub struct Run {
+    pub id: RunId,
+    /// The newest state that was read or written.
+    pub view: RunView,
+    /// The newest version that was read.
+    pub heard: Version,
+    /// The newest version that was read or written: anything older is an echo of the past.
+    pub floor: Version,
+    /// The list that was the latest when the floor was set.
+    pub floor_list: u32,
+    /// The list that last brought the run.
+    pub list: u32,
+    pub standing: Standing,
+    pub request: Option<Request>,
+    /// Counts the requests of this record: a verdict counts only for the request that it was given for.
+    pub ask: Ask,
+    /// When the request was seen.
+    pub since: Millis,
+    pub plans: Vec<Plan>,
+    /// Something was told that status does not say yet.
+    pub dirty: bool,
+    /// Verdicts that status does not say yet.
+    pub unwritten: bool,
+    /// The reason for waiting that status says; empty for none. None: nothing was written about this request.
+    pub told: Option<&'static str>,
+    pub last_write: Option<Millis>,
+    pub write: Write,
+    pub timer: Option<Millis>,
+}
+
+/// How the status write of a run stands.
+#[derive(Clone, Debug)]
+pub enum Write {
+    Idle,
+    InFlight {
+        serial: WriteSerial,
+        status: Box<TestPlanRunStatus>,
+        reason: &'static str,
+    },
+    /// The object is newer than what is known here, at the latest to be read at `read_at`.
+    Conflict {
+        base: Version,
+        read_at: Option<Millis>,
+    },
+    /// Tried again at `until`; `plain` without the gateway's words.
+    Backoff {
+        until: Millis,
+        failures: u8,
+        plain: bool,
+    },
+}
+
+/// Which write goes first when there is a queue.
+#[derive(Clone, Copy, Debug, Eq, Ord, PartialEq, PartialOrd)]
+pub enum Class {
+    Outcome,
+    Situation,
+}
+
+/// What a look at a run asks of its gateway.
+#[derive(Debug, Default)]
+pub struct Errands {
+    pub withdraw: Vec<(GatewayKey, PlanId)>,
+    pub offer: Vec<PlanId>,
+    pub invalid_annotation: bool,
+    pub rearmed: bool,
+}
+
+/// How long a quick answer may take: until then nothing is written but the outcome.
+const QUICK: Millis = Millis(1_000);
+/// Least time between two writes of a part of the outcomes.
+const PARTS: Millis = Millis(5_000);
+/// How long a stop may take to be delivered where the run does not say.
+const STOP_DEADLINE_SECONDS: i64 = 3600;
+
+// === impl Run ===
+
+impl Run {
+    /// The record of a run as it was read, with what its status remembers.
+    pub fn new(id: RunId, view: RunView, now: Now) -> (Self, Errands) {
+        let standing = Standing::of_status(&view.status);
+        let request = remembered(&view);
+        let plans = view
+            .status
+            .plans
+            .iter()
+            .map(|plan| {
+                let state = settled_in(plan).map_or(PlanState::Queued, PlanState::Settled);
+                Plan { id: PlanId(plan.id), sent: 0, state }
+            })
+            .collect();
+        let version = view.version;
+        let mut run = Self {
+            id,
+            view: view.clone(),
+            heard: version,
+            floor: version,
+            floor_list: 0,
+            list: 0,
+            standing,
+            request,
+            ask: Ask(0),
+            since: now.mono,
+            plans,
+            dirty: false,
+            unwritten: false,
+            told: None,
+            last_write: None,
+            write: Write::Idle,
+            timer: None,
+        };
+        let mut errands = run.see(view, now);
+        errands.offer = run.queued().collect();
+        (run, errands)
+    }
+
+    pub fn key(&self) -> &Key {
+        &self.view.key
+    }
+
+    pub fn uid(&self) -> &Uid {
+        &self.view.uid
+    }
+
+    pub fn gateway(&self) -> GatewayKey {
+        Key { namespace: self.view.key.namespace.clone(), name: gateway_name(&self.view).into() }
+    }
+
+    /// Looks at the object anew: its whole wish replaces the earlier one.
+    pub fn see(&mut self, view: RunView, now: Now) -> Errands {
+        let before = self.gateway();
+        let Wish { standing, new, invalid_annotation } = wish(&view, &self.standing);
+        let rearmed =
+            matches!(standing.stop, Stop::Rearmed(_)) && matches!(self.standing.stop, Stop::Asked(_));
+        let mut errands = Errands { invalid_annotation, rearmed, ..Errands::default() };
+        self.heard = self.heard.max(view.version);
+        self.view = view;
+        self.standing = standing;
+        if new {
+            self.ask.0 += 1;
+            self.since = now.mono;
+            self.told = None;
+            self.unwritten = false;
+            self.request = Some(self.new_request(now));
+        }
+        match self.standing.stop {
+            Stop::None => {}
+            Stop::Asked(_) => self.plan_anew(new, &before, &mut errands),
+            Stop::Rearmed(_) => self.withdraw_queued(&before, &mut errands),
+        }
+        self.dirty = true;
+        errands
+    }
+
+    /// The plans that wait for a call.
+    pub fn queued(&self) -> impl Iterator<Item = PlanId> {
+        self.plans.iter().filter(|plan| plan.state == PlanState::Queued).map(|plan| plan.id)
+    }
+
+    pub fn asks(&self) -> bool {
+        matches!(self.standing.stop, Stop::Asked(_))
+    }
+
+    pub fn decided(&self) -> bool {
+        decided(&self.plans)
+    }
+
+    /// From when on the stop is given up.
+    pub fn deadline(&self) -> Timestamp {
+        let seconds = self.view.spec.stop_deadline_seconds.unwrap_or(STOP_DEADLINE_SECONDS);
+        let asked = self.request.as_ref().map_or(Timestamp::MAX, |request| request.time);
+        asked.checked_add(SignedDuration::from_secs(seconds)).unwrap_or(Timestamp::MAX)
+    }
+
+    pub fn began(&mut self, plan: PlanId, call: CallId) {
+        if let Some(plan) = self.plan(plan) {
+            plan.state = PlanState::InFlight(call);
+            plan.sent = plan.sent.saturating_add(1);
+        }
+    }
+
+    pub fn is_in(&self, plan: PlanId, call: CallId) -> bool {
+        self.plans.iter().any(|other| other.id == plan && other.state == PlanState::InFlight(call))
+    }
+
+    /// A call that the plan was in has ended.
+    pub fn landed(&mut self, plan: PlanId, call: CallId, settled: Option<Settled>, now: Now) {
+        let (asks, expired) = (self.asks(), now.wall >= self.deadline());
+        let Some(plan) = self.plan(plan).filter(|plan| plan.state == PlanState::InFlight(call)) else {
+            return;
+        };
+        plan.state = match settled {
+            Some(settled) => PlanState::Settled(settled),
+            None if !asks => PlanState::Settled(unanswered(Outcome::Unknown)),
+            None if expired => PlanState::Settled(unanswered(Outcome::Expired)),
+            None => PlanState::Queued,
+        };
+        if matches!(plan.state, PlanState::Settled(_)) {
+            self.dirty = true;
+            self.unwritten = true;
+        }
+    }
+
+    /// Gives up what could not be delivered by the deadline. Yields what waits for a call no more.
+    pub fn expire(&mut self, now: Now) -> Vec<PlanId> {
+        if !self.asks() || now.wall < self.deadline() {
+            return Vec::new();
+        }
+        let mut given_up = Vec::new();
+        for plan in self.plans.iter_mut().filter(|plan| plan.state == PlanState::Queued) {
+            let settled = if plan.sent > 0 {
+                unanswered(Outcome::Expired)
+            } else {
+                let message = "the stop could not be delivered before its deadline";
+                Settled::because(Outcome::Expired, "DeadlineExceeded", Some(message.to_owned()))
+            };
+            plan.state = PlanState::Settled(settled);
+            given_up.push(plan.id);
+        }
+        if !given_up.is_empty() {
+            self.dirty = true;
+            self.unwritten = true;
+        }
+        given_up
+    }
+
+    /// When a status write falls due, and how urgent it is. `stands_since`: since when the gateway has been standing
+    /// as it does, plus what a changed reason has to stand.
+    pub fn due(&self, obstacle: &'static str, stands_until: Millis) -> Option<(Millis, Class)> {
+        let at = match &self.write {
+            Write::InFlight { .. } | Write::Conflict { .. } => return None,
+            Write::Backoff { until, .. } => Some(*until),
+            Write::Idle => None,
+        };
+        let wait = |due: Millis| at.map_or(due, |at| at.max(due));
+        if self.decided() {
+            return self.dirty.then(|| (wait(Millis(0)), Class::Outcome));
+        }
+        let part = self.unwritten.then(|| (self.last_write.unwrap_or(self.since) + PARTS, Class::Outcome));
+        let situation = match self.told {
+            None => Some((self.since + QUICK, Class::Situation)),
+            Some(told) if told != obstacle => Some((stands_until, Class::Situation)),
+            Some(_) => None,
+        };
+        let (due, class) = [part, situation].into_iter().flatten().min()?;
+        Some((wait(due), class))
+    }
+
+    /// The status as it should be.
+    pub fn status(
+        &self,
+        obstacle: Option<&Obstacle>,
+        gateway_uid: Option<&Uid>,
+        now: Now,
+    ) -> TestPlanRunStatus {
+        record(Facts {
+            view: &self.view,
+            standing: &self.standing,
+            request: self.request.as_ref(),
+            plans: &self.plans,
+            obstacle,
+            gateway_uid,
+            plain: matches!(self.write, Write::Backoff { plain: true, .. }),
+            now: now.wall,
+        })
+    }
+
+    /// Nothing to send, nothing to write, and the own last write has been seen: all that matters is in the object.
+    pub fn at_rest(&self) -> bool {
+        self.decided() && !self.dirty && matches!(self.write, Write::Idle) && self.heard >= self.floor
+    }
+
+    fn plan(&mut self, id: PlanId) -> Option<&mut Plan> {
+        self.plans.iter_mut().find(|plan| plan.id == id)
+    }
+
+    /// Every plan of the spec, in its order: with what is known of it, or queued.
+    fn plan_anew(&mut self, new: bool, before: &GatewayKey, errands: &mut Errands) {
+        let earlier = std::mem::take(&mut self.plans);
+        let mut known: std::collections::BTreeMap<_, _> =
+            earlier.into_iter().map(|plan| (plan.id, plan)).collect();
+        let mut taken = std::collections::BTreeSet::new();
+        for id in self.view.spec.plans.iter().copied().map(PlanId) {
+            if !taken.insert(id) {
+                continue;
+            }
+            let plan = known.remove(&id).filter(|_| !new);
+            let plan = plan.filter(|plan| !is_withdrawn(plan));
+            if plan.is_none() {
+                errands.offer.push(id);
+            }
+            self.plans.push(plan.unwrap_or(Plan { id, sent: 0, state: PlanState::Queued }));
+        }
+        if new {
+            errands.withdraw.extend(taken.iter().map(|id| (before.clone(), *id)));
+        }
+        errands.withdraw.extend(known.into_keys().map(|id| (before.clone(), id)));
+    }
+
+    fn withdraw_queued(&mut self, before: &GatewayKey, errands: &mut Errands) {
+        for plan in self.plans.iter_mut().filter(|plan| plan.state == PlanState::Queued) {
+            errands.withdraw.push((before.clone(), plan.id));
+            let outcome =
+                if plan.sent > 0 { unanswered(Outcome::Unknown) } else { Settled::plain(Outcome::Withdrawn) };
+            plan.state = PlanState::Settled(outcome);
+            self.unwritten = true;
+        }
+    }
+
+    fn new_request(&self, now: Now) -> Request {
+        let set = match self.standing.stop {
+            Stop::Asked(Trigger::Annotation) => self.view.annotation_set.as_ref(),
+            _ => self.view.stopped_set.as_ref(),
+        };
+        // A clock of the API server that runs ahead must not lengthen the deadline.
+        let time = set.and_then(|set| set.time).map_or(now.wall, |time| time.min(now.wall));
+        Request {
+            time,
+            requested_by: self.view.requested_by.clone(),
+            field_manager: set.map(|set| set.manager.clone()),
+            reason: self.view.spec.reason.clone(),
+        }
+    }
+}
+
+/// The request that a status tells of.
+fn remembered(view: &RunView) -> Option<Request> {
+    let stop = view.status.stop.as_ref().filter(|stop| stop.trigger.is_some())?;
+    Some(Request {
+        time: stop.request_time.as_ref().map(|time| time.0)?,
+        requested_by: stop.requested_by.clone(),
+        field_manager: stop.field_manager.clone(),
+        reason: stop.reason.clone(),
+    })
+}
+
+fn is_withdrawn(plan: &Plan) -> bool {
+    matches!(&plan.state, PlanState::Settled(settled) if settled.outcome == Outcome::Withdrawn)
+}
+
+fn unanswered(outcome: Outcome) -> Settled {
+    Settled::because(outcome, "NoAnswer", Some("the stop was sent, but no answer came".to_owned()))
+}
