@@ -5,6 +5,7 @@ mod error;
 pub mod kubectl;
 pub mod pki;
 pub mod process;
+mod record;
 mod serve;
 pub mod simulator;
 

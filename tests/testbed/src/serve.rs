@@ -12,8 +12,10 @@ use std::convert::Infallible;
 use std::future::{Future, pending};
 use std::io;
 use std::net::SocketAddr;
+use std::pin::Pin;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::task::{Context, Poll, ready};
 use std::thread::{self, JoinHandle};
 
 use http_body_util::combinators::UnsyncBoxBody;
@@ -21,10 +23,10 @@ use hyper::body::{Bytes, Incoming};
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use rustls::ServerConfig;
-use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::{TcpListener, TcpSocket, TcpStream};
 use tokio::runtime::{self, Handle};
-use tokio::sync::{Notify, mpsc, oneshot, watch};
+use tokio::sync::{Notify, mpsc, oneshot};
 use tokio::task::JoinSet;
 use tokio_rustls::TlsAcceptor;
 
@@ -37,7 +39,7 @@ pub enum Reach {
     Up,
     /// Connections are refused, as when no process listens. The port stays reserved.
     Refusing,
-    /// Connections are accepted and nothing is ever read or answered, on those already open neither.
+    /// Connections are accepted and nothing is ever read or answered, not on those already open either.
     BlackHole,
 }
 
@@ -130,12 +132,12 @@ impl Listener {
         let listener = bind(address)?.listen(BACKLOG)?;
         let (orders, received) = mpsc::unbounded_channel();
         let opened = Arc::new(AtomicU64::new(0));
-        let (reach, _) = watch::channel(Reach::Up);
         let server = Server {
             address,
             tls: tls.map(TlsAcceptor::from),
             service,
-            reach,
+            reach: Reach::Up,
+            muted: Arc::default(),
             opened: opened.clone(),
             connections: JoinSet::new(),
         };
@@ -171,7 +173,8 @@ struct Server<S> {
     address: SocketAddr,
     tls: Option<TlsAcceptor>,
     service: S,
-    reach: watch::Sender<Reach>,
+    reach: Reach,
+    muted: Arc<AtomicBool>,
     opened: Arc<AtomicU64>,
     connections: JoinSet<()>,
 }
@@ -198,8 +201,7 @@ where
     }
 
     async fn change(&mut self, reach: Reach, listener: &mut Option<TcpListener>) -> io::Result<()> {
-        let before = self.reach.send_replace(reach);
-        if before == reach {
+        if self.reach == reach {
             return Ok(());
         }
         if reach == Reach::Refusing {
@@ -207,32 +209,26 @@ where
         } else if listener.is_none() {
             *listener = Some(bind(self.address)?.listen(BACKLOG)?);
         }
+        self.muted.store(reach == Reach::BlackHole, Ordering::SeqCst);
+        // Going mute leaves open connections open; those who come out of a black hole must not go on in mid-word.
         if reach != Reach::BlackHole {
             self.connections.shutdown().await;
         }
+        self.reach = reach;
         Ok(())
     }
 
     fn serve(&mut self, stream: TcpStream) {
         let serial = self.opened.fetch_add(1, Ordering::SeqCst);
         let connection = Connection { serial, cut: Arc::new(Notify::new()) };
-        let reach = self.reach.subscribe();
         let (tls, service) = (self.tls.clone(), self.service.clone());
+        // Nagle's algorithm would add up to 40 ms to an answer written in two pieces; if it stays on, only time is
+        // lost.
+        let _ = stream.set_nodelay(true);
+        let stream = Mutable { stream, muted: self.muted.clone() };
         self.connections.spawn(async move {
-            if *reach.borrow() == Reach::BlackHole {
-                let _held_open = stream;
-                return pending().await;
-            }
             let cut = connection.cut.clone();
-            let answer = move |request| {
-                let (connection, service, reach) = (connection.clone(), service.clone(), reach.clone());
-                async move {
-                    mute_while_black_hole(&reach).await;
-                    let response = service(request, connection).await;
-                    mute_while_black_hole(&reach).await;
-                    response
-                }
-            };
+            let answer = move |request| service(request, connection.clone());
             tokio::select! {
                 () = speak(stream, tls, answer) => {}
                 () = cut.notified() => {}
@@ -241,20 +237,11 @@ where
     }
 }
 
-/// Pends for ever if the address is a black hole: leaving that state ends the connection and this with it.
-async fn mute_while_black_hole(reach: &watch::Receiver<Reach>) {
-    if *reach.borrow() == Reach::BlackHole {
-        pending().await
-    }
-}
-
-async fn speak<A, F>(stream: TcpStream, tls: Option<TlsAcceptor>, answer: A)
+async fn speak<A, F>(stream: Mutable, tls: Option<TlsAcceptor>, answer: A)
 where
     A: Fn(hyper::Request<Incoming>) -> F + Send + Sync + 'static,
     F: Future<Output = hyper::Response<Body>> + Send + 'static,
 {
-    // Nagle's algorithm would add up to 40 ms to an answer written in two pieces; if it stays on, only time is lost.
-    let _ = stream.set_nodelay(true);
     let Some(tls) = tls else {
         return speak_http1(stream, answer).await;
     };
@@ -287,6 +274,55 @@ where
     // As above.
     let _ = builder.timer(TokioTimer::new()).serve_connection(TokioIo::new(stream), service).await;
 }
+
+// === impl Mutable ===
+
+/// A connection that can go mute: nothing is read or written then, and nothing fails.
+struct Mutable {
+    stream: TcpStream,
+    muted: Arc<AtomicBool>,
+}
+
+impl Mutable {
+    /// The stream, unless it is mute. Nobody is woken when that ends, because the connection ends with it.
+    fn heard(&mut self) -> Poll<Pin<&mut TcpStream>> {
+        if self.muted.load(Ordering::SeqCst) {
+            Poll::Pending
+        } else {
+            Poll::Ready(Pin::new(&mut self.stream))
+        }
+    }
+}
+
+impl AsyncRead for Mutable {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        buffer: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        ready!(self.heard()).poll_read(context, buffer)
+    }
+}
+
+impl AsyncWrite for Mutable {
+    fn poll_write(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        bytes: &[u8],
+    ) -> Poll<io::Result<usize>> {
+        ready!(self.heard()).poll_write(context, bytes)
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        ready!(self.heard()).poll_flush(context)
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        ready!(self.heard()).poll_shutdown(context)
+    }
+}
+
+// === others ===
 
 async fn accept(listener: Option<&TcpListener>) -> io::Result<(TcpStream, SocketAddr)> {
     match listener {

@@ -110,8 +110,7 @@ impl Api {
 
         let (mut entry, mut reply, delay) = {
             let mut state = self.state();
-            let start = log.start();
-            let record = call.record(&state.tokens, path, at, at.saturating_duration_since(start));
+            let record = call.record(&state.tokens, path, at, log.record.elapsed(at));
             let record = Request { connection: connection.serial, http2, ..record };
             let mut reply = state.scripts.reply(&record);
             let natural = |state: &mut State| self.natural(state, &call, &record, at);

@@ -1,11 +1,12 @@
 //! The record of every request, in the order in which they arrived.
 
 use std::fmt;
-use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use hyper::body::Bytes;
-use tokio::sync::watch;
+
+use crate::record::Record;
 
 /// Where a request went.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -70,27 +71,16 @@ pub struct Request {
     pub answer: Answer,
 }
 
-/// The requests that were waited for did not come in time.
-#[derive(Debug, thiserror::Error)]
-#[error("failed to see the requests waited for within {limit:?}; seen instead: {seen:#?}")]
-pub struct LimitPassed {
-    limit: Duration,
-    seen: Vec<Request>,
-}
-
+/// The record, and the stop calls in flight.
 pub(crate) struct Log {
-    start: Instant,
-    state: Mutex<State>,
-    changed: Condvar,
-    version: watch::Sender<u64>,
+    pub(crate) record: Record<Request>,
+    flight: Mutex<Flight>,
 }
 
 #[derive(Default)]
-struct State {
-    requests: Vec<Request>,
-    forgotten: usize,
-    in_flight: usize,
-    in_flight_max: usize,
+struct Flight {
+    now: usize,
+    max: usize,
     observer: Option<Arc<Observer>>,
 }
 
@@ -108,118 +98,51 @@ pub(crate) struct Entry {
 
 impl Log {
     pub(crate) fn new() -> Self {
-        Self {
-            start: Instant::now(),
-            state: Mutex::default(),
-            changed: Condvar::new(),
-            version: watch::channel(0).0,
-        }
-    }
-
-    pub(crate) fn start(&self) -> Instant {
-        self.start
+        Self { record: Record::new(), flight: Mutex::default() }
     }
 
     pub(crate) fn open(self: &Arc<Self>, request: Request) -> Entry {
-        let mut state = self.lock();
-        if request.endpoint == Endpoint::Stop {
-            state.in_flight += 1;
-            state.in_flight_max = state.in_flight_max.max(state.in_flight);
-        }
-        let serial = state.forgotten + state.requests.len();
         let endpoint = request.endpoint;
-        state.requests.push(request);
-        self.announce(state);
+        if endpoint == Endpoint::Stop {
+            let mut flight = self.flight();
+            flight.now += 1;
+            flight.max = flight.max.max(flight.now);
+        }
+        let serial = self.record.push(request);
         Entry { log: self.clone(), serial, endpoint, open: true }
     }
 
-    pub(crate) fn requests(&self) -> Vec<Request> {
-        self.lock().requests.clone()
-    }
-
     pub(crate) fn in_flight_max(&self) -> usize {
-        self.lock().in_flight_max
+        self.flight().max
     }
 
     pub(crate) fn forget(&self) {
-        let mut state = self.lock();
-        state.forgotten += state.requests.len();
-        state.requests.clear();
-        state.in_flight_max = state.in_flight;
-        self.announce(state);
+        self.record.forget();
+        let mut flight = self.flight();
+        flight.max = flight.now;
     }
 
     pub(crate) fn observe(&self, observer: Arc<Observer>) {
-        self.lock().observer = Some(observer);
-    }
-
-    pub(crate) async fn wait_for(
-        &self,
-        wanted: impl Fn(&[Request]) -> bool,
-        limit: Duration,
-    ) -> Result<Vec<Request>, LimitPassed> {
-        let mut changes = self.version.subscribe();
-        let seen = async {
-            loop {
-                changes.mark_unchanged();
-                if let Some(requests) = self.requests_if(&wanted) {
-                    return requests;
-                }
-                // The sender lives as long as `self`.
-                let _ = changes.changed().await;
-            }
-        };
-        match tokio::time::timeout(limit, seen).await {
-            Ok(requests) => Ok(requests),
-            Err(_) => Err(LimitPassed { limit, seen: self.requests() }),
-        }
-    }
-
-    pub(crate) fn wait_for_blocking(
-        &self,
-        wanted: impl Fn(&[Request]) -> bool,
-        limit: Duration,
-    ) -> Result<Vec<Request>, LimitPassed> {
-        let unwanted = |state: &mut State| !wanted(&state.requests);
-        let (state, _) = self
-            .changed
-            .wait_timeout_while(self.lock(), limit, unwanted)
-            .unwrap_or_else(PoisonError::into_inner);
-        let seen = state.requests.clone();
-        drop(state);
-        if wanted(&seen) { Ok(seen) } else { Err(LimitPassed { limit, seen }) }
-    }
-
-    fn requests_if(&self, wanted: impl Fn(&[Request]) -> bool) -> Option<Vec<Request>> {
-        let state = self.lock();
-        wanted(&state.requests).then(|| state.requests.clone())
+        self.flight().observer = Some(observer);
     }
 
     fn close(&self, serial: usize, endpoint: Endpoint, answer: Answer) {
-        let mut state = self.lock();
-        if endpoint == Endpoint::Stop {
-            state.in_flight -= 1;
-        }
-        let index = serial.checked_sub(state.forgotten);
-        let Some(request) = index.and_then(|index| state.requests.get_mut(index)) else { return };
-        request.answer = answer;
-        let request = request.clone();
-        let observer = state.observer.clone();
-        self.announce(state);
-        if let Some(observer) = observer {
+        let observer = {
+            let mut flight = self.flight();
+            if endpoint == Endpoint::Stop {
+                flight.now -= 1;
+            }
+            flight.observer.clone()
+        };
+        let request = self.record.update(serial, |request| request.answer = answer);
+        if let (Some(observer), Some(request)) = (observer, request) {
             observer(&request);
         }
     }
 
-    fn announce(&self, state: MutexGuard<'_, State>) {
-        drop(state);
-        self.changed.notify_all();
-        self.version.send_modify(|version| *version += 1);
-    }
-
-    fn lock(&self) -> MutexGuard<'_, State> {
-        // A predicate that panicked in a test has left nothing half done in here.
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    fn flight(&self) -> MutexGuard<'_, Flight> {
+        // Nothing in here can be left half done.
+        self.flight.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -271,6 +194,6 @@ impl fmt::Debug for Request {
 
 impl fmt::Debug for Log {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Log").field("requests", &self.lock().requests).finish_non_exhaustive()
+        f.debug_struct("Log").field("record", &self.record).finish_non_exhaustive()
     }
 }

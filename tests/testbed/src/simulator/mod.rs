@@ -28,8 +28,9 @@ use rustls::ServerConfig;
 use crate::pki::{Authority, Identity, PkiError};
 use crate::serve::{Background, Listener};
 
+pub use crate::record::LimitPassed;
 pub use crate::serve::Reach;
-pub use log::{Answer, Endpoint, LimitPassed, Request};
+pub use log::{Answer, Endpoint, Request};
 pub use login::{Client, Login, Logins};
 pub use plans::{Nature, PlanTruth, Report};
 pub use reply::{ErrorShape, Reply};
@@ -292,7 +293,7 @@ impl Simulator {
 
     /// Every request to the gateway and the RestApi, in the order in which they arrived.
     pub fn requests(&self) -> Vec<Request> {
-        self.api.log.requests()
+        self.api.log.record.all()
     }
 
     /// The stop calls among them.
@@ -304,7 +305,7 @@ impl Simulator {
 
     /// Every request to the origin nobody should call.
     pub fn elsewhere(&self) -> Vec<Request> {
-        self.api.elsewhere.requests()
+        self.api.elsewhere.record.all()
     }
 
     /// Empties the record. Plans, scripts and logins stay as they are.
@@ -318,7 +319,7 @@ impl Simulator {
         wanted: impl Fn(&[Request]) -> bool,
         limit: Duration,
     ) -> Result<Vec<Request>, LimitPassed> {
-        self.api.log.wait_for(wanted, limit).await
+        self.api.log.record.wait_for(wanted, limit).await
     }
 
     /// [`Simulator::wait_for`] for those without a runtime.
@@ -327,7 +328,7 @@ impl Simulator {
         wanted: impl Fn(&[Request]) -> bool,
         limit: Duration,
     ) -> Result<Vec<Request>, LimitPassed> {
-        self.api.log.wait_for_blocking(wanted, limit)
+        self.api.log.record.wait_for_blocking(wanted, limit)
     }
 
     /// The most stop calls seen in flight at once. A call that its client gave up counts until its connection is
