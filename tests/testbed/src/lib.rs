@@ -2,6 +2,7 @@
 
 pub mod control_plane;
 mod error;
+pub mod faults;
 pub mod kubectl;
 pub mod pki;
 pub mod process;

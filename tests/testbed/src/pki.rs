@@ -10,9 +10,10 @@ use rcgen::{
     BasicConstraints, CertificateParams, DnType, ExtendedKeyUsagePurpose, IsCa, Issuer, KeyPair,
     KeyUsagePurpose,
 };
-use rustls::pki_types::{CertificateDer, PrivateKeyDer, PrivatePkcs8KeyDer};
+use rustls::pki_types::pem::PemObject as _;
+use rustls::pki_types::{self, CertificateDer, PrivateKeyDer, PrivatePkcs8KeyDer};
 use rustls::server::WebPkiClientVerifier;
-use rustls::{RootCertStore, ServerConfig};
+use rustls::{ClientConfig, RootCertStore, ServerConfig};
 
 /// Why a certificate could not be made or used.
 #[derive(Debug, thiserror::Error)]
@@ -23,6 +24,9 @@ pub enum PkiError {
     /// rustls refused what rcgen made.
     #[error("failed to set up TLS")]
     SetUp(#[source] rustls::Error),
+    /// The authority to trust is no PEM.
+    #[error("failed to read the authority to trust; it must be PEM")]
+    Read(#[source] pki_types::pem::Error),
     /// No verifier could be built for clients' certificates.
     #[error("failed to set up the check of client certificates")]
     Verifier(#[source] rustls::server::VerifierBuilderError),
@@ -134,6 +138,18 @@ impl Authority {
             if http2 { vec![b"h2".to_vec(), b"http/1.1".to_vec()] } else { vec![b"http/1.1".to_vec()] };
         Ok(Arc::new(config))
     }
+}
+
+/// TLS for a client that trusts the authorities in `ca_pem` and nobody else.
+pub(crate) fn client_config(ca_pem: Option<&str>) -> Result<ClientConfig, PkiError> {
+    let mut roots = RootCertStore::empty();
+    for certificate in CertificateDer::pem_slice_iter(ca_pem.unwrap_or_default().as_bytes()) {
+        roots.add(certificate.map_err(PkiError::Read)?).map_err(PkiError::SetUp)?;
+    }
+    let builder = ClientConfig::builder_with_provider(Arc::new(rustls::crypto::ring::default_provider()))
+        .with_safe_default_protocol_versions()
+        .map_err(PkiError::SetUp)?;
+    Ok(builder.with_root_certificates(roots).with_no_client_auth())
 }
 
 // === impl Identity ===
