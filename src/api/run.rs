@@ -35,10 +35,10 @@ use super::{Condition, rules};
         "description": "Time since the run was created"}"#
 )]
 #[serde(rename_all = "camelCase")]
-// An absent `stopped` after a true one counts as still true, since a removed field withdraws nothing.
+// An absent `stopped` after a true one counts as still true, since a removed field withdraws nothing. The name is never
+// absent here, for its default is filled in before the rule is asked.
 #[x_kube(validation = Rule::new(
-    "self.?gatewayRef.?name.orValue('default') == oldSelf.?gatewayRef.?name.orValue('default') \
-     || !oldSelf.?stopped.orValue(false) || !self.?stopped.orValue(true)")
+    "self.gatewayRef.name == oldSelf.gatewayRef.name || !oldSelf.?stopped.orValue(false) || !self.?stopped.orValue(true)")
     .message("gatewayRef can't change while stopped is true, because the same ids are other plans elsewhere: \
               set stopped to false in the same change, or create another TestPlanRun for the other gateway")
     .field_path(".gatewayRef"))]

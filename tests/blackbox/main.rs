@@ -1,0 +1,12 @@
+//! Black-box tests: against a real kube-apiserver, with the manifests that ship.
+//!
+//! One binary, so that all of them share one control plane; a namespace for each test, so that they run in parallel.
+
+#![allow(clippy::panic, reason = "a test fails by panicking")]
+
+mod admission;
+mod cluster;
+mod columns;
+mod deploy;
+mod explain;
+mod gateway_admission;
