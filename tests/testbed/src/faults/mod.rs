@@ -17,10 +17,12 @@ use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
+use base64::Engine as _;
 use hyper::http::uri::{InvalidUri, Scheme, Uri};
 use hyper_util::client::legacy::Client;
 use hyper_util::client::legacy::connect::HttpConnector;
 use hyper_util::rt::{TokioExecutor, TokioTimer};
+use serde_json::{Value, json};
 use tokio::sync::watch;
 
 use crate::pki::{self, Authority, PkiError};
@@ -151,6 +153,23 @@ impl Proxy {
     /// The authority that signed the proxy's certificate; none in plain HTTP.
     pub fn ca_pem(&self) -> Option<&str> {
         self.authority.as_ref().map(Authority::pem)
+    }
+
+    /// A kubeconfig like `original`, for clients that shall come through the proxy. It must be JSON, as the control
+    /// plane writes it, and authenticate by token: certificates end at the proxy.
+    pub fn kubeconfig(&self, original: &str) -> Result<String, serde_json::Error> {
+        let mut config: Value = serde_json::from_str(original)?;
+        let clusters = config["clusters"].as_array_mut();
+        for cluster in clusters.into_iter().flatten() {
+            cluster["cluster"] = match self.ca_pem() {
+                Some(pem) => {
+                    let pem = base64::engine::general_purpose::STANDARD.encode(pem);
+                    json!({"server": self.url(), "certificate-authority-data": pem})
+                }
+                None => json!({"server": self.url()}),
+            };
+        }
+        Ok(config.to_string())
     }
 
     /// Does `fault` to the requests that `when` describes.
