@@ -4,5 +4,6 @@
 
 pub mod api;
 pub mod cli;
+pub mod gateway;
 pub mod stop;
 pub mod telemetry;

@@ -1,0 +1,198 @@
+//! Texts of a gateway, made fit to be shown.
+//!
+//! What a gateway says reaches statuses and events, which more people read than may read Secrets. So a text is freed
+//! of what could disturb a terminal, of every piece of a secret that was sent along, and cut, in that order: a cut
+//! before the search could leave the head of a token, and a control character within a token could hide it.
+
+use crate::stop::PlanId;
+
+/// The most bytes of a text that are kept.
+pub const TEXT_BYTES_MAX: usize = 128;
+
+/// How much of a text is looked at. Redaction may shorten a text, so this is more than is kept.
+const LOOK_BYTES_MAX: usize = 1024;
+
+/// A piece of a secret of this many bytes is a secret too: gateways like to quote the head of a token.
+const PIECE_BYTES: usize = 8;
+
+const REDACTED: &str = "[redacted]";
+
+/// The secrets that a request carried: whoever answers it may quote them.
+#[derive(Default)]
+pub struct Secrets<'a>(Vec<&'a str>);
+
+impl<'a> Secrets<'a> {
+    pub fn new(secrets: impl IntoIterator<Item = &'a str>) -> Self {
+        Self(secrets.into_iter().filter(|secret| !secret.is_empty()).collect())
+    }
+
+    /// The text as it may be shown, or none if nothing of it is left.
+    pub fn clean(&self, text: &str) -> Option<String> {
+        let looked_at = &text[..text.floor_char_boundary(LOOK_BYTES_MAX)];
+        let redacted = self.redact(&printable(looked_at));
+        let cut = redacted[..redacted.floor_char_boundary(TEXT_BYTES_MAX)].trim();
+        (!cut.is_empty()).then(|| cut.to_owned())
+    }
+
+    fn redact(&self, text: &str) -> String {
+        let mut hidden = vec![false; text.len()];
+        for secret in &self.0 {
+            if secret.len() < PIECE_BYTES {
+                // A short one would be found within other words, so only as a word of its own.
+                for (at, _) in text.match_indices(secret).filter(|&(at, _)| is_word(text, at, secret.len())) {
+                    hidden[at..at + secret.len()].fill(true);
+                }
+                continue;
+            }
+            for (at, _) in text.char_indices() {
+                let end = text.ceil_char_boundary(at + PIECE_BYTES);
+                if end - at >= PIECE_BYTES && secret.contains(&text[at..end]) {
+                    hidden[at..end].fill(true);
+                }
+            }
+        }
+        let mut shown = String::with_capacity(text.len());
+        for (at, c) in text.char_indices() {
+            if !hidden[at] {
+                shown.push(c);
+            } else if at == 0 || !hidden[at - 1] {
+                shown.push_str(REDACTED);
+            }
+        }
+        shown
+    }
+}
+
+impl std::fmt::Debug for Secrets<'_> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "Secrets({} of them)", self.0.len())
+    }
+}
+
+fn is_word(text: &str, at: usize, len: usize) -> bool {
+    let before = text[..at].chars().next_back();
+    let after = text[at + len..].chars().next();
+    !before.is_some_and(char::is_alphanumeric) && !after.is_some_and(char::is_alphanumeric)
+}
+
+/// The text in one line, without control characters and without those that change how their neighbours look.
+fn printable(text: &str) -> String {
+    let mut line = String::with_capacity(text.len());
+    for c in text.chars() {
+        if c.is_whitespace() {
+            if !line.ends_with(' ') {
+                line.push(' ');
+            }
+        } else if !c.is_control() && !is_format_control(c) {
+            line.push(c);
+        }
+    }
+    line
+}
+
+/// Unicode's general category Cf (format): direction marks, zero-width characters, tags.
+fn is_format_control(c: char) -> bool {
+    matches!(c,
+        '\u{ad}' | '\u{600}'..='\u{605}' | '\u{61c}' | '\u{6dd}' | '\u{70f}' | '\u{890}'..='\u{891}' | '\u{8e2}'
+        | '\u{180e}' | '\u{200b}'..='\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2060}'..='\u{206f}' | '\u{feff}'
+        | '\u{fff9}'..='\u{fffb}' | '\u{110bd}' | '\u{110cd}' | '\u{13430}'..='\u{1343f}' | '\u{1bca0}'..='\u{1bca3}'
+        | '\u{1d173}'..='\u{1d17a}' | '\u{e0000}'..='\u{e007f}')
+}
+
+/// The plan that a text names plainly, such as "Plan 614 is not running".
+///
+/// A text with a second number is not plain: it may name two plans, and blaming one of them would clear the other.
+pub fn named_plan(text: &str) -> Option<PlanId> {
+    let at = text.find(char::is_numeric)?;
+    let (before, rest) = text.split_at(at);
+    let (number, after) = rest.split_at(rest.find(|c: char| !c.is_ascii_digit()).unwrap_or(rest.len()));
+    if after.contains(char::is_numeric) || after.starts_with(|c: char| c.is_alphabetic() || c == '_') {
+        return None;
+    }
+    let words = before.trim_end_matches([' ', ':', '#', '=', '"', '\'']).to_ascii_lowercase();
+    if words.len() == before.len() {
+        return None;
+    }
+    let words = match words.strip_suffix("id") {
+        Some(words) => words.trim_end_matches([' ', '_', '-']),
+        None => &words,
+    };
+    let words = words.strip_suffix(" with").unwrap_or(words);
+    let head = words.strip_suffix("plan")?;
+    if head.ends_with(char::is_alphanumeric) { None } else { plan_id(number) }
+}
+
+/// A number as it is written for an id: digits alone, more than nothing, and within what the API takes.
+pub fn plan_id(digits: &str) -> Option<PlanId> {
+    if digits.is_empty() || !digits.bytes().all(|b| b.is_ascii_digit()) {
+        return None;
+    }
+    digits.parse().ok().filter(|&id| id > 0).map(PlanId)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn texts_are_made_fit_to_be_shown() {
+        let token = "eyJhbGciOiJIUzI1NiJ9.payload.signature";
+        let long = "ş".repeat(100);
+        let quoted_late = format!("{}{token}", "x".repeat(120));
+        for (name, text, expected) in [
+            ("plain", "plan 614 is not running", Some("plan 614 is not running")),
+            ("nothing", "", None),
+            ("blank", " \t\r\n", None),
+            ("line breaks", "a\r\n\tb", Some("a b")),
+            ("escapes", "\u{1b}[31mred\u{7}\u{9b}0m", Some("[31mred0m")),
+            ("directions", "\u{202e}gnitset\u{2066}\u{200f}", Some("gnitset")),
+            ("zero width", "not\u{200b}\u{feff} running", Some("not running")),
+            ("line separator", "a\u{2028}b", Some("a b")),
+            ("cut at a character", long.as_str(), Some(&long[..128])),
+            ("token", "bad token eyJhbGciOiJIUzI1NiJ9.payload.signature!", Some("bad token [redacted]!")),
+            ("head of a token", "bad token 'eyJhbGciOi...'", Some("bad token '[redacted]...'")),
+            ("token with a control", "eyJhbGci\u{0}OiJIUzI1NiJ9.pay", Some("[redacted]")),
+            ("token over the cut", quoted_late.as_str(), Some(&format!("{}[redacte", "x".repeat(120)))),
+            ("short secret", "user qa, password s3c!", Some("user [redacted], password [redacted]!")),
+            ("short secret in a word", "equality of aqay", Some("equality of aqay")),
+        ] {
+            let secrets = Secrets::new([token, "qa", "s3c", ""]);
+            assert_eq!(secrets.clean(text).as_deref(), expected, "{name}");
+        }
+    }
+
+    #[test]
+    fn plans_are_named_plainly_or_not_at_all() {
+        for (text, expected) in [
+            ("plan 614", Some(614)),
+            ("Plan: 614", Some(614)),
+            ("PLAN ID 614", Some(614)),
+            ("plan id: 614.", Some(614)),
+            ("planId=614", Some(614)),
+            ("plan_id: '614' is not available", Some(614)),
+            ("Test plan #614 is not running", Some(614)),
+            ("The plan with id 614 was not found", Some(614)),
+            ("(plan 614)", Some(614)),
+            ("plan 614 çalışmıyor", Some(614)),
+            ("plan 614, plan 615", None),
+            ("plans 614 and 615", None),
+            ("plan 614 of project 3", None),
+            ("plan 614 ve ٦١٥", None),
+            ("plan ٦١٥", None),
+            ("plans[0] is invalid", None),
+            ("plan614", None),
+            ("plan -614", None),
+            ("plan 614a", None),
+            ("plan 0", None),
+            ("plan 99999999999999999999", None),
+            ("explan 614", None),
+            ("614 is not running", None),
+            ("error 400", None),
+            ("plan is not running", None),
+            ("plan", None),
+            ("", None),
+        ] {
+            assert_eq!(named_plan(text), expected.map(PlanId), "{text}");
+        }
+    }
+}

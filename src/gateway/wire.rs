@@ -1,0 +1,563 @@
+//! The bytes of a stop: its request's body, and what the body of an answer says.
+//!
+//! `bytes -> strict JSON -> every complaint in it -> Body`
+//!
+//! What Testinium answers to a failed stop is not documented beyond its field's name, so each field that could hold
+//! an error is read in every shape that was seen elsewhere. Two rules make this safe:
+//! - whatever may be an error is a complaint, even if nothing of it can be understood;
+//! - a body without complaints is an envelope only if it has the documented mark of one: the key `errors`, or a
+//!   `result` with an integer `code`. Everything else is [`Body::Other`], of which nothing is kept.
+//!
+//! What a complaint means is not decided here.
+
+use serde::Serialize;
+use serde_json::{Map, Value};
+
+use super::json::{self, is_empty, plain};
+use super::text::{Secrets, named_plan, plan_id};
+use crate::stop::{Body, Complaint, Envelope, PlanId};
+
+/// The most complaints that are kept: a call has at most as many plans.
+const COMPLAINTS_MAX: usize = 1000;
+
+/// The body of `POST /stop/execution`.
+pub fn request(plans: &[PlanId]) -> Vec<u8> {
+    #[derive(Serialize)]
+    struct Request {
+        plans: Vec<i64>,
+    }
+    // A list of integers can always be written, so the fallback is never sent.
+    serde_json::to_vec(&Request { plans: plans.iter().map(|plan| plan.0).collect() }).unwrap_or_default()
+}
+
+/// What the body of an answer says.
+///
+/// `success` is whether the status was a 2xx: an error reply may be worded as Spring and OAuth servers do, with
+/// nothing but a `message`. Texts are freed of the secrets, which are those that the request carried.
+pub fn body(bytes: &[u8], success: bool, secrets: &Secrets<'_>) -> Body {
+    let Some(Value::Object(top)) = json::parse(bytes) else { return Body::Other };
+    let mut reading = Reading { secrets, complaints: Vec::new(), opaque: false };
+    reading.object(&top);
+    // Words alone are a complaint in an error reply; in another they may be a greeting.
+    if !success && reading.complaints.is_empty() && text(&top, MESSAGES).is_some() {
+        reading.push(complaint_of(&top, Named::Nothing, secrets));
+    }
+
+    let code = top.get("result").and_then(|result| result.get("code")).and_then(Value::as_i64);
+    let known = top.contains_key("errors") || code.is_some();
+    if reading.complaints.is_empty() && (!known || reading.opaque) {
+        return Body::Other;
+    }
+    Body::Envelope(Envelope { code, errors: reading.complaints })
+}
+
+struct Reading<'a> {
+    secrets: &'a Secrets<'a>,
+    complaints: Vec<Complaint>,
+    /// There is something that could mean a failure and can't be told.
+    opaque: bool,
+}
+
+// === impl Reading ===
+
+impl Reading<'_> {
+    /// An object that may tell of success or failure: the envelope, or a part of it. Its own words become one
+    /// complaint; a list or a map of errors in it becomes one each.
+    fn object(&mut self, object: &Map<String, Value>) {
+        let mut failed = false;
+        for (key, value) in object {
+            match plain(key).as_str() {
+                "errors" => self.errors(value),
+                "result" => self.result(value),
+                "data" => self.data(value),
+                "code" | "errorcode" => failed |= !is_code_of_success(value),
+                "status" | "statuscode" => failed |= !is_status_of_success(value),
+                "success" | "ok" => failed |= !matches!(value, Value::Null | Value::Bool(true)),
+                key if tells_of_failure(key) && !is_denied(value) => match value {
+                    Value::Array(_) | Value::Object(_) => self.errors(value),
+                    Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) => failed = true,
+                },
+                _ => self.unknown(key, value),
+            }
+        }
+        if failed {
+            self.push(complaint_of(object, Named::Nothing, self.secrets));
+        }
+    }
+
+    /// The documented `result`: a code other than 0 is a failure, and so is whatever else it may be.
+    fn result(&mut self, value: &Value) {
+        match value {
+            Value::Object(result) => self.object(result),
+            Value::String(text) if is_success(text) => {}
+            value if is_empty(value) => {}
+            value => self.item(value, None),
+        }
+    }
+
+    /// The documented `data` of a stop is null. A word in it may be the answer of a failed one ("NOT_AVAILABLE").
+    fn data(&mut self, value: &Value) {
+        match value {
+            Value::Bool(true) => {}
+            Value::String(text) if is_success(text) => {}
+            value if is_empty(value) => {}
+            Value::String(_) => self.item(value, None),
+            Value::Object(data) => {
+                self.object(data);
+                self.opaque |= !data.get("status").and_then(Value::as_str).is_some_and(is_success);
+            }
+            Value::Null | Value::Bool(false) | Value::Number(_) | Value::Array(_) => self.opaque = true,
+        }
+    }
+
+    /// A field that nobody documents. It may well be harmless, such as a trace id, but an error within it is one.
+    fn unknown(&mut self, key: &str, value: &Value) {
+        self.opaque |= plan_id(key).is_some();
+        match value {
+            Value::Object(object) => self.object(object),
+            Value::Array(items) => items.iter().for_each(|item| self.unknown("", item)),
+            Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) => {}
+        }
+    }
+
+    /// The documented `errors`, of undocumented shape.
+    fn errors(&mut self, value: &Value) {
+        match value {
+            value if is_empty(value) => {}
+            Value::Array(items) => items.iter().for_each(|item| self.item(item, None)),
+            value => self.item(value, None),
+        }
+    }
+
+    /// One error, of the plan that the key of a map has named, if it has.
+    fn item(&mut self, value: &Value, plan: Option<PlanId>) {
+        match value {
+            // An empty place in a list of errors may be an error that nobody worded, so it blames no plan.
+            value if is_empty(value) => self.push(Complaint::default()),
+            Value::String(text) => {
+                let words = self.secrets.clean(text);
+                let (code, message) = if is_code(text) { (words, None) } else { (None, words) };
+                self.push(Complaint { code, message, plan: Named::from(plan).and(named_plan(text)).plan() });
+            }
+            Value::Bool(_) | Value::Number(_) | Value::Null => {
+                self.push(Complaint { code: self.secrets.clean(&value.to_string()), message: None, plan });
+            }
+            Value::Array(items) => items.iter().for_each(|item| self.item(item, plan)),
+            Value::Object(object) if is_map_of_errors(object) => {
+                object.iter().for_each(|(key, value)| self.entry(key, value));
+            }
+            Value::Object(object) => {
+                self.push(complaint_of(object, plan.into(), self.secrets));
+                for (key, value) in object {
+                    if matches!(value, Value::Array(_) | Value::Object(_)) && tells_of_failure(&plain(key)) {
+                        self.errors(value);
+                    }
+                }
+            }
+        }
+    }
+
+    /// One entry of a map of errors: keyed by the plan's id, or by the field that is wrong.
+    fn entry(&mut self, key: &str, value: &Value) {
+        let plan = plan_id(key).or_else(|| named_plan(key));
+        match value {
+            Value::String(text) if plan.is_none() && !text.is_empty() => self.push(Complaint {
+                code: None,
+                message: self.secrets.clean(&format!("{key}: {text}")),
+                plan: named_plan(text),
+            }),
+            value => self.item(value, plan),
+        }
+    }
+
+    fn push(&mut self, complaint: Complaint) {
+        match self.complaints.len() {
+            ..COMPLAINTS_MAX => self.complaints.push(complaint),
+            // What is dropped may have named further plans: one complaint without a plan says that not all are named.
+            COMPLAINTS_MAX => self.complaints.push(Complaint::default()),
+            _ => {}
+        }
+    }
+}
+
+/// Which plan an error names, from all the places in it that may name one.
+#[derive(Clone, Copy)]
+enum Named {
+    Nothing,
+    One(PlanId),
+    /// Several plans, or something that is no plan's id: to blame any of them could clear another.
+    Unclear,
+}
+
+// === impl Named ===
+
+impl From<Option<PlanId>> for Named {
+    fn from(plan: Option<PlanId>) -> Self {
+        plan.map_or(Self::Nothing, Self::One)
+    }
+}
+
+impl Named {
+    fn and(self, other: impl Into<Self>) -> Self {
+        match (self, other.into()) {
+            (one, Self::Nothing) => one,
+            (Self::Nothing, other) => other,
+            (Self::One(one), Self::One(other)) if one == other => Self::One(one),
+            _ => Self::Unclear,
+        }
+    }
+
+    fn plan(self) -> Option<PlanId> {
+        match self {
+            Self::One(plan) => Some(plan),
+            Self::Nothing | Self::Unclear => None,
+        }
+    }
+}
+
+/// The words of one object, as one complaint.
+fn complaint_of(object: &Map<String, Value>, named_outside: Named, secrets: &Secrets<'_>) -> Complaint {
+    let code =
+        scalar(object, CODES).or_else(|| text(object, &["status"]).filter(|status| !is_success(status)));
+    // OAuth and Spring put a code into `error` and the words elsewhere; others put the words into it.
+    let (code, message) = match (code, text(object, MESSAGES), text(object, WORDS)) {
+        (None, Some(message), Some(word)) => (Some(word), Some(message)),
+        (Some(code), None, Some(word)) => (Some(code), Some(word)),
+        (None, None, Some(word)) if is_code(&word) => (Some(word), None),
+        (None, None, Some(word)) => (None, Some(word)),
+        (code, message, _) => (code, message),
+    };
+    let named = if object
+        .values()
+        .any(|value| matches!(value, Value::Array(_) | Value::Object(_)) && !is_empty(value))
+    {
+        // Lists and objects within an error may name further plans.
+        Named::Unclear
+    } else {
+        named_outside.and(id(object)).and(message.as_deref().and_then(named_plan))
+    };
+    Complaint {
+        code: code.or_else(|| scalar(object, &["status"])).and_then(|code| secrets.clean(&code)),
+        message: message.and_then(|message| secrets.clean(&message)),
+        plan: named.plan(),
+    }
+}
+
+/// The plan that the fields of an error name.
+fn id(object: &Map<String, Value>) -> Named {
+    // `id` may be the error's own, so it counts only where nothing else names the plan.
+    let plan = ids(object, &["planid", "plan", "testplanid", "testplan"]);
+    if matches!(plan, Named::Nothing) { ids(object, &["id"]) } else { plan }
+}
+
+fn ids(object: &Map<String, Value>, names: &[&str]) -> Named {
+    let read = |value: &Value| match value {
+        Value::Number(number) => plan_id(&number.to_string()),
+        Value::String(text) => plan_id(text).or_else(|| named_plan(text)),
+        _ => None,
+    };
+    fields(object, names)
+        .filter(|value| !is_empty(value))
+        .map(|value| read(value).map_or(Named::Unclear, Named::One))
+        .fold(Named::Nothing, Named::and)
+}
+
+/// Whether an object's keys are plans or fields, each with its error, rather than the parts of one error.
+fn is_map_of_errors(object: &Map<String, Value>) -> bool {
+    let is_part = |key: &String| {
+        let key = plain(key);
+        [CODES, MESSAGES, WORDS, &["status", "id", "planid", "plan"]]
+            .iter()
+            .any(|names| names.contains(&&*key))
+    };
+    object.keys().any(|key| plan_id(key).is_some() || named_plan(key).is_some())
+        || !object.keys().any(is_part)
+}
+
+const CODES: &[&str] = &["code", "errorcode"];
+const MESSAGES: &[&str] = &["message", "errormessage", "errordescription", "description", "detail", "msg"];
+const WORDS: &[&str] = &["error", "reason", "title", "exception"];
+
+/// The first of the fields that holds a text, in the names' order.
+fn text(object: &Map<String, Value>, names: &[&str]) -> Option<String> {
+    fields(object, names).find_map(|value| value.as_str().filter(|text| !text.is_empty()).map(str::to_owned))
+}
+
+/// The first of the fields that holds a text or a number, in the names' order.
+fn scalar(object: &Map<String, Value>, names: &[&str]) -> Option<String> {
+    fields(object, names).find_map(|value| match value {
+        Value::String(text) if !text.is_empty() => Some(text.clone()),
+        Value::Number(number) => Some(number.to_string()),
+        _ => None,
+    })
+}
+
+fn fields<'a>(object: &'a Map<String, Value>, names: &'a [&'a str]) -> impl Iterator<Item = &'a Value> {
+    names
+        .iter()
+        .flat_map(|name| object.iter().filter(move |(key, _)| plain(key) == *name).map(|(_, value)| value))
+}
+
+/// Whether a text looks like NOT_AVAILABLE or invalid_grant rather than like words.
+fn is_code(text: &str) -> bool {
+    text.len() <= 64
+        && text.starts_with(|c: char| c.is_ascii_alphabetic())
+        && text.bytes().all(|b| b.is_ascii_alphanumeric() || b"_-".contains(&b))
+        && (text.contains(['_', '-']) || !text.contains(|c: char| c.is_ascii_lowercase()))
+}
+
+fn is_success(text: &str) -> bool {
+    text.eq_ignore_ascii_case("success")
+}
+
+fn is_code_of_success(value: &Value) -> bool {
+    match value {
+        Value::Null => true,
+        Value::Number(number) => number.as_i64() == Some(0),
+        Value::String(text) => is_success(text),
+        Value::Bool(_) | Value::Array(_) | Value::Object(_) => false,
+    }
+}
+
+fn is_status_of_success(value: &Value) -> bool {
+    match value {
+        Value::Null => true,
+        Value::Number(number) => {
+            number.as_i64().is_some_and(|status| status == 0 || (200..300).contains(&status))
+        }
+        Value::String(text) => is_success(text),
+        Value::Bool(_) | Value::Array(_) | Value::Object(_) => false,
+    }
+}
+
+/// Whether a field of this (plain) name speaks of what went wrong.
+fn tells_of_failure(key: &str) -> bool {
+    ["error", "fail", "reject", "exception", "invalid"].iter().any(|word| key.contains(word))
+        || key == "fault"
+}
+
+/// Whether a field that speaks of failure says that there was none.
+fn is_denied(value: &Value) -> bool {
+    is_empty(value) || matches!(value, Value::Bool(false)) || value.as_i64() == Some(0)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn read(text: &str, success: bool) -> Body {
+        body(text.as_bytes(), success, &Secrets::default())
+    }
+
+    fn envelope(body: Body) -> Envelope {
+        match body {
+            Body::Envelope(envelope) => Some(envelope),
+            Body::Other => None,
+        }
+        .expect("the row is an envelope")
+    }
+
+    /// Complaints in short: "code|message|plan", with nothing for what is absent.
+    fn short(body: &Body) -> String {
+        match body {
+            Body::Other => "other".into(),
+            Body::Envelope(Envelope { errors, .. }) if errors.is_empty() => "clean".into(),
+            Body::Envelope(Envelope { errors, .. }) => {
+                let line = |complaint: &Complaint| {
+                    let plan = complaint.plan.map(|plan| plan.to_string());
+                    let parts = [complaint.code.clone(), complaint.message.clone(), plan];
+                    parts.map(Option::unwrap_or_default).join("|")
+                };
+                errors.iter().map(line).collect::<Vec<_>>().join("; ")
+            }
+        }
+    }
+
+    #[test]
+    fn requests_are_as_published() {
+        let plans = [PlanId(614), PlanId(615), PlanId((1 << 53) - 1)];
+        assert_eq!(request(&plans), br#"{"plans":[614,615,9007199254740991]}"#);
+    }
+
+    #[test]
+    fn known_envelopes_without_errors_are_clean() {
+        for text in [
+            r#"{"data": null, "errors": null}"#,
+            r#"{"errors": null}"#,
+            r#"{"data": null, "errors": ""}"#,
+            r#"{"data": null, "errors": []}"#,
+            r#"{"data": null, "errors": {}}"#,
+            r#"{"data": null, "result": {"code": 0, "message": "success"}}"#,
+            r#"{"result": {"code": 0}}"#,
+            r#"{"data": {}, "errors": null, "result": null}"#,
+            r#"{"data": true, "errors": null}"#,
+            r#"{"data": {"status": "SUCCESS"}, "errors": null}"#,
+            r#"{"status": "SUCCESS", "errors": null, "traceId": "5f3"}"#,
+            r#"{"success": true, "errors": null, "hasErrors": false, "failed": 0, "meta": {"page": 1}}"#,
+            r#"{"status": 200, "code": 0, "errors": null, "message": "done"}"#,
+        ] {
+            assert_eq!(short(&read(text, true)), "clean", "{text}");
+        }
+        let envelope = envelope(read(r#"{"result": {"code": 0}}"#, true));
+        assert_eq!(envelope.code, Some(0));
+    }
+
+    #[test]
+    fn errors_are_read_in_every_shape() {
+        for (errors, expected) in [
+            (r#""plan 614 is not running""#, "|plan 614 is not running|614"),
+            (r#""NOT_AVAILABLE""#, "NOT_AVAILABLE||"),
+            (r#"" ""#, "||"),
+            (r#"["not running", "Plan: 615"]"#, "|not running|; |Plan: 615|615"),
+            (
+                r#"[{"code": "NOT_AVAILABLE", "message": "not available", "id": 614}]"#,
+                "NOT_AVAILABLE|not available|614",
+            ),
+            (r#"[{"code": 17, "message": "no", "planId": "614"}]"#, "17|no|614"),
+            (r#"[{"code": 17, "plan": 614}, {"plan_id": 615}]"#, "17||614; ||615"),
+            (r#"[{"id": "5f3a", "message": "plan id 614"}]"#, "|plan id 614|"),
+            (r#"[{"id": 9, "planId": 614, "message": "no"}]"#, "|no|614"),
+            (r#"[{"planId": 614, "message": "see plan 615"}]"#, "|see plan 615|"),
+            (r#"[{"planId": 614, "message": "no", "plans": [614, 615]}]"#, "|no|"),
+            (r#"[{"planId": 614.5, "message": "no"}]"#, "|no|"),
+            (r#"{"code": "INVALID_REQUEST", "message": "bad"}"#, "INVALID_REQUEST|bad|"),
+            (r#"{"614": "not running", "615": {"code": "X"}}"#, "|not running|614; X||615"),
+            (r#"{"614": ["a", "b"]}"#, "|a|614; |b|614"),
+            (r#"{"614": "plan 615"}"#, "|plan 615|"),
+            (r#"{"614": null}"#, "||"),
+            (r#"{"614": "x", "message": "y"}"#, "|x|614; |message: y|"),
+            (r#"{"plan 614": "not running"}"#, "|not running|614"),
+            (r#"{"plans": "must not be empty"}"#, "|plans: must not be empty|"),
+            (r#"{"plans[0]": "plan 614 is unknown"}"#, "|plans[0]: plan 614 is unknown|614"),
+            (r#"{"message": "many", "errors": [{"planId": 614}]}"#, "|many|; ||614"),
+            ("true", "true||"),
+            ("false", "false||"),
+            ("0", "0||"),
+            ("12.5", "12.5||"),
+            ("[null]", "||"),
+            (r#"[""]"#, "||"),
+            ("[{}]", "||"),
+            ("[[]]", "||"),
+            ("[614]", "614||"),
+            (r#"[["deep"]]"#, "|deep|"),
+        ] {
+            let text = format!(r#"{{"data": null, "errors": {errors}}}"#);
+            assert_eq!(short(&read(&text, true)), expected, "{text}");
+        }
+    }
+
+    #[test]
+    fn other_fields_complain_too() {
+        for (text, expected) in [
+            (
+                r#"{"data": null, "result": {"code": 4003, "message": "Plan 614 not found"}}"#,
+                "4003|Plan 614 not found|614",
+            ),
+            (r#"{"data": null, "result": {"code": "4003"}}"#, "4003||"),
+            (r#"{"result": {"code": 0, "errors": ["x"]}}"#, "|x|"),
+            (r#"{"result": {"code": 99999999999999999999}, "errors": null}"#, "1e+20||"),
+            (r#"{"result": "FAILED", "errors": null}"#, "FAILED||"),
+            (r#"{"result": false, "errors": null}"#, "false||"),
+            (r#"{"result": {"code": 0}, "Result": {"code": 5}}"#, "5||"),
+            (r#"{"errors": null, "Errors": ["x"]}"#, "|x|"),
+            (r#"{"errors": null, "error": "boom it went"}"#, "|boom it went|"),
+            (r#"{"errors": null, "failedPlans": [614]}"#, "614||"),
+            (r#"{"errors": null, "hasErrors": true}"#, "||"),
+            (r#"{"errors": null, "extra": [{"error": "x y"}]}"#, "|x y|"),
+            (r#"{"errors": null, "success": false, "message": "no"}"#, "|no|"),
+            (r#"{"errors": null, "status": 500}"#, "500||"),
+            (r#"{"errors": null, "status": "NOT_AVAILABLE"}"#, "NOT_AVAILABLE||"),
+            (
+                r#"{"status": "NOT_AVAILABLE", "message": "plan is not running"}"#,
+                "NOT_AVAILABLE|plan is not running|",
+            ),
+            (r#"{"data": "NOT_AVAILABLE", "errors": null}"#, "NOT_AVAILABLE||"),
+            (r#"{"data": {"status": "NOT_AVAILABLE"}, "errors": null}"#, "NOT_AVAILABLE||"),
+            (r#"{"error": {"code": "X", "message": "y"}}"#, "X|y|"),
+        ] {
+            assert_eq!(short(&read(text, true)), expected, "{text}");
+        }
+    }
+
+    #[test]
+    fn everything_else_is_other() {
+        for text in [
+            "",
+            " ",
+            "null",
+            "[]",
+            r#"[{"data": null, "errors": null}]"#,
+            r#""SUCCESS""#,
+            "{}",
+            r#"{"data": null}"#,
+            r#"{"status": "SUCCESS"}"#,
+            r#"{"message": "hello"}"#,
+            r#"{"Errors": null}"#,
+            r#"{"result": {}}"#,
+            r#"{"result": {"code": null}}"#,
+            r#"{"data": false, "errors": null}"#,
+            r#"{"data": [614], "errors": null}"#,
+            r#"{"data": 1, "errors": null}"#,
+            r#"{"data": {"running": true}, "errors": null}"#,
+            r#"{"result": {"code": 0, "data": {"running": true}}}"#,
+            r#"{"errors": null, "614": "stopped?"}"#,
+            r#"{"errors": null, "errors": ["x"]}"#,
+            r#"{"errors": ["x"], "errors": null}"#,
+            r#"{"result": {"code": 1, "code": 0}}"#,
+            r#"{"data": null, "errors": null} trailing"#,
+            r#"{"data": null, "errors": nul"#,
+            "<html><body>502 Bad Gateway</body></html>",
+            "\u{feff}{\"errors\": null}",
+        ] {
+            assert_eq!(short(&read(text, true)), "other", "{text}");
+        }
+        assert_eq!(body(b"{\"errors\": \"\xff\"}", true, &Secrets::default()), Body::Other);
+    }
+
+    #[test]
+    fn error_replies_may_be_worded_as_elsewhere() {
+        for (text, expected) in [
+            (
+                r#"{"error": "invalid_grant", "error_description": "Bad credentials"}"#,
+                "invalid_grant|Bad credentials|",
+            ),
+            (
+                r#"{"timestamp": "x", "status": 400, "error": "Bad Request", "message": "plan 614", "path": "/stop"}"#,
+                "Bad Request|plan 614|614",
+            ),
+            (r#"{"code": "INVALID_REQUEST", "message": "malformed"}"#, "INVALID_REQUEST|malformed|"),
+            (r#"{"message": "Plan 614 is not available"}"#, "|Plan 614 is not available|614"),
+            (r#"{"detail": "no"}"#, "|no|"),
+            (r#"{"data": null, "errors": null}"#, "clean"),
+            (r#"{"data": null}"#, "other"),
+            ("{}", "other"),
+        ] {
+            assert_eq!(short(&read(text, false)), expected, "{text}");
+        }
+    }
+
+    #[test]
+    fn dropped_complaints_leave_one_that_names_no_plan() {
+        let errors: Vec<_> = (1..=2000).map(|plan| format!("plan {plan}")).collect();
+        let text = serde_json::json!({ "errors": errors }).to_string();
+        let envelope = envelope(read(&text, true));
+        assert_eq!(envelope.errors.len(), COMPLAINTS_MAX + 1);
+        assert_eq!(envelope.errors[COMPLAINTS_MAX - 1].plan, Some(PlanId(1000)));
+        assert_eq!(envelope.errors[COMPLAINTS_MAX], Complaint::default());
+    }
+
+    #[test]
+    fn secrets_are_in_no_text() {
+        let token = "tok-0123456789abcdef";
+        for text in [
+            format!(r#"{{"errors": "bad token {token}"}}"#),
+            format!(r#"{{"errors": ["{token}", {{"code": "{token}", "message": "{token}"}}]}}"#),
+            format!(r#"{{"errors": {{"{token}": "{token}"}}}}"#),
+            format!(r#"{{"status": "{token}", "result": "{token}", "data": "{token}"}}"#),
+        ] {
+            let body = format!("{:?}", body(text.as_bytes(), true, &Secrets::new([token])));
+            assert!(body.contains("[redacted]"), "{body}");
+            assert!(!body.contains("tok-0123"), "{body}");
+        }
+    }
+}
