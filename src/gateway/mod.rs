@@ -7,8 +7,16 @@
 //! secret leaves in no text, log or error; a reply is read up to a bound in size and time; a redirect is not
 //! followed; and no address is called that belongs to the cluster's inside.
 
+pub mod address;
+mod client;
+mod credential;
+#[cfg(test)]
+mod fixtures;
 mod json;
 mod text;
+mod token;
 pub mod wire;
 
+pub use client::post_stop;
+pub use credential::{ConnectError, Connection, Material, Network, connect, install_crypto};
 pub use text::Secrets;

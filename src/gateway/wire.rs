@@ -161,11 +161,15 @@ impl Reading<'_> {
     fn entry(&mut self, key: &str, value: &Value) {
         let plan = plan_id(key).or_else(|| named_plan(key));
         match value {
-            Value::String(text) if plan.is_none() && !text.is_empty() => self.push(Complaint {
-                code: None,
-                message: self.secrets.clean(&format!("{key}: {text}")),
-                plan: named_plan(text),
-            }),
+            Value::String(text) if plan.is_none() && !text.is_empty() => {
+                let (code, message) =
+                    if is_code(key) { (Some(key), text) } else { (None, &format!("{key}: {text}")) };
+                self.push(Complaint {
+                    code: code.and_then(|code| self.secrets.clean(code)),
+                    message: self.secrets.clean(message),
+                    plan: named_plan(text),
+                });
+            }
             value => self.item(value, plan),
         }
     }
@@ -427,6 +431,7 @@ mod tests {
             (r#"{"614": null}"#, "||"),
             (r#"{"614": "x", "message": "y"}"#, "|x|614; |message: y|"),
             (r#"{"plan 614": "not running"}"#, "|not running|614"),
+            (r#"{"NOT_AVAILABLE": "not running"}"#, "NOT_AVAILABLE|not running|"),
             (r#"{"plans": "must not be empty"}"#, "|plans: must not be empty|"),
             (r#"{"plans[0]": "plan 614 is unknown"}"#, "|plans[0]: plan 614 is unknown|614"),
             (r#"{"message": "many", "errors": [{"planId": 614}]}"#, "|many|; ||614"),

@@ -1,0 +1,317 @@
+//! The addresses that gateways must not have.
+//!
+//! Whoever may edit a gateway names a host, and the operator sends a request there from inside the cluster. So
+//! loopback (the operator's own pod), link-local addresses (the cloud's metadata service) and the API server are
+//! refused, unless a flag allows them. Names are checked after they are resolved, at the very lookup that the
+//! connection uses: a check before it could be told another address. Addresses within a URL are never looked up, so
+//! they are checked before each request.
+//!
+//! Behind a proxy (HTTPS_PROXY) it is the proxy that resolves the gateway's name, so only addresses in URLs are
+//! checked here; what may be reached by name is then for the proxy to say. The proxy itself may be anywhere,
+//! loopback included: who sets the operator's environment may also set its flags.
+
+use std::env;
+use std::fmt;
+use std::io;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::sync::Arc;
+use std::time::Duration;
+
+use ipnet::IpNet;
+use reqwest::dns::{Addrs, Name, Resolve, Resolving};
+use url::{Host, Url};
+
+/// Less than the connect timeout, so that a dead name server is told from a dead gateway; more than 5 s, so that a
+/// resolver with its default timeout gets to its second name server.
+const LOOKUP_TIMEOUT: Duration = Duration::from_secs(8);
+
+/// Which addresses are refused.
+#[derive(Debug, Default)]
+pub struct Guard {
+    allowed: Vec<IpNet>,
+    api_server: Vec<IpAddr>,
+    /// Host names of the proxies in the environment.
+    proxies: Vec<String>,
+}
+
+/// An address, or all addresses of a name, are ones that gateways must not have.
+#[derive(Debug)]
+pub struct AddressRefused {
+    host: String,
+    address: IpAddr,
+}
+
+/// Looks names up as every program here does (getaddrinfo) and leaves out what the guard refuses.
+#[derive(Clone, Debug)]
+pub struct Resolver(pub Arc<Guard>);
+
+// === impl Guard ===
+
+impl Guard {
+    /// Refuses the API server's addresses beside the general ones, but nothing that is in `allowed`.
+    pub fn new(allowed: Vec<IpNet>, api_server: Vec<IpAddr>) -> Self {
+        let proxies = ["HTTPS_PROXY", "HTTP_PROXY", "ALL_PROXY"]
+            .iter()
+            .flat_map(|name| [env::var(name), env::var(name.to_ascii_lowercase())])
+            .filter_map(|value| proxy_host(&value.ok()?))
+            .collect();
+        Self { allowed, api_server, proxies }
+    }
+
+    /// Whether gateways must not have this address, in whichever form it is written.
+    pub fn refuses(&self, address: IpAddr) -> bool {
+        let is_allowed = |form: &IpAddr| self.allowed.iter().any(|net| net.contains(form));
+        let is_refused = |form: &IpAddr| is_inside(*form) || self.api_server.contains(form);
+        !is_allowed(&address) && forms(address).iter().any(|form| is_refused(form) && !is_allowed(form))
+    }
+
+    /// Checks a URL whose host is an address: those are connected to without a lookup.
+    pub fn check(&self, url: &Url) -> Result<(), AddressRefused> {
+        let address = match url.host() {
+            Some(Host::Ipv4(address)) => IpAddr::from(address),
+            Some(Host::Ipv6(address)) => IpAddr::from(address),
+            Some(Host::Domain(_)) | None => return Ok(()),
+        };
+        if self.refuses(address) {
+            return Err(AddressRefused { host: address.to_string(), address });
+        }
+        Ok(())
+    }
+
+    fn permit(&self, host: &str, found: Vec<SocketAddr>) -> Result<Vec<SocketAddr>, AddressRefused> {
+        if self.proxies.iter().any(|proxy| proxy.eq_ignore_ascii_case(host)) {
+            return Ok(found);
+        }
+        let (refused, permitted): (Vec<_>, Vec<_>) =
+            found.into_iter().partition(|found| self.refuses(found.ip()));
+        match refused.first() {
+            Some(refused) if permitted.is_empty() => {
+                Err(AddressRefused { host: host.to_owned(), address: refused.ip() })
+            }
+            _ => Ok(permitted),
+        }
+    }
+}
+
+fn proxy_host(value: &str) -> Option<String> {
+    let url = if value.contains("://") { Url::parse(value) } else { Url::parse(&format!("http://{value}")) };
+    Some(url.ok()?.host_str()?.to_owned())
+}
+
+// === impl Resolver ===
+
+impl Resolve for Resolver {
+    fn resolve(&self, name: Name) -> Resolving {
+        let guard = self.0.clone();
+        Box::pin(async move {
+            let found = addresses(name.as_str()).await?;
+            let permitted = guard.permit(name.as_str(), found)?;
+            Ok(Box::new(permitted.into_iter()) as Addrs)
+        })
+    }
+}
+
+/// The addresses of a host, with port 0; not none.
+pub async fn addresses(host: &str) -> io::Result<Vec<SocketAddr>> {
+    let lookup = tokio::net::lookup_host((host, 0));
+    let found = match tokio::time::timeout(LOOKUP_TIMEOUT, lookup).await {
+        Ok(found) => found?.collect::<Vec<_>>(),
+        Err(_) => return Err(io::Error::other(format!("no name server answered within {LOOKUP_TIMEOUT:?}"))),
+    };
+    if found.is_empty() { Err(io::Error::other("the name has no address")) } else { Ok(found) }
+}
+
+// === impl AddressRefused ===
+
+impl fmt::Display for AddressRefused {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { host, address } = self;
+        write!(
+            f,
+            "refused to call {host} at {address}: loopback, link-local and the API server's addresses need \
+             --allow-gateway-cidr"
+        )
+    }
+}
+
+impl std::error::Error for AddressRefused {}
+
+/// Metadata services that clouds keep outside the link-local range: Alibaba, Oracle, Azure; EC2, Google, Scaleway.
+const METADATA_V4: [Ipv4Addr; 3] =
+    [Ipv4Addr::new(100, 100, 100, 200), Ipv4Addr::new(192, 0, 0, 192), Ipv4Addr::new(168, 63, 129, 16)];
+const METADATA_V6: [Ipv6Addr; 3] = [
+    Ipv6Addr::new(0xfd00, 0xec2, 0, 0, 0, 0, 0, 0x254),
+    Ipv6Addr::new(0xfd20, 0xce, 0, 0, 0, 0, 0, 0x254),
+    Ipv6Addr::new(0xfd00, 0x42, 0, 0, 0, 0, 0, 0x42),
+];
+
+/// Whether an address belongs to the inside of a machine, a link or a cloud, or to no single host.
+fn is_inside(address: IpAddr) -> bool {
+    match address {
+        IpAddr::V4(v4) => {
+            v4.is_loopback()
+                || v4.is_link_local()
+                || v4.is_multicast()
+                || v4.is_broadcast()
+                // Linux connects to itself for 0.0.0.0; the rest of 0.0.0.0/8 is nobody's.
+                || v4.octets()[0] == 0
+                || METADATA_V4.contains(&v4)
+        }
+        IpAddr::V6(v6) => {
+            v6.is_loopback()
+                || v6.is_unicast_link_local()
+                || v6.is_multicast()
+                || v6.is_unspecified()
+                || METADATA_V6.contains(&v6)
+        }
+    }
+}
+
+/// The address, and each IPv4 address that may be reached by it.
+fn forms(address: IpAddr) -> Vec<IpAddr> {
+    let IpAddr::V6(v6) = address else { return vec![address] };
+    let [a, b, c, d, e, f, g, h] = v6.segments();
+    let v4 = |high: u16, low: u16| {
+        let ([a, b], [c, d]) = (high.to_be_bytes(), low.to_be_bytes());
+        IpAddr::from([a, b, c, d])
+    };
+    let mut forms = vec![address];
+    match [a, b, c, d, e, f] {
+        // :: and ::1 are addresses of IPv6 alone.
+        [0, 0, 0, 0, 0, 0] if g == 0 && h <= 1 => {}
+        // Compatible, mapped, translated (RFC 2765).
+        [0, 0, 0, 0, 0, 0] | [0, 0, 0, 0, 0, 0xffff] | [0, 0, 0, 0, 0xffff, 0] => forms.push(v4(g, h)),
+        // NAT64: the well-known prefix, and the local one (RFC 8215), of which a site takes 96 or 48 bits.
+        [0x64, 0xff9b, 0, 0, 0, 0] => forms.push(v4(g, h)),
+        [0x64, 0xff9b, 1, ..] if (g, h) == (0, 0) => forms.push(v4(d, e << 8 | f >> 8)),
+        [0x64, 0xff9b, 1, ..] => forms.push(v4(g, h)),
+        // 6to4.
+        [0x2002, ..] => forms.push(v4(b, c)),
+        // Teredo: the server, and the client with its bits turned over.
+        [0x2001, 0, ..] => forms.extend([v4(c, d), v4(!g, !h)]),
+        _ => {}
+    }
+    forms
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn guard(allowed: &[&str]) -> Guard {
+        let allowed = allowed.iter().map(|net| net.parse().expect("rows hold networks")).collect();
+        Guard { allowed, api_server: vec![[10, 96, 0, 1].into()], proxies: vec!["proxy.corp".into()] }
+    }
+
+    #[test]
+    fn addresses_of_the_inside_are_refused_in_every_form() {
+        for (address, refused) in [
+            ("10.0.0.1", false),
+            ("192.168.1.1", false),
+            ("172.16.0.1", false),
+            ("100.64.0.1", false),
+            ("93.184.216.34", false),
+            ("127.0.0.1", true),
+            ("127.255.0.3", true),
+            ("0.0.0.0", true),
+            ("0.1.2.3", true),
+            ("169.254.169.254", true),
+            ("169.254.0.1", true),
+            ("224.0.0.1", true),
+            ("255.255.255.255", true),
+            ("100.100.100.200", true),
+            ("168.63.129.16", true),
+            ("10.96.0.1", true),
+            ("10.96.0.2", false),
+            ("2606:2800:220:1::1", false),
+            ("fd12:3456::1", false),
+            ("::", true),
+            ("::1", true),
+            ("fe80::1", true),
+            ("febf::1", true),
+            ("ff02::1", true),
+            ("fd00:ec2::254", true),
+            ("::ffff:127.0.0.1", true),
+            ("::ffff:10.96.0.1", true),
+            ("::ffff:10.0.0.1", false),
+            ("::127.0.0.1", true),
+            ("::ffff:0:169.254.169.254", true),
+            ("64:ff9b::169.254.169.254", true),
+            ("64:ff9b::10.0.0.1", false),
+            ("64:ff9b:1::127.0.0.1", true),
+            ("64:ff9b:1::10.0.0.1", false),
+            ("64:ff9b:1:a9fe:00a9:fe00::", true),
+            ("2002:7f00:1::1", true),
+            ("2002:a9fe:a9fe::", true),
+            ("2002:a00:1::1", false),
+            ("2001:0:7f00:1::", true),
+            ("2001:0:a00:1:0:0:80ff:fffe", true),
+        ] {
+            let parsed = address.parse().expect("rows hold addresses");
+            assert_eq!(guard(&[]).refuses(parsed), refused, "{address}");
+        }
+    }
+
+    #[test]
+    fn a_flag_allows_them() {
+        let guard = guard(&["127.0.0.0/8", "fe80::/10", "10.96.0.1/32"]);
+        for (address, refused) in [
+            ("127.0.0.1", false),
+            ("::ffff:127.0.0.1", false),
+            ("fe80::1", false),
+            ("10.96.0.1", false),
+            ("::1", true),
+            ("169.254.169.254", true),
+        ] {
+            assert_eq!(guard.refuses(address.parse().expect("rows hold addresses")), refused, "{address}");
+        }
+    }
+
+    #[test]
+    fn addresses_in_urls_are_checked_however_they_are_written() {
+        for (url, refused) in [
+            ("https://127.0.0.1/", true),
+            ("https://2130706433/", true),
+            ("https://0x7f.1/", true),
+            ("https://0177.0.0.1:8443/x", true),
+            ("https://[::1]/", true),
+            ("https://[::ffff:7f00:1]/", true),
+            ("https://169.254.169.254/latest", true),
+            ("https://10.0.0.1/", false),
+            ("https://gateway.example.com/", false),
+        ] {
+            let parsed = Url::parse(url).expect("rows hold URLs");
+            assert_eq!(guard(&[]).check(&parsed).is_err(), refused, "{url}");
+        }
+    }
+
+    #[test]
+    fn of_several_addresses_the_good_ones_stay() {
+        let good = SocketAddr::from(([10, 0, 0, 1], 0));
+        let bad = SocketAddr::from(([127, 0, 0, 1], 0));
+        let guard = guard(&[]);
+        assert_eq!(guard.permit("a", vec![bad, good]).expect("one is good"), [good]);
+        assert_eq!(guard.permit("Proxy.corp", vec![bad]).expect("a proxy may be anywhere"), [bad]);
+        let refused = guard.permit("a", vec![bad]).expect_err("none is good");
+        assert!(refused.to_string().starts_with("refused to call a at 127.0.0.1"), "{refused}");
+    }
+
+    #[test]
+    fn proxies_are_known_by_their_host() {
+        for (value, host) in [
+            ("http://proxy.corp:3128", Some("proxy.corp")),
+            ("https://user:pass@proxy.corp/", Some("proxy.corp")),
+            ("proxy.corp:3128", Some("proxy.corp")),
+            ("", None),
+        ] {
+            assert_eq!(proxy_host(value).as_deref(), host, "{value}");
+        }
+    }
+
+    #[tokio::test]
+    async fn localhost_is_looked_up_and_refused() {
+        let name = "localhost".parse().expect("a host name");
+        let error = Resolver(Arc::new(guard(&[]))).resolve(name).await.err().expect("localhost is loopback");
+        assert!(error.is::<AddressRefused>(), "{error}");
+    }
+}
