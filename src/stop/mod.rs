@@ -6,6 +6,7 @@ pub mod gate;
 pub mod gateway;
 pub mod gateways;
 mod input;
+pub mod machine;
 pub mod queue;
 pub mod record;
 pub mod retry;
@@ -17,5 +18,6 @@ pub mod wish;
 
 pub use answer::{Answer, Body, Complaint, Envelope, Loss, Reply};
 pub use input::{CredentialRead, Effect, Event, Input, Kind, ReadResult, Target, WriteResult};
+pub use machine::Machine;
 pub use types::*;
 pub use view::{FieldSet, GatewayView, RunView};

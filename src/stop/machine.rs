@@ -1,0 +1,516 @@
+//! The machine itself: inputs in, effects out, one timer.
+//!
+//! ```text
+//! runs (what is wanted) -> gateways (which call begins) -> writes (what is written down)
+//! ```
+//!
+//! It lives as long as one term of leadership and holds nothing that must outlast it: a run at rest is forgotten,
+//! for all that matters of it is in its object.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::panic::{AssertUnwindSafe, catch_unwind};
+
+use super::answer::Answer;
+use super::gateways::{End, Gateways, Landing, Wants};
+use super::input::{Effect, Event, Input, Kind, ReadResult, Target, WriteResult};
+use super::queue::Waiter;
+use super::record::{Obstacle, Plan};
+use super::run::{Class, Errands, Run, Write};
+use super::types::{CallId, Key, Millis, Now, PlanId, RunId, RunKey, Uid, WriteSerial};
+use super::verdict::Settled;
+use super::view::RunView;
+use super::wish::Stop;
+use crate::api::reason;
+
+/// Everything that decides.
+#[derive(Debug)]
+pub struct Machine {
+    runs: BTreeMap<RunId, Run>,
+    by_key: BTreeMap<RunKey, RunId>,
+    gateways: Gateways,
+    /// Since when each gateway has been standing as it does, by the reason that keeps its runs waiting.
+    standing: BTreeMap<Key, (&'static str, Millis)>,
+    timers: BTreeSet<(Millis, RunId)>,
+    due: BTreeSet<(Class, Millis, RunId)>,
+    writes: usize,
+    next: u64,
+    runs_list: List,
+    gateways_list: List,
+    draining: bool,
+    drained: bool,
+}
+
+/// How far the lists of a kind are.
+#[derive(Debug, Default)]
+struct List {
+    serial: u32,
+    done: bool,
+    failed: Option<String>,
+}
+
+/// Writes at a time; more gain nothing at the API server.
+const WRITES_MAX: usize = 16;
+/// How long a changed reason for waiting stands before it is written.
+const STANDS: Millis = Millis(30_000);
+/// How long a conflict waits for the watch to bring the newer object.
+const CONFLICT: Millis = Millis(5_000);
+/// A timer for a wall time looks again at least this often, so that a clock that jumps is noticed.
+const LOOK: Millis = Millis(60_000);
+
+impl Wants for BTreeMap<RunId, Run> {
+    fn wants(&self, waiter: &Waiter, plan: PlanId, call: CallId) -> bool {
+        self.get(&waiter.run).is_some_and(|run| run.asks() && run.ask == waiter.ask && run.is_in(plan, call))
+    }
+}
+
+// === impl Machine ===
+
+impl Machine {
+    /// `seed`: what jitter is drawn from.
+    pub fn new(seed: u64) -> Self {
+        Self {
+            runs: BTreeMap::new(),
+            by_key: BTreeMap::new(),
+            gateways: Gateways::new(seed),
+            standing: BTreeMap::new(),
+            timers: BTreeSet::new(),
+            due: BTreeSet::new(),
+            writes: 0,
+            next: 0,
+            runs_list: List::default(),
+            gateways_list: List::default(),
+            draining: false,
+            drained: false,
+        }
+    }
+
+    /// Takes in what happened and says what is to be done. Never fails, whatever comes in whatever order.
+    pub fn handle(&mut self, now: Now, input: Input, out: &mut Vec<Effect>) {
+        match input {
+            Input::ListBegan(kind) => self.list(kind).serial += 1,
+            Input::ListDone(kind) => self.listed(kind, now),
+            Input::ListFailed(kind, text) => self.list(kind).failed = Some(text),
+            Input::RunSeen(view) => self.run_seen(*view, now, out),
+            Input::RunGone(key, uid) => self.run_gone(&key, Some(&uid)),
+            Input::RunUnreadable(key, uid, _, text) => self.run_unreadable(key, uid, text, out),
+            Input::GatewaySeen(view) => self.gateways.seen(*view, self.gateways_list.serial, now.mono),
+            Input::GatewayGone(key, uid) => self.gateways.gone(&key, Some(&uid)),
+            Input::GatewayUnreadable(key, uid, _, text) => {
+                self.gateways.gone(&key, Some(&uid));
+                out.push(Effect::Tell(event(Kind::Gateways, key, uid, true, "Unreadable", text)));
+            }
+            Input::Credential(key, epoch, read) => {
+                self.gateways.edit(&key, |gateway| gateway.credential_read(epoch, read, now.mono));
+            }
+            Input::Answered(call, answer) => self.answered(call, &answer, now),
+            Input::Wrote(run, serial, result) => self.wrote(run, serial, result, now, out),
+            Input::WroteGateway(..) => {}
+            Input::Read(key, read) => self.read(key, read, now, out),
+            Input::Wake => {}
+            Input::Drain => self.draining = true,
+        }
+        self.fire(now, out);
+        self.advance(now, out);
+    }
+
+    /// When `Wake` is to be handed in, if nothing else happens before.
+    pub fn wake_at(&self) -> Option<Millis> {
+        let calls = if self.may_call() { self.gateways.wake_at() } else { None };
+        [calls, self.timers.first().map(|(at, _)| *at)].into_iter().flatten().min()
+    }
+
+    /// Runs that are not at rest.
+    pub fn active(&self) -> usize {
+        self.runs.len()
+    }
+
+    fn may_call(&self) -> bool {
+        self.runs_list.done && !self.draining
+    }
+
+    fn list(&mut self, kind: Kind) -> &mut List {
+        match kind {
+            Kind::Runs => &mut self.runs_list,
+            Kind::Gateways => &mut self.gateways_list,
+        }
+    }
+
+    /// A list is complete: what it did not bring is gone.
+    fn listed(&mut self, kind: Kind, _now: Now) {
+        let list = self.list(kind);
+        list.done = true;
+        list.failed = None;
+        let serial = list.serial;
+        match kind {
+            Kind::Runs => {
+                let stale: Vec<_> = self
+                    .runs
+                    .values()
+                    .filter(|run| run.list != serial)
+                    .map(|run| run.key().clone())
+                    .collect();
+                stale.iter().for_each(|key| self.run_gone(key, None));
+            }
+            Kind::Gateways => drop(self.gateways.listed(serial)),
+        }
+    }
+
+    fn run_seen(&mut self, view: RunView, now: Now, out: &mut Vec<Effect>) {
+        let (key, uid, version) = (view.key.clone(), view.uid.clone(), view.version);
+        let serial = self.runs_list.serial;
+        if let Some(id) = self.by_key.get(&key).copied()
+            && let Some(run) = self.runs.get_mut(&id)
+        {
+            // A list that began after the floor was set can't be older than it, unless the datastore has gone back.
+            let gone_back = serial > run.floor_list && version < run.floor;
+            if version < run.floor && !gone_back {
+                if *run.uid() == uid {
+                    run.list = serial;
+                }
+                return;
+            }
+            if *run.uid() == uid {
+                run.list = serial;
+                if gone_back {
+                    (run.floor, run.heard) = (version, version);
+                }
+                return self.run_seen_again(id, view, now, out);
+            }
+            self.run_gone(&key, None);
+        }
+        self.next += 1;
+        let id = RunId(self.next);
+        let Ok((mut run, errands)) = catch_unwind(AssertUnwindSafe(|| Run::new(id, view, now))) else {
+            return self.run_unreadable(key, uid, contained(), out);
+        };
+        (run.list, run.floor_list) = (serial, serial);
+        run.dirty = run.status(None, None, now) != run.view.status;
+        if run.at_rest() && !errands.invalid_annotation {
+            return;
+        }
+        self.by_key.insert(key, id);
+        self.runs.insert(id, run);
+        self.run_errands(id, errands, out);
+        self.look(id, now);
+    }
+
+    fn run_seen_again(&mut self, id: RunId, view: RunView, now: Now, out: &mut Vec<Effect>) {
+        let Some(run) = self.runs.get_mut(&id) else { return };
+        let hurried = run.view.reconcile_annotation != view.reconcile_annotation;
+        let (key, uid) = (run.key().clone(), run.uid().clone());
+        run.floor = run.floor.max(view.version);
+        run.floor_list = self.runs_list.serial;
+        let Ok(errands) = catch_unwind(AssertUnwindSafe(|| run.see(view, now))) else {
+            return self.run_unreadable(key, uid, contained(), out);
+        };
+        if let Write::Conflict { base, .. } = run.write
+            && run.heard > base
+        {
+            run.write = Write::Idle;
+        }
+        if let Write::Backoff { until, .. } = &mut run.write {
+            *until = now.mono;
+        }
+        if hurried {
+            let gateway = run.gateway();
+            self.gateways.edit(&gateway, |gateway| gateway.gate.hurry(now.mono));
+        }
+        self.run_errands(id, errands, out);
+        self.look(id, now);
+    }
+
+    fn run_errands(&mut self, id: RunId, errands: Errands, out: &mut Vec<Effect>) {
+        let Some(run) = self.runs.get(&id) else { return };
+        for (gateway, plan) in errands.withdraw {
+            self.gateways.withdraw(&gateway, plan, id);
+        }
+        let (gateway, waiter) = (run.gateway(), Waiter { run: id, ask: run.ask, deadline: run.deadline() });
+        for plan in errands.offer {
+            self.gateways.offer(&gateway, plan, &run.key().namespace, waiter);
+        }
+        if errands.invalid_annotation {
+            let message = "the annotation testinium.io/stop asks for no stop with this value; set it to anything but \
+                           an empty value, false, no or 0, such as the present time";
+            out.push(Effect::Tell(about(run, true, "InvalidAnnotation", message.to_owned())));
+        }
+        if errands.rearmed {
+            let message = "the stop was withdrawn: spec.stopped is false".to_owned();
+            out.push(Effect::Tell(about(run, false, "StopWithdrawn", message)));
+        }
+    }
+
+    fn run_gone(&mut self, key: &RunKey, uid: Option<&Uid>) {
+        let Some(id) = self.by_key.get(key).copied() else { return };
+        let Some(run) = self.runs.get(&id) else { return };
+        if uid.is_some_and(|uid| uid != run.uid()) {
+            return;
+        }
+        let gateway = run.gateway();
+        let plans: Vec<_> = run.plans.iter().map(|plan: &Plan| plan.id).collect();
+        plans.into_iter().for_each(|plan| self.gateways.withdraw(&gateway, plan, id));
+        self.forget(id);
+    }
+
+    fn run_unreadable(&mut self, key: RunKey, uid: Uid, text: String, out: &mut Vec<Effect>) {
+        self.run_gone(&key, None);
+        out.push(Effect::Tell(event(Kind::Runs, key, uid, true, "Unreadable", text)));
+    }
+
+    /// Forgets a run. A write under way keeps its slot until it has ended.
+    fn forget(&mut self, id: RunId) {
+        let Some(run) = self.runs.remove(&id) else { return };
+        self.by_key.remove(run.key());
+        if let Some(at) = run.timer {
+            self.timers.remove(&(at, id));
+        }
+        self.due.retain(|(_, _, other)| *other != id);
+    }
+
+    fn answered(&mut self, call: CallId, answer: &Answer, now: Now) {
+        let landings = self.gateways.answered(call, answer, now, &self.runs);
+        self.land(landings, now);
+    }
+
+    fn land(&mut self, landings: Vec<Landing>, now: Now) {
+        let mut touched = BTreeSet::new();
+        for Landing { waiter, plan, call, end } in landings {
+            let Some(run) = self.runs.get_mut(&waiter.run).filter(|run| run.ask == waiter.ask) else {
+                continue;
+            };
+            match end {
+                End::Began => run.began(plan, call),
+                End::Settled(settled) => run.landed(plan, call, Some::<Settled>(settled), now),
+                End::Unanswered => run.landed(plan, call, None, now),
+            }
+            touched.insert(waiter.run);
+        }
+        touched.into_iter().for_each(|id| self.look(id, now));
+    }
+
+    fn wrote(
+        &mut self,
+        id: RunId,
+        serial: WriteSerial,
+        result: WriteResult,
+        now: Now,
+        out: &mut Vec<Effect>,
+    ) {
+        self.writes = self.writes.saturating_sub(1);
+        let list = self.runs_list.serial;
+        let Some(run) = self.runs.get_mut(&id) else { return };
+        let write = std::mem::replace(&mut run.write, Write::Idle);
+        let Write::InFlight { serial: began, status, reason } = write else {
+            run.write = write;
+            return;
+        };
+        debug_assert_eq!(began, serial, "one write at a time");
+        run.last_write = Some(now.mono);
+        match result {
+            WriteResult::Done(version) => {
+                run.floor = run.floor.max(version);
+                run.floor_list = list;
+                if run.view.version < version {
+                    run.view.version = version;
+                    run.view.status = *status;
+                }
+                run.told = Some(reason);
+                out.extend(crossed(run, reason).map(Effect::Tell));
+            }
+            WriteResult::Conflict => {
+                run.dirty = true;
+                run.unwritten = true;
+                run.write = Write::Conflict { base: run.view.version, read_at: Some(now.mono + CONFLICT) };
+            }
+            WriteResult::Gone => {
+                let key = run.key().clone();
+                return self.run_gone(&key, None);
+            }
+            WriteResult::Refused(_) => {
+                run.dirty = true;
+                run.unwritten = true;
+                run.write = Write::Backoff { until: now.mono + Millis(300_000), failures: 1, plain: true };
+                let message = "the API server refuses the status of this run; it is tried again".to_owned();
+                out.push(Effect::Tell(about(run, true, "StatusRefused", message)));
+            }
+            WriteResult::Failed { retry_after } => {
+                run.dirty = true;
+                run.unwritten = true;
+                let pause = retry_after.unwrap_or(Millis(200)).min(Millis(30_000));
+                run.write = Write::Backoff { until: now.mono + pause, failures: 1, plain: false };
+            }
+        }
+        self.look(id, now);
+    }
+
+    fn read(&mut self, key: RunKey, read: ReadResult, now: Now, out: &mut Vec<Effect>) {
+        match read {
+            ReadResult::Found(view) => self.run_seen(*view, now, out),
+            ReadResult::Gone => self.run_gone(&key, None),
+            ReadResult::Unreadable(uid, _version, text) => self.run_unreadable(key, uid, text, out),
+            ReadResult::Failed => {}
+        }
+    }
+
+    /// Carries out what has become due.
+    fn fire(&mut self, now: Now, out: &mut Vec<Effect>) {
+        while let Some((at, id)) = self.timers.first().copied().filter(|(at, _)| *at <= now.mono) {
+            self.timers.remove(&(at, id));
+            let Some(run) = self.runs.get_mut(&id) else { continue };
+            run.timer = None;
+            let key = run.key().clone();
+            if let Write::Conflict { read_at, .. } = &mut run.write
+                && read_at.is_some_and(|read_at| read_at <= now.mono)
+            {
+                *read_at = Some(now.mono + CONFLICT);
+                out.push(Effect::ReadRun(key));
+            }
+            let gateway = run.gateway();
+            for plan in run.expire(now) {
+                self.gateways.withdraw(&gateway, plan, id);
+            }
+            self.look(id, now);
+        }
+    }
+
+    /// Begins calls and writes.
+    fn advance(&mut self, now: Now, out: &mut Vec<Effect>) {
+        let may_call = self.may_call();
+        let landings = self.gateways.pump(now, may_call, out);
+        self.land(landings, now);
+        while self.writes < WRITES_MAX {
+            let Some(next) =
+                self.due.iter().find(|(class, ..)| !self.draining || *class == Class::Outcome).copied()
+            else {
+                break;
+            };
+            self.due.remove(&next);
+            self.begin_write(next.2, now, out);
+        }
+        let unwritten = self.due.iter().any(|(class, ..)| *class == Class::Outcome);
+        if self.draining && !self.drained && self.writes == 0 && self.gateways.in_flight() == 0 && !unwritten
+        {
+            self.drained = true;
+            out.push(Effect::Drained);
+        }
+    }
+
+    fn begin_write(&mut self, id: RunId, now: Now, out: &mut Vec<Effect>) {
+        let Some(run) = self.runs.get(&id) else { return };
+        let (obstacle, uid) = self.around(run);
+        let status = run.status(obstacle.as_ref(), uid.as_ref(), now);
+        let reason = obstacle.map_or("", |obstacle| obstacle.reason);
+        let Some(run) = self.runs.get_mut(&id) else { return };
+        run.dirty = false;
+        run.unwritten = false;
+        if status == run.view.status {
+            run.told = Some(reason);
+            return self.look(id, now);
+        }
+        self.next += 1;
+        let serial = WriteSerial(self.next);
+        let to = Target { key: run.key().clone(), uid: run.uid().clone(), version: run.view.version };
+        run.write = Write::InFlight { serial, status: Box::new(status.clone()), reason };
+        self.writes += 1;
+        out.push(Effect::Write { run: id, serial, to, status: Box::new(status) });
+        self.look(id, now);
+    }
+
+    /// What stands in the way of a run, and which object its gateway is.
+    fn around(&self, run: &Run) -> (Option<Obstacle>, Option<Uid>) {
+        let key = run.gateway();
+        let listed = match (&self.gateways_list.failed, self.gateways_list.done) {
+            (Some(text), _) => Err(text.as_str()),
+            (None, false) => Err("they have not been listed yet"),
+            (None, true) => Ok(()),
+        };
+        match self.gateways.get(&key) {
+            Some(gateway) => (gateway.obstacle(listed), gateway.view.as_ref().map(|view| view.uid.clone())),
+            None if run.asks() => {
+                let message = format!("there is no TestiniumGateway \"{}\" in this namespace", key.name);
+                (Some(Obstacle { reason: reason::GATEWAY_NOT_FOUND, message }), None)
+            }
+            None => (None, None),
+        }
+    }
+
+    /// Looks whether a run is at rest, or what falls due for it and when.
+    fn look(&mut self, id: RunId, now: Now) {
+        let Some(run) = self.runs.get(&id) else { return };
+        if run.at_rest() {
+            return self.forget(id);
+        }
+        let word = self.around(run).0.map_or("", |obstacle| obstacle.reason);
+        let since = self.standing.entry(run.gateway()).or_insert((word, now.mono));
+        if since.0 != word {
+            *since = (word, now.mono);
+        }
+        let due = run.due(word, since.1 + STANDS);
+        let deadline = (run.asks() && !run.decided()).then(|| now.mono + until(run, now).min(LOOK));
+        let conflict = match run.write {
+            Write::Conflict { read_at, .. } => read_at,
+            Write::Idle | Write::InFlight { .. } | Write::Backoff { .. } => None,
+        };
+        self.due.retain(|(_, _, other)| *other != id);
+        let mut timer = [deadline, conflict].into_iter().flatten().min();
+        if let Some((at, class)) = due {
+            if at <= now.mono {
+                self.due.insert((class, at, id));
+            } else {
+                timer = Some(timer.map_or(at, |timer| timer.min(at)));
+            }
+        }
+        self.set_timer(id, timer);
+    }
+
+    fn set_timer(&mut self, id: RunId, at: Option<Millis>) {
+        let Some(run) = self.runs.get_mut(&id) else { return };
+        if let Some(before) = std::mem::replace(&mut run.timer, at) {
+            self.timers.remove(&(before, id));
+        }
+        if let Some(at) = at {
+            self.timers.insert((at, id));
+        }
+    }
+}
+
+/// Time left until the stop of a run is given up.
+fn until(run: &Run, now: Now) -> Millis {
+    let left = run.deadline().duration_since(now.wall).as_millis();
+    Millis(u64::try_from(left).unwrap_or(0).saturating_add(1))
+}
+
+/// The event for what a written status says for the first time.
+fn crossed(run: &Run, waiting: &'static str) -> Option<Event> {
+    let Stop::Asked(_) = run.standing.stop else { return None };
+    if !run.decided() {
+        let stopped =
+            run.view.status.conditions.iter().find(|other| other.type_ == crate::api::condition::STOPPED)?;
+        return (!waiting.is_empty())
+            .then(|| about(run, true, "GatewayUnavailable", stopped.message.clone()));
+    }
+    let stopped =
+        run.view.status.conditions.iter().find(|other| other.type_ == crate::api::condition::STOPPED)?;
+    let (warning, word) = match stopped.reason.as_str() {
+        reason::ACCEPTED | reason::NOT_RUNNING => (false, "StopAccepted"),
+        reason::PARTIALLY_STOPPED => (true, "PartiallyStopped"),
+        reason::EXPIRED => (true, "StopExpired"),
+        _ => (true, "StopFailed"),
+    };
+    Some(about(run, warning, word, stopped.message.clone()))
+}
+
+fn about(run: &Run, warning: bool, reason: &'static str, message: String) -> Event {
+    event(Kind::Runs, run.key().clone(), run.uid().clone(), warning, reason, message)
+}
+
+fn event(kind: Kind, key: Key, uid: Uid, warning: bool, reason: &'static str, message: String) -> Event {
+    Event { kind, key, uid, warning, reason, message }
+}
+
+fn contained() -> String {
+    "an internal error occurred while this object was looked at; please report it".to_owned()
+}
+
+#[cfg(test)]
+#[path = "machine_tests.rs"]
+mod tests;
