@@ -242,3 +242,7 @@ fn lost(loss: Loss) -> Trouble {
     };
     Trouble { kind, text: text.into(), retry_after: None, suspicious }
 }
+
+#[cfg(test)]
+#[path = "verdict_tests.rs"]
+mod tests;
