@@ -64,6 +64,7 @@ impl Reading<'_> {
     /// An object that may tell of success or failure: the envelope, or a part of it. Its own words become one
     /// complaint; a list or a map of errors in it becomes one each.
     fn object(&mut self, object: &Map<String, Value>) {
+        let before = self.complaints.len();
         let mut failed = false;
         for (key, value) in object {
             match plain(key).as_str() {
@@ -81,7 +82,14 @@ impl Reading<'_> {
             }
         }
         if failed {
-            self.push(complaint_of(object, Named::Nothing, self.secrets));
+            let own = complaint_of(object, Named::Nothing, self.secrets);
+            // Beside a list of what is wrong, a bare "there were errors" says nothing more, and would only stand in
+            // the way of "all of it is that the plan is not running".
+            let is_bare = own.message.is_none()
+                && own.code.as_ref().is_none_or(|code| code.bytes().all(|b| b.is_ascii_digit()));
+            if !is_bare || self.complaints.len() == before {
+                self.push(own);
+            }
         }
     }
 
@@ -469,6 +477,8 @@ mod tests {
             (r#"{"errors": null, "failedPlans": [614]}"#, "614||"),
             (r#"{"errors": null, "hasErrors": true}"#, "||"),
             (r#"{"errors": null, "extra": [{"error": "x y"}]}"#, "|x y|"),
+            (r#"{"errors": ["a b"], "hasErrors": true, "status": 400}"#, "|a b|"),
+            (r#"{"errors": ["a b"], "status": "FAILED"}"#, "|a b|; FAILED||"),
             (r#"{"errors": null, "success": false, "message": "no"}"#, "|no|"),
             (r#"{"errors": null, "status": 500}"#, "500||"),
             (r#"{"errors": null, "status": "NOT_AVAILABLE"}"#, "NOT_AVAILABLE||"),

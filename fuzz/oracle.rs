@@ -1,0 +1,63 @@
+//! What must be true of every reply's body, whatever its bytes. Shared by the fuzz target and by the test that runs
+//! the kept corpus.
+
+use serde_json::Value;
+use testinium_operator::api::Outcome;
+use testinium_operator::gateway::{Secrets, wire};
+use testinium_operator::stop::verdict::{Verdict, verdict};
+use testinium_operator::stop::{Answer, Body, PlanId, Reply};
+
+/// Panics if a promise is broken.
+pub fn check(bytes: &[u8]) {
+    let token = "tok-0123456789abcdef";
+    for (status, secrets) in
+        [(200, Secrets::new([token])), (200, Secrets::default()), (400, Secrets::default())]
+    {
+        let body = wire::body(bytes, status == 200, &secrets);
+        check_texts(&body);
+        for plans in [&[PlanId(614)][..], &[PlanId(614), PlanId(615)]] {
+            let answer = Answer::Reply(Reply { status, retry_after: None, body: body.clone() });
+            match verdict(&answer, plans, true) {
+                Verdict::Settled(settled) if settled.outcome == Outcome::Accepted => {
+                    assert!(status == 200 && is_known_and_clean(bytes), "accepted: {:?}", show(bytes));
+                }
+                Verdict::Settled(_) | Verdict::Named(_) | Verdict::Split | Verdict::Wait(_) => {}
+            }
+        }
+    }
+    let quoted = wire::body(bytes, true, &Secrets::new([token]));
+    assert!(!format!("{quoted:?}").contains(token), "the token is quoted: {:?}", show(bytes));
+}
+
+fn check_texts(body: &Body) {
+    let Body::Envelope(envelope) = body else { return };
+    assert!(envelope.errors.len() <= 1001, "{} complaints", envelope.errors.len());
+    for complaint in &envelope.errors {
+        for text in [&complaint.code, &complaint.message].into_iter().flatten() {
+            assert!(text.len() <= 128 && !text.contains(char::is_control), "{text:?}");
+        }
+        assert!(complaint.plan.is_none_or(|plan| plan.0 > 0), "{complaint:?}");
+    }
+}
+
+/// The documented envelope without errors, told by other means than the parser's.
+fn is_known_and_clean(bytes: &[u8]) -> bool {
+    let Ok(Value::Object(top)) = serde_json::from_slice(bytes) else { return false };
+    let code = top.get("result").and_then(|result| result.get("code"));
+    let errors = top.get("errors");
+    let none = [Value::Null, "".into(), Value::Array(Vec::new()), Value::Object(Default::default())];
+    let is_success = |status: &Value| match status {
+        Value::String(status) => status.eq_ignore_ascii_case("success"),
+        _ => true,
+    };
+    (errors.is_some() || code.is_some())
+        && errors.is_none_or(|errors| none.contains(errors))
+        && code.is_none_or(|code| {
+            code.is_null() || code.as_i64() == Some(0) || is_success(code) && code.is_string()
+        })
+        && top.get("status").is_none_or(is_success)
+}
+
+fn show(bytes: &[u8]) -> std::borrow::Cow<'_, str> {
+    String::from_utf8_lossy(bytes)
+}
