@@ -1,0 +1,239 @@
+//! The lean shape of an object on the wire: only what a decision needs is ever built.
+//!
+//! Typed objects cost five times their JSON, most of it for metadata that nobody looks at. So metadata goes through
+//! small structs that skip what they don't know, managedFields are walked for two fields without being built, and spec
+//! and status stay slices of the response until [`decode`](super::decode) parses each on its own.
+
+use std::borrow::Cow;
+
+use jiff::Timestamp;
+use serde::Deserialize;
+use serde::de::IgnoredAny;
+use serde_json::value::RawValue;
+
+use crate::stop::FieldSet;
+
+/// An object, cut into its three parts.
+#[derive(Debug, Deserialize)]
+pub(super) struct Lean<'a> {
+    #[serde(borrow)]
+    pub(super) metadata: &'a RawValue,
+    #[serde(borrow, default)]
+    pub(super) spec: Option<&'a RawValue>,
+    #[serde(borrow, default)]
+    pub(super) status: Option<&'a RawValue>,
+}
+
+/// Which object it is. Fewer fields than [`Meta`], so it can still be read where the rest is odd.
+#[derive(Debug, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub(super) struct Identity<'a> {
+    #[serde(borrow, default)]
+    pub(super) namespace: Cow<'a, str>,
+    #[serde(borrow)]
+    pub(super) name: Cow<'a, str>,
+    #[serde(borrow)]
+    pub(super) uid: Cow<'a, str>,
+    #[serde(borrow, default)]
+    pub(super) resource_version: Cow<'a, str>,
+}
+
+/// The rest of the metadata that matters.
+#[derive(Debug, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub(super) struct Meta<'a> {
+    #[serde(default)]
+    pub(super) generation: i64,
+    #[serde(default)]
+    pub(super) creation_timestamp: Option<Timestamp>,
+    #[serde(default)]
+    pub(super) annotations: Option<Annotations>,
+    #[serde(default)]
+    pub(super) labels: Option<Labels>,
+    #[serde(borrow, default)]
+    managed_fields: Option<Vec<Managed<'a>>>,
+}
+
+/// The annotations that matter; a test holds the names against the constants of `api`.
+#[derive(Debug, Default, Deserialize)]
+pub(super) struct Annotations {
+    #[serde(rename = "testinium.io/stop")]
+    pub(super) stop: Option<String>,
+    #[serde(rename = "testinium.io/stop-requested-by")]
+    pub(super) requested_by: Option<String>,
+    #[serde(rename = "reconcile.fluxcd.io/requestedAt")]
+    pub(super) reconcile: Option<String>,
+}
+
+/// The labels that matter.
+#[derive(Debug, Default, Deserialize)]
+pub(super) struct Labels {
+    #[serde(rename = "velero.io/restore-name")]
+    pub(super) restored: Option<IgnoredAny>,
+}
+
+/// Which fields a manager owns.
+#[derive(Debug, Deserialize)]
+struct Managed<'a> {
+    #[serde(borrow, default)]
+    manager: Cow<'a, str>,
+    #[serde(default)]
+    time: Option<Timestamp>,
+    #[serde(borrow, default)]
+    subresource: Cow<'a, str>,
+    #[serde(default, rename = "fieldsV1")]
+    fields: Option<Fields>,
+}
+
+/// The two fields of interest in a tree of fields; everything else is skipped while parsing.
+#[derive(Debug, Default, Deserialize)]
+struct Fields {
+    #[serde(rename = "f:spec")]
+    spec: Option<SpecFields>,
+    #[serde(rename = "f:metadata")]
+    metadata: Option<MetadataFields>,
+}
+
+#[derive(Debug, Deserialize)]
+struct SpecFields {
+    #[serde(rename = "f:stopped")]
+    stopped: Option<IgnoredAny>,
+}
+
+#[derive(Debug, Deserialize)]
+struct MetadataFields {
+    #[serde(rename = "f:annotations")]
+    annotations: Option<AnnotationFields>,
+}
+
+#[derive(Debug, Deserialize)]
+struct AnnotationFields {
+    #[serde(rename = "f:testinium.io/stop")]
+    stop: Option<IgnoredAny>,
+}
+
+// === impl Meta ===
+
+impl Meta<'_> {
+    /// Who last set `spec.stopped`.
+    pub(super) fn stopped_set(&self) -> Option<FieldSet> {
+        self.last_to_own(Fields::own_stopped)
+    }
+
+    /// Who last set the annotation that asks for a stop.
+    pub(super) fn annotation_set(&self) -> Option<FieldSet> {
+        self.last_to_own(Fields::own_annotation)
+    }
+
+    /// A field may have several owners, such as those who applied the same value; the latest counts. What was written
+    /// through a subresource can't have set either field.
+    fn last_to_own(&self, own: fn(&Fields) -> bool) -> Option<FieldSet> {
+        self.managed_fields
+            .iter()
+            .flatten()
+            .filter(|managed| managed.subresource.is_empty())
+            .filter(|managed| managed.fields.as_ref().is_some_and(own))
+            .max_by_key(|managed| managed.time)
+            .map(|managed| FieldSet { manager: managed.manager.clone().into_owned(), time: managed.time })
+    }
+}
+
+// === impl Fields ===
+
+impl Fields {
+    fn own_stopped(&self) -> bool {
+        self.spec.as_ref().is_some_and(|spec| spec.stopped.is_some())
+    }
+
+    fn own_annotation(&self) -> bool {
+        let annotations = self.metadata.as_ref().and_then(|metadata| metadata.annotations.as_ref());
+        annotations.is_some_and(|annotations| annotations.stop.is_some())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::{Value, json};
+
+    use super::*;
+    use crate::api;
+
+    fn meta(value: &Value) -> (Option<FieldSet>, Option<FieldSet>) {
+        let text = value.to_string();
+        let meta: Meta<'_> = serde_json::from_str(&text).expect("metadata");
+        (meta.stopped_set(), meta.annotation_set())
+    }
+
+    fn set(manager: &str, time: Option<&str>) -> Option<FieldSet> {
+        Some(FieldSet { manager: manager.into(), time: time.map(|time| time.parse().expect("a time")) })
+    }
+
+    fn owner(manager: &str, time: &str, fields: Value) -> Value {
+        json!({"manager": manager, "operation": "Update", "apiVersion": "testinium.io/v1alpha1", "time": time,
+               "fieldsType": "FieldsV1", "fieldsV1": fields})
+    }
+
+    #[test]
+    fn managed_fields_tell_who_set_what_and_when() {
+        let stopped = json!({"f:spec": {"f:stopped": {}}});
+        let annotated = json!({"f:metadata": {"f:annotations": {".": {}, "f:testinium.io/stop": {}}}});
+        let other = json!({"f:metadata": {"f:annotations": {"f:testinium.io/stopped": {}}, "f:labels": {"f:stopped": {}}},
+                           "f:spec": {".": {}, "f:plans": {}, "f:gatewayRef": {"f:stopped": {}}}});
+        let (early, late) = ("2026-01-02T03:04:05Z", "2026-01-02T03:04:06Z");
+        let mut status = owner("operator", late, stopped.clone());
+        status["subresource"] = "status".into();
+
+        let rows: Vec<(&str, Value, Option<FieldSet>, Option<FieldSet>)> = vec![
+            ("nothing", json!([]), None, None),
+            ("no list", Value::Null, None, None),
+            ("other fields", json!([owner("a", early, other)]), None, None),
+            ("stopped", json!([owner("a", early, stopped.clone())]), set("a", Some(early)), None),
+            ("annotation", json!([owner("a", early, annotated.clone())]), None, set("a", Some(early))),
+            (
+                "one each",
+                json!([owner("a", early, stopped.clone()), owner("b", late, annotated)]),
+                set("a", Some(early)),
+                set("b", Some(late)),
+            ),
+            (
+                "several owners, the latest first",
+                json!([owner("a", late, stopped.clone()), owner("b", early, stopped.clone())]),
+                set("a", Some(late)),
+                None,
+            ),
+            (
+                "a write of the status",
+                json!([owner("a", early, stopped.clone()), status]),
+                set("a", Some(early)),
+                None,
+            ),
+            ("no time", json!([{"manager": "a", "fieldsV1": stopped}]), set("a", None), None),
+            ("no fields", json!([{"manager": "a", "time": late}]), None, None),
+        ];
+        for (name, managed, stopped, annotation) in rows {
+            assert_eq!(
+                meta(&json!({"name": "r", "managedFields": managed})),
+                (stopped, annotation),
+                "{name}"
+            );
+        }
+    }
+
+    #[test]
+    fn names_are_those_of_the_api() {
+        let text = json!({
+            "annotations": {api::STOP_ANNOTATION: "1", api::REQUESTED_BY_ANNOTATION: "2", api::RECONCILE_ANNOTATION: "3", "x": "4"},
+            "labels": {api::RESTORED_LABEL: "backup", "y": "5"},
+            "managedFields": [owner("a", "2026-01-02T03:04:05Z",
+                json!({"f:metadata": {"f:annotations": {format!("f:{}", api::STOP_ANNOTATION): {}}}}))],
+        })
+        .to_string();
+        let meta: Meta<'_> = serde_json::from_str(&text).expect("metadata");
+        let annotations = meta.annotations.as_ref().expect("annotations");
+        assert_eq!(annotations.stop.as_deref(), Some("1"));
+        assert_eq!(annotations.requested_by.as_deref(), Some("2"));
+        assert_eq!(annotations.reconcile.as_deref(), Some("3"));
+        assert!(meta.labels.as_ref().is_some_and(|labels| labels.restored.is_some()));
+        assert_eq!(meta.annotation_set().map(|set| set.manager).as_deref(), Some("a"));
+    }
+}

@@ -1,0 +1,15 @@
+//! Talking to Kubernetes: watches, status writes, Secrets, events, the Lease.
+//!
+//! Each file translates between the machine and one part of the Kubernetes API, and decides nothing. What they share:
+//! every request has a timeout of our own, since the client has none; nothing is tried again but what a stream or the
+//! Lease must keep up by itself, since the machine owns all other retries; and an object that can't be read is a
+//! value, never an error.
+
+mod call;
+mod client;
+pub mod decode;
+mod lean;
+mod write;
+
+pub use client::{ClientError, Clients};
+pub use write::{read_run, write_gateway_status, write_run_status};
