@@ -12,50 +12,48 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use super::answer::Answer;
 use super::gateways::{End, Gateways, Landing, Wants};
-use super::input::{Effect, Event, Input, Kind, ReadResult, Target, WriteResult};
+use super::input::{Effect, Event, Input, Kind, ReadResult};
 use super::queue::Waiter;
-use super::record::{Obstacle, Plan};
+use super::record::Plan;
 use super::run::{Class, Errands, Run, Write};
-use super::types::{CallId, Key, Millis, Now, PlanId, RunId, RunKey, Uid, WriteSerial};
+use super::types::{CallId, Key, Millis, Now, PlanId, RunId, RunKey, Uid};
 use super::verdict::Settled;
 use super::view::RunView;
-use super::wish::Stop;
-use crate::api::reason;
 
 /// Everything that decides.
 #[derive(Debug)]
 pub struct Machine {
-    runs: BTreeMap<RunId, Run>,
-    by_key: BTreeMap<RunKey, RunId>,
-    gateways: Gateways,
+    pub(super) runs: BTreeMap<RunId, Run>,
+    pub(super) by_key: BTreeMap<RunKey, RunId>,
+    pub(super) gateways: Gateways,
     /// Since when each gateway has been standing as it does, by the reason that keeps its runs waiting.
-    standing: BTreeMap<Key, (&'static str, Millis)>,
-    timers: BTreeSet<(Millis, RunId)>,
-    due: BTreeSet<(Class, Millis, RunId)>,
-    writes: usize,
-    next: u64,
-    runs_list: List,
-    gateways_list: List,
-    draining: bool,
-    drained: bool,
+    pub(super) standing: BTreeMap<Key, (&'static str, Millis)>,
+    pub(super) timers: BTreeSet<(Millis, RunId)>,
+    pub(super) due: BTreeSet<(Class, Millis, RunId)>,
+    pub(super) writes: usize,
+    pub(super) next: u64,
+    pub(super) runs_list: List,
+    pub(super) gateways_list: List,
+    pub(super) draining: bool,
+    pub(super) drained: bool,
 }
 
 /// How far the lists of a kind are.
 #[derive(Debug, Default)]
-struct List {
-    serial: u32,
-    done: bool,
-    failed: Option<String>,
+pub struct List {
+    pub(super) serial: u32,
+    pub(super) done: bool,
+    pub(super) failed: Option<String>,
 }
 
 /// Writes at a time; more gain nothing at the API server.
 const WRITES_MAX: usize = 16;
 /// How long a changed reason for waiting stands before it is written.
-const STANDS: Millis = Millis(30_000);
+pub(super) const STANDS: Millis = Millis(30_000);
 /// How long a conflict waits for the watch to bring the newer object.
-const CONFLICT: Millis = Millis(5_000);
+pub(super) const CONFLICT: Millis = Millis(5_000);
 /// A timer for a wall time looks again at least this often, so that a clock that jumps is noticed.
-const LOOK: Millis = Millis(60_000);
+pub(super) const LOOK: Millis = Millis(60_000);
 
 impl Wants for BTreeMap<RunId, Run> {
     fn wants(&self, waiter: &Waiter, plan: PlanId, call: CallId) -> bool {
@@ -287,61 +285,6 @@ impl Machine {
         touched.into_iter().for_each(|id| self.look(id, now));
     }
 
-    fn wrote(
-        &mut self,
-        id: RunId,
-        serial: WriteSerial,
-        result: WriteResult,
-        now: Now,
-        out: &mut Vec<Effect>,
-    ) {
-        self.writes = self.writes.saturating_sub(1);
-        let list = self.runs_list.serial;
-        let Some(run) = self.runs.get_mut(&id) else { return };
-        let write = std::mem::replace(&mut run.write, Write::Idle);
-        let Write::InFlight { serial: began, status, reason } = write else {
-            run.write = write;
-            return;
-        };
-        debug_assert_eq!(began, serial, "one write at a time");
-        run.last_write = Some(now.mono);
-        match result {
-            WriteResult::Done(version) => {
-                run.floor = run.floor.max(version);
-                run.floor_list = list;
-                if run.view.version < version {
-                    run.view.version = version;
-                    run.view.status = *status;
-                }
-                run.told = Some(reason);
-                out.extend(crossed(run, reason).map(Effect::Tell));
-            }
-            WriteResult::Conflict => {
-                run.dirty = true;
-                run.unwritten = true;
-                run.write = Write::Conflict { base: run.view.version, read_at: Some(now.mono + CONFLICT) };
-            }
-            WriteResult::Gone => {
-                let key = run.key().clone();
-                return self.run_gone(&key, None);
-            }
-            WriteResult::Refused(_) => {
-                run.dirty = true;
-                run.unwritten = true;
-                run.write = Write::Backoff { until: now.mono + Millis(300_000), failures: 1, plain: true };
-                let message = "the API server refuses the status of this run; it is tried again".to_owned();
-                out.push(Effect::Tell(about(run, true, "StatusRefused", message)));
-            }
-            WriteResult::Failed { retry_after } => {
-                run.dirty = true;
-                run.unwritten = true;
-                let pause = retry_after.unwrap_or(Millis(200)).min(Millis(30_000));
-                run.write = Write::Backoff { until: now.mono + pause, failures: 1, plain: false };
-            }
-        }
-        self.look(id, now);
-    }
-
     fn read(&mut self, key: RunKey, read: ReadResult, now: Now, out: &mut Vec<Effect>) {
         match read {
             ReadResult::Found(view) => self.run_seen(*view, now, out),
@@ -393,113 +336,9 @@ impl Machine {
             out.push(Effect::Drained);
         }
     }
-
-    fn begin_write(&mut self, id: RunId, now: Now, out: &mut Vec<Effect>) {
-        let Some(run) = self.runs.get(&id) else { return };
-        let (obstacle, uid) = self.around(run);
-        let status = run.status(obstacle.as_ref(), uid.as_ref(), now);
-        let reason = obstacle.map_or("", |obstacle| obstacle.reason);
-        let Some(run) = self.runs.get_mut(&id) else { return };
-        run.dirty = false;
-        run.unwritten = false;
-        if status == run.view.status {
-            run.told = Some(reason);
-            return self.look(id, now);
-        }
-        self.next += 1;
-        let serial = WriteSerial(self.next);
-        let to = Target { key: run.key().clone(), uid: run.uid().clone(), version: run.view.version };
-        run.write = Write::InFlight { serial, status: Box::new(status.clone()), reason };
-        self.writes += 1;
-        out.push(Effect::Write { run: id, serial, to, status: Box::new(status) });
-        self.look(id, now);
-    }
-
-    /// What stands in the way of a run, and which object its gateway is.
-    fn around(&self, run: &Run) -> (Option<Obstacle>, Option<Uid>) {
-        let key = run.gateway();
-        let listed = match (&self.gateways_list.failed, self.gateways_list.done) {
-            (Some(text), _) => Err(text.as_str()),
-            (None, false) => Err("they have not been listed yet"),
-            (None, true) => Ok(()),
-        };
-        match self.gateways.get(&key) {
-            Some(gateway) => (gateway.obstacle(listed), gateway.view.as_ref().map(|view| view.uid.clone())),
-            None if run.asks() => {
-                let message = format!("there is no TestiniumGateway \"{}\" in this namespace", key.name);
-                (Some(Obstacle { reason: reason::GATEWAY_NOT_FOUND, message }), None)
-            }
-            None => (None, None),
-        }
-    }
-
-    /// Looks whether a run is at rest, or what falls due for it and when.
-    fn look(&mut self, id: RunId, now: Now) {
-        let Some(run) = self.runs.get(&id) else { return };
-        if run.at_rest() {
-            return self.forget(id);
-        }
-        let word = self.around(run).0.map_or("", |obstacle| obstacle.reason);
-        let since = self.standing.entry(run.gateway()).or_insert((word, now.mono));
-        if since.0 != word {
-            *since = (word, now.mono);
-        }
-        let due = run.due(word, since.1 + STANDS);
-        let deadline = (run.asks() && !run.decided()).then(|| now.mono + until(run, now).min(LOOK));
-        let conflict = match run.write {
-            Write::Conflict { read_at, .. } => read_at,
-            Write::Idle | Write::InFlight { .. } | Write::Backoff { .. } => None,
-        };
-        self.due.retain(|(_, _, other)| *other != id);
-        let mut timer = [deadline, conflict].into_iter().flatten().min();
-        if let Some((at, class)) = due {
-            if at <= now.mono {
-                self.due.insert((class, at, id));
-            } else {
-                timer = Some(timer.map_or(at, |timer| timer.min(at)));
-            }
-        }
-        self.set_timer(id, timer);
-    }
-
-    fn set_timer(&mut self, id: RunId, at: Option<Millis>) {
-        let Some(run) = self.runs.get_mut(&id) else { return };
-        if let Some(before) = std::mem::replace(&mut run.timer, at) {
-            self.timers.remove(&(before, id));
-        }
-        if let Some(at) = at {
-            self.timers.insert((at, id));
-        }
-    }
 }
 
-/// Time left until the stop of a run is given up.
-fn until(run: &Run, now: Now) -> Millis {
-    let left = run.deadline().duration_since(now.wall).as_millis();
-    Millis(u64::try_from(left).unwrap_or(0).saturating_add(1))
-}
-
-/// The event for what a written status says for the first time.
-fn crossed(run: &Run, waiting: &'static str) -> Option<Event> {
-    let Stop::Asked(_) = run.standing.stop else { return None };
-    if !run.decided() {
-        let stopped =
-            run.view.status.conditions.iter().find(|other| other.type_ == crate::api::condition::STOPPED)?;
-        return (!waiting.is_empty())
-            .then(|| about(run, true, "GatewayUnavailable", stopped.message.clone()));
-    }
-    let stopped =
-        run.view.status.conditions.iter().find(|other| other.type_ == crate::api::condition::STOPPED)?;
-    let (warning, word) = match stopped.reason.as_str() {
-        reason::ACCEPTED | reason::NOT_RUNNING => (false, "StopAccepted"),
-        reason::PARTIALLY_STOPPED => (true, "PartiallyStopped"),
-        reason::EXPIRED => (true, "StopExpired"),
-        _ => (true, "StopFailed"),
-    };
-    Some(about(run, warning, word, stopped.message.clone()))
-}
-
-fn about(run: &Run, warning: bool, reason: &'static str, message: String) -> Event {
+pub(super) fn about(run: &Run, warning: bool, reason: &'static str, message: String) -> Event {
     event(Kind::Runs, run.key().clone(), run.uid().clone(), warning, reason, message)
 }
 

@@ -7,8 +7,8 @@ use jiff::Timestamp;
 
 use super::*;
 use crate::api::{Outcome, TestPlanRunSpec, TestPlanRunStatus, TestiniumGatewaySpec, TestiniumGatewayStatus};
-use crate::stop::Version;
 use crate::stop::{Body, CredentialRead, Envelope, GatewayView, Reply, SecretVersion};
+use crate::stop::{Version, WriteResult};
 
 /// Drives a machine: keeps the objects, carries out its effects, and notes its calls.
 struct World {

@@ -15,6 +15,7 @@ mod types;
 pub mod verdict;
 mod view;
 pub mod wish;
+mod writes;
 
 pub use answer::{Answer, Body, Complaint, Envelope, Loss, Reply};
 pub use input::{CredentialRead, Effect, Event, Input, Kind, ReadResult, Target, WriteResult};

@@ -1,3 +1,5 @@
+//! What decoding makes of real-looking and of broken objects.
+
 use proptest::prelude::*;
 use serde_json::{Value, json};
 

@@ -1,0 +1,170 @@
+//! The machine's writes: when a run's status falls due, and what came of writing it.
+
+use super::input::{Effect, Event, Target, WriteResult};
+use super::machine::{CONFLICT, LOOK, Machine, STANDS, about};
+use super::record::Obstacle;
+use super::run::{Run, Write};
+use super::types::{Millis, Now, RunId, Uid, WriteSerial};
+use super::wish::Stop;
+use crate::api::reason;
+
+impl Machine {
+    pub(super) fn wrote(
+        &mut self,
+        id: RunId,
+        serial: WriteSerial,
+        result: WriteResult,
+        now: Now,
+        out: &mut Vec<Effect>,
+    ) {
+        self.writes = self.writes.saturating_sub(1);
+        let list = self.runs_list.serial;
+        let Some(run) = self.runs.get_mut(&id) else { return };
+        let write = std::mem::replace(&mut run.write, Write::Idle);
+        let Write::InFlight { serial: began, status, reason } = write else {
+            run.write = write;
+            return;
+        };
+        debug_assert_eq!(began, serial, "one write at a time");
+        run.last_write = Some(now.mono);
+        match result {
+            WriteResult::Done(version) => {
+                run.floor = run.floor.max(version);
+                run.floor_list = list;
+                if run.view.version < version {
+                    run.view.version = version;
+                    run.view.status = *status;
+                }
+                run.told = Some(reason);
+                out.extend(crossed(run, reason).map(Effect::Tell));
+            }
+            WriteResult::Conflict => {
+                run.dirty = true;
+                run.unwritten = true;
+                run.write = Write::Conflict { base: run.view.version, read_at: Some(now.mono + CONFLICT) };
+            }
+            WriteResult::Gone => {
+                let key = run.key().clone();
+                return self.run_gone(&key, None);
+            }
+            WriteResult::Refused(_) => {
+                run.dirty = true;
+                run.unwritten = true;
+                run.write = Write::Backoff { until: now.mono + Millis(300_000), failures: 1, plain: true };
+                let message = "the API server refuses the status of this run; it is tried again".to_owned();
+                out.push(Effect::Tell(about(run, true, "StatusRefused", message)));
+            }
+            WriteResult::Failed { retry_after } => {
+                run.dirty = true;
+                run.unwritten = true;
+                let pause = retry_after.unwrap_or(Millis(200)).min(Millis(30_000));
+                run.write = Write::Backoff { until: now.mono + pause, failures: 1, plain: false };
+            }
+        }
+        self.look(id, now);
+    }
+
+    pub(super) fn begin_write(&mut self, id: RunId, now: Now, out: &mut Vec<Effect>) {
+        let Some(run) = self.runs.get(&id) else { return };
+        let (obstacle, uid) = self.around(run);
+        let status = run.status(obstacle.as_ref(), uid.as_ref(), now);
+        let reason = obstacle.map_or("", |obstacle| obstacle.reason);
+        let Some(run) = self.runs.get_mut(&id) else { return };
+        run.dirty = false;
+        run.unwritten = false;
+        if status == run.view.status {
+            run.told = Some(reason);
+            return self.look(id, now);
+        }
+        self.next += 1;
+        let serial = WriteSerial(self.next);
+        let to = Target { key: run.key().clone(), uid: run.uid().clone(), version: run.view.version };
+        run.write = Write::InFlight { serial, status: Box::new(status.clone()), reason };
+        self.writes += 1;
+        out.push(Effect::Write { run: id, serial, to, status: Box::new(status) });
+        self.look(id, now);
+    }
+
+    /// What stands in the way of a run, and which object its gateway is.
+    pub(super) fn around(&self, run: &Run) -> (Option<Obstacle>, Option<Uid>) {
+        let key = run.gateway();
+        let listed = match (&self.gateways_list.failed, self.gateways_list.done) {
+            (Some(text), _) => Err(text.as_str()),
+            (None, false) => Err("they have not been listed yet"),
+            (None, true) => Ok(()),
+        };
+        match self.gateways.get(&key) {
+            Some(gateway) => (gateway.obstacle(listed), gateway.view.as_ref().map(|view| view.uid.clone())),
+            None if run.asks() => {
+                let message = format!("there is no TestiniumGateway \"{}\" in this namespace", key.name);
+                (Some(Obstacle { reason: reason::GATEWAY_NOT_FOUND, message }), None)
+            }
+            None => (None, None),
+        }
+    }
+
+    /// Looks whether a run is at rest, or what falls due for it and when.
+    pub(super) fn look(&mut self, id: RunId, now: Now) {
+        let Some(run) = self.runs.get(&id) else { return };
+        if run.at_rest() {
+            return self.forget(id);
+        }
+        let word = self.around(run).0.map_or("", |obstacle| obstacle.reason);
+        let since = self.standing.entry(run.gateway()).or_insert((word, now.mono));
+        if since.0 != word {
+            *since = (word, now.mono);
+        }
+        let due = run.due(word, since.1 + STANDS);
+        let deadline = (run.asks() && !run.decided()).then(|| now.mono + until(run, now).min(LOOK));
+        let conflict = match run.write {
+            Write::Conflict { read_at, .. } => read_at,
+            Write::Idle | Write::InFlight { .. } | Write::Backoff { .. } => None,
+        };
+        self.due.retain(|(_, _, other)| *other != id);
+        let mut timer = [deadline, conflict].into_iter().flatten().min();
+        if let Some((at, class)) = due {
+            if at <= now.mono {
+                self.due.insert((class, at, id));
+            } else {
+                timer = Some(timer.map_or(at, |timer| timer.min(at)));
+            }
+        }
+        self.set_timer(id, timer);
+    }
+
+    pub(super) fn set_timer(&mut self, id: RunId, at: Option<Millis>) {
+        let Some(run) = self.runs.get_mut(&id) else { return };
+        if let Some(before) = std::mem::replace(&mut run.timer, at) {
+            self.timers.remove(&(before, id));
+        }
+        if let Some(at) = at {
+            self.timers.insert((at, id));
+        }
+    }
+}
+
+/// Time left until the stop of a run is given up.
+fn until(run: &Run, now: Now) -> Millis {
+    let left = run.deadline().duration_since(now.wall).as_millis();
+    Millis(u64::try_from(left).unwrap_or(0).saturating_add(1))
+}
+
+/// The event for what a written status says for the first time.
+fn crossed(run: &Run, waiting: &'static str) -> Option<Event> {
+    let Stop::Asked(_) = run.standing.stop else { return None };
+    if !run.decided() {
+        let stopped =
+            run.view.status.conditions.iter().find(|other| other.type_ == crate::api::condition::STOPPED)?;
+        return (!waiting.is_empty())
+            .then(|| about(run, true, "GatewayUnavailable", stopped.message.clone()));
+    }
+    let stopped =
+        run.view.status.conditions.iter().find(|other| other.type_ == crate::api::condition::STOPPED)?;
+    let (warning, word) = match stopped.reason.as_str() {
+        reason::ACCEPTED | reason::NOT_RUNNING => (false, "StopAccepted"),
+        reason::PARTIALLY_STOPPED => (true, "PartiallyStopped"),
+        reason::EXPIRED => (true, "StopExpired"),
+        _ => (true, "StopFailed"),
+    };
+    Some(about(run, warning, word, stopped.message.clone()))
+}
