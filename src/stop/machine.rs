@@ -237,7 +237,7 @@ impl Machine {
         }
     }
 
-    fn run_gone(&mut self, key: &RunKey, uid: Option<&Uid>) {
+    pub(super) fn run_gone(&mut self, key: &RunKey, uid: Option<&Uid>) {
         let Some(id) = self.by_key.get(key).copied() else { return };
         let Some(run) = self.runs.get(&id) else { return };
         if uid.is_some_and(|uid| uid != run.uid()) {
@@ -255,7 +255,7 @@ impl Machine {
     }
 
     /// Forgets a run. A write under way keeps its slot until it has ended.
-    fn forget(&mut self, id: RunId) {
+    pub(super) fn forget(&mut self, id: RunId) {
         let Some(run) = self.runs.remove(&id) else { return };
         self.by_key.remove(run.key());
         if let Some(at) = run.timer {
