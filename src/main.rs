@@ -5,8 +5,8 @@ use std::io::Write;
 use std::process::ExitCode;
 
 use clap::Parser;
-use testinium_operator::api;
 use testinium_operator::cli::{Cli, Command, CrdsArgs, RunArgs};
+use testinium_operator::{api, telemetry};
 
 /// Wrong usage ends inside of `parse`, with exit code 2.
 fn main() -> ExitCode {
@@ -23,7 +23,8 @@ fn main() -> ExitCode {
     }
 }
 
-fn run(_settings: RunArgs) -> Result<(), Box<dyn Error>> {
+fn run(settings: RunArgs) -> Result<(), Box<dyn Error>> {
+    telemetry::init_logging(settings.log_format, settings.log_level)?;
     // SEAM: `testinium_operator::operator::run(settings)` takes this place.
     Err("the operator is not built in yet".into())
 }

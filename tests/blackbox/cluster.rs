@@ -1,6 +1,6 @@
 //! The cluster that the tests share, and a namespace for each of them.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU32, Ordering};
 
@@ -17,8 +17,13 @@ pub(crate) fn cluster() -> &'static ControlPlane {
     plane
 }
 
+/// A path in the repository.
+pub(crate) fn repository(path: &str) -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join(path)
+}
+
 fn install(kubectl: &Kubectl) -> Result<(), Error> {
-    let manifests = Path::new(env!("CARGO_MANIFEST_DIR")).join("deploy/manifests");
+    let manifests = repository("deploy/manifests");
     kubectl.run(&["apply".as_ref(), "--kustomize".as_ref(), manifests.as_os_str()])?.success()?;
     let crds = ["crd/testplanruns.testinium.io", "crd/testiniumgateways.testinium.io"];
     kubectl

@@ -7,6 +7,7 @@
 mod admission;
 mod cluster;
 mod columns;
+mod command;
 mod deploy;
 mod explain;
 mod gateway_admission;

@@ -1,0 +1,79 @@
+//! The command line of the real binary.
+
+use std::fs;
+use std::process::{Command, Output};
+
+use crate::cluster::{Namespace, cluster, ok, repository};
+
+fn operator(arguments: &[&str]) -> Output {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_testinium-operator"));
+    command.args(arguments).output().expect("the binary was built for this test")
+}
+
+#[test]
+fn wrong_usage_ends_with_2_and_says_what_would_be_right() {
+    for (arguments, advice) in [
+        (&["run", "--watch-namespaces", "Team"][..], "expected a namespace: at most 63 lower-case letters"),
+        (&["run", "--watch-label-selector", "a in b"], "is no label key, such as team"),
+        (
+            &["run", "--metrics-bind-address", "8080"],
+            "expected ':8080', '127.0.0.1:8080' or '[::1]:8080', or '0'",
+        ),
+        (&["run", "--log-format", "xml"], "[possible values: json, text]"),
+        (&["serve"], "unrecognized subcommand 'serve'"),
+        (&[], "Usage: testinium-operator <COMMAND>"),
+    ] {
+        let output = operator(arguments);
+        let said = String::from_utf8_lossy(&output.stderr).into_owned();
+        assert_eq!(output.status.code(), Some(2), "{arguments:?}: {said}");
+        assert!(said.contains(advice), "{arguments:?}: {said}");
+        assert!(output.stdout.is_empty(), "{arguments:?}");
+    }
+}
+
+#[test]
+fn environment_variables_are_checked_as_flags_are() {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_testinium-operator"));
+    let output =
+        command.arg("run").env("TESTINIUM_LEASE_NAME", "Lease!").output().expect("the binary was built");
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert_eq!(output.status.code(), Some(2), "{said}");
+    assert!(said.contains("'Lease!' for '--lease-name <NAME>'"), "{said}");
+}
+
+#[test]
+fn printed_crds_can_be_applied_as_they_are() {
+    let output = operator(&["crds"]);
+    assert_eq!(output.status.code(), Some(0));
+    let yaml = String::from_utf8(output.stdout).expect("YAML is text");
+    let said = ok(cluster().kubectl().apply(&yaml));
+    // What the manifests have brought is the same.
+    assert_eq!(said.lines().filter(|line| line.ends_with(" unchanged")).count(), 2, "{said}");
+}
+
+#[test]
+fn a_failure_ends_with_1_and_says_what_was_attempted() {
+    let output = operator(&["crds", "--dir", "no/such/directory"]);
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert_eq!(output.status.code(), Some(1), "{said}");
+    assert!(said.contains("failed to write no/such/directory/testplanruns.yaml: No such file"), "{said}");
+}
+
+#[test]
+fn folders_of_manifests_can_be_applied_file_by_file() {
+    for folder in ["crds", "deploy/manifests"] {
+        ok(cluster().kubectl().apply_file(&repository(folder)));
+    }
+}
+
+#[test]
+fn the_examples_of_the_manual_are_accepted() {
+    let namespace = Namespace::create();
+    let manual = fs::read_to_string(repository("README.md")).expect("there is a README");
+    let examples: Vec<_> =
+        manual.split("```yaml\n").skip(1).filter_map(|rest| rest.split("```").next()).collect();
+    assert!(!examples.is_empty(), "the README shows what to write");
+    for example in examples {
+        ok(namespace.kubectl.apply(example));
+    }
+}
