@@ -17,7 +17,7 @@ use values::is_dns_subdomain;
 
 /// Stops Testinium test plans from Kubernetes.
 #[derive(Debug, Parser)]
-#[command(name = "testinium-operator", version, arg_required_else_help = true, max_term_width = 100)]
+#[command(name = "testinium-operator", version, arg_required_else_help = true)]
 pub struct Cli {
     #[command(subcommand)]
     pub command: Command,
@@ -30,6 +30,7 @@ pub enum Command {
     ///
     /// The cluster is found as every Kubernetes client finds it: by KUBECONFIG, else ~/.kube/config, else the
     /// ServiceAccount of the pod. Exit codes: 0 asked to stop, 1 failed, 2 wrong usage.
+    #[command(verbatim_doc_comment)]
     Run(Box<RunArgs>),
     /// Print the CustomResourceDefinitions as YAML, for kubectl apply -f -.
     Crds(CrdsArgs),
@@ -44,34 +45,35 @@ pub struct CrdsArgs {
 }
 
 /// How the operator runs.
+// Help keeps its line breaks: wrapping it to the terminal would take one more crate.
 #[derive(Args, Clone, Debug)]
 pub struct RunArgs {
     /// Namespaces whose runs and gateways are served, separated by commas; all of them if absent.
-    #[arg(long, env = "TESTINIUM_WATCH_NAMESPACES", value_name = "NAMESPACES", value_delimiter = ',',
+    #[arg(verbatim_doc_comment, long, env = "TESTINIUM_WATCH_NAMESPACES", value_name = "NAMESPACES", value_delimiter = ',',
         value_parser = values::namespace)]
     pub watch_namespaces: Vec<String>,
 
     /// Label selector of the runs that are served, such as 'shard=a' or 'team in (qa,dev)'; all of them if absent.
     ///
     /// For sharding: each shard needs its own --lease-name. Gateways are not selected by it.
-    #[arg(long, env = "TESTINIUM_WATCH_LABEL_SELECTOR", value_name = "SELECTOR", value_parser = selector::parse,
+    #[arg(verbatim_doc_comment, long, env = "TESTINIUM_WATCH_LABEL_SELECTOR", value_name = "SELECTOR", value_parser = selector::parse,
         default_value = "", hide_default_value = true)]
     pub watch_label_selector: Selector,
 
     /// Act only while holding a Lease, so that of several replicas one acts at a time.
     ///
     /// Without it, two processes that serve the same runs stop each plan twice.
-    #[arg(long, env = "TESTINIUM_LEADER_ELECT", value_name = "BOOL", action = ArgAction::Set, default_value_t = true,
+    #[arg(verbatim_doc_comment, long, env = "TESTINIUM_LEADER_ELECT", value_name = "BOOL", action = ArgAction::Set, default_value_t = true,
         num_args = 0..=1, require_equals = true, default_missing_value = "true")]
     pub leader_elect: bool,
 
     /// Name of the Lease.
-    #[arg(long, env = "TESTINIUM_LEASE_NAME", value_name = "NAME", default_value = "testinium-operator",
+    #[arg(verbatim_doc_comment, long, env = "TESTINIUM_LEASE_NAME", value_name = "NAME", default_value = "testinium-operator",
         value_parser = values::object_name)]
     pub lease_name: String,
 
     /// Namespace of the Lease; the pod's own if absent.
-    #[arg(long, env = "TESTINIUM_LEASE_NAMESPACE", value_name = "NAMESPACE", value_parser = values::namespace)]
+    #[arg(verbatim_doc_comment, long, env = "TESTINIUM_LEASE_NAMESPACE", value_name = "NAMESPACE", value_parser = values::namespace)]
     pub lease_namespace: Option<String>,
 
     /// Addresses that gateways may resolve to although they are refused by default; may be given several times.
@@ -79,27 +81,33 @@ pub struct RunArgs {
     /// Loopback, link-local (cloud metadata) and the API server's own address are refused, because whoever may edit a
     /// gateway could otherwise make the operator talk to them. Example: 127.0.0.0/8. In the environment variable,
     /// several are separated by commas.
-    #[arg(long, env = "TESTINIUM_ALLOW_GATEWAY_CIDR", value_name = "CIDR", value_delimiter = ',')]
+    #[arg(
+        verbatim_doc_comment,
+        long,
+        env = "TESTINIUM_ALLOW_GATEWAY_CIDR",
+        value_name = "CIDR",
+        value_delimiter = ','
+    )]
     pub allow_gateway_cidr: Vec<IpNet>,
 
     /// Where /metrics is served; 0 turns it off.
-    #[arg(long, env = "TESTINIUM_METRICS_BIND_ADDRESS", value_name = "ADDRESS", default_value = ":8080",
+    #[arg(verbatim_doc_comment, long, env = "TESTINIUM_METRICS_BIND_ADDRESS", value_name = "ADDRESS", default_value = ":8080",
         value_parser = values::bind_address)]
     pub metrics_bind_address: BindAddress,
 
     /// Where /healthz and /readyz are served; 0 turns them off.
-    #[arg(long, env = "TESTINIUM_HEALTH_PROBE_BIND_ADDRESS", value_name = "ADDRESS", default_value = ":8081",
+    #[arg(verbatim_doc_comment, long, env = "TESTINIUM_HEALTH_PROBE_BIND_ADDRESS", value_name = "ADDRESS", default_value = ":8081",
         value_parser = values::bind_address)]
     pub health_probe_bind_address: BindAddress,
 
     /// Form of the log on stderr.
-    #[arg(long, env = "TESTINIUM_LOG_FORMAT", value_enum, value_name = "FORMAT", default_value_t = LogFormat::Json)]
+    #[arg(verbatim_doc_comment, long, env = "TESTINIUM_LOG_FORMAT", value_enum, value_name = "FORMAT", default_value_t = LogFormat::Json)]
     pub log_format: LogFormat,
 
     /// Least important messages that are logged.
     ///
     /// debug and trace speak of this program alone: the libraries' own debug output could show tokens.
-    #[arg(long, env = "TESTINIUM_LOG_LEVEL", value_enum, value_name = "LEVEL", default_value_t = LogLevel::Info)]
+    #[arg(verbatim_doc_comment, long, env = "TESTINIUM_LOG_LEVEL", value_enum, value_name = "LEVEL", default_value_t = LogLevel::Info)]
     pub log_level: LogLevel,
 }
 
