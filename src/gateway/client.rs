@@ -228,7 +228,7 @@ mod tests {
     use std::io::{BufRead, BufReader, Write};
 
     use serde_json::json;
-    use testinium_testbed::simulator::{Config, Nature, Reply as Scripted, Tls, When};
+    use testinium_testbed::simulator::{Config, ErrorShape, Nature, Reply as Scripted, Tls, When};
 
     use super::super::fixtures::{bearer, connected, is_child, listener, network, secret, simulator, view};
     use super::super::{ConnectError, Material, connect};
@@ -298,6 +298,25 @@ mod tests {
             simulator.clear_scripts();
         }
         assert!(simulator.elsewhere().is_empty(), "redirects are not followed");
+    }
+
+    #[tokio::test]
+    async fn complaints_name_their_plan_in_every_shape() {
+        let simulator = simulator(Config::default());
+        let view = view(&simulator.url());
+        let connection = connected(&view, bearer(TOKEN)).await;
+        for shape in [ErrorShape::Text, ErrorShape::Texts, ErrorShape::Objects, ErrorShape::Map] {
+            for (named, expected) in [(true, Some(PlanId(614))), (false, None)] {
+                let fault = (614, "NOT_AVAILABLE", "the action is not available");
+                simulator.script(When::next(1), Scripted::faults(shape, named, &[fault]));
+                let answer = post_stop(&connection, &view, &[PlanId(614), PlanId(615)]).await;
+                let Answer::Reply(Reply { body: Body::Envelope(envelope), .. }) = &answer else {
+                    panic!("{shape:?}: {answer:?}");
+                };
+                let plans: Vec<_> = envelope.errors.iter().map(|complaint| complaint.plan).collect();
+                assert_eq!(plans, [expected], "{shape:?}: {answer:?}");
+            }
+        }
     }
 
     fn padded(length: usize) -> Vec<u8> {
