@@ -6,5 +6,6 @@ pub mod api;
 pub mod cli;
 pub mod gateway;
 pub mod kubernetes;
+pub mod operator;
 pub mod stop;
 pub mod telemetry;

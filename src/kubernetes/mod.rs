@@ -8,8 +8,13 @@
 mod call;
 mod client;
 pub mod decode;
+mod events;
 mod lean;
+pub mod secrets;
+mod watch;
 mod write;
 
 pub use client::{ClientError, Clients};
+pub use events::Events;
+pub use watch::{Scope, watch};
 pub use write::{read_run, write_gateway_status, write_run_status};

@@ -11,3 +11,5 @@ mod command;
 mod deploy;
 mod explain;
 mod gateway_admission;
+mod operator;
+mod stop;

@@ -1,0 +1,162 @@
+//! The operator under test: the real binary, as a child process, with the ServiceAccount and the RBAC that ship.
+
+use std::process::Command;
+use std::time::Duration;
+
+use serde_json::{Value, json};
+use testinium_testbed::kubectl::wait_until;
+use testinium_testbed::process::{Guarded, Signal};
+use testinium_testbed::simulator::{Config, Simulator};
+
+use crate::cluster::{Namespace, cluster, gateway, ok, run};
+
+/// How long anything may take that is not waited for on purpose.
+pub(crate) const SOON: Duration = Duration::from_secs(30);
+
+/// A namespace with a gateway, its Secret and an operator that serves it alone.
+pub(crate) struct Stage {
+    pub(crate) namespace: Namespace,
+    pub(crate) simulator: Simulator,
+    operator: Option<Guarded>,
+    directory: tempfile::TempDir,
+}
+
+impl Stage {
+    /// Everything but the operator.
+    pub(crate) fn prepare() -> Self {
+        Self::prepare_with(Config::default(), json!({}))
+    }
+
+    /// The same with a simulator of one's own and more in the gateway's spec.
+    pub(crate) fn prepare_with(config: Config, spec: Value) -> Self {
+        let stage = Self {
+            namespace: Namespace::create(),
+            simulator: Simulator::start(config).expect("the simulator starts"),
+            operator: None,
+            directory: tempfile::tempdir().expect("a temporary directory"),
+        };
+        stage.gateway(spec);
+        stage.token("simulated-token");
+        stage
+    }
+
+    /// Everything, with the operator at work.
+    pub(crate) fn start() -> Self {
+        let mut stage = Self::prepare();
+        stage.start_operator();
+        stage
+    }
+
+    pub(crate) fn gateway(&self, spec: Value) {
+        let mut whole = json!({
+            "url": self.simulator.url(),
+            "allowPlainHTTP": true,
+            "auth": {"bearerToken": {"secretRef": {"name": "token"}}},
+            "retry": {"initialDelaySeconds": 1, "maxDelaySeconds": 1},
+        });
+        for (field, value) in spec.as_object().into_iter().flatten() {
+            whole[field] = value.clone();
+        }
+        self.namespace.apply(&gateway("default", whole));
+    }
+
+    pub(crate) fn token(&self, token: &str) {
+        self.namespace.apply(&json!({
+            "apiVersion": "v1", "kind": "Secret", "metadata": {"name": "token"}, "stringData": {"token": token},
+        }));
+    }
+
+    pub(crate) fn start_operator(&mut self) {
+        let kubeconfig =
+            ok(cluster().kubeconfig_for_service_account("testinium-system", "testinium-operator"));
+        let mut command = Command::new(env!("CARGO_BIN_EXE_testinium-operator"));
+        command
+            .env("KUBECONFIG", kubeconfig)
+            .args(["run", "--watch-namespaces", &self.namespace.name, "--allow-gateway-cidr", "127.0.0.0/8"])
+            .args(["--metrics-bind-address", "0", "--health-probe-bind-address", "0"])
+            .args(["--leader-elect=false", "--log-format", "text"]);
+        let log = self.directory.path().join("operator.log");
+        self.operator = Some(ok(Guarded::spawn(command, &log)));
+    }
+
+    /// Ends the operator as a crash would.
+    pub(crate) fn kill_operator(&mut self) {
+        if let Some(mut operator) = self.operator.take() {
+            ok(operator.kill());
+        }
+    }
+
+    /// Asks the operator to stop and waits until it has; it must do so as asked to.
+    pub(crate) fn stop_operator(&mut self) {
+        let mut operator = self.operator.take().expect("an operator is at work");
+        ok(operator.signal(Signal::TERM));
+        let status = ok(operator.wait(SOON)).expect("the operator ends");
+        assert!(status.success(), "{status}");
+    }
+
+    pub(crate) fn run(&self, name: &str, plans: &[i64]) {
+        self.namespace.apply(&run(name, json!({"plans": plans})));
+    }
+
+    pub(crate) fn patch(&self, name: &str, spec: &str) {
+        self.namespace.run(&["patch", "tpr", name, "--type=merge", "--patch", spec]);
+    }
+
+    pub(crate) fn stop(&self, name: &str) {
+        self.patch(name, r#"{"spec":{"stopped":true}}"#);
+    }
+
+    pub(crate) fn status(&self, name: &str) -> Value {
+        ok(self.namespace.kubectl.get_json(&["tpr", name]))["status"].clone()
+    }
+
+    /// Waits until the condition Stopped has this reason, and returns the status.
+    #[track_caller]
+    pub(crate) fn wait_for(&self, name: &str, reason: &str) -> Value {
+        let what = format!("{name} to be {reason}");
+        ok(wait_until(&what, SOON, || {
+            let status = self.status(name);
+            match condition(&status, "Stopped") {
+                Some(stopped) if stopped["reason"] == reason => Ok(status),
+                _ => Err(format!("{status}\n{}", self.log())),
+            }
+        }))
+    }
+
+    /// Status writes of a run that the API server has taken so far.
+    pub(crate) fn writes(&self, name: &str) -> usize {
+        let audit = ok(cluster().audit());
+        let ours = audit.iter().filter(|entry| {
+            entry.is_write()
+                && entry.subresource == "status"
+                && entry.namespace == self.namespace.name
+                && entry.name == name
+                && entry.code == 200
+        });
+        ours.count()
+    }
+
+    fn log(&self) -> String {
+        std::fs::read_to_string(self.directory.path().join("operator.log")).unwrap_or_default()
+    }
+}
+
+impl Drop for Stage {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            eprintln!("the operator said:\n{}\nthe gateway was asked:", self.log());
+            self.simulator.requests().iter().for_each(|request| eprintln!("{request}"));
+        }
+    }
+}
+
+/// The condition of this type.
+pub(crate) fn condition<'a>(status: &'a Value, type_: &str) -> Option<&'a Value> {
+    status["conditions"].as_array()?.iter().find(|condition| condition["type"] == type_)
+}
+
+/// Outcomes by plan, as "614 Accepted".
+pub(crate) fn outcomes(status: &Value) -> Vec<String> {
+    let plans = status["plans"].as_array().cloned().unwrap_or_default();
+    plans.iter().map(|plan| format!("{} {}", plan["id"], plan["outcome"].as_str().unwrap_or("-"))).collect()
+}
