@@ -6,7 +6,7 @@ use std::process::ExitCode;
 
 use clap::Parser;
 use testinium_operator::cli::{Cli, Command, CrdsArgs, RunArgs};
-use testinium_operator::{api, operator, telemetry};
+use testinium_operator::{api, kubernetes, operator, telemetry};
 
 /// Wrong usage ends inside of `parse`, with exit code 2.
 fn main() -> ExitCode {
@@ -27,7 +27,7 @@ fn run(settings: RunArgs) -> Result<(), Box<dyn Error>> {
     telemetry::init_logging(settings.log_format, settings.log_level)?;
     // Two threads: one turns the wheel while the other talks.
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build()?;
-    runtime.block_on(operator::run(settings)).map_err(|error| operator::chain(&error).into())
+    runtime.block_on(operator::run(settings)).map_err(|error| kubernetes::chain(&error).into())
 }
 
 /// Prints the definitions, or writes them into a directory, one file each.

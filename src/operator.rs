@@ -4,26 +4,23 @@
 //! retry and no limit here: the machine owns them. A machine lives as long as one term of leadership; losing the
 //! Lease drops it, its watches and its calls, as a crash would.
 
-use std::collections::HashMap;
-use std::error::Error;
+mod term;
+
 use std::io;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use jiff::Timestamp;
 use tokio::signal::unix::{Signal, SignalKind, signal};
-use tokio::sync::mpsc;
-use tokio::task::{JoinError, JoinSet};
-use tokio::time::sleep_until;
+use tokio::sync::{Notify, mpsc};
+use tokio::task::{JoinError, JoinHandle, JoinSet};
+use tokio::time::{sleep_until, timeout};
 
+use self::term::Term;
 use crate::cli::RunArgs;
-use crate::gateway::{self, ConnectError, Connection, Network};
-use crate::kubernetes::{self, ClientError, Clients, Events, Scope, secrets};
-use crate::stop::machine::Machine;
-use crate::stop::{
-    Answer, CredentialRead, Effect, Epoch, GatewayKey, GatewayView, Input, Kind, Loss, Millis, Now,
-    SecretVersion, WriteResult,
-};
+use crate::gateway::{self, Network};
+use crate::kubernetes::{self, ClientError, Clients, Elector, Events, Fence, Scope};
+use crate::stop::{Input, Kind};
 use crate::telemetry::{self, Health, Metrics, Pages};
 
 /// Why the operator ended without being asked to.
@@ -72,8 +69,33 @@ pub async fn run(settings: RunArgs) -> Result<(), OperatorError> {
         writer.await;
         "the writer of events"
     });
-    let shell = Shell { clients, network: Arc::new(network), events, metrics, health, settings };
-    shell.term(&mut signals, &mut parts).await
+    let release = Arc::new(Notify::new());
+    let (fence, elector) = elect(&clients, &settings, release.clone());
+    let shell = Shell { clients, network: Arc::new(network), events, metrics, health, settings, fence };
+    let ended = shell.terms(&mut signals, &mut parts, elector).await;
+    if let Ok(Some(elector)) = ended {
+        release.notify_one();
+        elector.await.map_err(unexpected)?;
+        return Ok(());
+    }
+    ended.map(drop)
+}
+
+/// The task that keeps the Lease, if there is one.
+type Election = JoinHandle<()>;
+
+/// Begins to stand for the Lease, unless there is none to be had.
+fn elect(clients: &Clients, settings: &RunArgs, release: Arc<Notify>) -> (Fence, Option<Election>) {
+    if !settings.leader_elect {
+        return (Fence::open(), None);
+    }
+    let namespace = settings.lease_namespace.as_deref().unwrap_or(&clients.namespace);
+    let host = std::env::var("HOSTNAME").unwrap_or_else(|_| "testinium-operator".to_owned());
+    // Never the same twice, so that a restarted process does not take itself for the one before.
+    let identity = format!("{host}_{}_{:x}", std::process::id(), Timestamp::now().as_nanosecond());
+    let elector = Elector::new(clients.watches.clone(), namespace, &settings.lease_name, identity);
+    let fence = elector.fence();
+    (fence, Some(tokio::spawn(elector.run(async move { release.notified().await }))))
 }
 
 /// What carries out effects. One for the whole process.
@@ -84,35 +106,63 @@ struct Shell {
     metrics: Metrics,
     health: Health,
     settings: RunArgs,
+    /// Asked before every call and every write.
+    fence: Fence,
 }
 
-/// What an effect's task comes back with.
-enum Done {
-    Input(Input),
-    /// A credential, to be kept under its epoch before the machine hears of it.
-    Connected(Connection, Input),
-}
-
-/// A term of leadership: the machine and all that runs for it.
-struct Term<'a> {
-    shell: &'a Shell,
-    machine: Machine,
-    started: Instant,
-    connections: HashMap<(GatewayKey, Epoch), Connection>,
-    tasks: JoinSet<()>,
-    done: mpsc::UnboundedSender<Done>,
-    drained: bool,
+/// Why a term ended.
+enum End {
+    Asked,
+    LeaseLost,
 }
 
 // === impl Shell ===
 
 impl Shell {
+    /// One term after the other, until asked to stop. Yields the election, whose Lease is then to be given back.
+    async fn terms(
+        &self,
+        signals: &mut Signals,
+        parts: &mut JoinSet<&'static str>,
+        mut elector: Option<Election>,
+    ) -> Result<Option<Election>, OperatorError> {
+        loop {
+            self.metrics.set_leader(false);
+            self.health.set_ready(elector.is_some(), "listing");
+            let ended = tokio::select! {
+                biased;
+                () = signals.next() => return Ok(elector),
+                () = self.stand_by() => None,
+                ended = election(&mut elector) => Some(ended),
+            };
+            if let Some(ended) = ended {
+                return Err(ended);
+            }
+            self.metrics.set_leader(true);
+            let ended = tokio::select! {
+                ended = self.term(signals, parts) => ended?,
+                ended = election(&mut elector) => return Err(ended),
+            };
+            match ended {
+                End::Asked => return Ok(elector),
+                End::LeaseLost => tracing::warn!("lost the Lease: what was under way is dropped"),
+            }
+        }
+    }
+
+    /// Waits for the Lease. The wheel stands still meanwhile, but not the process.
+    async fn stand_by(&self) {
+        while timeout(BEAT, self.fence.acquired()).await.is_err() {
+            self.health.beat(Instant::now());
+        }
+    }
+
     /// A term of leadership, from the first list to the last write.
     async fn term(
         &self,
         signals: &mut Signals,
         parts: &mut JoinSet<&'static str>,
-    ) -> Result<(), OperatorError> {
+    ) -> Result<End, OperatorError> {
         let (inputs, mut watched) = mpsc::channel(INPUTS);
         // Not bounded by itself, but by what the machine asks for: it never has more under way than its limits.
         let (done, mut finished) = mpsc::unbounded_channel();
@@ -127,7 +177,7 @@ impl Shell {
                 () = signals.next() => {
                     if asked_at.is_some() {
                         tracing::warn!("a second signal: ending at once");
-                        return Ok(());
+                        return Ok(End::Asked);
                     }
                     tracing::info!("asked to stop: finishing what is under way");
                     self.health.set_ready(false, "stopping");
@@ -135,6 +185,7 @@ impl Shell {
                     watches.shutdown().await;
                     term.put(Input::Drain);
                 }
+                () = self.fence.lost() => return Ok(End::LeaseLost),
                 Some(done) = finished.recv() => term.finished(done),
                 Some(input) = watched.recv(), if asked_at.is_none() => term.put(input),
                 Some(ended) = term.tasks.join_next() => ended.map_err(unexpected)?,
@@ -148,13 +199,13 @@ impl Shell {
                 () = sleep_until(wake) => term.put(Input::Wake),
                 () = sleep_until(give_up) => {
                     tracing::warn!("ending although something is still under way");
-                    return Ok(());
+                    return Ok(End::Asked);
                 }
             }
             self.health.beat(Instant::now());
             self.metrics.set_runs_active(term.machine.active());
             if term.drained {
-                return Ok(());
+                return Ok(End::Asked);
             }
         }
     }
@@ -180,137 +231,14 @@ impl Shell {
     }
 }
 
-// === impl Term ===
-
-impl<'a> Term<'a> {
-    fn new(shell: &'a Shell, done: mpsc::UnboundedSender<Done>) -> Self {
-        // The wall clock and the process differ from replica to replica, and jitter needs no more than that.
-        let seed = Timestamp::now().as_nanosecond() as u64 ^ u64::from(std::process::id());
-        Self {
-            shell,
-            machine: Machine::new(seed),
-            started: Instant::now(),
-            connections: HashMap::new(),
-            tasks: JoinSet::new(),
-            done,
-            drained: false,
-        }
-    }
-
-    fn now(&self) -> Now {
-        let mono = u64::try_from(self.started.elapsed().as_millis()).unwrap_or(u64::MAX);
-        Now { mono: Millis(mono), wall: Timestamp::now() }
-    }
-
-    fn wake_at(&self) -> tokio::time::Instant {
-        let beat = tokio::time::Instant::now() + BEAT;
-        match self.machine.wake_at() {
-            Some(at) => beat.min((self.started + Duration::from_millis(at.0)).into()),
-            None => beat,
-        }
-    }
-
-    /// Turns the wheel once.
-    fn put(&mut self, input: Input) {
-        if let Input::ListDone(Kind::Runs) = input {
-            self.shell.health.set_ready(true, "");
-        }
-        let mut effects = Vec::new();
-        self.machine.handle(self.now(), input, &mut effects);
-        effects.into_iter().for_each(|effect| self.carry_out(effect));
-    }
-
-    fn finished(&mut self, done: Done) {
-        match done {
-            Done::Input(input) => self.put(input),
-            Done::Connected(connection, input) => {
-                if let Input::Credential(key, epoch, _) = &input {
-                    // Calls under way hold their own copy of an earlier one.
-                    self.connections.retain(|(other, _), _| other != key);
-                    self.connections.insert((key.clone(), *epoch), connection);
-                }
-                self.put(input);
-            }
-        }
-    }
-
-    fn carry_out(&mut self, effect: Effect) {
-        let clients = self.shell.clients.clone();
-        let metrics = self.shell.metrics.clone();
-        match effect {
-            Effect::Post { call, gateway, credential, plans } => {
-                let connection = self.connections.get(&(gateway.key.clone(), credential)).cloned();
-                self.spawn(async move {
-                    let started = Instant::now();
-                    let answer = match connection {
-                        Some(connection) => gateway::post_stop(&connection, &gateway, &plans).await,
-                        None => Answer::Lost(Loss::Connect),
-                    };
-                    metrics.call_ended(&answer, started.elapsed());
-                    Done::Input(Input::Answered(call, answer))
-                });
-            }
-            Effect::Write { run, serial, to, status } => self.spawn(async move {
-                let result = kubernetes::write_run_status(&clients.requests, &to, &status).await;
-                metrics.status_written(result);
-                if let WriteResult::Done(_) = result {
-                    tracing::debug!(run = %to.key, "wrote a status");
-                }
-                Done::Input(Input::Wrote(run, serial, result))
-            }),
-            Effect::WriteGateway { serial, to, status } => self.spawn(async move {
-                let result = kubernetes::write_gateway_status(&clients.requests, &to, &status).await;
-                metrics.status_written(result);
-                Done::Input(Input::WroteGateway(to.key, serial, result))
-            }),
-            Effect::ReadCredential { gateway, epoch, known_bad } => {
-                let earlier = self.connections.iter().find(|((key, _), _)| *key == gateway.key);
-                let earlier = earlier.map(|(_, connection)| connection.clone());
-                let network = self.shell.network.clone();
-                self.spawn(async move {
-                    match connect(&clients, &network, &gateway, known_bad, earlier).await {
-                        Ok((connection, read)) => {
-                            Done::Connected(connection, Input::Credential(gateway.key.clone(), epoch, read))
-                        }
-                        Err(read) => Done::Input(Input::Credential(gateway.key.clone(), epoch, read)),
-                    }
-                });
-            }
-            Effect::ReadRun(key) => self.spawn(async move {
-                let read = kubernetes::read_run(&clients.requests, &key).await;
-                Done::Input(Input::Read(key, read))
-            }),
-            Effect::Tell(event) => self.shell.events.tell(event, Timestamp::now()),
-            Effect::Drained => self.drained = true,
-        }
-    }
-
-    fn spawn(&mut self, effect: impl Future<Output = Done> + Send + 'static) {
-        let done = self.done.clone();
-        self.tasks.spawn(async move {
-            // Nobody listens only once the term is over.
-            let _ = done.send(effect.await);
-        });
-    }
-}
-
-/// Reads what a credential is made of and makes it.
-async fn connect(
-    clients: &Clients,
-    network: &Network,
-    gateway: &GatewayView,
-    known_bad: Option<SecretVersion>,
-    earlier: Option<Connection>,
-) -> Result<(Connection, CredentialRead), CredentialRead> {
-    let (material, version) = secrets::read(&clients.requests, gateway).await?;
-    if known_bad.as_ref() == Some(&version) {
-        return Err(CredentialRead::Unchanged);
-    }
-    match gateway::connect(gateway, material, earlier.as_ref(), network).await {
-        Ok((connection, good_for)) => Ok((connection, CredentialRead::Have { version, good_for })),
-        Err(ConnectError::Invalid(why)) => Err(CredentialRead::Invalid(why)),
-        Err(ConnectError::Refused(why)) => Err(CredentialRead::Refused { version, why }),
-        Err(ConnectError::Failed { why, retry_after }) => Err(CredentialRead::Failed { why, retry_after }),
+/// Waits for the election to end, which it does not do by itself.
+async fn election(elector: &mut Option<Election>) -> OperatorError {
+    match elector {
+        Some(task) => match task.await {
+            Ok(()) => OperatorError::Ended("the election".to_owned()),
+            Err(error) => unexpected(error),
+        },
+        None => std::future::pending().await,
     }
 }
 
@@ -339,15 +267,4 @@ fn far_away() -> tokio::time::Instant {
 
 fn unexpected(error: JoinError) -> OperatorError {
     OperatorError::Ended(error.to_string())
-}
-
-/// An error with its causes, for the last line of the process.
-pub fn chain(error: &dyn Error) -> String {
-    let mut text = error.to_string();
-    let mut cause = error.source();
-    while let Some(error) = cause {
-        text = format!("{text}: {error}");
-        cause = error.source();
-    }
-    text
 }

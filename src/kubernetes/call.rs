@@ -55,7 +55,7 @@ pub(super) async fn send(
 }
 
 /// An error with its causes, cut to what fits a line of a log or a condition.
-pub(super) fn chain(error: &dyn Error) -> String {
+pub fn chain(error: &dyn Error) -> String {
     let mut text = error.to_string();
     let mut cause = error.source();
     while let Some(error) = cause {

@@ -10,11 +10,14 @@ mod client;
 pub mod decode;
 mod events;
 mod lean;
+mod lease;
 pub mod secrets;
 mod watch;
 mod write;
 
+pub use call::chain;
 pub use client::{ClientError, Clients};
 pub use events::Events;
+pub use lease::{Elector, Fence};
 pub use watch::{Scope, watch};
 pub use write::{read_run, write_gateway_status, write_run_status};

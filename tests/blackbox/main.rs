@@ -11,5 +11,6 @@ mod command;
 mod deploy;
 mod explain;
 mod gateway_admission;
+mod lease;
 mod operator;
 mod stop;

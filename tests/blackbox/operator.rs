@@ -67,6 +67,11 @@ impl Stage {
     }
 
     pub(crate) fn start_operator(&mut self) {
+        self.operator = Some(self.spawn("operator.log", &["--leader-elect=false"]));
+    }
+
+    /// One more operator, with these flags.
+    pub(crate) fn spawn(&self, log: &str, flags: &[&str]) -> Guarded {
         let kubeconfig =
             ok(cluster().kubeconfig_for_service_account("testinium-system", "testinium-operator"));
         let mut command = Command::new(env!("CARGO_BIN_EXE_testinium-operator"));
@@ -74,9 +79,9 @@ impl Stage {
             .env("KUBECONFIG", kubeconfig)
             .args(["run", "--watch-namespaces", &self.namespace.name, "--allow-gateway-cidr", "127.0.0.0/8"])
             .args(["--metrics-bind-address", "0", "--health-probe-bind-address", "0"])
-            .args(["--leader-elect=false", "--log-format", "text"]);
-        let log = self.directory.path().join("operator.log");
-        self.operator = Some(ok(Guarded::spawn(command, &log)));
+            .args(["--log-format", "text"])
+            .args(flags);
+        ok(Guarded::spawn(command, &self.directory.path().join(log)))
     }
 
     /// Ends the operator as a crash would.
@@ -137,7 +142,8 @@ impl Stage {
     }
 
     fn log(&self) -> String {
-        std::fs::read_to_string(self.directory.path().join("operator.log")).unwrap_or_default()
+        let files = std::fs::read_dir(self.directory.path()).into_iter().flatten().flatten();
+        files.filter_map(|file| std::fs::read_to_string(file.path()).ok()).collect()
     }
 }
 

@@ -1,0 +1,314 @@
+//! The Lease: of several replicas, the one that holds it acts.
+//!
+//! What client-go's elector means, with its figures: a Lease lasts 15 s from when its record was last *seen* to
+//! change, by the clock of whoever looks, since clocks of two nodes can't be compared; the holder renews every 2 s and
+//! stops acting 10 s after the last renewal that succeeded was *sent*. The 5 s between are what keeps two from acting
+//! at once. Every write carries a resourceVersion, so of two that want the Lease one gets it; every request has a time
+//! limit, and one that hangs changes nothing about when the holder stops.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::{Duration, Instant};
+
+use jiff::Timestamp;
+use k8s_openapi::api::coordination::v1::{Lease, LeaseSpec};
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::{MicroTime, ObjectMeta};
+use kube::Api;
+use kube::api::PostParams;
+use tokio::sync::Notify;
+use tokio::time::{sleep, sleep_until, timeout};
+
+use super::call::chain;
+
+const LEASE: Duration = Duration::from_secs(15);
+const RENEW_DEADLINE: Duration = Duration::from_secs(10);
+const RETRY: Duration = Duration::from_secs(2);
+/// Two tries have to fit between two renewals and the deadline.
+const LIMIT: Duration = Duration::from_secs(4);
+
+/// Whether this process may act. Clones share it; asking costs nothing.
+#[derive(Clone, Debug)]
+pub struct Fence {
+    start: Instant,
+    /// Milliseconds after the start until which the Lease is surely held.
+    until: Arc<AtomicU64>,
+    changed: Arc<Notify>,
+}
+
+/// Keeps the Lease, or waits for it.
+#[derive(Debug)]
+pub struct Elector {
+    api: Api<Lease>,
+    name: String,
+    identity: String,
+    fence: Fence,
+    seen: Option<Seen>,
+}
+
+/// The record as it was last seen to change.
+#[derive(Clone, Debug)]
+struct Seen {
+    lease: Lease,
+    at: Instant,
+}
+
+/// What to do about a record.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+enum Step {
+    /// It is ours, or nobody's: write it.
+    Write,
+    Wait,
+}
+
+// === impl Fence ===
+
+impl Fence {
+    /// One that holds for ever: there is one replica, and whoever runs it says so.
+    pub fn open() -> Self {
+        let fence = Self::shut();
+        fence.until.store(u64::MAX, Ordering::SeqCst);
+        fence
+    }
+
+    fn shut() -> Self {
+        Self { start: Instant::now(), until: Arc::default(), changed: Arc::default() }
+    }
+
+    /// Whether the Lease is held at this moment, by this process's own clock.
+    pub fn holds(&self) -> bool {
+        self.elapsed() < self.until.load(Ordering::SeqCst)
+    }
+
+    /// Waits until the Lease is held.
+    pub async fn acquired(&self) {
+        loop {
+            let changed = self.changed.notified();
+            if self.holds() {
+                return;
+            }
+            changed.await;
+        }
+    }
+
+    /// Waits until the Lease is not held any more.
+    pub async fn lost(&self) {
+        while self.holds() {
+            let until = self.until.load(Ordering::SeqCst);
+            match self.start.checked_add(Duration::from_millis(until)) {
+                Some(at) if until != u64::MAX => sleep_until(at.into()).await,
+                _ => std::future::pending().await,
+            }
+        }
+    }
+
+    fn renewed(&self, sent: Instant) {
+        let until = sent.saturating_duration_since(self.start) + RENEW_DEADLINE;
+        self.until.store(u64::try_from(until.as_millis()).unwrap_or(u64::MAX), Ordering::SeqCst);
+        self.changed.notify_waiters();
+    }
+
+    fn give_up(&self) {
+        self.until.store(0, Ordering::SeqCst);
+    }
+
+    fn elapsed(&self) -> u64 {
+        u64::try_from(self.start.elapsed().as_millis()).unwrap_or(u64::MAX)
+    }
+}
+
+// === impl Elector ===
+
+impl Elector {
+    /// `identity` is never used by another process, nor by a later one of the same name.
+    pub fn new(client: kube::Client, namespace: &str, name: &str, identity: String) -> Self {
+        Self {
+            api: Api::namespaced(client, namespace),
+            name: name.to_owned(),
+            identity,
+            fence: Fence::shut(),
+            seen: None,
+        }
+    }
+
+    pub fn fence(&self) -> Fence {
+        self.fence.clone()
+    }
+
+    /// Takes the Lease as soon as it can be had, and keeps it, until `release` completes; then gives it back.
+    pub async fn run(mut self, release: impl Future<Output = ()>) {
+        let mut failing = false;
+        {
+            tokio::pin!(release);
+            loop {
+                let step = async {
+                    let result = self.step().await;
+                    if let Err(why) = &result
+                        && !failing
+                    {
+                        tracing::warn!(lease = self.name, why, "failed to take or renew the Lease");
+                    }
+                    failing = result.is_err();
+                    sleep(RETRY).await;
+                };
+                tokio::select! {
+                    biased;
+                    () = &mut release => break,
+                    () = step => {}
+                }
+            }
+        }
+        self.release().await;
+    }
+
+    async fn step(&mut self) -> Result<(), String> {
+        let found = timeout(LIMIT, self.api.get_opt(&self.name)).await.map_err(|_| "no answer in time")?;
+        let found = found.map_err(|error| chain(&error))?;
+        let now = Instant::now();
+        let Some(lease) = found else {
+            let lease = self.record(None);
+            let created = timeout(LIMIT, self.api.create(&PostParams::default(), &lease)).await;
+            return self.written(created, now);
+        };
+        if self
+            .seen
+            .as_ref()
+            .is_none_or(|seen| seen.lease.metadata.resource_version != lease.metadata.resource_version)
+        {
+            self.seen = Some(Seen { lease, at: now });
+        }
+        let Some(seen) = &self.seen else { return Ok(()) };
+        match decide(&seen.lease, now.saturating_duration_since(seen.at), &self.identity) {
+            Step::Wait => {
+                self.fence.give_up();
+                Ok(())
+            }
+            Step::Write => {
+                let lease = self.record(Some(&seen.lease));
+                let sent = Instant::now();
+                let replaced =
+                    timeout(LIMIT, self.api.replace(&self.name, &PostParams::default(), &lease)).await;
+                self.written(replaced, sent)
+            }
+        }
+    }
+
+    fn written(
+        &mut self,
+        answer: Result<kube::Result<Lease>, tokio::time::error::Elapsed>,
+        sent: Instant,
+    ) -> Result<(), String> {
+        match answer {
+            Ok(Ok(lease)) => {
+                self.seen = Some(Seen { lease, at: sent });
+                if !self.fence.holds() {
+                    tracing::info!(lease = self.name, "holding the Lease");
+                }
+                self.fence.renewed(sent);
+                Ok(())
+            }
+            // Another was faster. What it wrote shows next time.
+            Ok(Err(kube::Error::Api(status))) if status.code == 409 => Ok(()),
+            Ok(Err(error)) => Err(chain(&error)),
+            Err(_) => Err("no answer in time".to_owned()),
+        }
+    }
+
+    /// Gives the Lease back, so that another needs not wait for it to run out.
+    async fn release(self) {
+        let held = self.fence.holds();
+        self.fence.give_up();
+        let Some(seen) = self.seen.filter(|_| held) else { return };
+        let mut lease = seen.lease;
+        if let Some(spec) = &mut lease.spec {
+            spec.holder_identity = Some(String::new());
+            spec.lease_duration_seconds = Some(1);
+            spec.renew_time = Some(MicroTime(Timestamp::now()));
+        }
+        match timeout(LIMIT, self.api.replace(&self.name, &PostParams::default(), &lease)).await {
+            Ok(Ok(_)) => tracing::info!(lease = self.name, "gave the Lease back"),
+            Ok(Err(error)) => {
+                tracing::warn!(lease = self.name, why = chain(&error), "failed to give the Lease back")
+            }
+            Err(_) => tracing::warn!(lease = self.name, "failed to give the Lease back in time"),
+        }
+    }
+
+    /// The record that says that it is ours.
+    fn record(&self, before: Option<&Lease>) -> Lease {
+        let spec = before.and_then(|lease| lease.spec.clone()).unwrap_or_default();
+        let ours = spec.holder_identity.as_deref() == Some(self.identity.as_str());
+        let now = MicroTime(Timestamp::now());
+        let transitions = spec.lease_transitions.unwrap_or(0) + i32::from(before.is_some() && !ours);
+        let metadata = before
+            .map(|lease| lease.metadata.clone())
+            .unwrap_or_else(|| ObjectMeta { name: Some(self.name.clone()), ..ObjectMeta::default() });
+        Lease {
+            metadata,
+            spec: Some(LeaseSpec {
+                holder_identity: Some(self.identity.clone()),
+                lease_duration_seconds: i32::try_from(LEASE.as_secs()).ok(),
+                acquire_time: if ours { spec.acquire_time } else { Some(now.clone()) },
+                renew_time: Some(now),
+                lease_transitions: Some(transitions),
+                ..LeaseSpec::default()
+            }),
+        }
+    }
+}
+
+/// Whether the record is ours to write. `unchanged`: for how long nobody has changed it, as seen from here.
+fn decide(lease: &Lease, unchanged: Duration, identity: &str) -> Step {
+    let Some(spec) = &lease.spec else { return Step::Write };
+    let holder = spec.holder_identity.as_deref().unwrap_or_default();
+    let lasts = Duration::from_secs(u64::try_from(spec.lease_duration_seconds.unwrap_or(0)).unwrap_or(0));
+    if holder.is_empty() || holder == identity || unchanged > lasts { Step::Write } else { Step::Wait }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn held_by(holder: Option<&str>, seconds: Option<i32>) -> Lease {
+        let spec = LeaseSpec {
+            holder_identity: holder.map(str::to_owned),
+            lease_duration_seconds: seconds,
+            ..LeaseSpec::default()
+        };
+        Lease { spec: Some(spec), ..Lease::default() }
+    }
+
+    #[test]
+    fn a_lease_is_taken_when_it_is_ours_or_nobodys_or_has_run_out() {
+        let rows = [
+            ("ours", held_by(Some("me"), Some(15)), 3, Step::Write),
+            ("another's", held_by(Some("other"), Some(15)), 15, Step::Wait),
+            ("another's, run out", held_by(Some("other"), Some(15)), 16, Step::Write),
+            ("another's, shorter", held_by(Some("other"), Some(1)), 2, Step::Write),
+            ("given back", held_by(Some(""), Some(1)), 0, Step::Write),
+            ("of nobody", held_by(None, None), 0, Step::Write),
+            ("empty", Lease::default(), 0, Step::Write),
+        ];
+        for (name, lease, unchanged, expected) in rows {
+            assert_eq!(decide(&lease, Duration::from_secs(unchanged), "me"), expected, "{name}");
+        }
+    }
+
+    #[test]
+    fn the_holder_stops_before_another_can_start() {
+        assert!(RENEW_DEADLINE + LIMIT < LEASE, "a renewal under way at the deadline must not overlap");
+        assert!(RETRY + 2 * LIMIT <= RENEW_DEADLINE, "one request that hangs must not cost the Lease");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_fence_that_is_shut_holds_nothing_until_it_is_renewed() {
+        let fence = Fence::shut();
+        assert!(!fence.holds());
+        fence.lost().await;
+        fence.renewed(Instant::now());
+        assert!(fence.holds());
+        fence.acquired().await;
+        fence.give_up();
+        assert!(!fence.holds());
+        assert!(Fence::open().holds());
+    }
+}

@@ -1,0 +1,180 @@
+//! A term of leadership: one machine, and the tasks that carry out its effects.
+
+use std::collections::HashMap;
+use std::time::{Duration, Instant};
+
+use jiff::Timestamp;
+use tokio::sync::mpsc;
+use tokio::task::JoinSet;
+
+use super::{BEAT, Shell};
+use crate::gateway::{self, ConnectError, Connection, Network};
+use crate::kubernetes::{self, Clients, Fence, secrets};
+use crate::stop::machine::Machine;
+use crate::stop::{
+    Answer, CredentialRead, Effect, Epoch, GatewayKey, GatewayView, Input, Kind, Loss, Millis, Now,
+    SecretVersion, WriteResult,
+};
+
+/// What an effect's task comes back with.
+pub(super) enum Done {
+    Input(Input),
+    /// A credential, to be kept under its epoch before the machine hears of it.
+    Connected(Connection, Input),
+}
+
+/// A term of leadership: the machine and all that runs for it.
+pub(super) struct Term<'a> {
+    shell: &'a Shell,
+    pub(super) machine: Machine,
+    started: Instant,
+    connections: HashMap<(GatewayKey, Epoch), Connection>,
+    pub(super) tasks: JoinSet<()>,
+    done: mpsc::UnboundedSender<Done>,
+    pub(super) drained: bool,
+}
+
+// === impl Term ===
+
+impl<'a> Term<'a> {
+    pub(super) fn new(shell: &'a Shell, done: mpsc::UnboundedSender<Done>) -> Self {
+        // The wall clock and the process differ from replica to replica, and jitter needs no more than that.
+        let seed = Timestamp::now().as_nanosecond() as u64 ^ u64::from(std::process::id());
+        Self {
+            shell,
+            machine: Machine::new(seed),
+            started: Instant::now(),
+            connections: HashMap::new(),
+            tasks: JoinSet::new(),
+            done,
+            drained: false,
+        }
+    }
+
+    fn now(&self) -> Now {
+        let mono = u64::try_from(self.started.elapsed().as_millis()).unwrap_or(u64::MAX);
+        Now { mono: Millis(mono), wall: Timestamp::now() }
+    }
+
+    pub(super) fn wake_at(&self) -> tokio::time::Instant {
+        let beat = tokio::time::Instant::now() + BEAT;
+        match self.machine.wake_at() {
+            Some(at) => beat.min((self.started + Duration::from_millis(at.0)).into()),
+            None => beat,
+        }
+    }
+
+    /// Turns the wheel once.
+    pub(super) fn put(&mut self, input: Input) {
+        if let Input::ListDone(Kind::Runs) = input {
+            self.shell.health.set_ready(true, "");
+        }
+        let mut effects = Vec::new();
+        self.machine.handle(self.now(), input, &mut effects);
+        effects.into_iter().for_each(|effect| self.carry_out(effect));
+    }
+
+    pub(super) fn finished(&mut self, done: Done) {
+        match done {
+            Done::Input(input) => self.put(input),
+            Done::Connected(connection, input) => {
+                if let Input::Credential(key, epoch, _) = &input {
+                    // Calls under way hold their own copy of an earlier one.
+                    self.connections.retain(|(other, _), _| other != key);
+                    self.connections.insert((key.clone(), *epoch), connection);
+                }
+                self.put(input);
+            }
+        }
+    }
+
+    fn carry_out(&mut self, effect: Effect) {
+        let clients = self.shell.clients.clone();
+        let metrics = self.shell.metrics.clone();
+        let fence = self.shell.fence.clone();
+        match effect {
+            Effect::Post { call, gateway, credential, plans } => {
+                let connection = self.connections.get(&(gateway.key.clone(), credential)).cloned();
+                self.spawn(async move {
+                    term_stands(&fence).await;
+                    let started = Instant::now();
+                    let answer = match connection {
+                        Some(connection) => gateway::post_stop(&connection, &gateway, &plans).await,
+                        None => Answer::Lost(Loss::Connect),
+                    };
+                    metrics.call_ended(&answer, started.elapsed());
+                    Done::Input(Input::Answered(call, answer))
+                });
+            }
+            Effect::Write { run, serial, to, status } => self.spawn(async move {
+                term_stands(&fence).await;
+                let result = kubernetes::write_run_status(&clients.requests, &to, &status).await;
+                metrics.status_written(result);
+                if let WriteResult::Done(_) = result {
+                    tracing::debug!(run = %to.key, "wrote a status");
+                }
+                Done::Input(Input::Wrote(run, serial, result))
+            }),
+            Effect::WriteGateway { serial, to, status } => self.spawn(async move {
+                term_stands(&fence).await;
+                let result = kubernetes::write_gateway_status(&clients.requests, &to, &status).await;
+                metrics.status_written(result);
+                Done::Input(Input::WroteGateway(to.key, serial, result))
+            }),
+            Effect::ReadCredential { gateway, epoch, known_bad } => {
+                let earlier = self.connections.iter().find(|((key, _), _)| *key == gateway.key);
+                let earlier = earlier.map(|(_, connection)| connection.clone());
+                let network = self.shell.network.clone();
+                self.spawn(async move {
+                    match connect(&clients, &network, &gateway, known_bad, earlier).await {
+                        Ok((connection, read)) => {
+                            Done::Connected(connection, Input::Credential(gateway.key.clone(), epoch, read))
+                        }
+                        Err(read) => Done::Input(Input::Credential(gateway.key.clone(), epoch, read)),
+                    }
+                });
+            }
+            Effect::ReadRun(key) => self.spawn(async move {
+                let read = kubernetes::read_run(&clients.requests, &key).await;
+                Done::Input(Input::Read(key, read))
+            }),
+            Effect::Tell(event) => self.shell.events.tell(event, Timestamp::now()),
+            Effect::Drained => self.drained = true,
+        }
+    }
+
+    fn spawn(&mut self, effect: impl Future<Output = Done> + Send + 'static) {
+        let done = self.done.clone();
+        self.tasks.spawn(async move {
+            // Nobody listens only once the term is over.
+            let _ = done.send(effect.await);
+        });
+    }
+}
+
+/// Goes on only while the Lease is held: whatever was to be done otherwise ends with the term.
+async fn term_stands(fence: &Fence) {
+    if !fence.holds() {
+        std::future::pending::<()>().await;
+    }
+}
+
+/// Reads what a credential is made of and makes it.
+async fn connect(
+    clients: &Clients,
+    network: &Network,
+    gateway: &GatewayView,
+    known_bad: Option<SecretVersion>,
+    earlier: Option<Connection>,
+) -> Result<(Connection, CredentialRead), CredentialRead> {
+    let (material, version) = secrets::read(&clients.requests, gateway).await?;
+    if known_bad.as_ref() == Some(&version) {
+        return Err(CredentialRead::Unchanged);
+    }
+    match gateway::connect(gateway, material, earlier.as_ref(), network).await {
+        Ok((connection, good_for)) => Ok((connection, CredentialRead::Have { version, good_for })),
+        Err(ConnectError::Invalid(why)) => Err(CredentialRead::Invalid(why)),
+        Err(ConnectError::Refused(why)) => Err(CredentialRead::Refused { version, why }),
+        Err(ConnectError::Failed { why, retry_after }) => Err(CredentialRead::Failed { why, retry_after }),
+    }
+}
