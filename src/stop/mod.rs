@@ -1,4 +1,9 @@
 //! The machine: all that decides, and nothing else.
+//!
+//! Inputs in, effects out; see [`Machine`]. Nothing in here reads a clock, draws by chance, or talks to anybody: what
+//! it must know comes in as an argument. The lint below and a house rule keep it so.
+
+#![deny(clippy::disallowed_methods, clippy::disallowed_types)]
 
 mod answer;
 pub mod credential;
