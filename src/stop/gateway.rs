@@ -9,6 +9,7 @@ use super::input::{CredentialRead, Effect};
 use super::queue::{Member, Queue, Record};
 use super::record::Obstacle;
 use super::retry::{Backoff, chance};
+use super::standing::Told;
 use super::types::{CallId, Epoch, GatewayKey, Millis, Now, PlanId};
 use super::verdict::{Trouble, TroubleKind};
 use super::view::GatewayView;
@@ -37,6 +38,7 @@ pub struct Gateway {
     pub flying: BTreeMap<PlanId, CallId>,
     /// Fresh ids and suspects take turns.
     pub fresh_turn: bool,
+    pub told: Told,
 }
 
 /// A call under way.
@@ -78,6 +80,7 @@ impl Gateway {
             queue: Queue::default(),
             flying: BTreeMap::new(),
             fresh_turn: true,
+            told: Told::default(),
         }
     }
 
@@ -89,6 +92,9 @@ impl Gateway {
         let moved = before.as_ref().is_none_or(|b| {
             b.uid != view.uid || b.spec.url != view.spec.url || b.spec.company_id != view.spec.company_id
         });
+        if before.as_ref().is_none_or(|b| b.uid != view.uid) {
+            self.told.restart(&view.status, now);
+        }
         if moved {
             self.endpoint.0 += 1;
         }

@@ -26,12 +26,11 @@ pub struct Machine {
     pub(super) runs: BTreeMap<RunId, Run>,
     pub(super) by_key: BTreeMap<RunKey, RunId>,
     pub(super) gateways: Gateways,
-    /// Since when each gateway has been standing as it does, by the reason that keeps its runs waiting.
-    pub(super) standing: BTreeMap<Key, (&'static str, Millis)>,
     pub(super) timers: BTreeSet<(Millis, RunId)>,
     pub(super) due: BTreeSet<(Class, Millis, RunId)>,
     pub(super) writes: usize,
     pub(super) next: u64,
+    pub(super) seed: u64,
     pub(super) runs_list: List,
     pub(super) gateways_list: List,
     pub(super) draining: bool,
@@ -47,7 +46,7 @@ pub struct List {
 }
 
 /// Writes at a time; more gain nothing at the API server.
-const WRITES_MAX: usize = 16;
+pub(super) const WRITES_MAX: usize = 16;
 /// How long a changed reason for waiting stands before it is written.
 pub(super) const STANDS: Millis = Millis(30_000);
 /// How long a conflict waits for the watch to bring the newer object.
@@ -70,11 +69,11 @@ impl Machine {
             runs: BTreeMap::new(),
             by_key: BTreeMap::new(),
             gateways: Gateways::new(seed),
-            standing: BTreeMap::new(),
             timers: BTreeSet::new(),
             due: BTreeSet::new(),
             writes: 0,
             next: 0,
+            seed,
             runs_list: List::default(),
             gateways_list: List::default(),
             draining: false,
@@ -102,7 +101,7 @@ impl Machine {
             }
             Input::Answered(call, answer) => self.answered(call, &answer, now),
             Input::Wrote(run, serial, result) => self.wrote(run, serial, result, now, out),
-            Input::WroteGateway(..) => {}
+            Input::WroteGateway(key, serial, result) => self.wrote_gateway(&key, serial, result, now.mono),
             Input::Read(key, read) => self.read(key, read, now, out),
             Input::Wake => {}
             Input::Drain => self.draining = true,
@@ -114,7 +113,9 @@ impl Machine {
     /// When `Wake` is to be handed in, if nothing else happens before.
     pub fn wake_at(&self) -> Option<Millis> {
         let calls = if self.may_call() { self.gateways.wake_at() } else { None };
-        [calls, self.timers.first().map(|(at, _)| *at)].into_iter().flatten().min()
+        let stands =
+            if self.writes < WRITES_MAX && !self.draining { self.gateways.stands_at() } else { None };
+        [calls, stands, self.timers.first().map(|(at, _)| *at)].into_iter().flatten().min()
     }
 
     /// Runs that are not at rest.
@@ -249,7 +250,7 @@ impl Machine {
         self.forget(id);
     }
 
-    fn run_unreadable(&mut self, key: RunKey, uid: Uid, text: String, out: &mut Vec<Effect>) {
+    pub(super) fn run_unreadable(&mut self, key: RunKey, uid: Uid, text: String, out: &mut Vec<Effect>) {
         self.run_gone(&key, None);
         out.push(Effect::Tell(event(Kind::Runs, key, uid, true, "Unreadable", text)));
     }
@@ -320,20 +321,26 @@ impl Machine {
         let may_call = self.may_call();
         let landings = self.gateways.pump(now, may_call, out);
         self.land(landings, now);
-        while self.writes < WRITES_MAX {
-            let Some(next) =
-                self.due.iter().find(|(class, ..)| !self.draining || *class == Class::Outcome).copied()
-            else {
-                break;
-            };
-            self.due.remove(&next);
-            self.begin_write(next.2, now, out);
+        // Gateway statuses go before the runs' situations; the runs' outcomes go first of all.
+        self.write_runs(Class::Outcome, now, out);
+        self.gateways_stand(now, out);
+        if !self.draining {
+            self.write_runs(Class::Situation, now, out);
         }
         let unwritten = self.due.iter().any(|(class, ..)| *class == Class::Outcome);
-        if self.draining && !self.drained && self.writes == 0 && self.gateways.in_flight() == 0 && !unwritten
-        {
+        let idle = self.writes == 0 && self.gateways.in_flight() == 0 && !unwritten;
+        if self.draining && !self.drained && idle {
             self.drained = true;
             out.push(Effect::Drained);
+        }
+    }
+
+    /// Begins the writes of a class that are due, as far as there are slots.
+    fn write_runs(&mut self, class: Class, now: Now, out: &mut Vec<Effect>) {
+        while self.writes < WRITES_MAX {
+            let Some(next) = self.due.iter().find(|(other, ..)| *other == class).copied() else { break };
+            self.due.remove(&next);
+            self.begin_write(next.2, now, out);
         }
     }
 }
@@ -346,7 +353,7 @@ fn event(kind: Kind, key: Key, uid: Uid, warning: bool, reason: &'static str, me
     Event { kind, key, uid, warning, reason, message }
 }
 
-fn contained() -> String {
+pub(super) fn contained() -> String {
     "an internal error occurred while this object was looked at; please report it".to_owned()
 }
 

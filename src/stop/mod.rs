@@ -11,11 +11,13 @@ pub mod gate;
 pub mod gateway;
 pub mod gateways;
 mod input;
+mod landings;
 pub mod machine;
 pub mod queue;
 pub mod record;
 pub mod retry;
 pub mod run;
+pub mod standing;
 mod types;
 pub mod verdict;
 mod view;
@@ -27,3 +29,6 @@ pub use input::{CredentialRead, Effect, Event, Input, Kind, ReadResult, Target, 
 pub use machine::Machine;
 pub use types::*;
 pub use view::{FieldSet, GatewayView, RunView};
+
+#[cfg(test)]
+mod properties;

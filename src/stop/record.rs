@@ -318,10 +318,11 @@ fn conditions(facts: &Facts<'_>, tally: &Tally) -> Vec<Claim> {
             &[(ready, True, reason::REARMED), (stopped, False, reason::REARMED)],
             &rearmed(facts, tally),
         ),
+        // The reason is what a restart tells a withdrawn stop by: one that was asked for would be sent again.
         Stop::Rearmed(_) => claims(
             &[
                 (ready, False, reason::PROGRESSING),
-                (stopped, Unknown, reason::STOPPING),
+                (stopped, Unknown, reason::REARMED),
                 (reconciling, True, reason::PROGRESSING),
             ],
             "the stop is withdrawn; a call that had already begun has not been answered yet",

@@ -38,6 +38,8 @@ pub struct Run {
     pub told: Option<&'static str>,
     pub last_write: Option<Millis>,
     pub write: Write,
+    /// Writes in a row that did not succeed.
+    pub write_failures: u8,
     pub timer: Option<Millis>,
 }
 
@@ -47,6 +49,7 @@ pub enum Write {
     Idle,
     InFlight {
         serial: WriteSerial,
+        base: Version,
         status: Box<TestPlanRunStatus>,
         reason: &'static str,
     },
@@ -58,7 +61,6 @@ pub enum Write {
     /// Tried again at `until`; `plain` without the gateway's words.
     Backoff {
         until: Millis,
-        failures: u8,
         plain: bool,
     },
 }
@@ -93,13 +95,20 @@ impl Run {
     pub fn new(id: RunId, view: RunView, now: Now) -> (Self, Errands) {
         let standing = Standing::of_status(&view.status);
         let request = remembered(&view);
+        // What a withdrawn stop still waited for was in a call. Of a stop that holds, any plan may have been, if one was.
+        let withdrawn = matches!(standing.stop, Stop::Rearmed(_));
+        let sent = u8::from(view.status.stop.as_ref().and_then(|stop| stop.attempts).unwrap_or(0) > 0);
         let plans = view
             .status
             .plans
             .iter()
             .map(|plan| {
-                let state = settled_in(plan).map_or(PlanState::Queued, PlanState::Settled);
-                Plan { id: PlanId(plan.id), sent: 0, state }
+                let state = match settled_in(plan) {
+                    Some(settled) => PlanState::Settled(settled),
+                    None if withdrawn => PlanState::Settled(unanswered(Outcome::Unknown)),
+                    None => PlanState::Queued,
+                };
+                Plan { id: PlanId(plan.id), sent, state }
             })
             .collect();
         let version = view.version;
@@ -120,6 +129,7 @@ impl Run {
             told: None,
             last_write: None,
             write: Write::Idle,
+            write_failures: 0,
             timer: None,
         };
         let mut errands = run.see(view, now);

@@ -1,8 +1,11 @@
 //! The machine's writes: when a run's status falls due, and what came of writing it.
 
+use std::panic::{AssertUnwindSafe, catch_unwind};
+
 use super::input::{Effect, Event, Target, WriteResult};
-use super::machine::{CONFLICT, LOOK, Machine, STANDS, about};
+use super::machine::{CONFLICT, LOOK, Machine, STANDS, about, contained};
 use super::record::Obstacle;
+use super::retry::{Backoff, chance};
 use super::run::{Run, Write};
 use super::types::{Millis, Now, RunId, Uid, WriteSerial};
 use super::wish::Stop;
@@ -21,7 +24,7 @@ impl Machine {
         let list = self.runs_list.serial;
         let Some(run) = self.runs.get_mut(&id) else { return };
         let write = std::mem::replace(&mut run.write, Write::Idle);
-        let Write::InFlight { serial: began, status, reason } = write else {
+        let Write::InFlight { serial: began, base, status, reason } = write else {
             run.write = write;
             return;
         };
@@ -36,12 +39,16 @@ impl Machine {
                     run.view.status = *status;
                 }
                 run.told = Some(reason);
+                run.write_failures = 0;
                 out.extend(crossed(run, reason).map(Effect::Tell));
             }
             WriteResult::Conflict => {
                 run.dirty = true;
                 run.unwritten = true;
-                run.write = Write::Conflict { base: run.view.version, read_at: Some(now.mono + CONFLICT) };
+                // What made it a conflict may have been seen already.
+                if run.view.version <= base {
+                    run.write = Write::Conflict { base, read_at: Some(now.mono + CONFLICT) };
+                }
             }
             WriteResult::Gone => {
                 let key = run.key().clone();
@@ -50,15 +57,21 @@ impl Machine {
             WriteResult::Refused(_) => {
                 run.dirty = true;
                 run.unwritten = true;
-                run.write = Write::Backoff { until: now.mono + Millis(300_000), failures: 1, plain: true };
+                // At once without the gateway's words, which are all that can be wrong with it; then rarely.
+                let pause = if run.write_failures == 0 { Millis(0) } else { Millis(300_000) };
+                run.write_failures = run.write_failures.saturating_add(1);
+                run.write = Write::Backoff { until: now.mono + pause, plain: true };
                 let message = "the API server refuses the status of this run; it is tried again".to_owned();
                 out.push(Effect::Tell(about(run, true, "StatusRefused", message)));
             }
             WriteResult::Failed { retry_after } => {
                 run.dirty = true;
                 run.unwritten = true;
-                let pause = retry_after.unwrap_or(Millis(200)).min(Millis(30_000));
-                run.write = Write::Backoff { until: now.mono + pause, failures: 1, plain: false };
+                let backoff = Backoff { initial: Millis(200), max: Millis(30_000) };
+                run.write_failures = run.write_failures.saturating_add(1);
+                let chance = chance(self.seed, run.key(), serial.0);
+                let until = now.mono + backoff.delay(run.write_failures, chance, retry_after);
+                run.write = Write::Backoff { until, plain: false };
             }
         }
         self.look(id, now);
@@ -67,19 +80,26 @@ impl Machine {
     pub(super) fn begin_write(&mut self, id: RunId, now: Now, out: &mut Vec<Effect>) {
         let Some(run) = self.runs.get(&id) else { return };
         let (obstacle, uid) = self.around(run);
-        let status = run.status(obstacle.as_ref(), uid.as_ref(), now);
+        let status = catch_unwind(AssertUnwindSafe(|| run.status(obstacle.as_ref(), uid.as_ref(), now)));
+        let Ok(status) = status else {
+            let (key, uid) = (run.key().clone(), run.uid().clone());
+            return self.run_unreadable(key, uid, contained(), out);
+        };
         let reason = obstacle.map_or("", |obstacle| obstacle.reason);
         let Some(run) = self.runs.get_mut(&id) else { return };
         run.dirty = false;
         run.unwritten = false;
         if status == run.view.status {
+            // As after a write whose reply was lost: the echo shows that it had landed.
+            (run.write, run.write_failures) = (Write::Idle, 0);
             run.told = Some(reason);
             return self.look(id, now);
         }
         self.next += 1;
         let serial = WriteSerial(self.next);
         let to = Target { key: run.key().clone(), uid: run.uid().clone(), version: run.view.version };
-        run.write = Write::InFlight { serial, status: Box::new(status.clone()), reason };
+        let base = run.view.version;
+        run.write = Write::InFlight { serial, base, status: Box::new(status.clone()), reason };
         self.writes += 1;
         out.push(Effect::Write { run: id, serial, to, status: Box::new(status) });
         self.look(id, now);
@@ -88,11 +108,7 @@ impl Machine {
     /// What stands in the way of a run, and which object its gateway is.
     pub(super) fn around(&self, run: &Run) -> (Option<Obstacle>, Option<Uid>) {
         let key = run.gateway();
-        let listed = match (&self.gateways_list.failed, self.gateways_list.done) {
-            (Some(text), _) => Err(text.as_str()),
-            (None, false) => Err("they have not been listed yet"),
-            (None, true) => Ok(()),
-        };
+        let listed = self.gateways_listed();
         match self.gateways.get(&key) {
             Some(gateway) => (gateway.obstacle(listed), gateway.view.as_ref().map(|view| view.uid.clone())),
             None if run.asks() => {
@@ -103,6 +119,15 @@ impl Machine {
         }
     }
 
+    /// Whether gateways could be listed, or why not.
+    pub(super) fn gateways_listed(&self) -> Result<(), &str> {
+        match (&self.gateways_list.failed, self.gateways_list.done) {
+            (Some(text), _) => Err(text.as_str()),
+            (None, false) => Err("they have not been listed yet"),
+            (None, true) => Ok(()),
+        }
+    }
+
     /// Looks whether a run is at rest, or what falls due for it and when.
     pub(super) fn look(&mut self, id: RunId, now: Now) {
         let Some(run) = self.runs.get(&id) else { return };
@@ -110,11 +135,10 @@ impl Machine {
             return self.forget(id);
         }
         let word = self.around(run).0.map_or("", |obstacle| obstacle.reason);
-        let since = self.standing.entry(run.gateway()).or_insert((word, now.mono));
-        if since.0 != word {
-            *since = (word, now.mono);
-        }
-        let due = run.due(word, since.1 + STANDS);
+        // A reason that has just changed is looked at again once it has stood: see `gateways_stand`.
+        let told = self.gateways.get(&run.gateway()).map(|gateway| (gateway.told.word, gateway.told.since));
+        let since = told.filter(|(known, _)| *known == word).map_or(now.mono, |(_, since)| since);
+        let due = run.due(word, since + STANDS);
         let deadline = (run.asks() && !run.decided()).then(|| now.mono + until(run, now).min(LOOK));
         let conflict = match run.write {
             Write::Conflict { read_at, .. } => read_at,

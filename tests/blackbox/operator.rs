@@ -141,6 +141,18 @@ impl Stage {
         ours.count()
     }
 
+    /// Everything that anybody but kubectl has written in the namespace, events left out.
+    pub(crate) fn all_writes(&self) -> usize {
+        let audit = ok(cluster().audit());
+        let ours = audit.iter().filter(|entry| {
+            entry.is_write()
+                && entry.namespace == self.namespace.name
+                && entry.resource != "events"
+                && entry.user.contains("testinium-operator")
+        });
+        ours.count()
+    }
+
     fn log(&self) -> String {
         let files = std::fs::read_dir(self.directory.path()).into_iter().flatten().flatten();
         files.filter_map(|file| std::fs::read_to_string(file.path()).ok()).collect()

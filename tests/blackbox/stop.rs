@@ -188,3 +188,37 @@ fn assert_once(stage: &Stage) {
     }
     assert!(sent.values().all(|count| *count == 1), "{sent:?}");
 }
+
+#[test]
+fn a_gateways_status_says_how_it_stands() {
+    let stage = Stage::start();
+    stage.namespace.run(&["wait", "tgw/default", "--for=condition=Ready", "--timeout=30s"]);
+    stage.namespace.run(&["delete", "secret", "token"]);
+    stage.gateway(json!({"auth": {"bearerToken": {"secretRef": {"name": "other"}}}}));
+    let stalled = ["wait", "tgw/default", "--for=condition=Stalled", "--timeout=30s"];
+    stage.namespace.run(&stalled);
+    let gateway = ok(stage.namespace.kubectl.get_json(&["tgw", "default"]));
+    let ready = condition(&gateway["status"], "Ready").expect("Ready").clone();
+    assert_eq!((&ready["reason"], &ready["status"]), (&json!("SecretNotFound"), &json!("False")));
+    let message = ready["message"].as_str().unwrap_or_default();
+    assert!(message.contains("no Secret \"other\"") && message.contains("create it"), "{message}");
+    assert_eq!(gateway["status"]["observedGeneration"], gateway["metadata"]["generation"]);
+}
+
+#[test]
+fn an_idle_operator_writes_nothing_and_calls_nobody() {
+    let stage = Stage::start();
+    stage.run("stopped", &[1]);
+    stage.run("at-rest", &[2]);
+    stage.stop("stopped");
+    stage.wait_for("stopped", "Accepted");
+    stage.wait_for("at-rest", "NotRequested");
+    stage.namespace.run(&["wait", "tgw/default", "--for=condition=Ready", "--timeout=30s"]);
+    // Half a minute of silence is the claim itself: what is waited for is that nothing comes.
+    let before = (stage.all_writes(), stage.simulator.requests().len());
+    let noise = wait_until("something to happen", SOON, || {
+        let now = (stage.all_writes(), stage.simulator.requests().len());
+        if now == before { Err("silence") } else { Ok(now) }
+    });
+    assert!(noise.is_err(), "{before:?} became {noise:?}");
+}

@@ -1,0 +1,56 @@
+//! The objects that random histories begin with.
+
+use jiff::Timestamp;
+
+use super::{MAX_IN_FLIGHT, MAX_PLANS};
+use crate::api::{TestPlanRunSpec, TestPlanRunStatus, TestiniumGatewaySpec, TestiniumGatewayStatus};
+use crate::stop::{GatewayView, Key, RunView, Version};
+
+pub(super) fn wall(mono: u64) -> Timestamp {
+    let start = Timestamp::from_second(1_800_000_000).expect("a valid time");
+    start + jiff::SignedDuration::from_millis(i64::try_from(mono).expect("a small time"))
+}
+
+pub(super) fn run(namespace: &str, name: &str, plans: Vec<i64>) -> RunView {
+    RunView {
+        key: Key::new(namespace, name),
+        uid: format!("{namespace}-{name}").into(),
+        version: Version(1),
+        generation: 1,
+        created: None,
+        stop_annotation: None,
+        requested_by: None,
+        reconcile_annotation: None,
+        restored: false,
+        spec: TestPlanRunSpec {
+            plans,
+            stopped: None,
+            reason: None,
+            gateway_ref: None,
+            stop_deadline_seconds: Some(600_000),
+        },
+        status: TestPlanRunStatus::default(),
+        stopped_set: None,
+        annotation_set: None,
+    }
+}
+
+pub(super) fn gateway(namespace: &str) -> GatewayView {
+    let spec: TestiniumGatewaySpec = serde_json::from_value(serde_json::json!({
+        "url": format!("https://{namespace}.example.com"),
+        "auth": {"bearerToken": {"secretRef": {"name": "token"}}},
+        "batching": {"maxPlans": MAX_PLANS},
+        "limits": {"maxInFlight": MAX_IN_FLIGHT, "requestsPerSecond": 1000},
+        "retry": {"maxDelaySeconds": 5},
+    }))
+    .expect("a valid gateway");
+    GatewayView {
+        key: Key::new(namespace, "default"),
+        uid: format!("{namespace}-gateway").into(),
+        version: Version(1),
+        generation: 1,
+        reconcile_annotation: None,
+        spec,
+        status: TestiniumGatewayStatus::default(),
+    }
+}

@@ -1,0 +1,206 @@
+//! How gateways stand: told to the runs that wait for them, and written into their own status.
+//!
+//! A status speaks when the reason changes, not when a text does, and not of a change that has not stood for a moment:
+//! an outage that flaps must not become a stream of writes.
+
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
+
+use super::gateway::Gateway;
+use super::input::{Effect, Target, WriteResult};
+use super::machine::{Machine, STANDS, WRITES_MAX};
+use super::record::{Obstacle, seconds};
+use super::types::{GatewayKey, Millis, Now, WriteSerial};
+use crate::api::{Condition, ConditionStatus, TestiniumGatewayStatus, condition, reason};
+
+/// What a gateway's status says, and since when it should.
+#[derive(Clone, Debug, Default)]
+pub struct Told {
+    /// Why runs wait, empty if they don't, and since when that is so.
+    pub word: &'static str,
+    pub since: Millis,
+    /// The runs that wait have been told this word.
+    looked: Option<&'static str>,
+    /// Generation and reason that status says.
+    written: Option<(i64, String)>,
+    writing: Option<WriteSerial>,
+    not_before: Millis,
+}
+
+/// How long a change stands before a gateway's status says it.
+const SETTLES: Millis = Millis(1_000);
+/// Least time between two writes of one gateway.
+const PAUSE: Millis = Millis(5_000);
+const REFUSED: Millis = Millis(300_000);
+
+// === impl Told ===
+
+impl Told {
+    /// Another object: what its status says is what has been told of it.
+    pub fn restart(&mut self, status: &TestiniumGatewayStatus, now: Millis) {
+        let ready = status.conditions.iter().find(|other| other.type_ == condition::READY);
+        let written = ready.and_then(|ready| Some((status.observed_generation?, ready.reason.clone())));
+        *self = Self { word: self.word, since: now, written, ..Self::default() };
+    }
+
+    /// When the status is to be written, if it does not say what it should.
+    fn due(&self, generation: i64) -> Option<Millis> {
+        let right = self
+            .written
+            .as_ref()
+            .is_some_and(|(g, word)| *g == generation && word == ready_reason(self.word));
+        if right || self.writing.is_some() {
+            return None;
+        }
+        let settles = if self.written.is_none() { Millis(0) } else { SETTLES };
+        Some((self.since + settles).max(self.not_before))
+    }
+}
+
+// === impl Gateway ===
+
+impl Gateway {
+    /// When there will be something to say by itself.
+    pub fn stands_at(&self) -> Option<Millis> {
+        let told = self
+            .view
+            .as_ref()
+            .filter(|_| !self.credential.is_unread())
+            .and_then(|view| self.told.due(view.generation));
+        let look =
+            (self.told.looked != Some(self.told.word) && self.awaited()).then(|| self.told.since + STANDS);
+        [told, look].into_iter().flatten().min()
+    }
+}
+
+// === impl Machine ===
+
+impl Machine {
+    /// Looks at how every gateway stands, tells the runs that wait of it, and writes what its status should say.
+    pub(super) fn gateways_stand(&mut self, now: Now, out: &mut Vec<Effect>) {
+        for key in self.gateways.keys() {
+            let Some(word) = self.word(&key) else { continue };
+            let mut look = Vec::new();
+            self.gateways.edit(&key, |gateway| {
+                let told = &mut gateway.told;
+                if told.word != word {
+                    (told.word, told.since) = (word, now.mono);
+                }
+                if told.looked != Some(word) && told.since + STANDS <= now.mono {
+                    told.looked = Some(word);
+                    look = gateway.queue.waiters().collect();
+                }
+            });
+            look.sort_unstable();
+            look.dedup();
+            look.into_iter().for_each(|run| self.look(run, now));
+            self.write_gateway(&key, now, out);
+        }
+    }
+
+    pub(super) fn wrote_gateway(
+        &mut self,
+        key: &GatewayKey,
+        serial: WriteSerial,
+        result: WriteResult,
+        now: Millis,
+    ) {
+        self.writes = self.writes.saturating_sub(1);
+        self.gateways.edit(key, |gateway| {
+            let told = &mut gateway.told;
+            if told.writing != Some(serial) {
+                return;
+            }
+            told.writing = None;
+            told.not_before = now + PAUSE;
+            match result {
+                WriteResult::Done(_) | WriteResult::Gone => {}
+                // The watch brings the newer object meanwhile.
+                WriteResult::Conflict => told.written = None,
+                WriteResult::Refused(_) => {
+                    told.written = None;
+                    told.not_before = now + REFUSED;
+                }
+                WriteResult::Failed { retry_after } => {
+                    told.written = None;
+                    told.not_before = now + PAUSE.max(retry_after.unwrap_or_default());
+                }
+            }
+        });
+    }
+
+    fn word(&self, key: &GatewayKey) -> Option<&'static str> {
+        let gateway = self.gateways.get(key)?;
+        Some(gateway.obstacle(self.gateways_listed()).map_or("", |obstacle| obstacle.reason))
+    }
+
+    fn write_gateway(&mut self, key: &GatewayKey, now: Now, out: &mut Vec<Effect>) {
+        let listed = self.gateways_listed();
+        let Some(gateway) = self.gateways.get(key) else { return };
+        let Some(view) = gateway.view.clone().filter(|_| !gateway.credential.is_unread()) else { return };
+        let due = gateway.told.due(view.generation).is_some_and(|at| at <= now.mono);
+        if !due || self.writes >= WRITES_MAX || self.draining {
+            return;
+        }
+        let obstacle = gateway.obstacle(listed);
+        let status = gateway_status(&view.status, view.generation, obstacle.as_ref(), &seconds(now.wall));
+        self.next += 1;
+        let serial = WriteSerial(self.next);
+        self.gateways.edit(key, |gateway| {
+            gateway.told.written = Some((view.generation, ready_reason(gateway.told.word).to_owned()));
+            gateway.told.writing = Some(serial);
+        });
+        self.writes += 1;
+        let to = Target { key: view.key.clone(), uid: view.uid.clone(), version: view.version };
+        out.push(Effect::WriteGateway { serial, to, status: Box::new(status) });
+    }
+}
+
+/// The reason of the condition Ready.
+fn ready_reason(word: &'static str) -> &'static str {
+    if word.is_empty() { reason::SUCCEEDED } else { word }
+}
+
+/// Whether somebody has to act before it goes on; the rest passes, or is meant to be so.
+fn needs_somebody(word: &str) -> bool {
+    !matches!(word, reason::UNREACHABLE | reason::SUSPENDED)
+}
+
+/// The status of a gateway.
+fn gateway_status(
+    base: &TestiniumGatewayStatus,
+    generation: i64,
+    obstacle: Option<&Obstacle>,
+    now: &Time,
+) -> TestiniumGatewayStatus {
+    use ConditionStatus::{False, True};
+    let mut conditions = Vec::new();
+    let mut claim = |type_: &str, status: ConditionStatus, reason: &str, message: &str| {
+        let before = base.conditions.iter().find(|other| other.type_ == type_ && other.status == status);
+        conditions.push(Condition {
+            type_: type_.to_owned(),
+            status,
+            reason: reason.to_owned(),
+            message: message.to_owned(),
+            last_transition_time: before
+                .map_or_else(|| now.clone(), |before| before.last_transition_time.clone()),
+            observed_generation: Some(generation),
+        });
+    };
+    match obstacle {
+        None => claim(
+            condition::READY,
+            True,
+            reason::SUCCEEDED,
+            "the credential is there, and no call has failed since",
+        ),
+        Some(Obstacle { reason: word, message }) => {
+            claim(condition::READY, False, word, message);
+            if needs_somebody(word) {
+                claim(condition::STALLED, True, word, message);
+            } else if *word != reason::SUSPENDED {
+                claim(condition::RECONCILING, True, reason::PROGRESSING_WITH_RETRY, message);
+            }
+        }
+    }
+    TestiniumGatewayStatus { observed_generation: Some(generation), conditions }
+}
