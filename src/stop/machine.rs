@@ -233,8 +233,7 @@ impl Machine {
             out.push(Effect::Tell(about(run, true, "InvalidAnnotation", message.to_owned())));
         }
         if errands.rearmed {
-            let message = "the stop was withdrawn: spec.stopped is false".to_owned();
-            out.push(Effect::Tell(about(run, false, "StopWithdrawn", message)));
+            out.push(Effect::Tell(withdrawn(run)));
         }
     }
 
@@ -343,6 +342,26 @@ impl Machine {
             self.begin_write(next.2, now, out);
         }
     }
+}
+
+/// The event for a stop that is taken back. If no person did it, the person who stopped wants to know who, and what
+/// would last.
+fn withdrawn(run: &Run) -> Event {
+    let manager = run.view.stopped_set.as_ref().map(|set| set.manager.as_str()).unwrap_or_default();
+    if ["", "kubectl", "testinium"].contains(&manager) || manager.starts_with("kubectl-") {
+        return about(
+            run,
+            false,
+            "StopWithdrawn",
+            "the stop was withdrawn: spec.stopped is false".to_owned(),
+        );
+    }
+    let message = format!(
+        "\"{manager}\" has set spec.stopped to false again; a stop that lasts: kubectl annotate tpr {} --overwrite \
+         testinium.io/stop=<any value>",
+        run.key().name
+    );
+    about(run, true, "StopReverted", message)
 }
 
 pub(super) fn about(run: &Run, warning: bool, reason: &'static str, message: String) -> Event {

@@ -277,3 +277,89 @@ fn still_wanted(mut member: Member, wall: Timestamp) -> Option<Member> {
     member.waiters.retain(|waiter| wall < waiter.deadline);
     (!member.waiters.is_empty()).then_some(member)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const NOW: Timestamp = Timestamp::UNIX_EPOCH;
+
+    fn waiter(run: u64) -> Waiter {
+        Waiter { run: RunId(run), ask: Ask(1), deadline: Timestamp::MAX }
+    }
+
+    fn queue(offers: &[(i64, &str, u64)]) -> Queue {
+        let mut queue = Queue::default();
+        for (plan, namespace, run) in offers {
+            queue.offer(PlanId(*plan), &Arc::from(*namespace), waiter(*run), false);
+        }
+        queue
+    }
+
+    fn ids(members: &[Member]) -> Vec<i64> {
+        members.iter().map(|member| member.plan.0).collect()
+    }
+
+    #[test]
+    fn namespaces_take_turns_and_keep_their_order() {
+        let mut queue = queue(&[(1, "a", 1), (2, "a", 1), (3, "a", 1), (4, "b", 2), (5, "c", 3)]);
+        assert_eq!(ids(&queue.take_fresh(3, NOW)), [1, 4, 5]);
+        assert_eq!(ids(&queue.take_fresh(9, NOW)), [2, 3]);
+        assert!(queue.is_empty());
+    }
+
+    #[test]
+    fn one_plan_of_two_runs_is_taken_once_for_both() {
+        let mut queue = queue(&[(1, "a", 1), (1, "b", 2)]);
+        let members = queue.take_fresh(9, NOW);
+        assert_eq!((ids(&members), members[0].waiters.len()), (vec![1], 2));
+    }
+
+    #[test]
+    fn a_plan_without_waiters_is_gone() {
+        let mut queue = queue(&[(1, "a", 1), (1, "a", 2), (2, "a", 1)]);
+        queue.withdraw(PlanId(1), RunId(1));
+        queue.withdraw(PlanId(2), RunId(1));
+        assert_eq!(ids(&queue.take_fresh(9, NOW)), [1]);
+    }
+
+    #[test]
+    fn past_its_deadline_a_plan_is_not_taken() {
+        let mut queue = Queue::default();
+        queue.offer(PlanId(1), &Arc::from("a"), Waiter { deadline: NOW, ..waiter(1) }, false);
+        assert!(queue.take_fresh(9, NOW).is_empty());
+    }
+
+    #[test]
+    fn who_comes_while_a_plan_is_away_waits_for_the_next_call() {
+        let mut queue = Queue::default();
+        queue.offer(PlanId(1), &Arc::from("a"), waiter(2), true);
+        assert!(queue.is_empty(), "it is in a call");
+        queue.landed(PlanId(1), None);
+        assert_eq!(ids(&queue.take_fresh(9, NOW)), [1]);
+    }
+
+    #[test]
+    fn suspects_stay_together_and_apart_from_fresh_ones() {
+        let mut queue = queue(&[(1, "a", 1), (2, "a", 1), (3, "a", 1)]);
+        let members = queue.take_fresh(2, NOW);
+        queue.suspect(members, Record { not_before: Millis(5), ..Record::default() });
+        assert!(queue.take_suspects(9, Millis(4), NOW).is_none(), "not yet");
+        queue.withdraw(PlanId(1), RunId(1));
+        let (members, _) = queue.take_suspects(9, Millis(5), NOW).expect("suspects");
+        assert_eq!(ids(&members), [2]);
+        assert_eq!(ids(&queue.take_fresh(9, NOW)), [3]);
+    }
+
+    #[test]
+    fn probes_go_round() {
+        let mut queue = queue(&[(1, "a", 1), (2, "a", 1), (3, "a", 1)]);
+        let members = queue.take_fresh(2, NOW);
+        queue.suspect(members, Record::default());
+        let mut probed = Vec::new();
+        for turn in [false, true, false, false] {
+            probed.extend(queue.take_probe(turn, NOW).map(|(member, _)| member.plan.0));
+        }
+        assert_eq!(probed, [1, 3, 2]);
+    }
+}

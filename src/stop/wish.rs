@@ -131,3 +131,7 @@ pub fn can_ask(value: &str) -> bool {
     let value = value.trim();
     !(value.is_empty() || ["false", "no", "0"].iter().any(|no| value.eq_ignore_ascii_case(no)))
 }
+
+#[cfg(test)]
+#[path = "wish_tests.rs"]
+mod tests;

@@ -1,6 +1,7 @@
 //! The main job: a stop travels from kubectl to the gateway and back into status.
 
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 use serde_json::json;
 use testinium_testbed::kubectl::wait_until;
@@ -34,6 +35,20 @@ fn a_patch_is_one_call_and_one_status_write() {
         _ => Ok(()),
     }));
     assert_eq!(stage.writes("nightly") - before, 1);
+    wait_for_event(&stage, "nightly", "StopAccepted");
+}
+
+#[test]
+fn a_stop_that_git_undoes_is_told_with_what_would_last() {
+    let stage = Stage::start();
+    stage.run("nightly", &[1]);
+    stage.stop("nightly");
+    stage.wait_for("nightly", "Accepted");
+    let patch = r#"{"spec":{"stopped":false}}"#;
+    let manager = "--field-manager=kustomize-controller";
+    stage.namespace.run(&["patch", "tpr", "nightly", "--type=merge", manager, "--patch", patch]);
+    stage.wait_for("nightly", "Rearmed");
+    wait_for_event(&stage, "nightly", "StopReverted");
 }
 
 #[test]
@@ -62,6 +77,11 @@ fn runs_stopped_by_label_share_calls_and_no_id_is_sent_twice() {
     stage.namespace.apply(&json!({"apiVersion": "v1", "kind": "List", "items": runs}));
     stage.namespace.run(&["annotate", "tpr", "--selector=load=heavy", "testinium.io/stop=now"]);
     wait_for_all(&stage, 300);
+    let at: Vec<_> = stage.simulator.calls().into_iter().map(|call| call.at).collect();
+    let (first, last) = (at.first().expect("a call"), at.last().expect("a call"));
+    let windows = (*last - *first).as_millis() / Duration::from_millis(50).as_millis();
+    // Two more: the one that begins the first window, and one that its way here has delayed.
+    assert!(at.len() as u128 <= windows + 2, "{} calls in {windows} windows", at.len());
     assert_once(&stage);
 }
 
@@ -76,6 +96,7 @@ fn one_unknown_id_among_64_is_found_in_13_calls() {
         outcomes(&status).into_iter().filter(|outcome| !outcome.ends_with("Accepted")).collect();
     assert_eq!(rejected, ["37 Rejected"]);
     assert!(calls(&stage).len() <= 13, "{} calls", calls(&stage).len());
+    wait_for_event(&stage, "nightly", "PartiallyStopped");
 }
 
 #[test]
@@ -89,6 +110,7 @@ fn a_gateway_that_is_down_is_waited_for() {
     let status = stage.wait_for("nightly", "Unreachable");
     assert_eq!(condition(&status, "Stopped").expect("Stopped")["status"], "Unknown");
     assert_eq!(outcomes(&status), ["1 Pending"]);
+    wait_for_event(&stage, "nightly", "GatewayUnavailable");
     stage.simulator.up().expect("the gateway comes back");
     stage.wait_for("nightly", "Accepted");
     assert!(stage.writes("nightly") - before <= 2);
@@ -165,6 +187,13 @@ fn an_operator_that_is_asked_to_stop_ends_by_itself() {
     stage.run("nightly", &[1]);
     stage.wait_for("nightly", "NotRequested");
     stage.stop_operator();
+}
+
+fn wait_for_event(stage: &Stage, run: &str, reason: &str) {
+    ok(wait_until("the event", SOON, || {
+        let events = stage.namespace.run(&["events", "--for", &format!("testplanrun/{run}")]);
+        if events.contains(reason) { Ok(()) } else { Err(events) }
+    }));
 }
 
 fn wait_for_all(stage: &Stage, count: usize) {
