@@ -79,8 +79,8 @@ impl<'a> Term<'a> {
             Done::Input(input) => self.put(input),
             Done::Connected(connection, input) => {
                 if let Input::Credential(key, epoch, _) = &input {
-                    // Calls under way hold their own copy of an earlier one.
-                    self.connections.retain(|(other, _), _| other != key);
+                    // Calls under way hold their own copy of an earlier one. A later one may be here already.
+                    self.connections.retain(|(other, kept), _| other != key || kept > epoch);
                     self.connections.insert((key.clone(), *epoch), connection);
                 }
                 self.put(input);
@@ -122,7 +122,8 @@ impl<'a> Term<'a> {
                 Done::Input(Input::WroteGateway(to.key, serial, result))
             }),
             Effect::ReadCredential { gateway, epoch, known_bad } => {
-                let earlier = self.connections.iter().find(|((key, _), _)| *key == gateway.key);
+                let of_gateway = self.connections.iter().filter(|((key, _), _)| *key == gateway.key);
+                let earlier = of_gateway.max_by_key(|((_, epoch), _)| *epoch);
                 let earlier = earlier.map(|(_, connection)| connection.clone());
                 let network = self.shell.network.clone();
                 self.spawn(async move {

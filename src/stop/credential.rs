@@ -66,6 +66,14 @@ impl Credential {
         self.again = true;
     }
 
+    /// The gateway's object was edited: what was read for it before must not be sent to where it may now point, and a
+    /// reading under way is of the past. Only a login that was refused is remembered, for the account's sake.
+    pub fn restart(&mut self) {
+        let problem = self.problem.take().filter(|problem| matches!(problem, Problem::Refused(_)));
+        let (refused, failures) = (self.refused.take(), self.failures);
+        *self = Self { problem, refused, failures, again: true, ..Self::default() };
+    }
+
     /// The answer of a call made with this credential.
     pub fn answered(&mut self, epoch: Epoch, proves: bool) {
         if proves && epoch == self.epoch {
@@ -169,5 +177,51 @@ impl Credential {
 
     fn pause(&self) -> Millis {
         Millis(POLL_FIRST.0 << self.polls.min(4)).min(POLL_MAX)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn have() -> CredentialRead {
+        CredentialRead::Have { version: SecretVersion("1".to_owned()), good_for: None }
+    }
+
+    #[test]
+    fn an_edited_gateway_has_no_credential_until_it_is_read_anew() {
+        let mut credential = Credential::default();
+        credential.want();
+        assert_eq!(credential.begin(Epoch(1), Millis(0), false, false), None);
+        assert_eq!(credential.read(Epoch(1), have(), Millis(1)), Change::New);
+        credential.restart();
+        assert!(!credential.is_there());
+        assert!(credential.due(Millis(1), false, false));
+    }
+
+    #[test]
+    fn a_reading_from_before_an_edit_means_nothing() {
+        let mut credential = Credential::default();
+        credential.begin(Epoch(1), Millis(0), false, false);
+        credential.restart();
+        assert_eq!(credential.read(Epoch(1), have(), Millis(1)), Change::None);
+        assert!(!credential.is_there());
+        credential.begin(Epoch(2), Millis(1), false, false);
+        assert_eq!(credential.read(Epoch(1), have(), Millis(2)), Change::None);
+        assert_eq!(credential.read(Epoch(2), have(), Millis(3)), Change::New);
+    }
+
+    #[test]
+    fn an_edit_does_not_try_a_refused_login_again_before_its_pause_is_over() {
+        let mut credential = Credential::default();
+        credential.begin(Epoch(1), Millis(0), true, false);
+        let version = SecretVersion("1".to_owned());
+        let refused = CredentialRead::Refused { version: version.clone(), why: "wrong password".to_owned() };
+        credential.read(Epoch(1), refused, Millis(0));
+        credential.restart();
+        assert_eq!(credential.begin(Epoch(2), Millis(299_999), true, false), Some(version));
+        credential.read(Epoch(2), CredentialRead::Unchanged, Millis(299_999));
+        assert!(!credential.is_there() && credential.problem.is_some());
+        assert_eq!(credential.begin(Epoch(3), Millis(300_000), true, false), None);
     }
 }

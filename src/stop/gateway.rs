@@ -101,7 +101,7 @@ impl Gateway {
         if edited {
             self.seq += 1;
             self.gate = Gate::Open;
-            self.credential.want();
+            self.credential.restart();
         } else if hurried {
             self.gate.hurry(now);
             self.credential.want();
