@@ -3,10 +3,9 @@
 
 use std::collections::BTreeSet;
 
-use jiff::Timestamp;
-
 use super::*;
-use crate::api::{Outcome, TestPlanRunSpec, TestPlanRunStatus, TestiniumGatewaySpec, TestiniumGatewayStatus};
+use crate::api::{Outcome, TestiniumGatewaySpec, TestiniumGatewayStatus};
+use crate::stop::fixtures::{self, wall};
 use crate::stop::{Body, CredentialRead, Envelope, GatewayView, Reply, SecretVersion};
 use crate::stop::{Version, WriteResult};
 
@@ -29,27 +28,8 @@ fn reply(status: u16) -> Answer {
 
 impl World {
     fn new(plans: Vec<i64>, stopped: Option<bool>) -> Self {
-        let run = RunView {
-            key: Key::new("team", "nightly"),
-            uid: "run-uid".into(),
-            version: Version(1),
-            generation: 1,
-            created: None,
-            stop_annotation: None,
-            requested_by: None,
-            reconcile_annotation: None,
-            restored: false,
-            spec: TestPlanRunSpec {
-                plans,
-                stopped,
-                reason: None,
-                gateway_ref: None,
-                stop_deadline_seconds: None,
-            },
-            status: TestPlanRunStatus::default(),
-            stopped_set: None,
-            annotation_set: None,
-        };
+        let mut run = fixtures::run("team", "nightly", plans);
+        run.spec.stopped = stopped;
         let mut world = Self {
             machine: Machine::new(7),
             now: 1_000,
@@ -165,11 +145,6 @@ impl World {
             self.run.status.conditions.iter().find(|other| other.type_ == crate::api::condition::STOPPED);
         &stopped.expect("a status has the condition Stopped").reason
     }
-}
-
-fn wall(mono: u64) -> Timestamp {
-    let start = Timestamp::from_second(1_800_000_000).expect("a valid time");
-    start + jiff::SignedDuration::from_millis(i64::try_from(mono).expect("a small time"))
 }
 
 #[test]

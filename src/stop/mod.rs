@@ -6,6 +6,7 @@
 #![deny(clippy::disallowed_methods, clippy::disallowed_types)]
 
 mod answer;
+mod claim;
 pub mod credential;
 pub mod gate;
 pub mod gateway;
@@ -30,5 +31,7 @@ pub use machine::Machine;
 pub use types::*;
 pub use view::{FieldSet, GatewayView, RunView};
 
+#[cfg(test)]
+mod fixtures;
 #[cfg(test)]
 mod properties;

@@ -11,7 +11,8 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use proptest::prelude::*;
 
-use self::objects::{gateway, run, wall};
+use self::objects::{gateway, run};
+use super::fixtures::wall;
 use super::machine::Machine;
 use super::*;
 use crate::api::{Outcome, TestPlanRunStatus, TestiniumGatewayStatus, reason};

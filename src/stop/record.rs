@@ -9,13 +9,14 @@ use std::borrow::Cow;
 use jiff::Timestamp;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 
+use super::claim::Claim;
 use super::types::{CallId, PlanId, Uid};
 use super::verdict::{Detail, Settled};
 use super::view::RunView;
 use super::wish::{Standing, Stop, can_ask};
 use crate::api::{
-    Condition, ConditionStatus, GatewayUsed, Outcome, PlanStatus, StopStatus, TestPlanRunStatus, Trigger,
-    condition, reason,
+    ConditionStatus, GatewayUsed, Outcome, PlanStatus, StopStatus, TestPlanRunStatus, Trigger, condition,
+    reason,
 };
 
 /// A plan of a run, and how far its stop is.
@@ -83,7 +84,7 @@ pub fn record(facts: Facts<'_>) -> TestPlanRunStatus {
     let tally = Tally::of(facts.plans);
     let conditions = conditions(&facts, &tally)
         .into_iter()
-        .map(|claim| claim.into_condition(base, facts.view.generation, &now))
+        .map(|claim| claim.into_condition(&base.conditions, facts.view.generation, &now))
         .collect();
     TestPlanRunStatus {
         observed_generation: Some(facts.view.generation),
@@ -264,34 +265,6 @@ impl Tally {
             .map(|(count, word)| format!("{count} {word}"))
             .collect();
         parts.join(", ")
-    }
-}
-
-/// A condition before it has its time.
-struct Claim {
-    type_: &'static str,
-    status: ConditionStatus,
-    reason: &'static str,
-    message: String,
-}
-
-impl Claim {
-    fn new(type_: &'static str, status: ConditionStatus, reason: &'static str, message: &str) -> Self {
-        Self { type_, status, reason, message: message.to_owned() }
-    }
-
-    fn into_condition(self, base: &TestPlanRunStatus, generation: i64, now: &Time) -> Condition {
-        let before =
-            base.conditions.iter().find(|other| other.type_ == self.type_ && other.status == self.status);
-        Condition {
-            type_: self.type_.to_owned(),
-            status: self.status,
-            reason: self.reason.to_owned(),
-            message: self.message,
-            last_transition_time: before
-                .map_or_else(|| now.clone(), |before| before.last_transition_time.clone()),
-            observed_generation: Some(generation),
-        }
     }
 }
 

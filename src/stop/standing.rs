@@ -5,12 +5,13 @@
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 
+use super::claim::Claim;
 use super::gateway::Gateway;
 use super::input::{Effect, Target, WriteResult};
 use super::machine::{Machine, STANDS, WRITES_MAX};
 use super::record::{Obstacle, seconds};
 use super::types::{GatewayKey, Millis, Now, WriteSerial};
-use crate::api::{Condition, ConditionStatus, TestiniumGatewayStatus, condition, reason};
+use crate::api::{ConditionStatus, TestiniumGatewayStatus, condition, reason};
 
 /// What a gateway's status says, and since when it should.
 #[derive(Clone, Debug, Default)]
@@ -173,19 +174,9 @@ fn gateway_status(
     now: &Time,
 ) -> TestiniumGatewayStatus {
     use ConditionStatus::{False, True};
-    let mut conditions = Vec::new();
-    let mut claim = |type_: &str, status: ConditionStatus, reason: &str, message: &str| {
-        let before = base.conditions.iter().find(|other| other.type_ == type_ && other.status == status);
-        conditions.push(Condition {
-            type_: type_.to_owned(),
-            status,
-            reason: reason.to_owned(),
-            message: message.to_owned(),
-            last_transition_time: before
-                .map_or_else(|| now.clone(), |before| before.last_transition_time.clone()),
-            observed_generation: Some(generation),
-        });
-    };
+    let mut claims = Vec::new();
+    let mut claim =
+        |type_, status, reason, message: &str| claims.push(Claim::new(type_, status, reason, message));
     match obstacle {
         None => claim(
             condition::READY,
@@ -202,5 +193,7 @@ fn gateway_status(
             }
         }
     }
+    let conditions =
+        claims.into_iter().map(|claim| claim.into_condition(&base.conditions, generation, now)).collect();
     TestiniumGatewayStatus { observed_generation: Some(generation), conditions }
 }

@@ -1,31 +1,13 @@
 //! Requests and withdrawals, as sequences of looks at one run.
 
 use super::*;
-use crate::api::TestPlanRunSpec;
-use crate::stop::{Key, Version};
+use crate::stop::fixtures;
 
 fn view(stopped: Option<bool>, annotation: Option<&str>) -> RunView {
-    RunView {
-        key: Key::new("team", "nightly"),
-        uid: "uid".into(),
-        version: Version(1),
-        generation: 1,
-        created: None,
-        stop_annotation: annotation.map(str::to_owned),
-        requested_by: None,
-        reconcile_annotation: None,
-        restored: false,
-        spec: TestPlanRunSpec {
-            plans: vec![1],
-            stopped,
-            reason: None,
-            gateway_ref: None,
-            stop_deadline_seconds: None,
-        },
-        status: TestPlanRunStatus::default(),
-        stopped_set: None,
-        annotation_set: None,
-    }
+    let mut run = fixtures::run("team", "nightly", vec![1]);
+    run.spec.stopped = stopped;
+    run.stop_annotation = annotation.map(str::to_owned);
+    run
 }
 
 /// Looks at the run in each state in turn, and says of each whether it is asked for, and whether anew.

@@ -1,38 +1,14 @@
 //! The objects that random histories begin with.
 
-use jiff::Timestamp;
-
 use super::{MAX_IN_FLIGHT, MAX_PLANS};
-use crate::api::{TestPlanRunSpec, TestPlanRunStatus, TestiniumGatewaySpec, TestiniumGatewayStatus};
-use crate::stop::{GatewayView, Key, RunView, Version};
+use crate::api::{TestiniumGatewaySpec, TestiniumGatewayStatus};
+use crate::stop::{GatewayView, Key, RunView, Version, fixtures};
 
-pub(super) fn wall(mono: u64) -> Timestamp {
-    let start = Timestamp::from_second(1_800_000_000).expect("a valid time");
-    start + jiff::SignedDuration::from_millis(i64::try_from(mono).expect("a small time"))
-}
-
+/// A run whose stop never expires within a history.
 pub(super) fn run(namespace: &str, name: &str, plans: Vec<i64>) -> RunView {
-    RunView {
-        key: Key::new(namespace, name),
-        uid: format!("{namespace}-{name}").into(),
-        version: Version(1),
-        generation: 1,
-        created: None,
-        stop_annotation: None,
-        requested_by: None,
-        reconcile_annotation: None,
-        restored: false,
-        spec: TestPlanRunSpec {
-            plans,
-            stopped: None,
-            reason: None,
-            gateway_ref: None,
-            stop_deadline_seconds: Some(600_000),
-        },
-        status: TestPlanRunStatus::default(),
-        stopped_set: None,
-        annotation_set: None,
-    }
+    let mut run = fixtures::run(namespace, name, plans);
+    run.spec.stop_deadline_seconds = Some(600_000);
+    run
 }
 
 pub(super) fn gateway(namespace: &str) -> GatewayView {

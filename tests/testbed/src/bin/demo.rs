@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use clap::Parser;
 use serde_json::{Value, json};
+use testinium_testbed::chain;
 use testinium_testbed::control_plane::{ControlPlane, Options};
 use testinium_testbed::kubectl::{Kubectl, wait_until};
 use testinium_testbed::process::{Guarded, Signal};
@@ -33,12 +34,7 @@ async fn main() -> ExitCode {
     match run(Arguments::parse()).await {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            eprintln!("the demo failed: {error}");
-            let mut cause = error.source();
-            while let Some(error) = cause {
-                eprintln!("  because: {error}");
-                cause = error.source();
-            }
+            eprintln!("the demo failed: {}", chain(error.as_ref()));
             ExitCode::FAILURE
         }
     }

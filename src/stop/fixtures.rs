@@ -1,0 +1,37 @@
+//! Objects that several tests begin with.
+
+use jiff::Timestamp;
+
+use super::{Key, RunView, Version};
+use crate::api::{TestPlanRunSpec, TestPlanRunStatus};
+
+/// A run that nobody has asked anything of yet.
+pub(super) fn run(namespace: &str, name: &str, plans: Vec<i64>) -> RunView {
+    RunView {
+        key: Key::new(namespace, name),
+        uid: format!("{namespace}-{name}").into(),
+        version: Version(1),
+        generation: 1,
+        created: None,
+        stop_annotation: None,
+        requested_by: None,
+        reconcile_annotation: None,
+        restored: false,
+        spec: TestPlanRunSpec {
+            plans,
+            stopped: None,
+            reason: None,
+            gateway_ref: None,
+            stop_deadline_seconds: None,
+        },
+        status: TestPlanRunStatus::default(),
+        stopped_set: None,
+        annotation_set: None,
+    }
+}
+
+/// The wall clock of a test whose monotonic one says this.
+pub(super) fn wall(mono: u64) -> Timestamp {
+    let start = Timestamp::from_second(1_800_000_000).expect("a valid time");
+    start + jiff::SignedDuration::from_millis(i64::try_from(mono).expect("a small time"))
+}
