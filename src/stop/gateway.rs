@@ -21,6 +21,8 @@ pub struct Gateway {
     pub key: GatewayKey,
     /// None while there is no such object.
     pub view: Option<Arc<GatewayView>>,
+    /// Scheme, host and port of its URL: whose limits it shares.
+    pub origin: String,
     /// The list that last brought it.
     pub list: u32,
     /// Which address: an answer from another one says nothing of this one.
@@ -70,6 +72,7 @@ impl Gateway {
         Self {
             key,
             view: None,
+            origin: String::new(),
             list: 0,
             endpoint: Epoch(0),
             credential: Credential::default(),

@@ -89,8 +89,10 @@ impl Gateways {
     pub fn seen(&mut self, view: GatewayView, list: u32, now: Millis) {
         let key = view.key.clone();
         self.leave_origin(&key);
-        self.origins.entry(origin(&view.spec.url)).or_default().members.insert(key.clone());
+        let origin = origin(&view.spec.url);
+        self.origins.entry(origin.clone()).or_default().members.insert(key.clone());
         let gateway = self.by_key.entry(key.clone()).or_insert_with(|| Gateway::new(key));
+        gateway.origin = origin;
         gateway.list = list;
         gateway.see(view, now);
     }
@@ -108,11 +110,10 @@ impl Gateways {
     }
 
     /// Every gateway that the list did not bring is gone.
-    pub fn listed(&mut self, list: u32) -> Vec<GatewayKey> {
+    pub fn listed(&mut self, list: u32) {
         let stale = self.by_key.values().filter(|gateway| gateway.view.is_some() && gateway.list != list);
         let stale: Vec<_> = stale.map(|gateway| gateway.key.clone()).collect();
         stale.iter().for_each(|key| self.gone(key, None));
-        stale
     }
 
     /// A run wants a plan stopped.
@@ -158,8 +159,7 @@ impl Gateways {
     pub fn wake_at(&self) -> Option<Millis> {
         let at = |gateway: &Gateway| {
             let at = gateway.wake_at()?;
-            let view = gateway.view.as_ref()?;
-            let free = self.free_at(self.origins.get(&origin(&view.spec.url))?)?;
+            let free = self.free_at(self.origins.get(&gateway.origin)?)?;
             Some(at.max(free))
         };
         self.by_key.values().filter_map(at).min()

@@ -14,10 +14,8 @@ use super::answer::Answer;
 use super::gateways::{End, Gateways, Landing, Wants};
 use super::input::{Effect, Event, Input, Kind, ReadResult};
 use super::queue::Waiter;
-use super::record::Plan;
 use super::run::{Class, Errands, Run, Write};
 use super::types::{CallId, Key, Millis, Now, PlanId, RunId, RunKey, Uid};
-use super::verdict::Settled;
 use super::view::RunView;
 
 /// Everything that decides.
@@ -85,7 +83,7 @@ impl Machine {
     pub fn handle(&mut self, now: Now, input: Input, out: &mut Vec<Effect>) {
         match input {
             Input::ListBegan(kind) => self.list(kind).serial += 1,
-            Input::ListDone(kind) => self.listed(kind, now),
+            Input::ListDone(kind) => self.listed(kind),
             Input::ListFailed(kind, text) => self.list(kind).failed = Some(text),
             Input::RunSeen(view) => self.run_seen(*view, now, out),
             Input::RunGone(key, uid) => self.run_gone(&key, Some(&uid)),
@@ -135,7 +133,7 @@ impl Machine {
     }
 
     /// A list is complete: what it did not bring is gone.
-    fn listed(&mut self, kind: Kind, _now: Now) {
+    fn listed(&mut self, kind: Kind) {
         let list = self.list(kind);
         list.done = true;
         list.failed = None;
@@ -150,7 +148,7 @@ impl Machine {
                     .collect();
                 stale.iter().for_each(|key| self.run_gone(key, None));
             }
-            Kind::Gateways => drop(self.gateways.listed(serial)),
+            Kind::Gateways => self.gateways.listed(serial),
         }
     }
 
@@ -179,11 +177,15 @@ impl Machine {
         }
         self.next += 1;
         let id = RunId(self.next);
-        let Ok((mut run, errands)) = catch_unwind(AssertUnwindSafe(|| Run::new(id, view, now))) else {
+        let looked = catch_unwind(AssertUnwindSafe(|| {
+            let (mut run, errands) = Run::new(id, view, now);
+            run.dirty = run.status(None, None, now) != run.view.status;
+            (run, errands)
+        }));
+        let Ok((mut run, errands)) = looked else {
             return self.run_unreadable(key, uid, contained(), out);
         };
         (run.list, run.floor_list) = (serial, serial);
-        run.dirty = run.status(None, None, now) != run.view.status;
         if run.at_rest() && !errands.invalid_annotation {
             return;
         }
@@ -244,7 +246,7 @@ impl Machine {
             return;
         }
         let gateway = run.gateway();
-        let plans: Vec<_> = run.plans.iter().map(|plan: &Plan| plan.id).collect();
+        let plans: Vec<_> = run.plans.iter().map(|plan| plan.id).collect();
         plans.into_iter().for_each(|plan| self.gateways.withdraw(&gateway, plan, id));
         self.forget(id);
     }
@@ -261,7 +263,9 @@ impl Machine {
         if let Some(at) = run.timer {
             self.timers.remove(&(at, id));
         }
-        self.due.retain(|(_, _, other)| *other != id);
+        if let Some((class, at)) = run.place {
+            self.due.remove(&(class, at, id));
+        }
     }
 
     fn answered(&mut self, call: CallId, answer: &Answer, now: Now) {
@@ -277,7 +281,7 @@ impl Machine {
             };
             match end {
                 End::Began => run.began(plan, call),
-                End::Settled(settled) => run.landed(plan, call, Some::<Settled>(settled), now),
+                End::Settled(settled) => run.landed(plan, call, Some(settled), now),
                 End::Unanswered => run.landed(plan, call, None, now),
             }
             touched.insert(waiter.run);
@@ -326,9 +330,8 @@ impl Machine {
         if !self.draining {
             self.write_runs(Class::Situation, now, out);
         }
-        let unwritten = self.due.iter().any(|(class, ..)| *class == Class::Outcome);
-        let idle = self.writes == 0 && self.gateways.in_flight() == 0 && !unwritten;
-        if self.draining && !self.drained && idle {
+        let idle = self.writes == 0 && self.gateways.in_flight() == 0;
+        if self.draining && !self.drained && idle && !self.runs.values().any(|run| run.unwritten) {
             self.drained = true;
             out.push(Effect::Drained);
         }
@@ -339,6 +342,9 @@ impl Machine {
         while self.writes < WRITES_MAX {
             let Some(next) = self.due.iter().find(|(other, ..)| *other == class).copied() else { break };
             self.due.remove(&next);
+            if let Some(run) = self.runs.get_mut(&next.2) {
+                run.place = None;
+            }
             self.begin_write(next.2, now, out);
         }
     }

@@ -19,6 +19,7 @@ struct World {
     status_code: u16,
     calls: Vec<Vec<i64>>,
     writes: usize,
+    told: Vec<&'static str>,
 }
 
 fn reply(status: u16) -> Answer {
@@ -39,6 +40,7 @@ impl World {
             status_code: 200,
             calls: Vec::new(),
             writes: 0,
+            told: Vec::new(),
         };
         for kind in [Kind::Gateways, Kind::Runs] {
             world.put(Input::ListBegan(kind));
@@ -114,7 +116,11 @@ impl World {
             Effect::ReadRun(key) => {
                 vec![Input::Read(key, ReadResult::Found(Box::new(self.run.clone())))]
             }
-            Effect::WriteGateway { .. } | Effect::Tell(_) | Effect::Drained => Vec::new(),
+            Effect::Tell(event) => {
+                self.told.push(event.reason);
+                Vec::new()
+            }
+            Effect::WriteGateway { .. } | Effect::Drained => Vec::new(),
         }
     }
 
@@ -235,4 +241,17 @@ fn a_changed_annotation_stops_again_and_is_told_when_it_is_done() {
     }
     let stop = world.run.status.stop.as_ref().expect("a stop is told");
     assert_eq!(stop.last_handled_request.as_deref(), Some("tuesday"));
+}
+
+#[test]
+fn an_event_tells_what_is_new_and_nothing_twice() {
+    let mut world = World::new(vec![1], None).with_gateway().listed();
+    world.edit(|run| run.spec.stopped = Some(true));
+    world.run_for(60_000);
+    world.edit(|run| run.spec.reason = Some("a better one".to_owned()));
+    world.run_for(60_000);
+    assert_eq!((world.writes, world.told.as_slice()), (3, ["StopAccepted"].as_slice()));
+    world.edit(|run| run.stop_annotation = Some("again".to_owned()));
+    world.run_for(60_000);
+    assert_eq!(world.told, ["StopAccepted", "StopAccepted"]);
 }

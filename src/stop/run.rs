@@ -41,6 +41,8 @@ pub struct Run {
     /// Writes in a row that did not succeed.
     pub write_failures: u8,
     pub timer: Option<Millis>,
+    /// Its place in the queue of writes.
+    pub place: Option<(Class, Millis)>,
 }
 
 /// How the status write of a run stands.
@@ -52,6 +54,8 @@ pub enum Write {
         base: Version,
         status: Box<TestPlanRunStatus>,
         reason: &'static str,
+        /// It says something that a person would want to be told.
+        news: bool,
     },
     /// The object is newer than what is known here, at the latest to be read at `read_at`.
     Conflict {
@@ -131,6 +135,7 @@ impl Run {
             write: Write::Idle,
             write_failures: 0,
             timer: None,
+            place: None,
         };
         let mut errands = run.see(view, now);
         errands.offer = run.queued().collect();
@@ -247,8 +252,8 @@ impl Run {
         given_up
     }
 
-    /// When a status write falls due, and how urgent it is. `stands_since`: since when the gateway has been standing
-    /// as it does, plus what a changed reason has to stand.
+    /// When a status write falls due, and how urgent it is. `stands_until`: when a changed reason for waiting will have
+    /// stood long enough.
     pub fn due(&self, obstacle: &'static str, stands_until: Millis) -> Option<(Millis, Class)> {
         let at = match &self.write {
             Write::InFlight { .. } | Write::Conflict { .. } => return None,

@@ -6,10 +6,9 @@ use super::input::{Effect, Event, Target, WriteResult};
 use super::machine::{CONFLICT, LOOK, Machine, STANDS, about, contained};
 use super::record::Obstacle;
 use super::retry::{Backoff, chance};
-use super::run::{Run, Write};
+use super::run::{Class, Run, Write};
 use super::types::{Millis, Now, RunId, Uid, WriteSerial};
-use super::wish::Stop;
-use crate::api::reason;
+use crate::api::{Condition, TestPlanRunStatus, condition, reason};
 
 impl Machine {
     pub(super) fn wrote(
@@ -24,7 +23,7 @@ impl Machine {
         let list = self.runs_list.serial;
         let Some(run) = self.runs.get_mut(&id) else { return };
         let write = std::mem::replace(&mut run.write, Write::Idle);
-        let Write::InFlight { serial: began, base, status, reason } = write else {
+        let Write::InFlight { serial: began, base, status, reason, news } = write else {
             run.write = write;
             return;
         };
@@ -40,7 +39,9 @@ impl Machine {
                 }
                 run.told = Some(reason);
                 run.write_failures = 0;
-                out.extend(crossed(run, reason).map(Effect::Tell));
+                if news {
+                    out.extend(crossed(run, reason).map(Effect::Tell));
+                }
             }
             WriteResult::Conflict => {
                 run.dirty = true;
@@ -99,7 +100,8 @@ impl Machine {
         let serial = WriteSerial(self.next);
         let to = Target { key: run.key().clone(), uid: run.uid().clone(), version: run.view.version };
         let base = run.view.version;
-        run.write = Write::InFlight { serial, base, status: Box::new(status.clone()), reason };
+        let news = is_news(&run.view.status, &status);
+        run.write = Write::InFlight { serial, base, status: Box::new(status.clone()), reason, news };
         self.writes += 1;
         out.push(Effect::Write { run: id, serial, to, status: Box::new(status) });
         self.look(id, now);
@@ -144,19 +146,24 @@ impl Machine {
             Write::Conflict { read_at, .. } => read_at,
             Write::Idle | Write::InFlight { .. } | Write::Backoff { .. } => None,
         };
-        self.due.retain(|(_, _, other)| *other != id);
-        let mut timer = [deadline, conflict].into_iter().flatten().min();
-        if let Some((at, class)) = due {
-            if at <= now.mono {
-                self.due.insert((class, at, id));
-            } else {
-                timer = Some(timer.map_or(at, |timer| timer.min(at)));
-            }
-        }
-        self.set_timer(id, timer);
+        let later = due.filter(|(at, _)| *at > now.mono).map(|(at, _)| at);
+        let place = due.filter(|(at, _)| *at <= now.mono).map(|(at, class)| (class, at));
+        self.set_place(id, place);
+        self.set_timer(id, [deadline, conflict, later].into_iter().flatten().min());
     }
 
-    pub(super) fn set_timer(&mut self, id: RunId, at: Option<Millis>) {
+    /// Puts a run where it belongs in the queue of writes, or takes it out.
+    fn set_place(&mut self, id: RunId, place: Option<(Class, Millis)>) {
+        let Some(run) = self.runs.get_mut(&id) else { return };
+        if let Some((class, at)) = std::mem::replace(&mut run.place, place) {
+            self.due.remove(&(class, at, id));
+        }
+        if let Some((class, at)) = place {
+            self.due.insert((class, at, id));
+        }
+    }
+
+    fn set_timer(&mut self, id: RunId, at: Option<Millis>) {
         let Some(run) = self.runs.get_mut(&id) else { return };
         if let Some(before) = std::mem::replace(&mut run.timer, at) {
             self.timers.remove(&(before, id));
@@ -173,18 +180,22 @@ fn until(run: &Run, now: Now) -> Millis {
     Millis(u64::try_from(left).unwrap_or(0).saturating_add(1))
 }
 
+/// Whether a status tells of another request, or of another way in which it stands.
+fn is_news(before: &TestPlanRunStatus, status: &TestPlanRunStatus) -> bool {
+    let word = |status: &TestPlanRunStatus| stopped(status).map(|stopped| stopped.reason.clone());
+    before.stop != status.stop || word(before) != word(status)
+}
+
+fn stopped(status: &TestPlanRunStatus) -> Option<&Condition> {
+    status.conditions.iter().find(|other| other.type_ == condition::STOPPED)
+}
+
 /// The event for what a written status says for the first time.
 fn crossed(run: &Run, waiting: &'static str) -> Option<Event> {
-    let Stop::Asked(_) = run.standing.stop else { return None };
-    if !run.decided() {
-        let stopped =
-            run.view.status.conditions.iter().find(|other| other.type_ == crate::api::condition::STOPPED)?;
-        return (!waiting.is_empty())
-            .then(|| about(run, true, "GatewayUnavailable", stopped.message.clone()));
-    }
-    let stopped =
-        run.view.status.conditions.iter().find(|other| other.type_ == crate::api::condition::STOPPED)?;
+    let stopped = stopped(&run.view.status).filter(|_| run.asks())?;
     let (warning, word) = match stopped.reason.as_str() {
+        _ if !run.decided() && waiting.is_empty() => return None,
+        _ if !run.decided() => (true, "GatewayUnavailable"),
         reason::ACCEPTED | reason::NOT_RUNNING => (false, "StopAccepted"),
         reason::PARTIALLY_STOPPED => (true, "PartiallyStopped"),
         reason::EXPIRED => (true, "StopExpired"),
