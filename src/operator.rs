@@ -203,7 +203,6 @@ impl Shell {
                 }
             }
             self.health.beat(Instant::now());
-            self.metrics.set_runs_active(term.machine.active());
             if term.drained {
                 return Ok(End::Asked);
             }

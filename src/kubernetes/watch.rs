@@ -74,18 +74,24 @@ pub async fn watch(
 ) {
     let mut pause = BACKOFF_FIRST;
     let mut told = None;
+    let mut broken: Option<Instant> = None;
+    let mut mark = |works: bool| {
+        // Since when, not when last: a watch that fails in ever new ways is broken all the time.
+        broken = if works { None } else { Some(broken.unwrap_or_else(Instant::now)) };
+        health.watch_broken(scope.kind, broken);
+    };
     loop {
         let watcher = Watcher { client: &client, scope: &scope, inputs: &inputs };
         match watcher.list().await {
             Ok(versions) => {
                 pause = BACKOFF_FIRST;
                 told = None;
-                health.watch_broken(scope.kind, None);
+                mark(true);
                 match watcher.follow(versions).await {
                     Ended::Expired => {}
                     Ended::Failed(why) => {
                         tracing::warn!(kind = ?scope.kind, why, "a watch broke; listing again");
-                        health.watch_broken(scope.kind, Some(Instant::now()));
+                        mark(false);
                         sleep(pause).await;
                     }
                     Ended::Closed => return,
@@ -94,12 +100,12 @@ pub async fn watch(
             Err(Ended::Closed) => return,
             Err(Ended::Expired) => {}
             Err(Ended::Failed(why)) => {
+                mark(false);
                 if told.as_ref() != Some(&why) {
                     tracing::warn!(kind = ?scope.kind, why, "failed to list");
                     if inputs.send(Input::ListFailed(scope.kind, why.clone())).await.is_err() {
                         return;
                     }
-                    health.watch_broken(scope.kind, Some(Instant::now()));
                     told = Some(why);
                 }
                 sleep(pause).await;
@@ -246,7 +252,7 @@ impl Watcher<'_> {
             let Ok(data) = frame.into_data() else { continue };
             lines.push(&data);
             while let Some(line) = lines.next() {
-                self.event(&line, version).await?;
+                self.event(line, version).await?;
             }
             if lines.len() > LINE_BYTES_MAX {
                 return Err(Ended::Failed("a watch sent a line without end".to_owned()));
@@ -331,23 +337,27 @@ impl Watcher<'_> {
 #[derive(Default)]
 struct Lines {
     buffer: Vec<u8>,
+    /// What of the buffer has been taken. It is let go when more arrives, not line by line.
+    taken: usize,
 }
 
 impl Lines {
     fn push(&mut self, data: &[u8]) {
+        self.buffer.drain(..self.taken);
+        self.taken = 0;
         self.buffer.extend_from_slice(data);
     }
 
-    fn next(&mut self) -> Option<Vec<u8>> {
-        let end = self.buffer.iter().position(|byte| *byte == b'\n')?;
-        let rest = self.buffer.split_off(end + 1);
-        let mut line = std::mem::replace(&mut self.buffer, rest);
-        line.pop();
-        Some(line)
+    fn next(&mut self) -> Option<&[u8]> {
+        let start = self.taken;
+        let length = self.buffer[start..].iter().position(|byte| *byte == b'\n')?;
+        self.taken = start + length + 1;
+        Some(&self.buffer[start..start + length])
     }
 
+    /// What is not a whole line yet.
     fn len(&self) -> usize {
-        self.buffer.len()
+        self.buffer.len() - self.taken
     }
 }
 
@@ -363,7 +373,9 @@ mod tests {
             let mut found = Vec::new();
             for piece in whole.chunks(size) {
                 lines.push(piece);
-                found.extend(std::iter::from_fn(|| lines.next()));
+                while let Some(line) = lines.next() {
+                    found.push(line.to_vec());
+                }
             }
             assert_eq!(found, [b"{\"a\":1}".to_vec(), b"{\"b\":2}".to_vec()], "in pieces of {size}");
             assert_eq!(lines.len(), 0);

@@ -10,10 +10,9 @@ use tokio::task::JoinSet;
 use super::{BEAT, Shell};
 use crate::gateway::{self, ConnectError, Connection, Network};
 use crate::kubernetes::{self, Clients, Fence, secrets};
-use crate::stop::machine::Machine;
 use crate::stop::{
-    Answer, CredentialRead, Effect, Epoch, GatewayKey, GatewayView, Input, Kind, Loss, Millis, Now,
-    SecretVersion, WriteResult,
+    Answer, CredentialRead, Effect, Epoch, GatewayKey, GatewayView, Input, Kind, Loss, Machine, Millis, Now,
+    SecretVersion, Tally, WriteResult,
 };
 
 /// What an effect's task comes back with.
@@ -26,7 +25,7 @@ pub(super) enum Done {
 /// A term of leadership: the machine and all that runs for it.
 pub(super) struct Term<'a> {
     shell: &'a Shell,
-    pub(super) machine: Machine,
+    machine: Machine,
     started: Instant,
     connections: HashMap<(GatewayKey, Epoch), Connection>,
     pub(super) tasks: JoinSet<()>,
@@ -69,9 +68,25 @@ impl<'a> Term<'a> {
         if let Input::ListDone(Kind::Runs) = input {
             self.shell.health.set_ready(true, "");
         }
+        match &input {
+            Input::RunUnreadable(..) => self.shell.metrics.object_unreadable(Kind::Runs),
+            Input::GatewayUnreadable(..) => self.shell.metrics.object_unreadable(Kind::Gateways),
+            _ => {}
+        }
         let mut effects = Vec::new();
         self.machine.handle(self.now(), input, &mut effects);
+        self.count();
         effects.into_iter().for_each(|effect| self.carry_out(effect));
+    }
+
+    fn count(&mut self) {
+        let metrics = &self.shell.metrics;
+        let Tally { settled, panics } = self.machine.take_tally();
+        settled.into_iter().for_each(|outcome| metrics.plan_settled(outcome));
+        (0..panics).for_each(|_| metrics.panic_contained());
+        metrics.set_runs_active(self.machine.active());
+        metrics.set_plans_queued(self.machine.queued());
+        metrics.set_calls_in_flight(self.machine.in_flight());
     }
 
     pub(super) fn finished(&mut self, done: Done) {

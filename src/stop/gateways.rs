@@ -82,6 +82,10 @@ impl Gateways {
         self.by_key.values().filter_map(Gateway::stands_at).min()
     }
 
+    pub fn queued(&self) -> usize {
+        self.by_key.values().map(|gateway| gateway.queue.len()).sum()
+    }
+
     pub fn in_flight(&self) -> usize {
         self.calls.len()
     }

@@ -17,6 +17,7 @@ use super::queue::Waiter;
 use super::run::{Class, Errands, Run, Write};
 use super::types::{CallId, Key, Millis, Now, PlanId, RunId, RunKey, Uid};
 use super::view::RunView;
+use crate::api::Outcome;
 
 /// Everything that decides.
 #[derive(Debug)]
@@ -33,6 +34,14 @@ pub struct Machine {
     pub(super) gateways_list: List,
     pub(super) draining: bool,
     pub(super) drained: bool,
+    tally: Tally,
+}
+
+/// What has happened since it was last asked for, for whoever counts.
+#[derive(Debug, Default)]
+pub struct Tally {
+    pub settled: Vec<Outcome>,
+    pub panics: usize,
 }
 
 /// How far the lists of a kind are.
@@ -76,6 +85,7 @@ impl Machine {
             gateways_list: List::default(),
             draining: false,
             drained: false,
+            tally: Tally::default(),
         }
     }
 
@@ -119,6 +129,20 @@ impl Machine {
     /// Runs that are not at rest.
     pub fn active(&self) -> usize {
         self.runs.len()
+    }
+
+    /// Calls under way.
+    pub fn in_flight(&self) -> usize {
+        self.gateways.in_flight()
+    }
+
+    /// Plans that wait for a call.
+    pub fn queued(&self) -> usize {
+        self.gateways.queued()
+    }
+
+    pub fn take_tally(&mut self) -> Tally {
+        std::mem::take(&mut self.tally)
     }
 
     fn may_call(&self) -> bool {
@@ -183,7 +207,7 @@ impl Machine {
             (run, errands)
         }));
         let Ok((mut run, errands)) = looked else {
-            return self.run_unreadable(key, uid, contained(), out);
+            return self.contained(key, uid, out);
         };
         (run.list, run.floor_list) = (serial, serial);
         if run.at_rest() && !errands.invalid_annotation {
@@ -202,7 +226,7 @@ impl Machine {
         run.floor = run.floor.max(view.version);
         run.floor_list = self.runs_list.serial;
         let Ok(errands) = catch_unwind(AssertUnwindSafe(|| run.see(view, now))) else {
-            return self.run_unreadable(key, uid, contained(), out);
+            return self.contained(key, uid, out);
         };
         if let Write::Conflict { base, .. } = run.write
             && run.heard > base
@@ -251,9 +275,16 @@ impl Machine {
         self.forget(id);
     }
 
-    pub(super) fn run_unreadable(&mut self, key: RunKey, uid: Uid, text: String, out: &mut Vec<Effect>) {
+    fn run_unreadable(&mut self, key: RunKey, uid: Uid, text: String, out: &mut Vec<Effect>) {
         self.run_gone(&key, None);
         out.push(Effect::Tell(event(Kind::Runs, key, uid, true, "Unreadable", text)));
+    }
+
+    /// A panic while one run was looked at is that run's alone.
+    pub(super) fn contained(&mut self, key: RunKey, uid: Uid, out: &mut Vec<Effect>) {
+        self.tally.panics += 1;
+        let text = "an internal error occurred while this object was looked at; please report it";
+        self.run_unreadable(key, uid, text.to_owned(), out);
     }
 
     /// Forgets a run. A write under way keeps its slot until it has ended.
@@ -281,8 +312,10 @@ impl Machine {
             };
             match end {
                 End::Began => run.began(plan, call),
-                End::Settled(settled) => run.landed(plan, call, Some(settled), now),
-                End::Unanswered => run.landed(plan, call, None, now),
+                End::Settled(settled) => {
+                    self.tally.settled.extend(run.landed(plan, call, Some(settled), now))
+                }
+                End::Unanswered => self.tally.settled.extend(run.landed(plan, call, None, now)),
             }
             touched.insert(waiter.run);
         }
@@ -313,6 +346,7 @@ impl Machine {
             }
             let gateway = run.gateway();
             for plan in run.expire(now) {
+                self.tally.settled.push(Outcome::Expired);
                 self.gateways.withdraw(&gateway, plan, id);
             }
             self.look(id, now);
@@ -376,10 +410,6 @@ pub(super) fn about(run: &Run, warning: bool, reason: &'static str, message: Str
 
 fn event(kind: Kind, key: Key, uid: Uid, warning: bool, reason: &'static str, message: String) -> Event {
     Event { kind, key, uid, warning, reason, message }
-}
-
-pub(super) fn contained() -> String {
-    "an internal error occurred while this object was looked at; please report it".to_owned()
 }
 
 #[cfg(test)]

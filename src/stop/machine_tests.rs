@@ -161,6 +161,9 @@ fn a_stop_is_one_call_and_one_write_and_then_forgotten() {
     assert_eq!(world.calls, [[614, 615]]);
     assert_eq!((world.outcomes(), world.stopped()), (vec![Outcome::Accepted; 2], "Accepted"));
     assert_eq!((world.writes, world.machine.active()), (2, 0));
+    assert_eq!((world.machine.queued(), world.machine.in_flight()), (0, 0));
+    assert_eq!(world.machine.take_tally().settled, [Outcome::Accepted, Outcome::Accepted]);
+    assert!(world.machine.take_tally().settled.is_empty(), "counted once");
     world.run_for(3_600_000);
     assert_eq!((world.calls.len(), world.writes), (1, 2), "quiet means silent");
 }

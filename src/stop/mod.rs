@@ -27,7 +27,7 @@ mod writes;
 
 pub use answer::{Answer, Body, Complaint, Envelope, Loss, Reply};
 pub use input::{CredentialRead, Effect, Event, Input, Kind, ReadResult, Target, WriteResult};
-pub use machine::Machine;
+pub use machine::{Machine, Tally};
 pub use types::*;
 pub use view::{FieldSet, GatewayView, RunView};
 

@@ -192,6 +192,11 @@ impl Queue {
         self.take_fresh(1, wall).pop().map(|member| (member, None))
     }
 
+    /// Plans that somebody waits for.
+    pub fn len(&self) -> usize {
+        self.plans.len()
+    }
+
     /// Number of fresh plans.
     pub fn fresh_len(&self) -> usize {
         self.fresh_len

@@ -211,22 +211,26 @@ impl Run {
         self.plans.iter().any(|other| other.id == plan && other.state == PlanState::InFlight(call))
     }
 
-    /// A call that the plan was in has ended.
-    pub fn landed(&mut self, plan: PlanId, call: CallId, settled: Option<Settled>, now: Now) {
+    /// A call that the plan was in has ended. Yields the outcome, if the plan has one now.
+    pub fn landed(
+        &mut self,
+        plan: PlanId,
+        call: CallId,
+        settled: Option<Settled>,
+        now: Now,
+    ) -> Option<Outcome> {
         let (asks, expired) = (self.asks(), now.wall >= self.deadline());
-        let Some(plan) = self.plan(plan).filter(|plan| plan.state == PlanState::InFlight(call)) else {
-            return;
-        };
+        let plan = self.plan(plan).filter(|plan| plan.state == PlanState::InFlight(call))?;
         plan.state = match settled {
             Some(settled) => PlanState::Settled(settled),
             None if !asks => PlanState::Settled(unanswered(Outcome::Unknown)),
             None if expired => PlanState::Settled(unanswered(Outcome::Expired)),
             None => PlanState::Queued,
         };
-        if matches!(plan.state, PlanState::Settled(_)) {
-            self.dirty = true;
-            self.unwritten = true;
-        }
+        let PlanState::Settled(Settled { outcome, .. }) = plan.state else { return None };
+        self.dirty = true;
+        self.unwritten = true;
+        Some(outcome)
     }
 
     /// Gives up what could not be delivered by the deadline. Yields what waits for a call no more.

@@ -3,7 +3,7 @@
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use super::input::{Effect, Event, Target, WriteResult};
-use super::machine::{CONFLICT, LOOK, Machine, STANDS, about, contained};
+use super::machine::{CONFLICT, LOOK, Machine, STANDS, about};
 use super::record::Obstacle;
 use super::retry::{Backoff, chance};
 use super::run::{Class, Run, Write};
@@ -84,7 +84,7 @@ impl Machine {
         let status = catch_unwind(AssertUnwindSafe(|| run.status(obstacle.as_ref(), uid.as_ref(), now)));
         let Ok(status) = status else {
             let (key, uid) = (run.key().clone(), run.uid().clone());
-            return self.run_unreadable(key, uid, contained(), out);
+            return self.contained(key, uid, out);
         };
         let reason = obstacle.map_or("", |obstacle| obstacle.reason);
         let Some(run) = self.runs.get_mut(&id) else { return };
