@@ -27,7 +27,10 @@ fn run(settings: RunArgs) -> Result<(), Box<dyn Error>> {
     telemetry::init_logging(settings.log_format, settings.log_level)?;
     // Two threads: one turns the wheel while the other talks.
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build()?;
-    runtime.block_on(operator::run(settings)).map_err(|error| kubernetes::chain(&error).into())
+    let ended = runtime.block_on(operator::run(settings));
+    // A name server that does not answer must not hold up the end.
+    runtime.shutdown_background();
+    ended.map_err(|error| kubernetes::chain(&error).into())
 }
 
 /// Prints the definitions, or writes them into a directory, one file each.

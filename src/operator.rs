@@ -129,6 +129,7 @@ impl Shell {
         loop {
             self.metrics.set_leader(false);
             self.health.set_ready(elector.is_some(), "listing");
+            self.health.watches_ended();
             let ended = tokio::select! {
                 biased;
                 () = signals.next() => return Ok(elector),
@@ -139,6 +140,7 @@ impl Shell {
                 return Err(ended);
             }
             self.metrics.set_leader(true);
+            self.health.set_ready(false, "listing");
             let ended = tokio::select! {
                 ended = self.term(signals, parts) => ended?,
                 ended = election(&mut elector) => return Err(ended),
@@ -185,7 +187,12 @@ impl Shell {
                     watches.shutdown().await;
                     term.put(Input::Drain);
                 }
-                () = self.fence.lost() => return Ok(End::LeaseLost),
+                () = self.fence.lost() => {
+                    // First of all what acts; then what could still say something about the watches.
+                    drop(term);
+                    watches.shutdown().await;
+                    return Ok(End::LeaseLost);
+                }
                 Some(done) = finished.recv() => term.finished(done),
                 Some(input) = watched.recv(), if asked_at.is_none() => term.put(input),
                 Some(ended) = term.tasks.join_next() => ended.map_err(unexpected)?,

@@ -213,19 +213,27 @@ impl Elector {
         }
     }
 
-    /// Gives the Lease back, so that another needs not wait for it to run out.
+    /// Gives the Lease back, so that another needs not wait for it to run out. It is read again, since a renewal may
+    /// have been under way when the holding ended.
     async fn release(self) {
         let held = self.fence.holds();
         self.fence.give_up();
-        let Some(seen) = self.seen.filter(|_| held) else { return };
-        let mut lease = seen.lease;
-        if let Some(spec) = &mut lease.spec {
+        if !held {
+            return;
+        }
+        let given = async {
+            let Some(mut lease) = self.api.get_opt(&self.name).await? else { return Ok(()) };
+            let Some(spec) = lease.spec.as_mut() else { return Ok(()) };
+            if spec.holder_identity.as_deref() != Some(self.identity.as_str()) {
+                return Ok(());
+            }
             spec.holder_identity = Some(String::new());
             spec.lease_duration_seconds = Some(1);
             spec.renew_time = Some(MicroTime(Timestamp::now()));
-        }
-        match timeout(LIMIT, self.api.replace(&self.name, &PostParams::default(), &lease)).await {
-            Ok(Ok(_)) => tracing::info!(lease = self.name, "gave the Lease back"),
+            self.api.replace(&self.name, &PostParams::default(), &lease).await.map(drop)
+        };
+        match timeout(LIMIT, given).await {
+            Ok(Ok(())) => tracing::info!(lease = self.name, "gave the Lease back"),
             Ok(Err(error)) => {
                 tracing::warn!(lease = self.name, why = chain(&error), "failed to give the Lease back")
             }

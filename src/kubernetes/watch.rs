@@ -74,44 +74,40 @@ pub async fn watch(
 ) {
     let mut pause = BACKOFF_FIRST;
     let mut told = None;
-    let mut broken: Option<Instant> = None;
-    let mut mark = |works: bool| {
-        // Since when, not when last: a watch that fails in ever new ways is broken all the time.
-        broken = if works { None } else { Some(broken.unwrap_or_else(Instant::now)) };
-        health.watch_broken(scope.kind, broken);
-    };
+    let watcher = Watcher { client: &client, scope: &scope, inputs: &inputs, health: &health };
     loop {
-        let watcher = Watcher { client: &client, scope: &scope, inputs: &inputs };
-        match watcher.list().await {
+        let began = Instant::now();
+        let ended = match watcher.list().await {
             Ok(versions) => {
-                pause = BACKOFF_FIRST;
                 told = None;
-                mark(true);
-                match watcher.follow(versions).await {
-                    Ended::Expired => {}
-                    Ended::Failed(why) => {
-                        tracing::warn!(kind = ?scope.kind, why, "a watch broke; listing again");
-                        mark(false);
-                        sleep(pause).await;
-                    }
-                    Ended::Closed => return,
+                let ended = watcher.follow(versions).await;
+                if let Ended::Failed(why) = &ended {
+                    tracing::warn!(kind = ?scope.kind, why, "a watch broke; listing again");
                 }
+                ended
             }
-            Err(Ended::Closed) => return,
-            Err(Ended::Expired) => {}
             Err(Ended::Failed(why)) => {
-                mark(false);
                 if told.as_ref() != Some(&why) {
                     tracing::warn!(kind = ?scope.kind, why, "failed to list");
                     if inputs.send(Input::ListFailed(scope.kind, why.clone())).await.is_err() {
                         return;
                     }
-                    told = Some(why);
+                    told = Some(why.clone());
                 }
-                sleep(pause).await;
-                pause = (pause * 2).min(BACKOFF_MAX);
+                Ended::Failed(why)
             }
+            Err(ended) => ended,
+        };
+        // What has worked for a while is tried again at once, or nearly: only what fails again and again has to wait.
+        if began.elapsed() > PERIOD {
+            pause = BACKOFF_FIRST;
         }
+        match ended {
+            Ended::Closed => return,
+            Ended::Expired if pause == BACKOFF_FIRST => {}
+            Ended::Expired | Ended::Failed(_) => sleep(pause).await,
+        }
+        pause = (pause * 2).min(BACKOFF_MAX);
         metrics.watch_restarted(scope.kind);
     }
 }
@@ -120,6 +116,7 @@ struct Watcher<'a> {
     client: &'a kube::Client,
     scope: &'a Scope,
     inputs: &'a mpsc::Sender<Input>,
+    health: &'a Health,
 }
 
 /// A page of a list. Its items are taken one by one: a broken one is not the list's error.
@@ -164,7 +161,8 @@ impl Watcher<'_> {
         self.tell(Input::ListBegan(self.scope.kind)).await?;
         let mut versions = Vec::new();
         for path in self.paths() {
-            let version = self.list_path(&path).await?;
+            let listed = self.list_path(&path).await;
+            let version = listed.inspect_err(|ended| self.note(&path, ended))?;
             versions.push((path, version));
         }
         self.tell(Input::ListDone(self.scope.kind)).await?;
@@ -182,6 +180,7 @@ impl Watcher<'_> {
                 .map_err(|why: NoReply| Ended::Failed(why.to_string()))?;
             match reply.status {
                 410 => return Err(Ended::Expired),
+                404 => return Err(Ended::Failed(self.not_served())),
                 _ if !reply.is_success() => return Err(Ended::Failed(reply.message())),
                 _ => {}
             }
@@ -209,8 +208,10 @@ impl Watcher<'_> {
         loop {
             let before = version.clone();
             if let Err(ended) = self.watch_once(&path, &mut version).await {
+                self.note(&path, &ended);
                 return ended;
             }
+            self.health.watch_works(&path);
             silent = if version == before { silent + 1 } else { 0 };
             if silent >= SILENT_MAX {
                 // A watch from a version that the server has not reached says nothing, not even that.
@@ -253,6 +254,7 @@ impl Watcher<'_> {
             lines.push(&data);
             while let Some(line) = lines.next() {
                 self.event(line, version).await?;
+                self.health.watch_works(path);
             }
             if lines.len() > LINE_BYTES_MAX {
                 return Err(Ended::Failed("a watch sent a line without end".to_owned()));
@@ -307,8 +309,26 @@ impl Watcher<'_> {
         }
     }
 
+    fn note(&self, path: &str, ended: &Ended) {
+        if let Ended::Failed(_) = ended {
+            self.health.watch_failed(path, Instant::now());
+        }
+    }
+
     async fn tell(&self, input: Input) -> Result<(), Ended> {
         self.inputs.send(input).await.map_err(|_| Ended::Closed)
+    }
+
+    /// The API server itself says no more than that there is no such page.
+    fn not_served(&self) -> String {
+        let resource = match self.scope.kind {
+            Kind::Runs => TestPlanRun::plural(&()),
+            Kind::Gateways => TestiniumGateway::plural(&()),
+        };
+        format!(
+            "the Kubernetes API does not serve {resource}.testinium.io: apply its CustomResourceDefinition, or wait \
+             until it is established"
+        )
     }
 
     fn paths(&self) -> Vec<String> {

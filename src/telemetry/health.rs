@@ -8,8 +8,6 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-use crate::stop::Kind;
-
 /// The main loop turns every few seconds even when nothing happens; this much later, it hangs.
 const LONGEST_TURN: Duration = Duration::from_secs(60);
 
@@ -27,7 +25,8 @@ struct State {
     last_beat: Instant,
     /// Why not, if not.
     unready: Option<String>,
-    broken: BTreeMap<Kind, Instant>,
+    /// Paths of the watches that do not work, and since when.
+    broken: BTreeMap<String, Instant>,
 }
 
 impl Health {
@@ -48,13 +47,20 @@ impl Health {
         self.lock().unready = (!ready).then(|| why.to_owned());
     }
 
-    /// Since when this watch has not worked; `None` once it works again.
-    pub fn watch_broken(&self, kind: Kind, since: Option<Instant>) {
-        let mut state = self.lock();
-        match since {
-            Some(since) => state.broken.insert(kind, since),
-            None => state.broken.remove(&kind),
-        };
+    /// The watch of this path has failed. Since when counts, not when last: a watch that fails in ever new ways is
+    /// broken all the time.
+    pub fn watch_failed(&self, path: &str, now: Instant) {
+        self.lock().broken.entry(path.to_owned()).or_insert(now);
+    }
+
+    /// The watch of this path has brought something. That it could be opened is not enough.
+    pub fn watch_works(&self, path: &str) {
+        self.lock().broken.remove(path);
+    }
+
+    /// Nothing is watched any more.
+    pub fn watches_ended(&self) {
+        self.lock().broken.clear();
     }
 
     /// Whether the process is alive; else what is wrong, in one line.
@@ -72,10 +78,10 @@ impl Health {
         self.alive(now)?;
         let state = self.lock();
         let mut wrong: Vec<String> = state.unready.iter().cloned().collect();
-        for (kind, since) in &state.broken {
+        for (path, since) in &state.broken {
             let gap = now.saturating_duration_since(*since);
             if gap > LONGEST_GAP {
-                wrong.push(format!("the watch of {} has not worked for {} s", plural(*kind), gap.as_secs()));
+                wrong.push(format!("the watch of {path} has not worked for {} s", gap.as_secs()));
             }
         }
         if wrong.is_empty() { Ok(()) } else { Err(wrong.join("; ")) }
@@ -84,13 +90,6 @@ impl Health {
     fn lock(&self) -> MutexGuard<'_, State> {
         // No holder can leave the state half changed.
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
-
-fn plural(kind: Kind) -> &'static str {
-    match kind {
-        Kind::Runs => "testplanruns",
-        Kind::Gateways => "testiniumgateways",
     }
 }
 
@@ -126,13 +125,14 @@ mod tests {
         let start = Instant::now();
         let health = Health::new(start);
         assert_eq!(health.ready(start), Err("starting".to_owned()));
-        health.watch_broken(Kind::Runs, Some(start));
+        health.watch_failed("/runs", start);
+        health.watch_failed("/runs", at(start, 20));
         health.set_ready(false, "testplanruns are not listed yet");
         health.beat(at(start, 31));
-        let wrong = "testplanruns are not listed yet; the watch of testplanruns has not worked for 31 s";
+        let wrong = "testplanruns are not listed yet; the watch of /runs has not worked for 31 s";
         assert_eq!(health.ready(at(start, 31)), Err(wrong.to_owned()));
         health.set_ready(true, "");
-        health.watch_broken(Kind::Runs, None);
+        health.watch_works("/runs");
         assert_eq!(health.ready(at(start, 31)), Ok(()));
     }
 
@@ -141,10 +141,12 @@ mod tests {
         let start = Instant::now();
         let health = Health::new(start);
         health.set_ready(true, "");
-        health.watch_broken(Kind::Gateways, Some(start));
+        health.watch_failed("/gateways", start);
         assert_eq!(health.ready(at(start, 30)), Ok(()));
         assert!(health.ready(at(start, 31)).is_err());
         assert_eq!(health.alive(at(start, 31)), Ok(()));
+        health.watches_ended();
+        assert_eq!(health.ready(at(start, 31)), Ok(()), "a standby watches nothing");
     }
 
     #[test]

@@ -156,7 +156,6 @@ mod tests {
     use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
     use super::*;
-    use crate::stop::Kind;
 
     /// Far more than anything here takes; only a hang reaches it.
     const LIMIT: Duration = Duration::from_secs(60);
@@ -196,9 +195,9 @@ mod tests {
         health.set_ready(true, "");
         assert!(get(address, "/readyz").await.ends_with("\r\n\r\nok\n"));
         if let Some(long_ago) = Instant::now().checked_sub(Duration::from_secs(90)) {
-            health.watch_broken(Kind::Runs, Some(long_ago));
+            health.watch_failed("/testplanruns", long_ago);
             let broken = get(address, "/readyz").await;
-            assert!(broken.contains("\r\n\r\nthe watch of testplanruns has not worked for "), "{broken}");
+            assert!(broken.contains("\r\n\r\nthe watch of /testplanruns has not worked for "), "{broken}");
         }
         assert!(get(address, "/healthz").await.starts_with("HTTP/1.1 200 OK\r\n"));
     }
