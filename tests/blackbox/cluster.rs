@@ -7,6 +7,7 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use serde_json::{Value, json};
 use testinium_testbed::control_plane::ControlPlane;
 use testinium_testbed::kubectl::Kubectl;
+use testinium_testbed::operator::Site;
 use testinium_testbed::{Error, chain};
 
 /// The shared control plane, with all of `deploy/manifests` applied.
@@ -17,12 +18,22 @@ pub(crate) fn cluster() -> &'static ControlPlane {
     plane
 }
 
+/// The shared control plane, for operators behind fault proxies.
+pub(crate) fn site() -> &'static Site {
+    static SITE: OnceLock<Site> = OnceLock::new();
+    SITE.get_or_init(|| ok(Site::new(cluster(), Path::new(OPERATOR))))
+}
+
+/// The binary under test.
+pub(crate) const OPERATOR: &str = env!("CARGO_BIN_EXE_testinium-operator");
+
 /// A path in the repository.
 pub(crate) fn repository(path: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join(path)
 }
 
-fn install(kubectl: &Kubectl) -> Result<(), Error> {
+/// Applies all of `deploy/manifests`.
+pub(crate) fn install(kubectl: &Kubectl) -> Result<(), Error> {
     let manifests = repository("deploy/manifests");
     kubectl.run(&["apply".as_ref(), "--kustomize".as_ref(), manifests.as_os_str()])?.success()?;
     let crds = ["crd/testplanruns.testinium.io", "crd/testiniumgateways.testinium.io"];

@@ -13,4 +13,5 @@ mod explain;
 mod gateway_admission;
 mod lease;
 mod operator;
+mod outages;
 mod stop;

@@ -57,6 +57,18 @@ pub enum Error {
     #[error("failed to read {what} as JSON")]
     Json { what: String, source: serde_json::Error },
 
+    #[error("failed to start a fault proxy")]
+    Proxy(#[source] crate::faults::StartError),
+
+    #[error("failed to start the simulated gateway")]
+    Simulator(#[source] crate::simulator::StartError),
+
+    #[error("failed to send {request} to the API server")]
+    Unanswered { request: String, source: Box<dyn std::error::Error + Send + Sync> },
+
+    #[error("the API server answered {request} with {status}: {message}")]
+    Refused { request: String, status: u16, message: String },
+
     #[error("waited {limit:?} for {what}; last seen: {seen}")]
     TimedOut { what: String, limit: Duration, seen: String },
 }

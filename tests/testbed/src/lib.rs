@@ -1,9 +1,13 @@
 //! A local Kubernetes control plane and a simulated Testinium gateway.
 
+pub mod arena;
+pub mod client;
 pub mod control_plane;
 mod error;
 pub mod faults;
 pub mod kubectl;
+pub mod operator;
+pub mod oracles;
 pub mod pki;
 pub mod process;
 mod record;

@@ -10,10 +10,11 @@ use rcgen::{
     BasicConstraints, CertificateParams, DnType, ExtendedKeyUsagePurpose, IsCa, Issuer, KeyPair,
     KeyUsagePurpose,
 };
+use rustls::client::WantsClientCert;
 use rustls::pki_types::pem::PemObject as _;
 use rustls::pki_types::{self, CertificateDer, PrivateKeyDer, PrivatePkcs8KeyDer};
 use rustls::server::WebPkiClientVerifier;
-use rustls::{ClientConfig, RootCertStore, ServerConfig};
+use rustls::{ClientConfig, ConfigBuilder, RootCertStore, ServerConfig};
 
 /// Why a certificate could not be made or used.
 #[derive(Debug, thiserror::Error)]
@@ -142,6 +143,23 @@ impl Authority {
 
 /// TLS for a client that trusts the authorities in `ca_pem` and nobody else.
 pub(crate) fn client_config(ca_pem: Option<&str>) -> Result<ClientConfig, PkiError> {
+    Ok(trusting(ca_pem)?.with_no_client_auth())
+}
+
+/// The same for a client that proves who it is by a certificate.
+pub(crate) fn client_config_as(
+    ca_pem: &str,
+    certificate_pem: &str,
+    key_pem: &str,
+) -> Result<ClientConfig, PkiError> {
+    let chain: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(certificate_pem.as_bytes()).collect();
+    let key = PrivateKeyDer::from_pem_slice(key_pem.as_bytes()).map_err(PkiError::Read)?;
+    trusting(Some(ca_pem))?
+        .with_client_auth_cert(chain.map_err(PkiError::Read)?, key)
+        .map_err(PkiError::SetUp)
+}
+
+fn trusting(ca_pem: Option<&str>) -> Result<ConfigBuilder<ClientConfig, WantsClientCert>, PkiError> {
     let mut roots = RootCertStore::empty();
     for certificate in CertificateDer::pem_slice_iter(ca_pem.unwrap_or_default().as_bytes()) {
         roots.add(certificate.map_err(PkiError::Read)?).map_err(PkiError::SetUp)?;
@@ -149,7 +167,7 @@ pub(crate) fn client_config(ca_pem: Option<&str>) -> Result<ClientConfig, PkiErr
     let builder = ClientConfig::builder_with_provider(Arc::new(rustls::crypto::ring::default_provider()))
         .with_safe_default_protocol_versions()
         .map_err(PkiError::SetUp)?;
-    Ok(builder.with_root_certificates(roots).with_no_client_auth())
+    Ok(builder.with_root_certificates(roots))
 }
 
 // === impl Identity ===

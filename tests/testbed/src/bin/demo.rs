@@ -1,15 +1,16 @@
 //! The demo: a real control plane, a simulated gateway and the operator, and plans that are stopped before your eyes.
 
 use std::error::Error;
-use std::path::{Path, PathBuf};
-use std::process::{Command, ExitCode, Stdio};
+use std::path::Path;
+use std::process::{Command, ExitCode};
 use std::time::Duration;
 
 use clap::Parser;
-use serde_json::{Value, json};
+use serde_json::json;
 use testinium_testbed::chain;
 use testinium_testbed::control_plane::{ControlPlane, Options};
 use testinium_testbed::kubectl::{Kubectl, wait_until};
+use testinium_testbed::operator;
 use testinium_testbed::process::{Guarded, Signal};
 use testinium_testbed::simulator::{Config, Nature, Simulator};
 use tokio::signal::unix::{SignalKind, signal};
@@ -42,7 +43,7 @@ async fn main() -> ExitCode {
 
 async fn run(arguments: Arguments) -> Result<(), Failure> {
     say("Building the operator");
-    let binary = build_operator()?;
+    let binary = operator::build()?;
     say("Starting kube-apiserver and etcd, and installing what is in deploy/manifests");
     let plane = ControlPlane::start(Options::default())?;
     install(&plane.kubectl())?;
@@ -68,32 +69,6 @@ async fn run(arguments: Arguments) -> Result<(), Failure> {
     plane.stop()?;
     say("Done: everything is stopped and nothing is left behind");
     Ok(())
-}
-
-/// The operator's binary, built if need be.
-fn build_operator() -> Result<PathBuf, Failure> {
-    let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
-    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../..");
-    let mut command = Command::new(cargo);
-    // What `cargo run` tells the demo about itself would make build scripts that look at it run again: half a minute.
-    let about_us = |name: &str| name.starts_with("CARGO_PKG_") || name.starts_with("CARGO_MANIFEST_");
-    for (name, _) in std::env::vars_os() {
-        if name.to_str().is_some_and(about_us) {
-            command.env_remove(name);
-        }
-    }
-    let output = command
-        .current_dir(root)
-        .args(["build", "--quiet", "--bin", "testinium-operator", "--message-format=json-render-diagnostics"])
-        .stderr(Stdio::inherit())
-        .output()?;
-    if !output.status.success() {
-        return Err(format!("cargo build ended with {}", output.status).into());
-    }
-    let messages = String::from_utf8(output.stdout)?;
-    let built = messages.lines().filter_map(|line| serde_json::from_str::<Value>(line).ok());
-    let path = built.filter_map(|message| message["executable"].as_str().map(PathBuf::from)).next_back();
-    path.ok_or_else(|| "cargo build names no binary".into())
 }
 
 fn install(kubectl: &Kubectl) -> Result<(), Failure> {

@@ -27,6 +27,7 @@ use tempfile::TempDir;
 pub use self::audit::{AuditEntry, AuditLevel};
 pub use self::binaries::Binaries;
 use self::files::Files;
+use crate::client::Client;
 use crate::kubectl::Kubectl;
 use crate::process::{self, Guarded, Signal};
 use crate::{Error, chain};
@@ -116,6 +117,15 @@ impl ControlPlane {
     pub fn ca(&self) -> Result<String, Error> {
         let path = self.files.path("ca.crt");
         fs::read_to_string(&path).map_err(Error::io(format!("failed to read {}", path.display())))
+    }
+
+    /// An HTTP client as the administrator.
+    pub fn client(&self) -> Result<Client, Error> {
+        let read = |name: &str| {
+            let path = self.files.path(name);
+            fs::read_to_string(&path).map_err(Error::io(format!("failed to read {}", path.display())))
+        };
+        Client::new(&self.url(), &read("ca.crt")?, &read("admin.crt")?, &read("admin.key")?)
     }
 
     /// `kubectl` as the administrator, in the namespace `default`.
