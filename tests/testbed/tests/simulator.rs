@@ -8,7 +8,7 @@ use reqwest::header::{AUTHORIZATION, CONTENT_TYPE, HeaderMap};
 use reqwest::{Client, Response, StatusCode};
 use serde_json::{Value, json};
 use testinium_testbed::simulator::{
-    Answer, Config, Endpoint, ErrorShape, Nature, Reach, Reply, Report, Simulator, When,
+    Answer, Config, Endpoint, ErrorShape, Hold, Nature, Reach, Reply, Report, Simulator, When,
 };
 
 /// Long enough for a busy machine, short enough for a person to wait.
@@ -449,4 +449,21 @@ fn simulator_serves_those_without_a_runtime() {
     let seen = sim.wait_for_blocking(|requests| requests.iter().any(|r| r.answer != Answer::Pending), LIMIT);
     assert_eq!(seen.unwrap()[0].answer, Answer::Status(404));
     assert!(sim.wait_for_blocking(|requests| requests.len() > 1, Duration::ZERO).is_err());
+}
+
+#[tokio::test]
+async fn a_held_answer_leaves_when_it_is_released() {
+    let sim = start(Config::default());
+    let hold = Hold::new();
+    sim.script(When::nth(1), Reply::natural().held(&hold));
+    let held = tokio::spawn({
+        let url = format!("{}/stop/execution", sim.url());
+        async move { client().post(url).header(AUTHORIZATION, "Bearer simulated-token").send().await }
+    });
+    sim.wait_for(|requests| requests.len() == 1, LIMIT).await.unwrap();
+    // A later call is not held up, and shows that time has passed.
+    assert_eq!(stop(&sim, &[2]).await.0, 200);
+    assert_eq!(sim.calls()[0].answer, Answer::Pending);
+    hold.release();
+    assert_eq!(held.await.unwrap().unwrap().status(), 400);
 }

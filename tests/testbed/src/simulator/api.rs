@@ -126,6 +126,9 @@ impl Api {
         if !delay.is_zero() {
             tokio::time::sleep(delay).await;
         }
+        if let Some(hold) = &reply.hold {
+            hold.released().await;
+        }
         match (reply.fate, reply.message.take()) {
             (Fate::Arrives, Some(message)) => deliver(message, entry),
             (Fate::Never, _) => std::future::pending().await,

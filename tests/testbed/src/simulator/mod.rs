@@ -10,6 +10,7 @@
 //! Left out: whatever starts or edits plans. Where the published API is silent, [`Config`] has a setting.
 
 mod api;
+mod hold;
 mod log;
 mod login;
 mod plans;
@@ -30,6 +31,7 @@ use crate::serve::{Background, Listener};
 
 pub use crate::record::LimitPassed;
 pub use crate::serve::Reach;
+pub use hold::Hold;
 pub use log::{Answer, Endpoint, Request};
 pub use login::{Client, Login, Logins};
 pub use plans::{Nature, PlanTruth, Report};

@@ -7,6 +7,7 @@ use hyper::header::{ALLOW, CONTENT_TYPE, HeaderName, HeaderValue, LOCATION, RETR
 use hyper::{HeaderMap, StatusCode};
 use serde_json::{Value, json};
 
+use super::hold::Hold;
 use super::plans::{Fault, Judgement, Report};
 
 /// How a non-null `errors` is written.
@@ -32,6 +33,7 @@ pub struct Reply {
     pub(crate) message: Option<Message>,
     pub(crate) acts: bool,
     pub(crate) delay: Duration,
+    pub(crate) hold: Option<Hold>,
     pub(crate) fate: Fate,
 }
 
@@ -70,7 +72,7 @@ pub(crate) enum Fate {
 impl Reply {
     /// What the natures of the plans call for, as if nothing had been scripted.
     pub fn natural() -> Self {
-        Self { message: None, acts: true, delay: Duration::ZERO, fate: Fate::Arrives }
+        Self { message: None, acts: true, delay: Duration::ZERO, hold: None, fate: Fate::Arrives }
     }
 
     /// The documented success.
@@ -185,6 +187,13 @@ impl Reply {
     /// The answer leaves this much later; what is done to the plans is done at once.
     pub fn after(mut self, delay: Duration) -> Self {
         self.delay = delay;
+        self
+    }
+
+    /// The answer leaves, or the connection breaks, no sooner than the hold is released; what is done to the plans is
+    /// done at once.
+    pub fn held(mut self, hold: &Hold) -> Self {
+        self.hold = Some(hold.clone());
         self
     }
 

@@ -1,0 +1,90 @@
+//! What tests wait for: states of a stage, each with a limit.
+
+use serde_json::{Value, json};
+use testinium_testbed::kubectl::wait_until;
+
+use crate::cluster::ok;
+use crate::operator::{SOON, Stage, condition, outcomes};
+
+impl Stage {
+    /// Ids of every call so far, in order.
+    pub(crate) fn calls(&self) -> Vec<Vec<i64>> {
+        self.simulator.calls().into_iter().map(|call| call.plans).collect()
+    }
+
+    /// Waits until so many calls have arrived, answered or not.
+    #[track_caller]
+    pub(crate) fn wait_for_calls(&self, count: usize) {
+        ok(wait_until(&format!("{count} calls"), SOON, || match self.calls() {
+            calls if calls.len() >= count => Ok(()),
+            calls => Err(format!("{calls:?}")),
+        }));
+    }
+
+    /// Waits until the status of a run is as wanted, and returns it.
+    #[track_caller]
+    pub(crate) fn wait_for_status(&self, name: &str, what: &str, wanted: impl Fn(&Value) -> bool) -> Value {
+        ok(wait_until(&format!("{name}: {what}"), SOON, || {
+            let status = self.status(name);
+            if wanted(&status) { Ok(status) } else { Err(status) }
+        }))
+    }
+
+    /// Waits until these are the plans of a run, and what became of them.
+    #[track_caller]
+    pub(crate) fn wait_for_outcomes(&self, name: &str, wanted: &[&str]) -> Value {
+        self.wait_for_status(name, &format!("{wanted:?}"), |status| outcomes(status) == wanted)
+    }
+
+    /// Waits until the status speaks of the newest spec.
+    #[track_caller]
+    pub(crate) fn wait_until_observed(&self, name: &str) -> Value {
+        let run = ok(self.namespace.kubectl.get_json(&["tpr", name]));
+        let generation = &run["metadata"]["generation"];
+        self.wait_for_status(name, &format!("generation {generation}"), |status| {
+            status["observedGeneration"] == *generation
+        })
+    }
+
+    /// Waits until the operator has seen all that was done to runs before. One watch brings them all in order, so it
+    /// has once it knows a run that was made later.
+    #[track_caller]
+    pub(crate) fn catch_up(&self) {
+        let run = json!({"apiVersion": "testinium.io/v1alpha1", "kind": "TestPlanRun",
+            "metadata": {"generateName": "catch-up-"}, "spec": {"plans": [1]}});
+        let arguments = ["create", "--filename=-", "--output=name"];
+        let created = self.namespace.kubectl.run_with_input(&arguments, &run.to_string());
+        let created = ok(created.and_then(|output| output.success()));
+        let name = created.trim().rsplit('/').next().unwrap_or_default();
+        self.wait_for(name, "NotRequested");
+    }
+
+    /// Waits until the run has had so many events of this reason.
+    #[track_caller]
+    pub(crate) fn wait_for_events(&self, name: &str, reason: &str, count: usize) {
+        ok(wait_until(&format!("{count} {reason} of {name}"), SOON, || {
+            let list = ok(self.namespace.kubectl.get_json(&["events.events.k8s.io"]));
+            let events = list["items"].as_array().cloned().unwrap_or_default();
+            let ours = events.iter().filter(|event| event["regarding"]["name"] == name);
+            let reasons: Vec<_> = ours.map(|event| event["reason"].clone()).collect();
+            match reasons.iter().filter(|other| *other == reason).count() {
+                found if found >= count => Ok(()),
+                _ => Err(format!("{reasons:?}")),
+            }
+        }));
+    }
+
+    pub(crate) fn rearm(&self, name: &str) {
+        self.patch(name, r#"{"spec":{"stopped":false}}"#);
+    }
+
+    /// Sets the annotation that asks for a stop.
+    pub(crate) fn annotate(&self, name: &str, value: &str) {
+        self.namespace.run(&["annotate", "tpr", name, "--overwrite", &format!("testinium.io/stop={value}")]);
+    }
+}
+
+/// Reason of the condition Stopped.
+pub(crate) fn stopped_reason(status: &Value) -> &str {
+    condition(status, "Stopped").and_then(|stopped| stopped["reason"].as_str()).unwrap_or_default()
+}
