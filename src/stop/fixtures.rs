@@ -2,8 +2,8 @@
 
 use jiff::Timestamp;
 
-use super::{Key, RunView, Version};
-use crate::api::{TestPlanRunSpec, TestPlanRunStatus};
+use super::{GatewayView, Key, RunView, Version};
+use crate::api::{TestPlanRunSpec, TestPlanRunStatus, TestiniumGatewaySpec, TestiniumGatewayStatus};
 
 /// A run that nobody has asked anything of yet.
 pub(super) fn run(namespace: &str, name: &str, plans: Vec<i64>) -> RunView {
@@ -27,6 +27,27 @@ pub(super) fn run(namespace: &str, name: &str, plans: Vec<i64>) -> RunView {
         status: TestPlanRunStatus::default(),
         stopped_set: None,
         annotation_set: None,
+    }
+}
+
+/// The gateway "default" of a namespace.
+pub(super) fn gateway(namespace: &str) -> GatewayView {
+    let spec: TestiniumGatewaySpec = serde_json::from_value(serde_json::json!({
+        "url": format!("https://{namespace}.example.com"),
+        "auth": {"bearerToken": {"secretRef": {"name": "token"}}},
+        "batching": {"maxPlans": 4},
+        "limits": {"maxInFlight": 2, "requestsPerSecond": 1000},
+        "retry": {"maxDelaySeconds": 5},
+    }))
+    .expect("a valid gateway");
+    GatewayView {
+        key: Key::new(namespace, "default"),
+        uid: format!("{namespace}-gateway").into(),
+        version: Version(1),
+        generation: 1,
+        reconcile_annotation: None,
+        spec,
+        status: TestiniumGatewayStatus::default(),
     }
 }
 

@@ -12,6 +12,7 @@ use super::gateway::{Call, Gateway};
 use super::input::Effect;
 use super::landings::Landings;
 use super::queue::{Member, Record, Waiter};
+use super::rules::{Rule, Rules};
 use super::types::{CallId, GatewayKey, Millis, Now, PlanId, RunId, Uid};
 use super::verdict::{Settled, Verdict, proves_credential, verdict};
 use super::view::GatewayView;
@@ -25,6 +26,7 @@ pub struct Gateways {
     seed: u64,
     next_call: u64,
     next_epoch: u64,
+    pub(super) rules: Rules,
 }
 
 /// What the gateways of one origin share.
@@ -123,7 +125,7 @@ impl Gateways {
     /// A run wants a plan stopped.
     pub fn offer(&mut self, key: &GatewayKey, plan: PlanId, namespace: &Arc<str>, waiter: Waiter) {
         let gateway = self.by_key.entry(key.clone()).or_insert_with(|| Gateway::new(key.clone()));
-        let away = gateway.flying.contains_key(&plan);
+        let away = self.rules.hold(Rule::OneCallAnId) && gateway.flying.contains_key(&plan);
         gateway.queue.offer(plan, namespace, waiter, away);
     }
 
@@ -185,12 +187,12 @@ impl Gateways {
         for member in &call.members {
             gateway.flying.remove(&member.plan);
         }
-        let moves_gate = call.seq == gateway.seq;
+        let moves_gate = call.seq == gateway.seq || !self.rules.hold(Rule::Sequence);
         let was_probe = gateway.gate.is_probe(call_id);
         gateway.gate.forget_probe(call_id);
 
         let mut landing = Landings { gateway, call: call_id, wants, out: Vec::new() };
-        if call.endpoint != landing.gateway.endpoint {
+        if call.endpoint != landing.gateway.endpoint && self.rules.hold(Rule::Endpoint) {
             landing.again(call.members);
             return landing.out;
         }

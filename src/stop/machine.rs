@@ -14,13 +14,14 @@ use super::answer::Answer;
 use super::gateways::{End, Gateways, Landing, Wants};
 use super::input::{Effect, Event, Input, Kind, ReadResult};
 use super::queue::Waiter;
+use super::rules::Rule;
 use super::run::{Class, Errands, Run, Write};
 use super::types::{CallId, Key, Millis, Now, PlanId, RunId, RunKey, Uid};
 use super::view::RunView;
 use crate::api::Outcome;
 
 /// Everything that decides.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct Machine {
     pub(super) runs: BTreeMap<RunId, Run>,
     pub(super) by_key: BTreeMap<RunKey, RunId>,
@@ -38,14 +39,14 @@ pub struct Machine {
 }
 
 /// What has happened since it was last asked for, for whoever counts.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub struct Tally {
     pub settled: Vec<Outcome>,
     pub panics: usize,
 }
 
 /// How far the lists of a kind are.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub struct List {
     pub(super) serial: u32,
     pub(super) done: bool,
@@ -63,7 +64,7 @@ pub(super) const LOOK: Millis = Millis(60_000);
 
 impl Wants for BTreeMap<RunId, Run> {
     fn wants(&self, waiter: &Waiter, plan: PlanId, call: CallId) -> bool {
-        self.get(&waiter.run).is_some_and(|run| run.asks() && run.ask == waiter.ask && run.is_in(plan, call))
+        self.get(&waiter.run).is_some_and(|run| run.asks() && run.awaits(waiter, plan, call))
     }
 }
 
@@ -163,6 +164,7 @@ impl Machine {
         list.failed = None;
         let serial = list.serial;
         match kind {
+            Kind::Runs if !self.gateways.rules.hold(Rule::Unlisted) => {}
             Kind::Runs => {
                 let stale: Vec<_> = self
                     .runs
@@ -184,13 +186,13 @@ impl Machine {
         {
             // A list that began after the floor was set can't be older than it, unless the datastore has gone back.
             let gone_back = serial > run.floor_list && version < run.floor;
-            if version < run.floor && !gone_back {
+            if version < run.floor && !gone_back && self.gateways.rules.hold(Rule::Floor) {
                 if *run.uid() == uid {
                     run.list = serial;
                 }
                 return;
             }
-            if *run.uid() == uid {
+            if *run.uid() == uid || !self.gateways.rules.hold(Rule::OtherUid) {
                 run.list = serial;
                 if gone_back {
                     (run.floor, run.heard) = (version, version);
@@ -307,15 +309,20 @@ impl Machine {
     fn land(&mut self, landings: Vec<Landing>, now: Now) {
         let mut touched = BTreeSet::new();
         for Landing { waiter, plan, call, end } in landings {
-            let Some(run) = self.runs.get_mut(&waiter.run).filter(|run| run.ask == waiter.ask) else {
-                continue;
+            let Some(run) = self.runs.get_mut(&waiter.run) else { continue };
+            let stands = match &end {
+                End::Began => run.ask == waiter.ask,
+                End::Settled(_) | End::Unanswered => {
+                    run.awaits(&waiter, plan, call) || !self.gateways.rules.hold(Rule::Asks)
+                }
             };
+            if !stands {
+                continue;
+            }
             match end {
                 End::Began => run.began(plan, call),
-                End::Settled(settled) => {
-                    self.tally.settled.extend(run.landed(plan, call, Some(settled), now))
-                }
-                End::Unanswered => self.tally.settled.extend(run.landed(plan, call, None, now)),
+                End::Settled(settled) => self.tally.settled.extend(run.landed(plan, Some(settled), now)),
+                End::Unanswered => self.tally.settled.extend(run.landed(plan, None, now)),
             }
             touched.insert(waiter.run);
         }
@@ -411,7 +418,3 @@ pub(super) fn about(run: &Run, warning: bool, reason: &'static str, message: Str
 fn event(kind: Kind, key: Key, uid: Uid, warning: bool, reason: &'static str, message: String) -> Event {
     Event { kind, key, uid, warning, reason, message }
 }
-
-#[cfg(test)]
-#[path = "machine_tests.rs"]
-mod tests;

@@ -17,6 +17,7 @@ pub mod machine;
 pub mod queue;
 pub mod record;
 pub mod retry;
+mod rules;
 pub mod run;
 pub mod standing;
 mod types;
@@ -34,4 +35,8 @@ pub use view::{FieldSet, GatewayView, RunView};
 #[cfg(test)]
 mod fixtures;
 #[cfg(test)]
+mod histories;
+#[cfg(test)]
 mod properties;
+#[cfg(test)]
+mod world;

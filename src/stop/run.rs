@@ -2,6 +2,7 @@
 
 use jiff::{SignedDuration, Timestamp};
 
+use super::queue::Waiter;
 use super::record::{Facts, Obstacle, Plan, PlanState, Request, decided, record, settled_in};
 use super::types::{Ask, CallId, GatewayKey, Key, Millis, Now, PlanId, RunId, Uid, Version, WriteSerial};
 use super::verdict::Settled;
@@ -207,20 +208,16 @@ impl Run {
         }
     }
 
-    pub fn is_in(&self, plan: PlanId, call: CallId) -> bool {
-        self.plans.iter().any(|other| other.id == plan && other.state == PlanState::InFlight(call))
+    /// Whether what came of the plan in this call is what the present request waits for.
+    pub fn awaits(&self, waiter: &Waiter, plan: PlanId, call: CallId) -> bool {
+        let is_in = |other: &Plan| other.id == plan && other.state == PlanState::InFlight(call);
+        self.ask == waiter.ask && self.plans.iter().any(is_in)
     }
 
-    /// A call that the plan was in has ended. Yields the outcome, if the plan has one now.
-    pub fn landed(
-        &mut self,
-        plan: PlanId,
-        call: CallId,
-        settled: Option<Settled>,
-        now: Now,
-    ) -> Option<Outcome> {
+    /// The call that the plan was in has ended. Yields the outcome, if the plan has one now.
+    pub fn landed(&mut self, plan: PlanId, settled: Option<Settled>, now: Now) -> Option<Outcome> {
         let (asks, expired) = (self.asks(), now.wall >= self.deadline());
-        let plan = self.plan(plan).filter(|plan| plan.state == PlanState::InFlight(call))?;
+        let plan = self.plan(plan)?;
         plan.state = match settled {
             Some(settled) => PlanState::Settled(settled),
             None if !asks => PlanState::Settled(unanswered(Outcome::Unknown)),

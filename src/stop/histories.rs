@@ -1,0 +1,9 @@
+//! Short histories by name, through the whole machine: each is a way in which things can come in the wrong order, late,
+//! twice or never, and says what must come of it.
+
+mod answers;
+mod basics;
+mod edits;
+mod restarts;
+mod scale;
+mod writes;

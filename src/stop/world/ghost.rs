@@ -1,0 +1,359 @@
+//! What an onlooker knows who sees all that goes in and out of the machine, and the invariants that this must keep.
+//!
+//! An invariant is checked at the moment it could break: when a call or a write begins, when one lands, when an answer
+//! comes. The onlooker knows requests by a number for each plan of each run: a plan that is asked for anew, or that
+//! comes back into the spec, gets another number.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+use jiff::{SignedDuration, Timestamp};
+
+use super::{Flight, World};
+use crate::api::{Outcome, TestPlanRunStatus};
+use crate::stop::wish::{Standing, Stop, gateway_name, wish};
+use crate::stop::{GatewayView, Key, Now, PlanId, RunView, Target, Uid, Version};
+
+/// Which request for the stop of which plan of which run.
+#[derive(Clone, Debug, Eq, Ord, PartialEq, PartialOrd)]
+pub(in crate::stop) struct Claim {
+    pub(in crate::stop) uid: Uid,
+    pub(in crate::stop) plan: i64,
+    pub(in crate::stop) ask: u32,
+}
+
+/// A run as the machine has been told.
+#[derive(Clone, Debug)]
+pub(in crate::stop) struct Known {
+    pub(in crate::stop) view: Arc<RunView>,
+    /// The newest version read or written.
+    pub(in crate::stop) floor: Version,
+    /// The list that was the latest when the floor was set.
+    pub(in crate::stop) floor_list: u32,
+    pub(in crate::stop) listed: u32,
+    pub(in crate::stop) standing: Standing,
+    pub(in crate::stop) asked_at: Timestamp,
+}
+
+/// A gateway as the machine has been told.
+#[derive(Clone, Debug)]
+pub(in crate::stop) struct KnownGateway {
+    pub(in crate::stop) view: Arc<GatewayView>,
+    /// Grows with every edit.
+    pub(in crate::stop) round: u32,
+    /// A call of this round went wrong.
+    pub(in crate::stop) failed: bool,
+}
+
+/// The onlooker.
+#[derive(Clone, Debug, Default)]
+pub(in crate::stop) struct Ghost {
+    pub(in crate::stop) known: BTreeMap<Key, Known>,
+    pub(in crate::stop) gateways: BTreeMap<Key, KnownGateway>,
+    pub(in crate::stop) list: u32,
+    pub(in crate::stop) next_ask: u32,
+    /// The present request for each plan of each run, whether or not it still holds.
+    pub(in crate::stop) asks: BTreeMap<(Uid, i64), u32>,
+    /// Claims that a call has answered with an outcome, and with which.
+    pub(in crate::stop) granted: BTreeSet<(Claim, Outcome)>,
+    /// Claims that a call of this term has answered with any outcome.
+    pub(in crate::stop) answered: BTreeSet<Claim>,
+    /// Claims whose outcome is at the API server.
+    pub(in crate::stop) written: BTreeSet<Claim>,
+}
+
+const STOP_DEADLINE_SECONDS: i64 = 3600;
+
+// === impl Ghost ===
+
+impl Ghost {
+    /// The process has died.
+    pub(in crate::stop) fn crash(&mut self) {
+        self.known.clear();
+        self.gateways.clear();
+        self.answered.clear();
+        self.list = 0;
+    }
+
+    pub(in crate::stop) fn run_seen(&mut self, view: &RunView, now: Now) {
+        let list = self.list;
+        let known = self.known.get_mut(&view.key);
+        let before = match known {
+            Some(known) if view.version < known.floor && known.floor_list >= list => {
+                if known.view.uid == view.uid {
+                    known.listed = list;
+                }
+                return;
+            }
+            // Somebody who wipes the status makes the run one that was never looked at.
+            Some(known) if known.view.uid == view.uid && !is_wiped(&known.view, view) => Some(known.clone()),
+            _ => None,
+        };
+        let first = before.is_none();
+        let standing =
+            before.as_ref().map_or_else(|| Standing::of_status(&view.status), |known| known.standing.clone());
+        let wish = wish(view, &standing);
+        let asked_at = match before {
+            Some(known) if !wish.new => known.asked_at,
+            _ if wish.new => now.wall,
+            _ => {
+                let stop = view.status.stop.as_ref();
+                stop.and_then(|stop| stop.request_time.as_ref()).map_or(now.wall, |time| time.0)
+            }
+        };
+        let known = Known {
+            view: Arc::new(view.clone()),
+            floor: view.version,
+            floor_list: list,
+            listed: list,
+            standing: wish.standing,
+            asked_at,
+        };
+        self.number(&known, wish.new, first);
+        self.known.insert(view.key.clone(), known);
+    }
+
+    /// Gives every plan of a run its number.
+    fn number(&mut self, known: &Known, new: bool, first: bool) {
+        let (view, uid) = (&known.view, &known.view.uid);
+        if !matches!(known.standing.stop, Stop::Asked(_)) {
+            return;
+        }
+        let plans: BTreeSet<i64> = view.spec.plans.iter().copied().collect();
+        self.asks.retain(|(other, plan), _| other != uid || plans.contains(plan));
+        for plan in plans {
+            let key = (uid.clone(), plan);
+            if !new && self.asks.contains_key(&key) {
+                continue;
+            }
+            self.next_ask += 1;
+            let claim = Claim { uid: uid.clone(), plan, ask: self.next_ask };
+            // What status tells at first sight is of a time before this world.
+            if first && !new && is_settled(view, plan) {
+                self.written.insert(claim.clone());
+            }
+            self.asks.insert(key, claim.ask);
+        }
+        let asks = &self.asks;
+        let present = |claim: &Claim| asks.get(&(claim.uid.clone(), claim.plan)) == Some(&claim.ask);
+        self.granted.retain(|(claim, _)| present(claim));
+        self.written.retain(present);
+        self.answered.retain(present);
+    }
+
+    /// A run that was read by itself: news only of what is known to exist.
+    pub(in crate::stop) fn run_read(&mut self, view: &RunView, now: Now) {
+        if self.known.get(&view.key).is_some_and(|known| known.view.uid == view.uid) {
+            self.run_seen(view, now);
+        }
+    }
+
+    /// A write was acknowledged.
+    pub(in crate::stop) fn acknowledged(&mut self, to: &Target, version: Version) {
+        let list = self.list;
+        if let Some(known) = self.known.get_mut(&to.key).filter(|known| known.view.uid == to.uid) {
+            known.floor = known.floor.max(version);
+            known.floor_list = list;
+        }
+    }
+
+    pub(in crate::stop) fn run_gone(&mut self, key: &Key, uid: &Uid) {
+        if self.known.get(key).is_some_and(|known| known.view.uid == *uid) {
+            self.known.remove(key);
+        }
+    }
+
+    pub(in crate::stop) fn new_credential(&mut self, key: &Key) {
+        if let Some(known) = self.gateways.get_mut(key) {
+            known.round += 1;
+        }
+    }
+
+    /// A call has failed for what is the gateway's.
+    pub(in crate::stop) fn failed(&mut self, flight: &Flight) {
+        if let Some(known) = self.gateways.get_mut(&flight.gateway.key) {
+            known.failed |= known.round == flight.round;
+        }
+    }
+
+    pub(in crate::stop) fn runs_listed(&mut self) {
+        let list = self.list;
+        self.known.retain(|_, known| known.listed == list);
+    }
+
+    pub(in crate::stop) fn gateway_seen(&mut self, view: &GatewayView) {
+        let before = self.gateways.remove(&view.key);
+        let edited = before.as_ref().is_none_or(|b| b.view.uid != view.uid || b.view.spec != view.spec);
+        let mut known =
+            before.unwrap_or(KnownGateway { view: Arc::new(view.clone()), round: 0, failed: false });
+        known.view = Arc::new(view.clone());
+        if edited {
+            known.round += 1;
+            known.failed = false;
+        }
+        self.gateways.insert(view.key.clone(), known);
+    }
+
+    /// Everyone who wants a plan stopped at a gateway, as far as the machine has been told.
+    pub(in crate::stop) fn claims(&self, gateway: &Key, plan: i64, wall: Timestamp) -> Vec<Claim> {
+        let wants = |known: &&Known| {
+            let seconds = known.view.spec.stop_deadline_seconds.unwrap_or(STOP_DEADLINE_SECONDS);
+            known.view.key.namespace == gateway.namespace
+                && gateway_name(&known.view) == &*gateway.name
+                && matches!(known.standing.stop, Stop::Asked(_))
+                && known.view.spec.plans.contains(&plan)
+                && wall < known.asked_at + SignedDuration::from_secs(seconds)
+        };
+        let claim = |known: &Known| {
+            let uid = known.view.uid.clone();
+            let ask = *self.asks.get(&(uid.clone(), plan))?;
+            Some(Claim { uid, plan, ask })
+        };
+        self.known.values().filter(wants).filter_map(claim).collect()
+    }
+
+    /// The requests that a write of this run speaks of.
+    pub(in crate::stop) fn asks_of(&self, uid: &Uid) -> Vec<Claim> {
+        let of = self.asks.iter().filter(|((other, _), _)| other == uid);
+        of.map(|((uid, plan), ask)| Claim { uid: uid.clone(), plan: *plan, ask: *ask }).collect()
+    }
+
+    /// A call has been answered for these of its plans.
+    pub(in crate::stop) fn grant(&mut self, flight: &Flight, outcomes: &[(i64, Outcome)]) {
+        let present = self
+            .gateways
+            .get(&flight.gateway.key)
+            .is_none_or(|known| endpoint(&known.view) == endpoint(&flight.gateway));
+        if !present {
+            return;
+        }
+        for (plan, outcome) in outcomes {
+            for claim in flight.claims.iter().filter(|claim| claim.plan == *plan) {
+                self.granted.insert((claim.clone(), *outcome));
+                self.answered.insert(claim.clone());
+            }
+        }
+    }
+}
+
+/// Where a call goes. Another object of the same name is another place.
+fn endpoint(view: &GatewayView) -> (&Uid, &str, Option<&str>) {
+    (&view.uid, &view.spec.url, view.spec.company_id.as_deref())
+}
+
+fn is_wiped(before: &RunView, after: &RunView) -> bool {
+    before.status.stop.is_some() && after.status.stop.is_none()
+}
+
+fn is_settled(view: &RunView, plan: i64) -> bool {
+    let settled = |outcome| !matches!(outcome, Outcome::Pending | Outcome::Withdrawn);
+    view.status.plans.iter().any(|other| other.id == plan && settled(other.outcome))
+}
+
+// === impl World ===
+
+impl World {
+    /// Notes that an invariant is broken. The first one counts: what follows may follow from it.
+    pub(super) fn breach(&mut self, invariant: &'static str, text: String) {
+        if self.breach.is_none() {
+            self.breach = Some((invariant, text));
+        }
+    }
+
+    pub(super) fn check_call(&mut self, flight: &Flight) {
+        let (plans, key) = (&flight.plans, &flight.gateway.key);
+        let others: Vec<_> = self.calls.values().filter(|other| other.gateway.key == *key).collect();
+        let shared = others.iter().any(|other| other.plans.iter().any(|plan| plans.contains(plan)));
+        let limits = flight.gateway.spec.limits.clone().unwrap_or_default();
+        let max = usize::try_from(limits.max_in_flight.unwrap_or(2)).unwrap_or(1);
+        let batching = flight.gateway.spec.batching.clone().unwrap_or_default();
+        let max_plans = usize::try_from(batching.max_plans.unwrap_or(100)).unwrap_or(1);
+        let unique: BTreeSet<_> = plans.iter().collect();
+        let in_flight = others.len();
+        if shared {
+            self.breach("I2", format!("{plans:?} while one of them is in another call"));
+        }
+        if in_flight >= max || plans.is_empty() || plans.len() > max_plans || unique.len() < plans.len() {
+            self.breach("I3", format!("{plans:?} with {in_flight} calls under way"));
+        }
+        for plan in plans {
+            let claims: Vec<_> = flight.claims.iter().filter(|claim| claim.plan == *plan).collect();
+            if claims.is_empty() {
+                self.breach("I4", format!("nobody wants plan {plan}"));
+            } else if claims.iter().all(|claim| self.is_at_server(claim)) {
+                self.breach("I5", format!("plan {plan} is sent, and its outcome is written already"));
+            } else if claims
+                .iter()
+                .all(|claim| self.is_at_server(claim) || self.ghost.answered.contains(*claim))
+            {
+                self.breach("I6", format!("plan {plan} is sent again without a cause"));
+            }
+        }
+    }
+
+    /// Whether the API server has the outcome that this request waits for.
+    fn is_at_server(&self, claim: &Claim) -> bool {
+        let run = self.server.runs.values().find(|run| run.uid == claim.uid);
+        run.is_some_and(|run| is_settled(run, claim.plan)) && self.ghost.written.contains(claim)
+    }
+
+    /// The machine begins a write.
+    pub(super) fn check_write(&mut self, to: &Target, status: &TestPlanRunStatus, asks: &[Claim]) {
+        let writes = self.ops.values().filter(|op| !op.orphan && op.is_write()).count();
+        let twice = self.ops.values().any(|op| !op.orphan && op.writes_run(&to.key, &to.uid));
+        if twice || writes >= 16 {
+            self.breach("I7", format!("a write of {} while {writes} are under way", to.key));
+        }
+        match self.ghost.known.get(&to.key) {
+            Some(known) if known.view.uid != to.uid => self.breach("I7", "another object's uid".to_owned()),
+            Some(known) if known.floor != to.version => {
+                let (floor, version) = (known.floor.0, to.version.0);
+                self.breach("I9", format!("a write on version {version}, and {floor} was known"));
+            }
+            Some(_) => {}
+            None => self.breach("I7", format!("a write of {}, which is gone", to.key)),
+        }
+        self.check_outcomes(to, status, asks);
+    }
+
+    /// What a write calls a success was one.
+    fn check_outcomes(&mut self, to: &Target, status: &TestPlanRunStatus, asks: &[Claim]) {
+        let good = |outcome| matches!(outcome, Outcome::Accepted | Outcome::NotRunning);
+        for plan in status.plans.iter().filter(|plan| good(plan.outcome)) {
+            let Some(claim) = asks.iter().find(|claim| claim.plan == plan.id) else { continue };
+            let run = self.server.runs.get(&to.key);
+            let same = |view: &Arc<RunView>| {
+                view.status.plans.iter().any(|b| b.id == plan.id && b.outcome == plan.outcome)
+            };
+            let carried_over = self.ghost.written.contains(claim) && run.is_some_and(same);
+            if !carried_over && !self.ghost.granted.contains(&(claim.clone(), plan.outcome)) {
+                self.breach("I1", format!("plan {} was never {:?}", plan.id, plan.outcome));
+            }
+        }
+    }
+
+    /// A write has changed what is at the API server.
+    pub(super) fn check_landed(&mut self, before: &RunView, after: &RunView, asks: &[Claim]) {
+        if before.status == after.status {
+            self.breach("I8", format!("a write of {} changes nothing", after.key));
+        }
+        for claim in asks.iter().filter(|claim| is_settled(after, claim.plan)) {
+            self.ghost.written.insert(claim.clone());
+        }
+    }
+
+    /// A gate that is shut was shut by a call made since the gateway was last edited.
+    pub(super) fn check_gates(&mut self) {
+        let shut = self.ghost.gateways.iter().find(|(key, known)| {
+            let gateway = self.machine.gateways.get(key);
+            !known.failed && gateway.is_some_and(|gateway| gateway.gate.failures() > 0)
+        });
+        if let Some((key, _)) = shut.map(|(key, known)| (key.clone(), known.round)) {
+            self.breach("R14", format!("the gate of {key} was shut by a call of the past"));
+        }
+    }
+
+    pub(super) fn plan_ids(plans: &[PlanId]) -> Vec<i64> {
+        plans.iter().map(|plan| plan.0).collect()
+    }
+}
