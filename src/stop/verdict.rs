@@ -72,7 +72,7 @@ pub enum TroubleKind {
     Misconfigured,
 }
 
-/// Words by which a complaint says that a plan is not running: lower case, matched anywhere in its code or text.
+/// Words by which a complaint says that a plan is not running: matched anywhere in its code or text, in any case.
 /// Testinium answers in the language of the site; add a language here.
 pub const NOT_RUNNING_WORDS: &[&str] = &[
     "not_available",
@@ -187,11 +187,17 @@ fn judged(complaint: &Complaint, status: u16) -> Settled {
 fn says_not_running(complaint: &Complaint) -> bool {
     let says = |text: &Option<String>| {
         text.as_ref().is_some_and(|text| {
-            let text = text.to_lowercase();
-            NOT_RUNNING_WORDS.iter().any(|word| text.contains(word))
+            let text = folded(text);
+            NOT_RUNNING_WORDS.iter().any(|word| text.contains(&folded(word)))
         })
     };
     says(&complaint.code) || says(&complaint.message)
+}
+
+/// Lower case, with one i for the four of Turkish: without a locale, I becomes i where Turkish has ı, and İ becomes i
+/// with a dot of its own.
+fn folded(text: &str) -> String {
+    text.to_lowercase().replace('ı', "i").replace('\u{307}', "")
 }
 
 fn unrecognized(several: bool) -> Verdict {

@@ -82,6 +82,18 @@ fn every_loss_waits_for_the_gateway() {
 }
 
 #[test]
+fn words_are_known_in_any_case() {
+    for words in ["Not Available", "PLAN ÇALIŞMIYOR", "Plan Çalışmıyor", "MEVCUT DEĞİL", "Uygun değil"]
+    {
+        assert_eq!(
+            told(200, envelope(None, vec![complaint(words, None)]), &[1], true),
+            "NotRunning",
+            "{words}"
+        );
+    }
+}
+
+#[test]
 fn accepted_needs_status_200_and_a_clean_envelope() {
     for status in (100..600).filter(|status| *status != 200) {
         assert_ne!(told(status, envelope(None, Vec::new()), &[1], true), "Accepted", "HTTP {status}");

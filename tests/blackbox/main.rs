@@ -5,6 +5,7 @@
 #![allow(clippy::panic, reason = "a test fails by panicking")]
 
 mod admission;
+mod answers;
 mod cluster;
 mod columns;
 mod command;

@@ -48,6 +48,11 @@ impl Stage {
     }
 
     pub(crate) fn gateway(&self, spec: Value) {
+        self.namespace.apply(&self.gateway_named("default", spec));
+    }
+
+    /// A gateway that is the simulator, with more in its spec.
+    pub(crate) fn gateway_named(&self, name: &str, spec: Value) -> Value {
         let mut whole = json!({
             "url": self.simulator.url(),
             "allowPlainHTTP": true,
@@ -57,7 +62,7 @@ impl Stage {
         for (field, value) in spec.as_object().into_iter().flatten() {
             whole[field] = value.clone();
         }
-        self.namespace.apply(&gateway("default", whole));
+        gateway(name, whole)
     }
 
     pub(crate) fn token(&self, token: &str) {
@@ -153,7 +158,8 @@ impl Stage {
         ours.count()
     }
 
-    fn log(&self) -> String {
+    /// What every operator of this stage has logged.
+    pub(crate) fn log(&self) -> String {
         let files = std::fs::read_dir(self.directory.path()).into_iter().flatten().flatten();
         files.filter_map(|file| std::fs::read_to_string(file.path()).ok()).collect()
     }
