@@ -225,7 +225,7 @@ impl Gateway {
                 return None;
             }
             self.fresh_turn = !self.fresh_turn;
-            let (member, record) = self.queue.take_probe(self.fresh_turn, now.wall)?;
+            let (member, record) = self.queue.take_probe(self.fresh_turn, now.mono, now.wall)?;
             return Some((vec![member], record, true));
         }
         let max = max_plans(&view);
@@ -255,8 +255,9 @@ impl Gateway {
         let doubted = self.gate.blames_credential();
         let call = match &self.gate {
             _ if view.spec.suspend == Some(true) || !self.credential.is_there() => None,
-            Gate::Shut(shut) if shut.probe.is_some() || self.queue.is_empty() => None,
-            Gate::Shut(shut) => Some(shut.until),
+            Gate::Shut(shut) if shut.probe.is_some() => None,
+            Gate::Shut(shut) if self.queue.fresh_len() > 0 => Some(shut.until),
+            Gate::Shut(shut) => self.queue.suspects_at().map(|at| at.max(shut.until)),
             Gate::Open => [self.fresh_at(view), self.queue.suspects_at()].into_iter().flatten().min(),
         };
         [call, self.credential.due_at(self.awaited(), doubted)].into_iter().flatten().min()

@@ -37,6 +37,8 @@ mod fixtures;
 #[cfg(test)]
 mod histories;
 #[cfg(test)]
+mod natures;
+#[cfg(test)]
 mod properties;
 #[cfg(test)]
 mod world;

@@ -170,12 +170,30 @@ impl Queue {
     }
 
     /// One plan to try a shut gate with. Suspects and fresh ones take turns (`fresh_turn`), and whatever was tried
-    /// goes to the back, so that one bad plan can't keep the gate shut.
-    pub fn take_probe(&mut self, fresh_turn: bool, wall: Timestamp) -> Option<(Member, Option<Record>)> {
+    /// goes to the back, so that one bad plan can't keep the gate shut. What is condemned tells little of the
+    /// gateway: it tries only if there is nothing else, and when its time has come.
+    pub fn take_probe(
+        &mut self,
+        fresh_turn: bool,
+        now: Millis,
+        wall: Timestamp,
+    ) -> Option<(Member, Option<Record>)> {
         if fresh_turn && let Some(member) = self.take_fresh(1, wall).pop() {
             return Some((member, None));
         }
-        while let Some(mut group) = self.suspects.pop_front() {
+        self.take_suspect(wall, |record| !record.condemned)
+            .or_else(|| self.take_fresh(1, wall).pop().map(|member| (member, None)))
+            .or_else(|| self.take_suspect(wall, |record| record.not_before <= now))
+    }
+
+    /// The first plan of the first such group, whose rest goes to the back.
+    fn take_suspect(
+        &mut self,
+        wall: Timestamp,
+        which: impl Fn(&Record) -> bool,
+    ) -> Option<(Member, Option<Record>)> {
+        while let Some(index) = self.suspects.iter().position(|group| which(&group.record)) {
+            let mut group = self.suspects.remove(index)?;
             let (serial, record) = (group.serial, group.record);
             let mut found = None;
             while found.is_none() && !group.plans.is_empty() {
@@ -189,7 +207,7 @@ impl Queue {
                 return Some((member, Some(record)));
             }
         }
-        self.take_fresh(1, wall).pop().map(|member| (member, None))
+        None
     }
 
     /// Plans that somebody waits for.
@@ -363,8 +381,24 @@ mod tests {
         queue.suspect(members, Record::default());
         let mut probed = Vec::new();
         for turn in [false, true, false, false] {
-            probed.extend(queue.take_probe(turn, NOW).map(|(member, _)| member.plan.0));
+            probed.extend(queue.take_probe(turn, Millis(0), NOW).map(|(member, _)| member.plan.0));
         }
         assert_eq!(probed, [1, 3, 2]);
+    }
+
+    #[test]
+    fn what_is_condemned_probes_last_and_in_its_time() {
+        let mut queue = queue(&[(1, "a", 1), (2, "a", 1), (3, "a", 1)]);
+        let mut members = queue.take_fresh(2, NOW);
+        let other = members.pop().into_iter().collect();
+        let condemned = Record { condemned: true, not_before: Millis(5), ..Record::default() };
+        queue.suspect(members, condemned);
+        queue.suspect(other, Record::default());
+        let mut probed = Vec::new();
+        for now in [9, 9, 4, 5] {
+            let probe = queue.take_probe(false, Millis(now), NOW);
+            probed.push(probe.map(|(member, _)| member.plan.0));
+        }
+        assert_eq!(probed, [Some(2), Some(3), None, Some(1)]);
     }
 }
