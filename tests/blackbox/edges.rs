@@ -1,11 +1,10 @@
 //! Requests and withdrawals as they cross other things: calls in flight, other edits, an operator that is away.
 
 use serde_json::json;
-use testinium_testbed::kubectl::wait_until;
 use testinium_testbed::simulator::{Config, Hold, Nature, Reply, Simulator, When};
 
 use crate::cluster::{ok, run};
-use crate::operator::{SOON, Stage, condition, outcomes};
+use crate::operator::{Stage, condition, outcomes};
 use crate::waiting::stopped_reason;
 
 /// A stage whose plans accept every stop, and whose calls may take as long as a test holds them.
@@ -238,13 +237,7 @@ fn plans_added_to_a_stopped_run_are_sent_alone_and_plans_removed_are_let_go() {
     stage.patch("nightly", r#"{"spec":{"plans":[2,3,4]}}"#);
     stage.wait_for_calls(3);
     suspend(&stage, true);
-    ok(wait_until("the gateway to be suspended", SOON, || {
-        let gateway = ok(stage.namespace.kubectl.get_json(&["tgw", "default"]));
-        match condition(&gateway["status"], "Ready") {
-            Some(ready) if ready["reason"] == "Suspended" => Ok(()),
-            _ => Err(gateway["status"].clone()),
-        }
-    }));
+    stage.wait_for_gateway("Suspended");
     stage.patch("nightly", r#"{"spec":{"plans":[2,5,6]}}"#);
     stage.catch_up();
     stage.patch("nightly", r#"{"spec":{"plans":[2,6]}}"#);

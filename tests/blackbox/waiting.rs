@@ -2,6 +2,7 @@
 
 use serde_json::{Value, json};
 use testinium_testbed::kubectl::wait_until;
+use testinium_testbed::process::Guarded;
 
 use crate::cluster::ok;
 use crate::operator::{SOON, Stage, condition, outcomes};
@@ -72,6 +73,40 @@ impl Stage {
                 _ => Err(format!("{reasons:?}")),
             }
         }));
+    }
+
+    /// Waits until so many runs have this reason.
+    #[track_caller]
+    pub(crate) fn wait_for_all(&self, reason: &str, count: usize) {
+        let reasons =
+            "jsonpath={range .items[*]}{.status.conditions[?(@.type==\"Stopped\")].reason}{\"\\n\"}{end}";
+        ok(wait_until(&format!("{count} runs to be {reason}"), SOON * 4, || {
+            let found = self.namespace.run(&["get", "tpr", "--output", reasons]);
+            match found.lines().filter(|other| *other == reason).count() {
+                found if found >= count => Ok(()),
+                found => Err(found),
+            }
+        }));
+    }
+
+    /// Waits until the gateway's status says this of its newest spec.
+    #[track_caller]
+    pub(crate) fn wait_for_gateway(&self, reason: &str) -> Value {
+        ok(wait_until(&format!("the gateway to be {reason}"), SOON, || {
+            let gateway = ok(self.namespace.kubectl.get_json(&["tgw", "default"]));
+            let (status, generation) = (&gateway["status"], &gateway["metadata"]["generation"]);
+            match condition(status, "Ready") {
+                Some(ready) if ready["reason"] == reason && status["observedGeneration"] == *generation => {
+                    Ok(status.clone())
+                }
+                _ => Err(gateway),
+            }
+        }))
+    }
+
+    /// One operator that serves another namespace as well.
+    pub(crate) fn spawn_with(&self, other: &Stage) -> Guarded {
+        self.spawn("operator.log", &["--leader-elect=false", "--watch-namespaces", &other.namespace.name])
     }
 
     pub(crate) fn rearm(&self, name: &str) {

@@ -1,0 +1,185 @@
+//! What a gateway may be asked: its limits, the pauses after a failure, and whose turn it is.
+
+use std::time::{Duration, Instant};
+
+use serde_json::json;
+use testinium_testbed::simulator::{Config, Hold, Nature, Reply, When};
+
+use crate::cluster::{gateway, run};
+use crate::operator::Stage;
+
+fn prepare(gateway: serde_json::Value) -> Stage {
+    let config = Config { default_nature: Nature::NeverStops, ..Config::default() };
+    Stage::prepare_with(config, gateway)
+}
+
+/// Another gateway object for the same address.
+fn second_gateway(stage: &Stage, batching: serde_json::Value, limits: serde_json::Value) {
+    let spec = json!({
+        "url": stage.simulator.url(), "allowPlainHTTP": true, "batching": batching, "limits": limits,
+        "timeoutSeconds": 300, "auth": {"bearerToken": {"secretRef": {"name": "token"}}},
+    });
+    stage.namespace.apply(&gateway("second", spec));
+}
+
+/// A run with so many plans, to be stopped at once.
+fn stopped(name: &str, gateway: &str, plans: impl IntoIterator<Item = i64>) -> serde_json::Value {
+    let plans: Vec<_> = plans.into_iter().collect();
+    run(name, json!({"plans": plans, "stopped": true, "gatewayRef": {"name": gateway}}))
+}
+
+fn sizes(stage: &Stage) -> Vec<usize> {
+    stage.calls().iter().map(Vec::len).collect()
+}
+
+fn arrivals(stage: &Stage) -> Vec<Instant> {
+    stage.simulator.calls().iter().map(|call| call.at).collect()
+}
+
+fn gaps(stage: &Stage) -> Vec<Duration> {
+    arrivals(stage).windows(2).map(|pair| pair[1] - pair[0]).collect()
+}
+
+// --- the limits ---
+
+#[test]
+fn gateways_of_one_origin_share_the_smaller_rate() {
+    const RATE: u32 = 5;
+    let (batching, limits) = (json!({"maxPlans": 1}), json!({"requestsPerSecond": RATE}));
+    let mut stage = prepare(json!({"batching": batching, "limits": limits}));
+    second_gateway(&stage, batching, json!({"requestsPerSecond": 100}));
+    stage.namespace.apply(&stopped("first", "default", 1..=15));
+    stage.namespace.apply(&stopped("second", "second", 101..=115));
+    stage.start_operator();
+    stage.wait_for("first", "Accepted");
+    stage.wait_for("second", "Accepted");
+    let at = arrivals(&stage);
+    assert_eq!(at.len(), 30);
+    for (index, first) in at.iter().enumerate() {
+        for (count, last) in (1..).zip(&at[index..]) {
+            // A second's worth at once, and a second for calls that were held up on their way.
+            let bound = f64::from(RATE) * (2.0 + last.duration_since(*first).as_secs_f64());
+            assert!(f64::from(count) <= bound, "{count} calls in {:?}", last.duration_since(*first));
+        }
+    }
+    // They take turns, once both have read their token.
+    let early: Vec<_> = stage.calls().into_iter().take(10).flatten().collect();
+    assert!(early.iter().filter(|plan| **plan > 100).count() >= 3, "{early:?}");
+}
+
+#[test]
+fn gateways_of_one_origin_share_the_smaller_number_of_calls_at_a_time() {
+    let batching = json!({"maxPlans": 2});
+    let limits = json!({"maxInFlight": 3, "requestsPerSecond": 1000});
+    let mut stage = prepare(json!({"timeoutSeconds": 300, "batching": batching, "limits": limits}));
+    second_gateway(&stage, batching, json!({"maxInFlight": 5, "requestsPerSecond": 1000}));
+    let hold = Hold::new();
+    stage.simulator.script(When::always(), Reply::natural().held(&hold));
+    stage.namespace.apply(&stopped("first", "default", 1..=10));
+    stage.namespace.apply(&stopped("second", "second", 101..=110));
+    stage.start_operator();
+    stage.wait_for_calls(3);
+    // Time in which a fourth would have come.
+    stage.wait_for("first", "Stopping");
+    stage.wait_for("second", "Stopping");
+    assert_eq!(stage.calls().len(), 3);
+    hold.release();
+    stage.wait_for("first", "Accepted");
+    stage.wait_for("second", "Accepted");
+    assert_eq!(stage.simulator.in_flight_max(), 3);
+    assert_eq!(sizes(&stage), [2; 10]);
+}
+
+#[test]
+fn the_first_call_goes_at_once_and_the_next_waits_for_company() {
+    const WINDOW: Duration = Duration::from_secs(4);
+    let mut stage = prepare(json!({"batching": {"windowMilliseconds": WINDOW.as_millis()}}));
+    stage.start_operator();
+    for plan in 1..=3 {
+        stage.run(&format!("run-{plan}"), &[plan]);
+    }
+    stage.catch_up();
+    stage.annotate("run-1", "now");
+    stage.wait_for("run-1", "Accepted");
+    stage.namespace.run(&["annotate", "tpr", "run-2", "run-3", "testinium.io/stop=now"]);
+    stage.wait_for("run-2", "Accepted");
+    stage.wait_for("run-3", "Accepted");
+    assert_eq!(stage.calls(), vec![vec![1], vec![2, 3]]);
+    // Half a second for a call that was held up on its way.
+    assert!(gaps(&stage)[0] > WINDOW - Duration::from_millis(500), "{:?}", gaps(&stage));
+}
+
+#[test]
+fn one_plan_behind_two_thousand_of_another_namespace_is_in_the_next_call() {
+    let limits = json!({"timeoutSeconds": 300, "limits": {"maxInFlight": 1}});
+    let (crowd, single) = (prepare(limits.clone()), prepare(json!({})));
+    let mut same_site = limits;
+    same_site["url"] = json!(crowd.simulator.url());
+    single.gateway(same_site);
+    crowd.namespace.apply(&stopped("one", "default", 1..=1000));
+    crowd.namespace.apply(&stopped("two", "default", 1001..=2000));
+    let hold = Hold::new();
+    crowd.simulator.script(When::nth(1), Reply::natural().held(&hold));
+    let _operator = crowd.spawn_with(&single);
+    crowd.wait_for_calls(1);
+    single.namespace.apply(&stopped("nightly", "default", [5000]));
+    single.wait_for("nightly", "Stopping");
+    hold.release();
+    single.wait_for("nightly", "Accepted");
+    assert_eq!(crowd.calls()[1], [5000]);
+    crowd.wait_for("one", "Accepted");
+    crowd.wait_for("two", "Accepted");
+    assert_eq!(sizes(&crowd).iter().sum::<usize>(), 2001);
+}
+
+// --- after a failure ---
+
+#[test]
+fn a_gateway_that_fails_is_probed_with_one_plan_until_it_answers() {
+    let mut stage = prepare(json!({}));
+    stage.simulator.script(When::next(3), Reply::refusal(503));
+    stage.namespace.apply(&stopped("nightly", "default", 1..=50));
+    stage.start_operator();
+    stage.wait_for("nightly", "Accepted");
+    assert_eq!(sizes(&stage), [50, 1, 1, 1, 49]);
+}
+
+#[test]
+fn pauses_are_drawn_by_chance_and_stay_within_their_bounds() {
+    const LONGEST: Duration = Duration::from_secs(2);
+    let retry = json!({"initialDelaySeconds": 2, "maxDelaySeconds": LONGEST.as_secs()});
+    let mut stage = prepare(json!({"retry": retry}));
+    stage.simulator.script(When::always(), Reply::refusal(503));
+    stage.namespace.apply(&stopped("nightly", "default", [1]));
+    stage.start_operator();
+    // Without its bound, the seventh pause alone would take a minute and more.
+    stage.wait_for_calls(12);
+    let gaps = gaps(&stage);
+    assert!(gaps.iter().all(|gap| *gap >= Duration::from_millis(40)), "{gaps:?}");
+    // One in two hundred thousand histories draws eleven long ones.
+    assert!(gaps.iter().any(|gap| *gap < LONGEST * 2 / 3), "{gaps:?}");
+}
+
+#[test]
+fn a_thousand_runs_that_wait_for_a_token_cost_a_few_probes_and_then_one_burst() {
+    let mut stage = prepare(json!({"retry": {"initialDelaySeconds": 1, "maxDelaySeconds": 300}}));
+    stage.token("wrong");
+    let runs: Vec<_> = (1..=1000).map(|plan| stopped(&format!("run-{plan}"), "default", [plan])).collect();
+    stage.namespace.apply(&json!({"apiVersion": "v1", "kind": "List", "items": runs}));
+    stage.start_operator();
+    stage.wait_for_all("AuthenticationFailed", 1000);
+    let calls = stage.simulator.calls();
+    let (began, probes) = calls.split_at(2.min(calls.len()));
+    assert!(calls.iter().all(|call| !call.authorized), "{calls:?}");
+    // Two calls may have begun before the first answer; then one plan at a time, at growing intervals: as many as
+    // doublings of a second fit in, and as many again for pauses that chance made short.
+    let waited = began[0].at.elapsed().as_secs_f64();
+    let steps = (waited + 1.0).log2().ceil() as usize;
+    assert!(probes.iter().all(|call| call.plans.len() == 1), "{probes:?}");
+    assert!(probes.len() <= 2 * steps + 4, "{} probes in {waited} s", probes.len());
+    stage.token("simulated-token");
+    stage.wait_for_all("Accepted", 1000);
+    let burst: Vec<_> = stage.simulator.calls().into_iter().filter(|call| call.authorized).collect();
+    assert_eq!(burst.iter().map(|call| call.plans.len()).sum::<usize>(), 1000);
+    assert!(burst.len() <= 11, "{} calls", burst.len());
+}
