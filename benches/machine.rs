@@ -1,0 +1,225 @@
+//! Measurements of the pure machine: what deciding costs, without a network or an API server.
+//!
+//! A small world answers the machine's effects at once, and its clock jumps to whatever the machine waits for next, so
+//! that the time measured is the machine's own.
+
+use std::collections::VecDeque;
+use std::hint::black_box;
+use std::time::Duration;
+
+use criterion::{BatchSize, Criterion, Throughput, criterion_group, criterion_main};
+use jiff::{SignedDuration, Timestamp};
+use testinium_operator::api::{TestPlanRunSpec, TestPlanRunStatus, TestiniumGatewayStatus};
+use testinium_operator::stop::{
+    Answer, Body, CredentialRead, Effect, Envelope, GatewayView, Input, Key, Kind, Machine, Millis, Now,
+    Reply, RunView, SecretVersion, Version, WriteResult,
+};
+
+/// Runs that are stopped together.
+const RUNS: i64 = 10_000;
+
+/// Ids that go through a gateway which refuses a whole call for one bad id and does not say which.
+const IDS: i64 = 1_000_000;
+
+/// One id in so many is bad.
+const BAD: i64 = 100;
+
+criterion_group! {
+    name = benches;
+    config = Criterion::default().sample_size(10).measurement_time(Duration::from_secs(10));
+    targets = offers, stops, echoes, split
+}
+criterion_main!(benches);
+
+/// Runs that want stopping are seen, and nothing may be called yet.
+fn offers(criterion: &mut Criterion) {
+    let mut group = criterion.benchmark_group("machine");
+    group.throughput(Throughput::Elements(RUNS.unsigned_abs()));
+    group.bench_function("offers", |bencher| {
+        let ready = || (World::new(100), runs(RUNS, 1));
+        bencher.iter_batched(
+            ready,
+            |(mut world, runs)| {
+                runs.into_iter().for_each(|run| world.put(run));
+                world
+            },
+            BatchSize::PerIteration,
+        );
+    });
+    group.finish();
+}
+
+/// Runs are seen, sent, answered and written.
+fn stops(criterion: &mut Criterion) {
+    let mut group = criterion.benchmark_group("machine");
+    group.throughput(Throughput::Elements(RUNS.unsigned_abs()));
+    group.bench_function("stops", |bencher| {
+        let ready = || (World::new(100), runs(RUNS, 1));
+        bencher.iter_batched(ready, |(world, runs)| world.settle(runs), BatchSize::PerIteration);
+    });
+    group.finish();
+}
+
+/// Settled runs are seen again, as after every start and every write.
+fn echoes(criterion: &mut Criterion) {
+    let mut group = criterion.benchmark_group("machine");
+    let mut world = World::new(100).settle(runs(1, 3));
+    let Some((key, status)) = world.written.take() else { return };
+    let Some(Input::RunSeen(mut view)) = runs(1, 3).pop() else { return };
+    (view.key, view.status, view.version) = (key, status, Version(u64::MAX));
+    group.throughput(Throughput::Elements(1));
+    group.bench_function("a settled run is seen", |bencher| {
+        let again = || Input::RunSeen(view.clone());
+        bencher.iter_batched(again, |seen| world.put(seen), BatchSize::SmallInput);
+    });
+    assert_eq!(world.machine.active(), 0, "a settled run is at rest");
+    group.finish();
+}
+
+/// A million ids, of which one in a hundred makes the gateway refuse its whole call.
+fn split(criterion: &mut Criterion) {
+    let mut group = criterion.benchmark_group("machine");
+    group.throughput(Throughput::Elements(IDS.unsigned_abs()));
+    for plans in [1, 100] {
+        group.bench_function(format!("ids through split, {plans} a run"), |bencher| {
+            let ready = || (World { bad: BAD, ..World::new(100) }, runs(IDS / plans, plans));
+            bencher.iter_batched(ready, |(world, runs)| world.settle(runs), BatchSize::PerIteration);
+        });
+    }
+    group.finish();
+}
+
+/// A machine, and what answers it.
+struct World {
+    machine: Machine,
+    mono: u64,
+    wall: Timestamp,
+    effects: Vec<Effect>,
+    answers: VecDeque<Input>,
+    version: u64,
+    /// One id in so many is bad; 0: none is.
+    bad: i64,
+    /// The last status that was written.
+    written: Option<(Key, TestPlanRunStatus)>,
+}
+
+impl World {
+    /// With a gateway that has let its first credential be read.
+    fn new(plans_a_call: i64) -> Self {
+        let mut world = Self {
+            machine: Machine::new(7),
+            mono: 1_000,
+            wall: Timestamp::from_second(1_800_000_000).expect("a time within range"),
+            effects: Vec::new(),
+            answers: VecDeque::new(),
+            version: 10,
+            bad: 0,
+            written: None,
+        };
+        world.put(Input::ListBegan(Kind::Gateways));
+        world.put(Input::ListBegan(Kind::Runs));
+        world.put(gateway(plans_a_call));
+        world.put(Input::ListDone(Kind::Gateways));
+        world
+    }
+
+    fn put(&mut self, input: Input) {
+        let passed = SignedDuration::from_millis(i64::try_from(self.mono).unwrap_or(i64::MAX));
+        let now = Now { mono: Millis(self.mono), wall: self.wall + passed };
+        self.machine.handle(now, black_box(input), &mut self.effects);
+        for effect in std::mem::take(&mut self.effects) {
+            let answer = self.answer(effect);
+            self.answers.extend(answer);
+        }
+    }
+
+    /// Lets everything happen that follows from these runs.
+    fn settle(mut self, runs: Vec<Input>) -> Self {
+        runs.into_iter().for_each(|run| self.put(run));
+        self.put(Input::ListDone(Kind::Runs));
+        while self.machine.active() > 0 {
+            let next = match (self.answers.pop_front(), self.machine.wake_at()) {
+                (Some(answer), _) => answer,
+                (None, Some(at)) => {
+                    self.mono = self.mono.max(at.0);
+                    Input::Wake
+                }
+                (None, None) => break,
+            };
+            self.put(next);
+        }
+        assert_eq!(self.machine.active(), 0, "every run comes to rest");
+        self
+    }
+
+    fn answer(&mut self, effect: Effect) -> Option<Input> {
+        match effect {
+            Effect::Post { call, plans, .. } => {
+                let bad = self.bad != 0 && plans.iter().any(|plan| plan.0 % self.bad == 0);
+                let reply = if bad { (400, Body::Other) } else { (200, Body::Envelope(Envelope::default())) };
+                let reply = Reply { status: reply.0, retry_after: None, body: reply.1 };
+                Some(Input::Answered(call, Answer::Reply(reply)))
+            }
+            Effect::Write { run, serial, to, status } => {
+                self.written = Some((to.key, *status));
+                self.version += 1;
+                Some(Input::Wrote(run, serial, WriteResult::Done(Version(self.version))))
+            }
+            Effect::WriteGateway { serial, to, .. } => {
+                self.version += 1;
+                Some(Input::WroteGateway(to.key, serial, WriteResult::Done(Version(self.version))))
+            }
+            Effect::ReadCredential { gateway, epoch, .. } => {
+                let read = CredentialRead::Have { version: SecretVersion("1".to_owned()), good_for: None };
+                Some(Input::Credential(gateway.key.clone(), epoch, read))
+            }
+            Effect::ReadRun(_) | Effect::Tell(_) | Effect::Drained => None,
+        }
+    }
+}
+
+fn gateway(plans_a_call: i64) -> Input {
+    let spec = serde_json::json!({
+        "url": "https://testinium.example.com",
+        "auth": {"bearerToken": {"secretRef": {"name": "token"}}},
+        "batching": {"maxPlans": plans_a_call},
+        "limits": {"requestsPerSecond": 1000, "maxInFlight": 64},
+    });
+    Input::GatewaySeen(Box::new(GatewayView {
+        key: Key::new("qa", "default"),
+        uid: "gateway".into(),
+        version: Version(2),
+        generation: 1,
+        reconcile_annotation: None,
+        spec: serde_json::from_value(spec).expect("a gateway that the API server would take"),
+        status: TestiniumGatewayStatus::default(),
+    }))
+}
+
+/// Runs that want their plans stopped; no plan is in two of them.
+fn runs(count: i64, plans: i64) -> Vec<Input> {
+    let run = |index: i64| {
+        Input::RunSeen(Box::new(RunView {
+            key: Key::new("qa", format!("nightly-regression-{index:06}")),
+            uid: format!("28d8a4c0-5f2e-4b6f-9a83-{index:012}").into(),
+            version: Version(3),
+            generation: 2,
+            created: None,
+            stop_annotation: None,
+            requested_by: None,
+            reconcile_annotation: None,
+            restored: false,
+            spec: TestPlanRunSpec {
+                plans: (index * plans + 1..).take(usize::try_from(plans).unwrap_or(0)).collect(),
+                stopped: Some(true),
+                reason: None,
+                gateway_ref: None,
+                stop_deadline_seconds: None,
+            },
+            status: TestPlanRunStatus::default(),
+            stopped_set: None,
+            annotation_set: None,
+        }))
+    };
+    (0..count).map(run).collect()
+}

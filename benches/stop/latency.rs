@@ -1,0 +1,78 @@
+//! One stop at a time: from sending the patch to the gateway's call, and to the status.
+
+use std::time::{Duration, Instant};
+
+use crate::Failure;
+use crate::api;
+use crate::child::{Floor, Operator};
+use crate::report::{Report, Unit};
+use crate::stage::{Field, Stage, TOKEN, name};
+
+/// A stop takes milliseconds.
+const LIMIT: Duration = Duration::from_secs(60);
+
+/// Long against a batch's window and all that follows a stop, so that each finds everybody idle.
+const PAUSE: Duration = Duration::from_millis(120);
+
+/// How long one stop took, in milliseconds.
+#[derive(Debug, Default)]
+pub struct Samples {
+    pub called: Vec<f64>,
+    pub stopped: Vec<f64>,
+}
+
+/// The operator and its floor in turn, in namespaces of their own.
+pub async fn measure(stage: &Stage, report: &mut Report, samples: usize) -> Result<(), Failure> {
+    let (field, plans) = stage.rested("idle", samples).await?;
+    let (floor_field, floor_plans) = stage.rested("idle-floor", samples).await?;
+    let operator = Operator::start(stage, &[&field.namespace])?;
+    operator.ready().await?;
+    let mut floor = answering_floor(stage, &floor_field)?;
+    floor.ready().await?;
+    let (mut ours, mut bare) = (Samples::default(), Samples::default());
+    for index in 0..samples {
+        let mut turns = [(&field, plans[index], &mut ours), (&floor_field, floor_plans[index], &mut bare)];
+        // Neither profits from always being the one that comes second.
+        if index % 2 == 1 {
+            turns.reverse();
+        }
+        for (field, plan, samples) in turns {
+            tokio::time::sleep(PAUSE).await;
+            stop_one(stage, field, index, plan, samples).await?;
+        }
+    }
+    floor.kill().await?;
+    report.add("idle", "patch sent to call", Unit::Milliseconds, None, (ours.called, bare.called));
+    report.add("idle", "patch sent to status", Unit::Milliseconds, None, (ours.stopped, bare.stopped));
+    Ok(())
+}
+
+/// A floor that calls the gateway and writes the status of whatever wants stopping.
+pub fn answering_floor(stage: &Stage, field: &Field) -> Result<Floor, Failure> {
+    let url = stage.simulator.url();
+    let arguments = ["answer", "--namespace", &field.namespace, "--gateway", &url, "--token", TOKEN];
+    let status = ["--status", &stage.status];
+    Floor::start(stage, &[&arguments[..], &status[..]].concat())
+}
+
+/// Stops one run and waits until it is seen stopped.
+pub async fn stop_one(
+    stage: &Stage,
+    field: &Field,
+    index: usize,
+    plan: i64,
+    samples: &mut Samples,
+) -> Result<(), Failure> {
+    stage.simulator.forget_requests();
+    let sent = Instant::now();
+    api::stop(&stage.client, &field.namespace, &name(index)).await?;
+    let stopped = field.board.stopped(&name(index), LIMIT).await?;
+    let called = stage.called_at(plan).ok_or("a run is stopped though the gateway was never called")?;
+    samples.called.push(milliseconds(called - sent));
+    samples.stopped.push(milliseconds(stopped - sent));
+    Ok(())
+}
+
+pub fn milliseconds(duration: Duration) -> f64 {
+    duration.as_secs_f64() * 1e3
+}

@@ -1,0 +1,141 @@
+//! The benchmark of a stop: the real operator at a real API server, each figure beside its floor, in one run.
+//!
+//! ```text
+//! harness ----patch----> kube-apiserver --watch--> operator --POST--> simulator
+//!    ^                    ^        |                  |             (in the harness)
+//!    +------- watch ------|--------+                  |
+//!                         +--------- status ----------+
+//! ```
+//!
+//! A floor takes the operator's place in the picture; it is this program again, see [`floor`]. Nothing is asserted:
+//! figures of a busy machine are what they are, but the ratio to a floor of the same minute still tells something.
+
+mod api;
+mod burst;
+mod child;
+mod docs;
+mod fairness;
+mod floor;
+mod host;
+mod latency;
+mod plot;
+mod process;
+mod report;
+mod restart;
+mod stage;
+mod watch;
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand, ValueEnum};
+
+use self::floor::FloorArgs;
+use self::host::Host;
+use self::report::Report;
+use self::stage::Stage;
+
+/// What makes a benchmark fail.
+pub type Failure = Box<dyn std::error::Error + Send + Sync>;
+
+/// Measures the operator beside what the API server costs anybody.
+#[derive(Debug, Parser)]
+#[command(name = "stop", bin_name = "cargo bench --bench stop --")]
+struct Arguments {
+    #[command(subcommand)]
+    floor: Option<Role>,
+    /// A short run, to see that everything works: its figures are too few to be quoted.
+    #[arg(long)]
+    quick: bool,
+    /// What to measure; everything if absent.
+    #[arg(long, value_enum, value_delimiter = ',')]
+    only: Vec<Scenario>,
+    /// Numbers of runs for all that grows with them; 100,1000,10000 if absent. 100000 takes half an hour.
+    #[arg(long, value_delimiter = ',')]
+    runs: Vec<usize>,
+    /// The binary under test; the one that cargo has just built if absent.
+    #[arg(long)]
+    operator: Option<PathBuf>,
+    /// Where the figures go as JSON.
+    #[arg(long, default_value = concat!(env!("CARGO_TARGET_TMPDIR"), "/stop.json"))]
+    json: PathBuf,
+    /// Write the figures into docs/performance.md and draw docs/performance.svg.
+    #[arg(long)]
+    docs: bool,
+    /// Said by cargo.
+    #[arg(long, hide = true)]
+    bench: bool,
+}
+
+#[derive(Debug, Subcommand)]
+enum Role {
+    /// What the harness starts beside the operator.
+    #[command(hide = true)]
+    Floor(FloorArgs),
+}
+
+#[derive(Clone, Copy, Debug, Eq, PartialEq, ValueEnum)]
+enum Scenario {
+    Idle,
+    Burst,
+    Restart,
+    Fairness,
+}
+
+fn main() -> ExitCode {
+    let arguments = Arguments::parse();
+    let done = match arguments.floor {
+        Some(Role::Floor(floor)) => floor::run(floor),
+        None => bench(&arguments),
+    };
+    match done {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(why) => {
+            eprintln!("{}", testinium_testbed::chain(why.as_ref()));
+            ExitCode::FAILURE
+        }
+    }
+}
+
+#[tokio::main]
+async fn bench(arguments: &Arguments) -> Result<(), Failure> {
+    let load = host::load();
+    let operator = arguments.operator.clone().unwrap_or(env!("CARGO_BIN_EXE_testinium-operator").into());
+    let stage = Stage::start(operator).await?;
+    let mut report = Report::new(Host::describe(&stage, load).await?);
+    eprintln!("{}", report.host);
+    let measured = scenarios(arguments, &stage, &mut report).await;
+    // What was measured before a failure is worth telling too.
+    println!("\n{}\n\n{}", report.host, report.table());
+    std::fs::write(&arguments.json, serde_json::to_vec_pretty(&report)?)?;
+    eprintln!("the same as JSON: {}", arguments.json.display());
+    measured?;
+    if arguments.docs { docs::write(&report) } else { Ok(()) }
+}
+
+async fn scenarios(arguments: &Arguments, stage: &Stage, report: &mut Report) -> Result<(), Failure> {
+    let wanted = |scenario| arguments.only.is_empty() || arguments.only.contains(&scenario);
+    let (quick, sizes) = (arguments.quick, &arguments.runs);
+    let sizes = match (sizes.is_empty(), quick) {
+        (false, _) => sizes.clone(),
+        (true, true) => vec![100],
+        (true, false) => vec![100, 1_000, 10_000],
+    };
+    if wanted(Scenario::Idle) {
+        latency::measure(stage, report, if quick { 20 } else { 200 }).await?;
+    }
+    let most = sizes.iter().copied().max().unwrap_or(0);
+    for runs in sizes {
+        if wanted(Scenario::Burst) {
+            let rounds = if runs > 1_000 || quick { 1 } else { 3 };
+            burst::measure(stage, report, runs, rounds).await?;
+        }
+        if wanted(Scenario::Restart) {
+            restart::measure(stage, report, runs, if quick { 1 } else { 5 }).await?;
+        }
+    }
+    if wanted(Scenario::Fairness) {
+        fairness::measure(stage, report, most.min(10_000)).await?;
+    }
+    Ok(())
+}

@@ -1,0 +1,84 @@
+//! A start with work waiting: runs that want stopping when the process starts; and a start with nothing to do.
+
+use std::time::Duration;
+
+use crate::Failure;
+use crate::burst::{mebibytes, microseconds};
+use crate::child::{Floor, LIMIT, Operator};
+use crate::report::{Report, Unit};
+use crate::stage::{Field, PLANS, PLANS_A_CALL, Stage};
+
+/// After a start, until memory that is only needed for a moment has been given back.
+const SETTLE: Duration = Duration::from_secs(3);
+
+/// Starts into a backlog, and then often into what it has left behind: a namespace full of settled runs.
+pub async fn measure(stage: &Stage, report: &mut Report, runs: usize, starts: usize) -> Result<(), Failure> {
+    let field = backlog(stage, report, runs).await?;
+    start(stage, report, &field, runs, starts).await
+}
+
+async fn backlog(stage: &Stage, report: &mut Report, runs: usize) -> Result<Field, Failure> {
+    let field = stage.field("restart").await?;
+    stage.create(&field, runs, true).await?;
+    stage.simulator.forget_requests();
+    let before = field.board.counts();
+    let operator = Operator::start(stage, &[&field.namespace])?;
+    let counts = field.board.wait(|counts| counts.stopped == runs, LIMIT).await?;
+    let took = last(&field)?.saturating_duration_since(operator.started());
+    let usage = operator.usage()?;
+    drop(operator);
+
+    let floor_field = stage.field("restart-floor").await?;
+    stage.create(&floor_field, runs, true).await?;
+    let status = &stage.status;
+    let mut floor =
+        Floor::start(stage, &["write", "--namespace", &floor_field.namespace, "--status", status])?;
+    floor_field.board.wait(|counts| counts.stopped == runs, LIMIT).await?;
+    let floor_took = last(&floor_field)?.saturating_duration_since(floor.started());
+    let floor_cpu = floor.done().await?;
+    floor.kill().await?;
+
+    let mut add =
+        |what, unit, ours, floor| report.add("restart", what, unit, Some(runs), (vec![ours], floor));
+    add("start to last status", Unit::Seconds, took.as_secs_f64(), vec![floor_took.as_secs_f64()]);
+    let cpu = |cpu| microseconds(cpu) / runs as f64;
+    add("CPU a stop, start included", Unit::Microseconds, cpu(usage.cpu), vec![cpu(floor_cpu)]);
+    let least = (runs * PLANS).div_ceil(PLANS_A_CALL);
+    add("calls", Unit::Count, stage.simulator.calls().len() as f64, vec![least as f64]);
+    let writes = (counts.events - before.events) as f64 / runs as f64;
+    add("status writes a run", Unit::Count, writes, vec![1.0]);
+    add("memory, peak with all runs being stopped", Unit::Mebibytes, mebibytes(usage.peak), Vec::new());
+    Ok(field)
+}
+
+async fn start(
+    stage: &Stage,
+    report: &mut Report,
+    field: &Field,
+    runs: usize,
+    starts: usize,
+) -> Result<(), Failure> {
+    let (mut ready, mut listed, mut idle, mut peak) = (Vec::new(), Vec::new(), Vec::new(), Vec::new());
+    for _ in 0..starts {
+        let operator = Operator::start(stage, &[&field.namespace])?;
+        ready.push(operator.ready().await?.as_secs_f64());
+        tokio::time::sleep(SETTLE).await;
+        let usage = operator.usage()?;
+        idle.push(mebibytes(usage.resident));
+        peak.push(mebibytes(usage.peak));
+        drop(operator);
+        let mut floor = Floor::start(stage, &["list", "--namespace", &field.namespace])?;
+        floor.done().await?;
+        listed.push(floor.started().elapsed().as_secs_f64());
+        floor.kill().await?;
+    }
+    let mut add = |what, unit, samples| report.add("start", what, unit, Some(runs), samples);
+    add("start to ready, beside a bare list", Unit::Seconds, (ready, listed));
+    add("memory, peak beside idle", Unit::Mebibytes, (peak, idle.clone()));
+    add("memory, idle", Unit::Mebibytes, (idle, Vec::new()));
+    Ok(())
+}
+
+fn last(field: &Field) -> Result<std::time::Instant, Failure> {
+    field.board.last_stopped().ok_or_else(|| "no run was stopped".into())
+}
