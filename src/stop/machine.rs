@@ -178,7 +178,7 @@ impl Machine {
         }
     }
 
-    fn run_seen(&mut self, view: RunView, now: Now, out: &mut Vec<Effect>) {
+    pub(super) fn run_seen(&mut self, view: RunView, now: Now, out: &mut Vec<Effect>) {
         let (key, uid, version) = (view.key.clone(), view.uid.clone(), view.version);
         let serial = self.runs_list.serial;
         if let Some(id) = self.by_key.get(&key).copied()
@@ -331,7 +331,7 @@ impl Machine {
 
     fn read(&mut self, key: RunKey, read: ReadResult, now: Now, out: &mut Vec<Effect>) {
         match read {
-            ReadResult::Found(view) => self.run_seen(*view, now, out),
+            ReadResult::Found(view) => self.run_read(*view, now, out),
             ReadResult::Gone => self.run_gone(&key, None),
             ReadResult::Unreadable(uid, _version, text) => self.run_unreadable(key, uid, text, out),
             ReadResult::Failed => {}

@@ -8,6 +8,7 @@ use super::record::Obstacle;
 use super::retry::{Backoff, chance};
 use super::run::{Class, Run, Write};
 use super::types::{Millis, Now, RunId, Uid, WriteSerial};
+use super::view::RunView;
 use crate::api::{Condition, TestPlanRunStatus, condition, reason};
 
 impl Machine {
@@ -76,6 +77,19 @@ impl Machine {
             }
         }
         self.look(id, now);
+    }
+
+    /// A sighting like any other. But if a write met a conflict, and nothing is newer than what it was based on, then
+    /// whoever answered so was wrong: nothing newer will come, so the write is tried again.
+    pub(super) fn run_read(&mut self, view: RunView, now: Now, out: &mut Vec<Effect>) {
+        let (key, version) = (view.key.clone(), view.version);
+        self.run_seen(view, now, out);
+        let Some(id) = self.by_key.get(&key).copied() else { return };
+        let Some(run) = self.runs.get_mut(&id) else { return };
+        if matches!(run.write, Write::Conflict { base, .. } if base == version) {
+            run.write = Write::Idle;
+            self.look(id, now);
+        }
     }
 
     pub(super) fn begin_write(&mut self, id: RunId, now: Now, out: &mut Vec<Effect>) {

@@ -1,8 +1,8 @@
 //! Writes whose echo is early or late, whose reply is lost, or which are refused.
 
 use crate::api::Outcome::Accepted;
-use crate::stop::Kind;
 use crate::stop::world::{How, World};
+use crate::stop::{Kind, WriteResult};
 
 /// Whether the event of a write comes before or after its reply, the run is then at rest and forgotten.
 #[test]
@@ -111,4 +111,23 @@ fn h24_write_timed_out_but_landed() {
     world.calm();
     assert_eq!((world.machine.active(), world.unsettled()), (0, None));
     assert_eq!((world.diary.posts.len(), world.diary.writes.len()), (1, 1));
+}
+
+/// A conflict is told although nobody has changed the object: no event will come, but a read shows that it was no
+/// conflict, and the same is written again.
+#[test]
+fn conflict_that_nothing_explains() {
+    let mut world = World::of(&[("one", &[1])]);
+    world.stop("one");
+    world.answered(How::Truth);
+    world.answer_write(world.request(), WriteResult::Conflict);
+    assert!(world.ops.is_empty(), "what made it a conflict is waited for");
+    world.pass(5_000);
+    assert_eq!(world.ops.len(), 1, "it has not come, so the run is read");
+    world.calm();
+    assert_eq!((world.machine.active(), world.unsettled()), (0, None));
+    assert_eq!(
+        (world.diary.posts.len(), world.diary.writes.len(), world.outcomes("one")),
+        (1, 1, vec![Accepted])
+    );
 }

@@ -251,8 +251,13 @@ impl World {
 
     /// The API server refuses a write for what it is.
     pub(super) fn refuse(&mut self, id: u64) {
+        self.answer_write(id, WriteResult::Refused(422));
+    }
+
+    /// The API server answers a write so without having looked at it.
+    pub(super) fn answer_write(&mut self, id: u64, result: WriteResult) {
         if let Some(Op { request: Request::Write { run, serial, .. }, .. }) = self.ops.remove(&id) {
-            self.put(Input::Wrote(run, serial, WriteResult::Refused(422)));
+            self.put(Input::Wrote(run, serial, result));
         }
     }
 
