@@ -23,6 +23,8 @@ use super::call::chain;
 const LEASE: Duration = Duration::from_secs(15);
 const RENEW_DEADLINE: Duration = Duration::from_secs(10);
 const RETRY: Duration = Duration::from_secs(2);
+/// Whoever waits looks more often than the holder renews, so that a Lease that is given back is taken within a second.
+const LOOK: Duration = Duration::from_secs(1);
 /// Two tries have to fit between two renewals and the deadline.
 const LIMIT: Duration = Duration::from_secs(4);
 
@@ -148,7 +150,7 @@ impl Elector {
                         tracing::warn!(lease = self.name, why, "failed to take or renew the Lease");
                     }
                     failing = result.is_err();
-                    sleep(RETRY).await;
+                    sleep(if self.fence.holds() { RETRY } else { LOOK }).await;
                 };
                 tokio::select! {
                     biased;

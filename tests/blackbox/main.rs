@@ -14,6 +14,7 @@ mod deploy;
 mod edges;
 mod explain;
 mod gateway_admission;
+mod leadership;
 mod lease;
 mod limits;
 mod operator;

@@ -1,0 +1,218 @@
+//! Two replicas: one that is cut off, frozen or asked to stop is replaced, and never acts beside the other.
+
+use std::thread;
+use std::time::{Duration, Instant};
+
+use serde_json::{Value, json};
+use testinium_testbed::arena::{self, Arena, METRICS_OFF, PROBES_OFF};
+use testinium_testbed::faults::{Exchange, Fault, Reach, Verb, When as On};
+use testinium_testbed::operator::{self, Operator};
+use testinium_testbed::oracles;
+use testinium_testbed::process::Signal;
+use testinium_testbed::simulator::{Config, Reply, When};
+
+use crate::cluster::{ok, site};
+use crate::operator::SOON;
+use crate::outages::full;
+
+/// How long the holder may act on a renewal.
+const RENEW_DEADLINE: Duration = Duration::from_secs(10);
+/// What a call may need from its beginning until it is on record.
+const WAY: Duration = Duration::from_millis(500);
+
+/// An arena whose namespace holds the Lease too.
+fn arena(name: &str) -> Arena<'static> {
+    let arena = ok(Arena::new(site(), name, Config::default()));
+    let group = "rbac.authorization.k8s.io";
+    let path = format!("/apis/{group}/v1/namespaces/{}", arena.namespace);
+    let role = json!({
+        "apiVersion": format!("{group}/v1"), "kind": "Role", "metadata": {"name": "lease"},
+        "rules": [{"apiGroups": ["coordination.k8s.io"], "resources": ["leases"], "verbs": ["get", "create", "update"]}],
+    });
+    let binding = json!({
+        "apiVersion": format!("{group}/v1"), "kind": "RoleBinding", "metadata": {"name": "lease"},
+        "roleRef": {"apiGroup": group, "kind": "Role", "name": "lease"},
+        "subjects": [{"kind": "ServiceAccount", "name": "testinium-operator", "namespace": "testinium-system"}],
+    });
+    ok(site().client.create(&format!("{path}/roles"), &role));
+    ok(site().client.create(&format!("{path}/rolebindings"), &binding));
+    arena
+}
+
+fn replica(arena: &Arena<'_>, name: &str, probes: &str) -> Operator {
+    let lease = format!("--lease-namespace={}", arena.namespace);
+    ok(arena.operator_with(name, &["--leader-elect", &lease, METRICS_OFF, probes]))
+}
+
+fn renewals(api: &[Exchange]) -> impl Iterator<Item = &Exchange> {
+    api.iter().filter(|exchange| {
+        exchange.path.contains("/leases")
+            && matches!(exchange.verb, Some(Verb::Create | Verb::Update))
+            && matches!(exchange.status, Some(200 | 201))
+    })
+}
+
+/// Waits until this replica has taken the Lease; when it did.
+fn leads(operator: &Operator, limit: Duration) -> Instant {
+    let api = operator.api.wait_for_blocking(|api| renewals(api).next().is_some(), limit);
+    let api = api.unwrap_or_else(|error| panic!("{error}\n{}", operator.log()));
+    renewals(&api).next().expect("a renewal").at
+}
+
+/// The first leads and has seen the run `nightly`; the second stands by.
+fn two(arena: &Arena<'_>, probes: &str) -> (Operator, Operator) {
+    let (one, two) = (replica(arena, "one", probes), replica(arena, "two", PROBES_OFF));
+    ok(arena.create_run("nightly", json!({"plans": [1, 2]})));
+    ok(one.start());
+    leads(&one, SOON);
+    ok(arena.wait_for("nightly", &["NotRequested"], SOON));
+    ok(two.start());
+    let looked = |api: &[Exchange]| api.iter().any(|exchange| exchange.status == Some(200));
+    two.api.wait_for_blocking(looked, SOON).expect("the second looks at the Lease");
+    (one, two)
+}
+
+fn stop(arena: &Arena<'_>, name: &str) {
+    ok(arena.patch_run(name, &json!({"spec": {"stopped": true}})));
+}
+
+fn calls_arrive(arena: &Arena<'_>, count: usize) {
+    arena.simulator.wait_for_blocking(|requests| requests.len() >= count, SOON).expect("calls arrive");
+}
+
+#[track_caller]
+fn judge(arena: &Arena<'_>, replicas: [&Operator; 2]) {
+    let mut wrong = Vec::new();
+    for operator in replicas {
+        let api = operator.api.traffic();
+        wrong.extend(oracles::calm(&operator.log()));
+        wrong.extend(oracles::stays_within(&api, &arena.namespace));
+        wrong.extend(oracles::honest_writes(&api));
+    }
+    let truth = arena.simulator.truth();
+    for run in ok(arena.runs()) {
+        wrong.extend(oracles::lint(&run));
+        wrong.extend(oracles::complete(&run));
+        wrong.extend(oracles::truthful(&run, &truth));
+    }
+    assert!(wrong.is_empty(), "{}\n{}\n{}", wrong.join("\n"), replicas[0].log(), replicas[1].log());
+}
+
+#[test]
+fn a_leader_that_is_cut_off_is_replaced_within_20_s_and_begins_no_call_after_its_deadline() {
+    let arena = arena("cut-off");
+    let port = ok(operator::free_port());
+    let (one, two) = two(&arena, &format!("--health-probe-bind-address=127.0.0.1:{port}"));
+
+    // What the leader is about to write when it is cut off.
+    ok(arena.create_run("late", json!({"plans": [3]})));
+    ok(arena.wait_for("late", &["NotRequested"], SOON));
+    let late = On::always().verb(Verb::Update).path("**/testplanruns/late/status");
+    one.api.rule(late.clone(), Fault::hang());
+    stop(&arena, "late");
+    let held = |api: &[Exchange]| api.iter().any(|exchange| exchange.rule.is_some());
+    let api = one.api.wait_for_blocking(held, SOON).expect("the write is held");
+    let late = api.into_iter().find(|exchange| exchange.rule.is_some()).expect("a write that is held");
+    // And something that it tries about once a second.
+    arena.simulator.script(When::always(), Reply::empty(503));
+    stop(&arena, "nightly");
+    calls_arrive(&arena, 3);
+
+    one.api.set_reach(Reach::BlackHole).expect("the proxy obeys");
+    let cut = Instant::now();
+    ok(arena.create_run("meanwhile", json!({"plans": [4], "stopped": true})));
+    let taken = leads(&two, Duration::from_secs(20));
+    arena.simulator.clear_scripts();
+    for run in ["nightly", "meanwhile", "late"] {
+        // The plan of the late one is not running any more, and in one call with it the others may be asked twice.
+        ok(arena.wait_for(run, &["Accepted", "NotRunning"], SOON));
+    }
+    assert!(cut.elapsed() < Duration::from_secs(20), "the other needed {:?}", cut.elapsed());
+
+    let renewed = renewals(&one.api.traffic()).last().expect("a renewal").at;
+    let calls = arena.simulator.calls();
+    assert!(
+        calls.iter().any(|call| call.at > cut),
+        "the leader tries until its deadline, or this proves nothing"
+    );
+    let late_calls: Vec<_> =
+        calls.iter().filter(|call| call.at > renewed + RENEW_DEADLINE + WAY && call.at < taken).collect();
+    assert!(late_calls.is_empty(), "begun after the deadline: {late_calls:?}");
+    // The outage goes on; the one that is cut off goes on doing nothing.
+    let outage = Duration::from_secs(if full() { 60 } else { 25 });
+    thread::sleep(outage.saturating_sub(cut.elapsed()));
+    one.api.set_reach(Reach::Up).expect("the proxy obeys");
+    one.api.clear_rules();
+    one.api.forget_traffic();
+    one.api.wait_for_blocking(|api| api.len() > 2, SOON).expect("it looks at the Lease again");
+    assert_eq!(renewals(&one.api.traffic()).count(), 0);
+    assert_eq!(ok(operator::page(port, "/readyz")), (200, "ok".to_owned()), "a standby is ready");
+
+    // What it was about to write arrives after all.
+    let before = ok(arena.run("late"));
+    let body: Value = serde_json::from_slice(&late.body).expect("JSON");
+    let refused = ok(site().client.send("PUT", &late.path, Some(&body)));
+    assert_eq!(refused.status, 409, "{refused:?}");
+    assert_eq!(ok(arena.run("late")), before);
+    let sent: Vec<_> = arena.simulator.calls().into_iter().skip(calls.len()).collect();
+    assert!(sent.is_empty(), "sent after everything was settled: {sent:?}");
+    judge(&arena, [&one, &two]);
+}
+
+#[test]
+fn a_leader_that_was_frozen_wakes_up_as_a_standby() {
+    let arena = arena("frozen-leader");
+    let (one, two) = two(&arena, PROBES_OFF);
+    arena.simulator.script(When::always(), Reply::empty(503));
+    stop(&arena, "nightly");
+    calls_arrive(&arena, 2);
+    ok(one.signal(Signal::STOP));
+    leads(&two, Duration::from_secs(25));
+    arena.simulator.clear_scripts();
+    ok(arena.wait_for("nightly", &["Accepted"], SOON));
+    let calls = arena.simulator.calls().len();
+    ok(one.signal(Signal::CONT));
+    ok(arena::until("it to notice", SOON, || Ok(one.log().contains("lost the Lease"))));
+    one.api.forget_traffic();
+    one.api.wait_for_blocking(|api| api.len() > 2, SOON).expect("it looks at the Lease again");
+    assert_eq!(arena.simulator.calls().len(), calls);
+    judge(&arena, [&one, &two]);
+}
+
+#[test]
+fn a_leader_that_is_asked_to_stop_writes_what_its_call_brings_and_hands_over_at_once() {
+    let arena = arena("handed-over");
+    let (one, two) = two(&arena, PROBES_OFF);
+    arena.simulator.set_latency(Duration::from_secs(3));
+    stop(&arena, "nightly");
+    calls_arrive(&arena, 1);
+    ok(one.signal(Signal::TERM));
+    ok(arena.create_run("too-late", json!({"plans": [3], "stopped": true})));
+    let status = ok(one.wait(SOON)).expect("it ends by itself");
+    let ended = Instant::now();
+    assert!(status.success(), "{status}");
+    assert_eq!(arena::stopped(&ok(arena.run("nightly"))), "Accepted", "{}", one.log());
+    let sent: Vec<_> = arena.simulator.calls().into_iter().flat_map(|call| call.plans).collect();
+    assert_eq!(sent, [1, 2], "nothing is begun after the signal");
+    let taken = leads(&two, SOON);
+    let gap = taken.saturating_duration_since(ended);
+    assert!(gap < Duration::from_secs(2), "the other took over after {gap:?}");
+    ok(arena.wait_for("too-late", &["Accepted"], SOON));
+    judge(&arena, [&one, &two]);
+}
+
+#[test]
+fn a_second_signal_ends_the_operator_at_once() {
+    let arena = arena("twice-asked");
+    let one = replica(&arena, "one", PROBES_OFF);
+    ok(one.start());
+    arena.simulator.script(When::always(), Reply::never());
+    ok(arena.create_run("nightly", json!({"plans": [1], "stopped": true})));
+    calls_arrive(&arena, 1);
+    ok(one.signal(Signal::TERM));
+    assert_eq!(ok(one.wait(Duration::from_secs(2))), None, "the call is not answered yet");
+    ok(one.signal(Signal::INT));
+    let asked = Instant::now();
+    ok(one.wait(SOON)).expect("it ends");
+    assert!(asked.elapsed() < Duration::from_secs(2), "took {:?}", asked.elapsed());
+}
