@@ -21,4 +21,5 @@ mod operator;
 mod outages;
 mod sharing;
 mod stop;
+mod sweep;
 mod waiting;
