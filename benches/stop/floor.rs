@@ -79,9 +79,7 @@ struct Target {
 
 impl Floor {
     async fn answer(self: Arc<Self>, watches: &kube::Client) -> Result<Failure, Failure> {
-        let list = api::get(watches, &format!("{}?limit=1", api::runs(&self.args.namespace))).await?;
-        let version = serde_json::from_slice::<List<'_>>(&list)?.metadata.resource_version.to_owned();
-        let watch = Watch::open(watches, &self.args.namespace, &version).await?;
+        let watch = Watch::open(watches, &self.args.namespace).await?;
         tell(READY)?;
         let slots = Arc::new(Semaphore::new(CLIENTS));
         let ended = watch.follow(|run| {

@@ -41,7 +41,7 @@ impl Host {
             kernel: fs::read_to_string("/proc/sys/kernel/osrelease")?.trim().to_owned(),
             load_before,
             kube_apiserver: version["gitVersion"].as_str().unwrap_or("unknown").to_owned(),
-            etcd: first_line(&Binaries::obtain()?.etcd()),
+            etcd: first_line(&Binaries::obtain()?.etcd()).replace(" Version:", ""),
             rustc: first_line(Path::new("rustc")),
             operator: first_line(&stage.operator),
             operator_mib: fs::metadata(&stage.operator)?.len() as f64 / f64::from(1 << 20),

@@ -35,6 +35,7 @@ async fn backlog(stage: &Stage, report: &mut Report, runs: usize) -> Result<Fiel
         Floor::start(stage, &["write", "--namespace", &floor_field.namespace, "--status", status])?;
     floor_field.board.wait(|counts| counts.stopped == runs, LIMIT).await?;
     let floor_took = last(&floor_field)?.saturating_duration_since(floor.started());
+    floor.ready().await?;
     let floor_cpu = floor.done().await?;
     floor.kill().await?;
 

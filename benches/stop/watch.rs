@@ -25,6 +25,10 @@ struct Event<'a> {
 
 /// A watch that is open.
 pub struct Watch {
+    client: kube::Client,
+    namespace: String,
+    /// What has been seen.
+    version: String,
     body: Body,
     buffer: Vec<u8>,
 }
@@ -32,39 +36,68 @@ pub struct Watch {
 // === impl Watch ===
 
 impl Watch {
-    /// Opens one on the runs of a namespace, from a version on.
-    pub async fn open(client: &kube::Client, namespace: &str, version: &str) -> Result<Self, Failure> {
-        // Bookmarks, so that a silent watch is not taken for a dead one.
-        let options = "watch=true&allowWatchBookmarks=true&timeoutSeconds=7200";
-        let uri = format!("{}?{options}&resourceVersion={version}", api::runs(namespace));
-        let response = client.send(Request::get(uri).body(Body::empty())?).await?;
-        if !response.status().is_success() {
-            return Err(format!("a watch was answered with HTTP {}", response.status()).into());
-        }
-        Ok(Self { body: response.into_body(), buffer: Vec::new() })
+    /// Opens one on the runs of a namespace, from now on.
+    pub async fn open(client: &kube::Client, namespace: &str) -> Result<Self, Failure> {
+        let list = api::get(client, &format!("{}?limit=1", api::runs(namespace))).await?;
+        let version = serde_json::from_slice::<List<'_>>(&list)?.metadata.resource_version.to_owned();
+        let body = request(client, namespace, &version).await?;
+        Ok(Self {
+            client: client.clone(),
+            namespace: namespace.to_owned(),
+            version,
+            body,
+            buffer: Vec::new(),
+        })
     }
 
-    /// Hands on every run that is added or changed, until the watch ends, which it should not.
+    /// Hands on every run that is added or changed, until something breaks.
     pub async fn follow(mut self, mut seen: impl FnMut(Run<'_>)) -> Failure {
         loop {
-            let data = match self.body.frame().await {
-                Some(Ok(frame)) => frame.into_data().unwrap_or_default(),
-                Some(Err(error)) => return format!("a watch broke: {error}").into(),
-                None => return "a watch ended".into(),
-            };
-            self.buffer.extend_from_slice(&data);
-            let mut taken = 0;
-            while let Some(length) = self.buffer[taken..].iter().position(|byte| *byte == b'\n') {
-                let line = &self.buffer[taken..taken + length];
-                match serde_json::from_slice::<Event<'_>>(line) {
-                    Ok(Event { type_: "ADDED" | "MODIFIED", object }) => seen(object),
-                    Ok(_) => {}
-                    Err(error) => return format!("a watch could not be read: {error}").into(),
+            match self.body.frame().await {
+                Some(Ok(frame)) => {
+                    self.buffer.extend_from_slice(&frame.into_data().unwrap_or_default());
+                    if let Err(why) = self.lines(&mut seen) {
+                        return why;
+                    }
                 }
-                taken += length + 1;
+                Some(Err(error)) => return format!("a watch broke: {error}").into(),
+                // The API server ends a watch whose reader is too slow, as on a busy machine: nothing is lost.
+                None => match request(&self.client, &self.namespace, &self.version).await {
+                    Ok(body) => (self.body, self.buffer) = (body, Vec::new()),
+                    Err(why) => return why,
+                },
             }
-            self.buffer.drain(..taken);
         }
+    }
+
+    fn lines(&mut self, seen: &mut impl FnMut(Run<'_>)) -> Result<(), Failure> {
+        let mut taken = 0;
+        while let Some(length) = self.buffer[taken..].iter().position(|byte| *byte == b'\n') {
+            let line = &self.buffer[taken..taken + length];
+            let Event { type_, object } = serde_json::from_slice(line)
+                .map_err(|error| format!("a watch could not be read: {error}"))?;
+            if type_ == "ERROR" {
+                return Err(format!("a watch ended: {}", String::from_utf8_lossy(line)).into());
+            }
+            object.metadata.resource_version.clone_into(&mut self.version);
+            if let "ADDED" | "MODIFIED" = type_ {
+                seen(object);
+            }
+            taken += length + 1;
+        }
+        self.buffer.drain(..taken);
+        Ok(())
+    }
+}
+
+async fn request(client: &kube::Client, namespace: &str, version: &str) -> Result<Body, Failure> {
+    // Bookmarks, so that a silent watch is not taken for a dead one.
+    let options = "watch=true&allowWatchBookmarks=true&timeoutSeconds=7200";
+    let uri = format!("{}?{options}&resourceVersion={version}", api::runs(namespace));
+    let response = client.send(Request::get(uri).body(Body::empty())?).await?;
+    match response.status().is_success() {
+        true => Ok(response.into_body()),
+        false => Err(format!("a watch was answered with HTTP {}", response.status()).into()),
     }
 }
 
@@ -104,9 +137,7 @@ struct Track {
 impl Board {
     /// Watches a namespace from now on. Runs that are there already are not on the board.
     pub async fn open(client: &kube::Client, namespace: &str) -> Result<Self, Failure> {
-        let list = api::get(client, &format!("{}?limit=1", api::runs(namespace))).await?;
-        let version = serde_json::from_slice::<List<'_>>(&list)?.metadata.resource_version.to_owned();
-        let watch = Watch::open(client, namespace, &version).await?;
+        let watch = Watch::open(client, namespace).await?;
         let state = Arc::new(Mutex::new(State::default()));
         let (sender, counts) = tokio::sync::watch::channel(Counts::default());
         let kept = state.clone();

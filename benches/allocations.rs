@@ -1,0 +1,187 @@
+//! Allocations a stop: of the whole operator, and of the bare write loop beside it.
+//!
+//! The operator is run out of its library, in a process of this program, under an allocator that counts. The count
+//! does not depend on the machine; one round is enough. Apart from the other measurements, because counting costs time.
+
+#![allow(dead_code, reason = "the modules belong to the benchmark of a stop, which uses more of them")]
+
+#[path = "stop/api.rs"]
+mod api;
+#[path = "stop/child.rs"]
+mod child;
+#[path = "stop/floor.rs"]
+mod floor;
+#[path = "stop/process.rs"]
+mod process;
+#[path = "stop/stage.rs"]
+mod stage;
+#[path = "stop/watch.rs"]
+mod watch;
+
+use std::alloc::System;
+use std::path::PathBuf;
+use std::process::{Command, ExitCode};
+use std::time::Duration;
+
+use clap::{Parser, Subcommand};
+use stats_alloc::{INSTRUMENTED_SYSTEM, StatsAlloc};
+use testinium_operator::cli::RunArgs;
+use testinium_operator::operator;
+use testinium_testbed::process::{Guarded, Signal};
+use tokio::signal::unix::{SignalKind, signal};
+use tokio::time::timeout;
+
+use self::api::CLIENTS;
+use self::child::LIMIT;
+use self::floor::FloorArgs;
+use self::stage::Stage;
+
+#[global_allocator]
+static ALLOCATOR: &StatsAlloc<System> = &INSTRUMENTED_SYSTEM;
+
+/// What makes a benchmark fail.
+pub type Failure = Box<dyn std::error::Error + Send + Sync>;
+
+#[derive(Debug, Parser)]
+struct Arguments {
+    #[command(subcommand)]
+    role: Option<Role>,
+    /// Runs to stop.
+    #[arg(long, default_value_t = 1000)]
+    runs: usize,
+    /// Said by cargo.
+    #[arg(long, hide = true)]
+    bench: bool,
+}
+
+#[derive(Debug, Subcommand)]
+enum Role {
+    #[command(hide = true)]
+    Floor(FloorArgs),
+    #[command(hide = true)]
+    Run(Box<RunArgs>),
+}
+
+fn main() -> ExitCode {
+    let arguments = Arguments::parse();
+    let done = match arguments.role {
+        Some(role) => work(role),
+        None => bench(arguments.runs),
+    };
+    match done {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(why) => {
+            eprintln!("{}", testinium_testbed::chain(why.as_ref()));
+            ExitCode::FAILURE
+        }
+    }
+}
+
+/// Does what is measured, in a process of its own that counts.
+fn work(role: Role) -> Result<(), Failure> {
+    std::thread::spawn(|| tell_when_asked().map_err(|why| eprintln!("failed to count: {why}")));
+    match role {
+        Role::Floor(floor) => floor::run(floor),
+        Role::Run(settings) => {
+            let threads =
+                tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build()?;
+            threads.block_on(operator::run(*settings)).map_err(Failure::from)
+        }
+    }
+}
+
+/// Tells the counts whenever SIGUSR1 arrives.
+fn tell_when_asked() -> Result<(), Failure> {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    runtime.block_on(async {
+        let mut asked = signal(SignalKind::user_defined1())?;
+        while asked.recv().await.is_some() {
+            let stats = ALLOCATOR.stats();
+            println!("{COUNTED} {} {}", stats.allocations + stats.reallocations, stats.bytes_allocated);
+        }
+        Ok(())
+    })
+}
+
+#[tokio::main]
+async fn bench(runs: usize) -> Result<(), Failure> {
+    let stage = Stage::start(env!("CARGO_BIN_EXE_testinium-operator").into()).await?;
+    println!("| of | allocations a stop | bytes a stop |\n|---|---:|---:|");
+    let (count, bytes) = of_operator(&stage, runs).await?;
+    println!("| operator | {count:.0} | {bytes:.0} |");
+    let (count, bytes) = of_write_loop(&stage, runs).await?;
+    println!("| bare write loop | {count:.0} | {bytes:.0} |");
+    Ok(())
+}
+
+/// A burst, served by an operator that counts.
+async fn of_operator(stage: &Stage, runs: usize) -> Result<(f64, f64), Failure> {
+    // One more, whose stop shows that the operator is at work.
+    let (field, _) = stage.rested("counted", runs + 1).await?;
+    let flags = ["run", "--leader-elect=false", "--allow-gateway-cidr=127.0.0.0/8", "--log-format=text"];
+    let more = ["--metrics-bind-address=0", "--health-probe-bind-address=0"];
+    let scope = ["--watch-namespaces", &field.namespace];
+    let mut operator = Counting::start(stage, "operator", &[&flags[..], &more[..], &scope[..]].concat())?;
+    stage.stop_all(&field, 1).await?;
+    field.board.wait(|counts| counts.stopped == 1, LIMIT).await?;
+    let before = operator.counts().await?;
+    stage.stop_all(&field, runs + 1).await?;
+    field.board.wait(|counts| counts.stopped == runs + 1, LIMIT).await?;
+    Ok(a_stop(before, operator.counts().await?, runs))
+}
+
+/// What more writes cost more: the loop begins as soon as it has listed, so there is no moment before it to count at.
+async fn of_write_loop(stage: &Stage, runs: usize) -> Result<(f64, f64), Failure> {
+    let mut totals = [(0.0, 0.0); 2];
+    for (total, count) in totals.iter_mut().zip([CLIENTS, CLIENTS + runs]) {
+        let field = stage.field("counted-floor").await?;
+        stage.create(&field, count, false).await?;
+        let arguments = ["floor", "write", "--namespace", &field.namespace, "--status", &stage.status];
+        let mut floor = Counting::start(stage, &field.namespace, &arguments)?;
+        field.board.wait(|counts| counts.stopped == count, LIMIT).await?;
+        *total = floor.counts().await?;
+    }
+    Ok(a_stop(totals[0], totals[1], runs))
+}
+
+fn a_stop(before: (f64, f64), after: (f64, f64), runs: usize) -> (f64, f64) {
+    ((after.0 - before.0) / runs as f64, (after.1 - before.1) / runs as f64)
+}
+
+/// A process that counts, and tells when asked.
+struct Counting {
+    process: Guarded,
+    log: PathBuf,
+    asked: usize,
+}
+
+/// How the line with the counts begins.
+const COUNTED: &str = "counted";
+
+impl Counting {
+    fn start(stage: &Stage, name: &str, arguments: &[&str]) -> Result<Self, Failure> {
+        let mut command = Command::new(std::env::current_exe()?);
+        command.args(arguments).env("KUBECONFIG", &stage.kubeconfig);
+        let log = stage.directory.path().join(format!("{name}.counts"));
+        Ok(Self { process: Guarded::spawn(command, &log)?, log, asked: 0 })
+    }
+
+    /// How much it has allocated so far: how often, and how many bytes.
+    async fn counts(&mut self) -> Result<(f64, f64), Failure> {
+        self.asked += 1;
+        self.process.signal(Signal::USR1)?;
+        let told = async {
+            loop {
+                tokio::time::sleep(Duration::from_millis(20)).await;
+                let text = std::fs::read_to_string(&self.log)?;
+                let lines = text.lines().filter_map(|line| line.strip_prefix(COUNTED));
+                if let Some(line) = lines.clone().nth(self.asked - 1) {
+                    let mut numbers = line.split_whitespace().map(str::parse::<f64>);
+                    let (Some(count), Some(bytes)) = (numbers.next(), numbers.next()) else { continue };
+                    return Ok((count?, bytes?));
+                }
+            }
+        };
+        timeout(LIMIT, told).await.map_err(|_| "a counting process says nothing")?
+    }
+}
