@@ -92,7 +92,7 @@ fn gateways_of_one_origin_share_the_smaller_number_of_calls_at_a_time() {
 
 #[test]
 fn the_first_call_goes_at_once_and_the_next_waits_for_company() {
-    const WINDOW: Duration = Duration::from_secs(4);
+    const WINDOW: Duration = Duration::from_secs(8);
     let mut stage = prepare(json!({"batching": {"windowMilliseconds": WINDOW.as_millis()}}));
     stage.start_operator();
     for plan in 1..=3 {
@@ -100,7 +100,7 @@ fn the_first_call_goes_at_once_and_the_next_waits_for_company() {
     }
     stage.catch_up();
     stage.annotate("run-1", "now");
-    stage.wait_for("run-1", "Accepted");
+    stage.wait_for_calls(1);
     stage.namespace.run(&["annotate", "tpr", "run-2", "run-3", "testinium.io/stop=now"]);
     stage.wait_for("run-2", "Accepted");
     stage.wait_for("run-3", "Accepted");

@@ -14,6 +14,7 @@ mod deploy;
 mod edges;
 mod explain;
 mod gateway_admission;
+mod gateways;
 mod leadership;
 mod lease;
 mod limits;
