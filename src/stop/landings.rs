@@ -30,7 +30,8 @@ impl<W: Wants> Landings<'_, W> {
                         None => rest.push(member),
                     }
                 }
-                self.together(rest, Record { strikes: 0, ..record });
+                // They have had an answer: whatever they were blamed for, they did not make the gateway fail.
+                self.together(rest, Record::default(), &End::Unanswered);
             }
             Verdict::Split | Verdict::Wait(_) => self.split(call.members, record),
         }
@@ -40,22 +41,26 @@ impl<W: Wants> Landings<'_, W> {
     pub(super) fn wait(&mut self, call: Call, trouble: Trouble, now: Now, seed: u64) -> bool {
         if !trouble.suspicious {
             match call.suspects {
-                Some(record) => self.together(call.members, record),
-                None => self.again(call.members),
+                Some(record) => self.together(call.members, record, &End::Refused),
+                None => self.again(call.members, &End::Refused),
             }
             return false;
         }
-        let mut record = call.suspects.unwrap_or(Record { opened: self.gateway.opened, ..Record::default() });
+        let mut record = call.suspects.unwrap_or_default();
+        if record.strikes == 0 {
+            record.opened = self.gateway.opened;
+        }
         record.strikes = record.strikes.saturating_add(1);
         record.condemned |= record.strikes >= STRIKES && self.gateway.opened > record.opened;
         if !record.condemned {
-            self.together(call.members, record);
+            self.together(call.members, record, &End::Unanswered);
         } else if call.members.len() > 1 {
             self.split(call.members, record);
         } else {
             let chance = chance(seed, &self.gateway.key, self.call.0);
-            record.not_before = now.mono + self.gateway.alone(record.strikes - STRIKES + 1, chance, &trouble);
-            self.together(call.members, record);
+            record.not_before =
+                now.mono + self.gateway.alone(record.strikes.saturating_sub(STRIKES - 1), chance, &trouble);
+            self.together(call.members, record, &End::Unanswered);
         }
         record.condemned
     }
@@ -66,27 +71,27 @@ impl<W: Wants> Landings<'_, W> {
         self.tell(member.plan, &member.waiters, &end);
     }
 
-    pub(super) fn again(&mut self, members: Vec<Member>) {
+    pub(super) fn again(&mut self, members: Vec<Member>, end: &End) {
         for member in members {
-            let member = self.unanswered(member);
+            let member = self.unanswered(member, end);
             self.gateway.queue.landed(member.plan, Some(member));
         }
     }
 
-    fn together(&mut self, members: Vec<Member>, record: Record) {
-        let members = members.into_iter().map(|member| self.unanswered(member)).collect();
+    fn together(&mut self, members: Vec<Member>, record: Record, end: &End) {
+        let members = members.into_iter().map(|member| self.unanswered(member, end)).collect();
         self.gateway.queue.suspect(members, record);
     }
 
     fn split(&mut self, mut members: Vec<Member>, record: Record) {
         let half = members.split_off(members.len() / 2);
-        self.together(members, record);
-        self.together(half, record);
+        self.together(members, record, &End::Unanswered);
+        self.together(half, record, &End::Unanswered);
     }
 
     /// Tells everyone, and keeps only those who still want the plan.
-    fn unanswered(&mut self, mut member: Member) -> Member {
-        self.tell(member.plan, &member.waiters, &End::Unanswered);
+    fn unanswered(&mut self, mut member: Member, end: &End) -> Member {
+        self.tell(member.plan, &member.waiters, end);
         member.waiters.retain(|waiter| self.wants.wants(waiter, member.plan, self.call));
         member
     }
