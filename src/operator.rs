@@ -28,7 +28,7 @@ use crate::telemetry::{self, Health, Metrics, Pages};
 pub enum OperatorError {
     #[error(transparent)]
     Client(#[from] ClientError),
-    #[error("failed to listen on {what}")]
+    #[error("failed to listen for the {what}")]
     Bind { what: &'static str, source: io::Error },
     #[error("failed to listen for signals")]
     Signals(#[source] io::Error),
@@ -50,12 +50,15 @@ pub async fn run(settings: RunArgs) -> Result<(), OperatorError> {
     let (health, metrics) = (Health::new(Instant::now()), Metrics::default());
     let mut parts = JoinSet::new();
     for (what, address, pages) in [
-        ("the health probes' address", settings.health_probe_bind_address, Pages::Health(health.clone())),
-        ("the metrics' address", settings.metrics_bind_address, Pages::Metrics(metrics.clone())),
+        ("health probes", settings.health_probe_bind_address, Pages::Health(health.clone())),
+        ("metrics", settings.metrics_bind_address, Pages::Metrics(metrics.clone())),
     ] {
         let listener =
             telemetry::bind(address).await.map_err(|source| OperatorError::Bind { what, source })?;
         if let Some(listener) = listener {
+            if let Ok(address) = listener.local_addr() {
+                tracing::info!("serving the {what} on {address}");
+            }
             parts.spawn(async move {
                 telemetry::serve(listener, pages).await;
                 what

@@ -204,7 +204,9 @@ fn lost(loss: Loss) -> &'static str {
 }
 
 fn refused(said: String) -> ConnectError {
-    ConnectError::Refused(format!("the token endpoint refused the login: {said}"))
+    ConnectError::Refused(format!(
+        "the token endpoint refused the login: {said}; correct the Secret, and it is tried again"
+    ))
 }
 
 fn failed(why: String, retry_after: Option<Millis>) -> ConnectError {

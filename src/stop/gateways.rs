@@ -55,8 +55,11 @@ pub enum End {
     Began,
     /// Its call has settled it.
     Settled(Settled),
-    /// Its call has ended without a verdict on it. Who still wants it waits for the next call.
+    /// Its call has ended without a verdict on it, and may have stopped it. Who still wants it waits for the next
+    /// call.
     Unanswered,
+    /// The same, but its call has surely stopped nothing.
+    Refused,
 }
 
 /// Whether a run still wants a plan of this call.
@@ -193,7 +196,7 @@ impl Gateways {
 
         let mut landing = Landings { gateway, call: call_id, wants, out: Vec::new() };
         if call.endpoint != landing.gateway.endpoint && self.rules.hold(Rule::Endpoint) {
-            landing.again(call.members);
+            landing.again(call.members, &End::Unanswered);
             return landing.out;
         }
         landing.gateway.credential.answered(call.credential, proves_credential(answer));

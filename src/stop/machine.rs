@@ -312,7 +312,7 @@ impl Machine {
             let Some(run) = self.runs.get_mut(&waiter.run) else { continue };
             let stands = match &end {
                 End::Began => run.ask == waiter.ask,
-                End::Settled(_) | End::Unanswered => {
+                End::Settled(_) | End::Unanswered | End::Refused => {
                     run.awaits(&waiter, plan, call) || !self.gateways.rules.hold(Rule::Asks)
                 }
             };
@@ -321,8 +321,7 @@ impl Machine {
             }
             match end {
                 End::Began => run.began(plan, call),
-                End::Settled(settled) => self.tally.settled.extend(run.landed(plan, Some(settled), now)),
-                End::Unanswered => self.tally.settled.extend(run.landed(plan, None, now)),
+                end => self.tally.settled.extend(run.landed(plan, end, now)),
             }
             touched.insert(waiter.run);
         }

@@ -25,6 +25,8 @@ pub struct Plan {
     pub id: PlanId,
     /// Calls that it has been in since the stop was asked for, as far as this term knows.
     pub sent: u8,
+    /// One of these calls may have stopped it without telling.
+    pub unsure: bool,
     pub state: PlanState,
 }
 

@@ -2,6 +2,7 @@
 
 use jiff::{SignedDuration, Timestamp};
 
+use super::gateways::End;
 use super::queue::Waiter;
 use super::record::{Facts, Obstacle, Plan, PlanState, Request, decided, record, settled_in};
 use super::types::{Ask, CallId, GatewayKey, Key, Millis, Now, PlanId, RunId, Uid, Version, WriteSerial};
@@ -113,7 +114,7 @@ impl Run {
                     None if withdrawn => PlanState::Settled(unanswered(Outcome::Unknown)),
                     None => PlanState::Queued,
                 };
-                Plan { id: PlanId(plan.id), sent, state }
+                Plan { id: PlanId(plan.id), sent, unsure: sent > 0, state }
             })
             .collect();
         let version = view.version;
@@ -215,14 +216,16 @@ impl Run {
     }
 
     /// The call that the plan was in has ended. Yields the outcome, if the plan has one now.
-    pub fn landed(&mut self, plan: PlanId, settled: Option<Settled>, now: Now) -> Option<Outcome> {
+    pub fn landed(&mut self, plan: PlanId, end: End, now: Now) -> Option<Outcome> {
         let (asks, expired) = (self.asks(), now.wall >= self.deadline());
         let plan = self.plan(plan)?;
-        plan.state = match settled {
-            Some(settled) => PlanState::Settled(settled),
-            None if !asks => PlanState::Settled(unanswered(Outcome::Unknown)),
-            None if expired => PlanState::Settled(unanswered(Outcome::Expired)),
-            None => PlanState::Queued,
+        plan.unsure |= end == End::Unanswered;
+        plan.state = match end {
+            End::Began => return None,
+            End::Settled(settled) => PlanState::Settled(settled),
+            End::Unanswered | End::Refused if !asks => PlanState::Settled(withdrawn(plan)),
+            End::Unanswered | End::Refused if expired => PlanState::Settled(expired_plan(plan)),
+            End::Unanswered | End::Refused => PlanState::Queued,
         };
         let PlanState::Settled(Settled { outcome, .. }) = plan.state else { return None };
         self.dirty = true;
@@ -237,13 +240,7 @@ impl Run {
         }
         let mut given_up = Vec::new();
         for plan in self.plans.iter_mut().filter(|plan| plan.state == PlanState::Queued) {
-            let settled = if plan.sent > 0 {
-                unanswered(Outcome::Expired)
-            } else {
-                let message = "the stop could not be delivered before its deadline";
-                Settled::because(Outcome::Expired, "DeadlineExceeded", Some(message.to_owned()))
-            };
-            plan.state = PlanState::Settled(settled);
+            plan.state = PlanState::Settled(expired_plan(plan));
             given_up.push(plan.id);
         }
         if !given_up.is_empty() {
@@ -318,7 +315,7 @@ impl Run {
             if plan.is_none() {
                 errands.offer.push(id);
             }
-            self.plans.push(plan.unwrap_or(Plan { id, sent: 0, state: PlanState::Queued }));
+            self.plans.push(plan.unwrap_or(Plan { id, sent: 0, unsure: false, state: PlanState::Queued }));
         }
         if new {
             errands.withdraw.extend(taken.iter().map(|id| (before.clone(), *id)));
@@ -329,9 +326,7 @@ impl Run {
     fn withdraw_queued(&mut self, before: &GatewayKey, errands: &mut Errands) {
         for plan in self.plans.iter_mut().filter(|plan| plan.state == PlanState::Queued) {
             errands.withdraw.push((before.clone(), plan.id));
-            let outcome =
-                if plan.sent > 0 { unanswered(Outcome::Unknown) } else { Settled::plain(Outcome::Withdrawn) };
-            plan.state = PlanState::Settled(outcome);
+            plan.state = PlanState::Settled(withdrawn(plan));
             self.unwritten = true;
         }
     }
@@ -365,6 +360,20 @@ fn remembered(view: &RunView) -> Option<Request> {
 
 fn is_withdrawn(plan: &Plan) -> bool {
     matches!(&plan.state, PlanState::Settled(settled) if settled.outcome == Outcome::Withdrawn)
+}
+
+/// What is told of a plan whose stop is not wanted any more.
+fn withdrawn(plan: &Plan) -> Settled {
+    if plan.unsure { unanswered(Outcome::Unknown) } else { Settled::plain(Outcome::Withdrawn) }
+}
+
+/// What is told of a plan whose stop was not delivered by its deadline.
+fn expired_plan(plan: &Plan) -> Settled {
+    if plan.unsure {
+        return unanswered(Outcome::Expired);
+    }
+    let message = "the stop could not be delivered before its deadline";
+    Settled::because(Outcome::Expired, "DeadlineExceeded", Some(message.to_owned()))
 }
 
 fn unanswered(outcome: Outcome) -> Settled {

@@ -103,21 +103,27 @@ pub fn proves_credential(answer: &Answer) -> bool {
 }
 
 fn replied(reply: &Reply, plans: &[PlanId], proven: bool) -> Verdict {
+    use TroubleKind::{Down, Forbidden, Misconfigured, Unauthorized};
     let several = plans.len() > 1;
+    let waits = |kind, what, advice| Verdict::Wait(trouble(reply, kind, what, advice));
     match reply.status {
         200 => success(&reply.body, plans),
         201..=299 => unrecognized(several),
-        300..=399 => Verdict::Wait(trouble(reply, TroubleKind::Misconfigured, "answered with a redirect")),
+        300..=399 => {
+            waits(Misconfigured, "answered with a redirect", "spec.url must be where the answer comes from")
+        }
         400 | 404 | 409 | 413 | 422 if several => Verdict::Split,
         400 | 404 | 409 | 413 | 422 => Verdict::Settled(refused(reply)),
-        401 => Verdict::Wait(trouble(reply, TroubleKind::Unauthorized, "does not accept the credential")),
-        403 if !proven => {
-            Verdict::Wait(trouble(reply, TroubleKind::Forbidden, "forbids this credential to stop plans"))
-        }
+        401 => waits(Unauthorized, "does not accept the credential", "put a valid one into its Secret"),
+        403 if !proven => waits(
+            Forbidden,
+            "forbids this credential to stop plans",
+            "use one that may, or set spec.companyID if it has none",
+        ),
         403 if several => Verdict::Split,
         403 => Verdict::Settled(refused(reply)),
-        408 | 425 | 429 | 500..=599 => Verdict::Wait(trouble(reply, TroubleKind::Down, "answered")),
-        _ => Verdict::Wait(trouble(reply, TroubleKind::Misconfigured, "answered")),
+        408 | 425 | 429 | 500..=599 => waits(Down, "answered", "it is asked again by itself"),
+        _ => waits(Misconfigured, "answered", "check that POST <spec.url>/stop/execution leads to Testinium"),
     }
 }
 
@@ -220,24 +226,26 @@ fn reason_of(status: u16) -> &'static str {
     }
 }
 
-fn trouble(reply: &Reply, kind: TroubleKind, what: &str) -> Trouble {
+fn trouble(reply: &Reply, kind: TroubleKind, what: &str, advice: &str) -> Trouble {
     Trouble {
         kind,
-        text: format!("{what} (HTTP {})", reply.status).into(),
+        text: format!("{what} (HTTP {}); {advice}", reply.status).into(),
         retry_after: reply.retry_after,
         // A poisonous plan shows as 500 or as a proxy's word for "no answer"; 503 and 429 speak of the gateway.
         suspicious: matches!(reply.status, 500 | 502 | 504),
     }
 }
 
+const BROKEN: &str = "closed the connection before its answer was complete; it is asked again by itself";
+
 fn lost(loss: Loss) -> Trouble {
     let (kind, text, suspicious) = match loss {
-        Loss::Timeout => (TroubleKind::Down, "did not answer in time", true),
-        Loss::Broken => (TroubleKind::Down, "closed the connection before its answer was complete", true),
-        Loss::Dns => (TroubleKind::Down, "has a host name that can't be resolved", false),
-        Loss::Connect => (TroubleKind::Down, "can't be connected to", false),
+        Loss::Timeout => (TroubleKind::Down, "did not answer in time; it is asked again by itself", true),
+        Loss::Broken => (TroubleKind::Down, BROKEN, true),
+        Loss::Dns => (TroubleKind::Down, "has a host name that can't be resolved; check spec.url", false),
+        Loss::Connect => (TroubleKind::Down, "can't be connected to; it is tried again by itself", false),
         Loss::Tls => {
-            (TroubleKind::Down, "can't be reached over TLS: check its certificate and spec.tls", false)
+            (TroubleKind::Down, "can't be reached over TLS; check its certificate and spec.tls", false)
         }
         Loss::AddressRefused => (
             TroubleKind::Misconfigured,
