@@ -9,6 +9,7 @@ use testinium_testbed::process::{Guarded, Signal};
 use testinium_testbed::simulator::{Config, Simulator};
 
 use crate::cluster::{Namespace, cluster, gateway, ok, run};
+use crate::secrets::assert_kept;
 
 /// How long anything may take that is not waited for on purpose.
 pub(crate) const SOON: Duration = Duration::from_secs(30);
@@ -83,8 +84,8 @@ impl Stage {
         command
             .env("KUBECONFIG", kubeconfig)
             .args(["run", "--watch-namespaces", &self.namespace.name, "--allow-gateway-cidr", "127.0.0.0/8"])
-            .args(["--metrics-bind-address", "0", "--health-probe-bind-address", "0"])
-            .args(["--log-format", "text"])
+            .args(["--metrics-bind-address", "127.0.0.1:0", "--health-probe-bind-address", "0"])
+            .args(["--log-format", "text", "--log-level", "debug"])
             .args(flags);
         ok(Guarded::spawn(command, &self.directory.path().join(log)))
     }
@@ -170,6 +171,8 @@ impl Drop for Stage {
         if std::thread::panicking() {
             eprintln!("the operator said:\n{}\nthe gateway was asked:", self.log());
             self.simulator.requests().iter().for_each(|request| eprintln!("{request}"));
+        } else {
+            assert_kept(self);
         }
     }
 }

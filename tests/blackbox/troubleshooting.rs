@@ -1,0 +1,247 @@
+//! `docs/troubleshooting.md` shows what `kubectl describe` really says of each failure.
+//!
+//! Each failure is brought about, and what kubectl says is compared with what the page shows. `UPDATE_DOCS=1` writes it
+//! into the page instead.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use serde_json::{Value, json};
+use testinium_testbed::arena::{METRICS_OFF, PROBES_OFF};
+use testinium_testbed::kubectl::wait_until;
+use testinium_testbed::simulator::{Config, Login, Nature, Reply, Simulator, When};
+
+use crate::cluster::{Namespace, gateway, ok, repository, run, site};
+use crate::operator::{SOON, condition};
+
+/// One failure, in a namespace of its own where the run is `nightly` and the gateway `default`.
+struct Failure {
+    /// Names its place in the page.
+    name: &'static str,
+    /// The reason of the run's condition Stopped, once it is there.
+    reason: &'static str,
+    /// The reason of the gateway's condition Ready; none: the gateway is well, or not there, and not shown.
+    gateway: Option<&'static str>,
+    /// The event that tells of it.
+    event: &'static str,
+    namespace: Namespace,
+    simulator: Simulator,
+}
+
+// === impl Failure ===
+
+impl Failure {
+    fn new(
+        name: &'static str,
+        reason: &'static str,
+        gateway: Option<&'static str>,
+        event: &'static str,
+    ) -> Self {
+        let simulator = Simulator::start(Config::default()).expect("the simulator starts");
+        Self { name, reason, gateway, event, namespace: Namespace::create(), simulator }
+    }
+
+    fn secret(&self, data: Value) {
+        self.namespace.apply(&json!({
+            "apiVersion": "v1", "kind": "Secret", "metadata": {"name": "testinium-token"}, "stringData": data,
+        }));
+    }
+
+    fn gateway(&self, spec: Value) {
+        let mut whole = json!({
+            "url": self.simulator.url(),
+            "allowPlainHTTP": true,
+            "auth": {"bearerToken": {"secretRef": {"name": "testinium-token"}}},
+        });
+        for (field, value) in spec.as_object().into_iter().flatten() {
+            whole[field] = value.clone();
+        }
+        self.namespace.apply(&gateway("default", whole));
+    }
+
+    /// Asks for the stop, and does what goes wrong with it afterwards.
+    fn stop(&self) {
+        let mut run = run("nightly", json!({"plans": [614, 615], "stopped": true}));
+        match self.name {
+            "expired" => run["spec"]["stopDeadlineSeconds"] = json!(1),
+            "annotation" => {
+                run["spec"]["stopped"] = Value::Null;
+                run["metadata"]["annotations"] = json!({"testinium.io/stop": "false"});
+            }
+            _ => {}
+        }
+        self.namespace.apply(&run);
+        if self.name == "reverted" {
+            self.wait_for("tpr/nightly", "Stopped", "Accepted");
+            let patch = r#"{"spec":{"stopped":false}}"#;
+            let manager = "--field-manager=kustomize-controller";
+            self.namespace.run(&["patch", "tpr", "nightly", "--type=merge", manager, "--patch", patch]);
+        }
+    }
+
+    fn wait_for(&self, resource: &str, type_: &str, reason: &str) {
+        let what = format!("{type_} of {resource} ({}) to be {reason}", self.name);
+        ok(wait_until(&what, LATER, || {
+            let object = ok(self.namespace.kubectl.get_json(&[resource]));
+            match condition(&object["status"], type_) {
+                Some(condition) if condition["reason"] == reason => Ok(()),
+                _ => Err(object["status"].to_string()),
+            }
+        }));
+    }
+
+    fn wait_for_event(&self, reason: &str) {
+        ok(wait_until(&format!("the event {reason}"), SOON, || {
+            let events = self.namespace.run(&["events"]);
+            if events.contains(reason) { Ok(()) } else { Err(events) }
+        }));
+    }
+
+    /// What a person at a terminal would see.
+    fn shown(&self) -> String {
+        self.wait_for("tpr/nightly", "Stopped", self.reason);
+        self.wait_for_event(self.event);
+        let mut shown = self.describe("tpr", "nightly");
+        if let Some(reason) = self.gateway {
+            self.wait_for("tgw/default", "Ready", reason);
+            shown.push_str(&self.describe("tgw", "default"));
+        }
+        shown
+    }
+
+    fn describe(&self, resource: &str, name: &str) -> String {
+        let text = self.namespace.run(&["describe", resource, name]);
+        format!("$ kubectl describe {resource} {name}\n{}", excerpt(&text))
+    }
+}
+
+/// A changed situation is written once it has stood for half a minute.
+const LATER: Duration = SOON.saturating_mul(3);
+
+/// What says something: conditions, plans and events, without what differs from time to time.
+fn excerpt(text: &str) -> String {
+    let status = text.find("\nStatus:").map_or("", |at| &text[at + 1..]);
+    let mut events = false;
+    let mut excerpt = String::new();
+    for line in status.lines().filter(|line| !CHANGES.iter().any(|word| line.trim_start().starts_with(word)))
+    {
+        events |= line.starts_with("Events:");
+        if events && line.starts_with("  ") {
+            let mut cells: Vec<_> = line.split("  ").map(str::trim).filter(|cell| !cell.is_empty()).collect();
+            // The age.
+            cells.remove(2);
+            excerpt.push_str(&format!("  {}\n", cells.join("  ")));
+        } else {
+            excerpt.push_str(&format!("{}\n", without_times(line)));
+        }
+    }
+    excerpt
+}
+
+/// Lines that differ from time to time, and say nothing of a failure.
+const CHANGES: &[&str] = &[
+    "Last Transition Time:",
+    "Observed Generation:",
+    "Start Time:",
+    "Request Time:",
+    "Completion Time:",
+    "Attempts:",
+    "UID:",
+];
+
+fn without_times(line: &str) -> String {
+    let is_time = |word: &str| word.len() == 20 && word.ends_with('Z') && word.as_bytes()[10] == b'T';
+    let words = line.split(' ').map(|word| if is_time(word) { "2026-11-24T08:15:30Z" } else { word });
+    words.collect::<Vec<_>>().join(" ")
+}
+
+fn page() -> PathBuf {
+    repository("docs/troubleshooting.md")
+}
+
+/// The page with what was seen put into the code blocks that follow its marks.
+fn filled(page: &str, seen: &[(&str, String)]) -> String {
+    let mut filled = page.to_owned();
+    for (name, shown) in seen {
+        let mark = format!("<!-- shown: {name} -->\n```console\n");
+        let start = filled.find(&mark).unwrap_or_else(|| panic!("the page has no {mark:?}")) + mark.len();
+        let end = start + filled[start..].find("```").expect("a code block ends");
+        filled.replace_range(start..end, shown);
+    }
+    filled
+}
+
+/// Their names, the reason of the run's condition Stopped, of the gateway's condition Ready, and of the event.
+const FAILURES: &[(&str, &str, Option<&str>, &str)] = &[
+    ("no-gateway", "GatewayNotFound", None, "GatewayUnavailable"),
+    ("no-secret", "SecretNotFound", Some("SecretNotFound"), "GatewayUnavailable"),
+    ("bad-token", "InvalidCredential", Some("InvalidCredential"), "GatewayUnavailable"),
+    ("old-token", "AuthenticationFailed", Some("AuthenticationFailed"), "GatewayUnavailable"),
+    ("login", "AuthenticationFailed", Some("AuthenticationFailed"), "GatewayUnavailable"),
+    ("forbidden", "Forbidden", Some("Forbidden"), "GatewayUnavailable"),
+    ("down", "Unreachable", Some("Unreachable"), "GatewayUnavailable"),
+    ("overloaded", "Unreachable", Some("Unreachable"), "GatewayUnavailable"),
+    ("redirect", "Misconfigured", Some("Misconfigured"), "GatewayUnavailable"),
+    ("suspended", "Suspended", Some("Suspended"), "GatewayUnavailable"),
+    ("rejected", "PartiallyStopped", None, "PartiallyStopped"),
+    ("unrecognized", "Failed", None, "StopFailed"),
+    ("expired", "Expired", None, "StopExpired"),
+    ("reverted", "Rearmed", None, "StopReverted"),
+    ("annotation", "NotRequested", None, "InvalidAnnotation"),
+];
+
+fn prepare(failure: &Failure) {
+    let simulator = &failure.simulator;
+    if failure.name != "no-secret" {
+        failure.secret(json!({"token": "simulated-token"}));
+    }
+    if failure.name != "no-gateway" {
+        failure.gateway(json!({"suspend": failure.name == "suspended"}));
+    }
+    match failure.name {
+        "bad-token" => failure.secret(json!({"token": "two\nlines"})),
+        "old-token" => failure.secret(json!({"token": "expired-token"})),
+        "login" => {
+            failure.secret(json!({
+                "username": Login::default().username, "password": "no longer right",
+                "clientId": "client1", "clientSecret": "secret1",
+            }));
+            failure.gateway(json!({"auth": {"password": {
+                "tokenURL": simulator.token_url(), "secretRef": {"name": "testinium-token"},
+            }}}));
+        }
+        "forbidden" => simulator.script(When::always(), Reply::empty(403)),
+        "down" | "expired" => simulator.down().expect("it goes down"),
+        "overloaded" => simulator.script(When::always(), Reply::empty(503)),
+        "redirect" => {
+            simulator.script(When::always(), Reply::redirect(302, "https://login.example.com/"));
+        }
+        "rejected" => simulator.plan(615, Nature::Unknown),
+        "unrecognized" => simulator.script(When::always(), Reply::html(200)),
+        _ => {}
+    }
+}
+
+#[test]
+fn the_page_shows_what_kubectl_says() {
+    let failures: Vec<_> = FAILURES
+        .iter()
+        .map(|(name, reason, gateway, event)| Failure::new(name, reason, *gateway, event))
+        .collect();
+    failures.iter().for_each(prepare);
+    let directory = tempfile::tempdir().expect("a temporary directory");
+    let namespaces: Vec<_> = failures.iter().map(|failure| failure.namespace.name.as_str()).collect();
+    let flag = format!("--watch-namespaces={}", namespaces.join(","));
+    let flags = ["--leader-elect=false", PROBES_OFF, METRICS_OFF, &flag];
+    let operator = ok(site().direct_operator(directory.path(), "operator", &flags));
+    ok(operator.start());
+    failures.iter().for_each(Failure::stop);
+    let seen: Vec<_> = failures.iter().map(|failure| (failure.name, failure.shown())).collect();
+    let old = std::fs::read_to_string(page()).expect("the page can be read");
+    let new = filled(&old, &seen);
+    if std::env::var_os("UPDATE_DOCS").is_some() {
+        std::fs::write(page(), new).expect("the page can be written");
+        return;
+    }
+    assert_eq!(old, new, "UPDATE_DOCS=1 cargo test --test blackbox troubleshooting would mend it");
+}
