@@ -20,6 +20,7 @@ mod lease;
 mod limits;
 mod operator;
 mod outages;
+mod schema_walk;
 mod secrets;
 mod sharing;
 mod stop;

@@ -300,7 +300,10 @@ impl Play<'_> {
         }
         let played = (scenario.play)(&self).and_then(|()| self.rest(REST));
         let (api, gateway) = (self.operator.api.traffic(), self.arena.gateway.traffic());
-        let reached = api.iter().chain(&gateway).any(|exchange| exchange.rule.is_some());
+        // After a request that is never answered, nothing is called back.
+        let after = point.is_some_and(|point| point.what == What::KillAfter);
+        let struck = |exchange: &Exchange| exchange.rule.is_some() && (exchange.status.is_some() || !after);
+        let reached = api.iter().chain(&gateway).any(struck);
         let mut wrong: Vec<_> = played.err().iter().map(|error| chain(error)).collect();
         wrong.extend(
             self.judge(scenario, point, reached, &api, &gateway).unwrap_or_else(|error| vec![chain(&error)]),
