@@ -87,6 +87,25 @@ pub(super) fn written_version(json: &[u8]) -> Option<Version> {
     version(&written.metadata.resource_version)
 }
 
+/// Whether a bookmark says that a streamed list is complete.
+pub(super) fn ends_list(json: &[u8]) -> bool {
+    #[derive(Deserialize)]
+    struct Bookmark {
+        metadata: Metadata,
+    }
+    #[derive(Deserialize)]
+    struct Metadata {
+        #[serde(default)]
+        annotations: Annotations,
+    }
+    #[derive(Default, Deserialize)]
+    struct Annotations {
+        #[serde(default, rename = "k8s.io/initial-events-end")]
+        end: String,
+    }
+    serde_json::from_slice(json).is_ok_and(|bookmark: Bookmark| bookmark.metadata.annotations.end == "true")
+}
+
 /// A resourceVersion as the number that it is by contract.
 pub(super) fn version(text: &str) -> Option<Version> {
     text.parse().ok().map(Version)

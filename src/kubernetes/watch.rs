@@ -1,26 +1,32 @@
 //! Watches: a consistent list, then every change, as inputs of the machine in the order in which they happened.
 //!
 //! ```text
-//!        +--------------- 410, a silent watch, an error -------------+
-//!        v                                                           |
-//!   ListBegan -> pages of the list -> ListDone -> watch, opened again from where it ended
+//!        +----------- 410, a silent watch, an error -----------+
+//!        v                                                     |
+//!   ListBegan -> the list -> ListDone -> watch, opened again from where it ended
 //! ```
+//!
+//! A list comes as a stream, which is several times faster than pages and holds one object at a time; in pages where
+//! the API server can't (it is off in Kubernetes 1.33, and for seconds after a CRD was changed).
 //!
 //! A loop of our own rather than kube's `watcher()`: the machine has to know of a list before it is requested, a 410
 //! on opening must lead to a new list, and a connection that has died silently must be noticed in seconds. One task a
 //! kind, so that a kind that may not be read delays nothing else.
 
+mod stream;
+
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use futures::StreamExt;
 use http::Request;
-use http_body_util::BodyExt;
 use kube::Resource;
 use serde::Deserialize;
 use serde_json::value::RawValue;
 use tokio::sync::mpsc;
 use tokio::time::{sleep, timeout};
 
+use self::stream::Stream;
 use super::call::{self, NoReply};
 use super::decode;
 use crate::api::{TestPlanRun, TestiniumGateway};
@@ -43,16 +49,16 @@ const PAGE: u32 = 100;
 const PERIOD: Duration = Duration::from_secs(15);
 /// How long a watch may be silent beyond its period.
 const GRACE: Duration = Duration::from_secs(5);
-/// A page of a list that takes longer is not coming.
+/// What of a list takes longer to come is not coming.
 const LIST_LIMIT: Duration = Duration::from_secs(30);
+/// The API server ends a list that is streamed after this long.
+const STREAM_LIMIT: Duration = Duration::from_secs(600);
 /// Opening a watch is answered at once, or not at all.
 const OPEN_LIMIT: Duration = Duration::from_secs(10);
 const BACKOFF_FIRST: Duration = Duration::from_millis(100);
 const BACKOFF_MAX: Duration = Duration::from_secs(2);
 /// Watches without any sign of life, after which the version they start from is not believed.
 const SILENT_MAX: u32 = 2;
-/// A line of a watch is one object, and the API server takes none above 3 MiB.
-const LINE_BYTES_MAX: usize = 8 << 20;
 
 /// Why a list or watch ended.
 #[derive(Debug)]
@@ -74,7 +80,13 @@ pub async fn watch(
 ) {
     let mut pause = BACKOFF_FIRST;
     let mut told = None;
-    let watcher = Watcher { client: &client, scope: &scope, inputs: &inputs, health: &health };
+    let watcher = Watcher {
+        client: &client,
+        scope: &scope,
+        inputs: &inputs,
+        health: &health,
+        in_pages: AtomicBool::new(false),
+    };
     loop {
         let began = Instant::now();
         let ended = match watcher.list().await {
@@ -117,6 +129,8 @@ struct Watcher<'a> {
     scope: &'a Scope,
     inputs: &'a mpsc::Sender<Input>,
     health: &'a Health,
+    /// A streamed list broke off, so the next one is asked for in pages.
+    in_pages: AtomicBool,
 }
 
 /// A page of a list. Its items are taken one by one: a broken one is not the list's error.
@@ -170,6 +184,41 @@ impl Watcher<'_> {
     }
 
     async fn list_path(&self, path: &str) -> Result<String, Ended> {
+        if !self.in_pages.swap(false, Ordering::Relaxed) {
+            // What has come of a stream that breaks off can't be told from what is there: the list has to begin anew.
+            let streamed = self.stream_list(path).await;
+            let streamed = streamed.inspect_err(|_| self.in_pages.store(true, Ordering::Relaxed))?;
+            if let Some(version) = streamed {
+                return Ok(version);
+            }
+        }
+        self.page_list(path).await
+    }
+
+    /// None if the API server would not begin.
+    async fn stream_list(&self, path: &str) -> Result<Option<String>, Ended> {
+        let query = vec![
+            ("watch", "true".to_owned()),
+            ("allowWatchBookmarks", "true".to_owned()),
+            ("timeoutSeconds", STREAM_LIMIT.as_secs().to_string()),
+            // As new as the datastore itself; 0 would be as old as whatever the server has.
+            ("resourceVersion", String::new()),
+            ("resourceVersionMatch", "NotOlderThan".to_owned()),
+            ("sendInitialEvents", "true".to_owned()),
+        ];
+        let Ok(Ok(mut stream)) = self.open(path, query).await else { return Ok(None) };
+        let mut version = String::new();
+        loop {
+            let Some(line) = stream.line(LIST_LIMIT).await.map_err(Ended::Failed)? else {
+                return Err(Ended::Failed("a list ended before it was complete".to_owned()));
+            };
+            if self.event(line, &mut version).await? {
+                return Ok(Some(version));
+            }
+        }
+    }
+
+    async fn page_list(&self, path: &str) -> Result<String, Ended> {
         let mut next = None;
         loop {
             // Without a resourceVersion, a list is as new as the datastore itself.
@@ -228,41 +277,35 @@ impl Watcher<'_> {
             ("timeoutSeconds", PERIOD.as_secs().to_string()),
             ("resourceVersion", version.clone()),
         ];
-        let request = self.request(path, query)?.map(kube::client::Body::from);
-        let response = match timeout(OPEN_LIMIT, self.client.send(request)).await {
-            Ok(Ok(response)) => response,
-            Ok(Err(error)) => return Err(Ended::Failed(NoReply::broken(&error).to_string())),
-            Err(_) => return Err(Ended::Failed(NoReply::Timeout(OPEN_LIMIT).to_string())),
+        let mut stream = match self.open(path, query).await? {
+            Ok(stream) => stream,
+            Err(410) => return Err(Ended::Expired),
+            Err(status) => return Err(Ended::Failed(format!("a watch was answered with HTTP {status}"))),
         };
-        match response.status().as_u16() {
-            200 => {}
-            410 => return Err(Ended::Expired),
-            status => return Err(Ended::Failed(format!("a watch was answered with HTTP {status}"))),
-        }
-        let mut body = response.into_body();
-        let mut lines = Lines::default();
         let opened = Instant::now();
         loop {
             let left = (PERIOD + GRACE).saturating_sub(opened.elapsed());
-            let frame = match timeout(left, body.frame()).await {
-                Ok(Some(Ok(frame))) => frame,
-                Ok(None) => return Ok(()),
-                Ok(Some(Err(error))) => return Err(Ended::Failed(format!("a watch broke: {error}"))),
-                Err(_) => return Err(Ended::Failed("a watch went silent".to_owned())),
-            };
-            let Ok(data) = frame.into_data() else { continue };
-            lines.push(&data);
-            while let Some(line) = lines.next() {
-                self.event(line, version).await?;
-                self.health.watch_works(path);
-            }
-            if lines.len() > LINE_BYTES_MAX {
-                return Err(Ended::Failed("a watch sent a line without end".to_owned()));
-            }
+            let Some(line) = stream.line(left).await.map_err(Ended::Failed)? else { return Ok(()) };
+            self.event(line, version).await?;
+            self.health.watch_works(path);
         }
     }
 
-    async fn event(&self, line: &[u8], version: &mut String) -> Result<(), Ended> {
+    /// Opens a watch; else yields the status of the answer.
+    async fn open(&self, path: &str, query: Vec<(&str, String)>) -> Result<Result<Stream, u16>, Ended> {
+        let request = self.request(path, query)?.map(kube::client::Body::from);
+        match timeout(OPEN_LIMIT, self.client.send(request)).await {
+            Ok(Ok(response)) => match response.status().as_u16() {
+                200 => Ok(Ok(Stream::new(response.into_body()))),
+                status => Ok(Err(status)),
+            },
+            Ok(Err(error)) => Err(Ended::Failed(NoReply::broken(&error).to_string())),
+            Err(_) => Err(Ended::Failed(NoReply::Timeout(OPEN_LIMIT).to_string())),
+        }
+    }
+
+    /// Hands an event on; `version` moves along. Yields whether it was the last one of a streamed list.
+    async fn event(&self, line: &[u8], version: &mut String) -> Result<bool, Ended> {
         let event: Event<'_> = serde_json::from_slice(line)
             .map_err(|error| Ended::Failed(format!("a watch could not be read: {error}")))?;
         let object = event.object.get().as_bytes();
@@ -281,7 +324,7 @@ impl Watcher<'_> {
         if let Some(newer) = decode::written_version(object) {
             *version = newer.0.to_string();
         }
-        Ok(())
+        Ok(event.type_ == "BOOKMARK" && decode::ends_list(object))
     }
 
     async fn seen(&self, object: &[u8]) -> Result<(), Ended> {
@@ -350,55 +393,5 @@ impl Watcher<'_> {
         Request::get(format!("{path}?{query}"))
             .body(Vec::new())
             .map_err(|error| Ended::Failed(format!("failed to put a list into a request: {error}")))
-    }
-}
-
-/// The lines of a stream, as they become whole.
-#[derive(Default)]
-struct Lines {
-    buffer: Vec<u8>,
-    /// What of the buffer has been taken. It is let go when more arrives, not line by line.
-    taken: usize,
-}
-
-impl Lines {
-    fn push(&mut self, data: &[u8]) {
-        self.buffer.drain(..self.taken);
-        self.taken = 0;
-        self.buffer.extend_from_slice(data);
-    }
-
-    fn next(&mut self) -> Option<&[u8]> {
-        let start = self.taken;
-        let length = self.buffer[start..].iter().position(|byte| *byte == b'\n')?;
-        self.taken = start + length + 1;
-        Some(&self.buffer[start..start + length])
-    }
-
-    /// What is not a whole line yet.
-    fn len(&self) -> usize {
-        self.buffer.len() - self.taken
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn lines_are_whole_however_they_arrive() {
-        let whole = b"{\"a\":1}\n{\"b\":2}\n";
-        for size in 1..=whole.len() {
-            let mut lines = Lines::default();
-            let mut found = Vec::new();
-            for piece in whole.chunks(size) {
-                lines.push(piece);
-                while let Some(line) = lines.next() {
-                    found.push(line.to_vec());
-                }
-            }
-            assert_eq!(found, [b"{\"a\":1}".to_vec(), b"{\"b\":2}".to_vec()], "in pieces of {size}");
-            assert_eq!(lines.len(), 0);
-        }
     }
 }

@@ -84,7 +84,8 @@ impl Verb {
         let named = names_object(path)?;
         let watches = query.split('&').any(|pair| matches!(pair, "watch=true" | "watch=1" | "watch"));
         match (method, named) {
-            ("GET" | "HEAD", _) if watches => Some(Self::Watch),
+            // A list that comes as a stream is a list.
+            ("GET" | "HEAD", _) if watches && !query.contains("sendInitialEvents=true") => Some(Self::Watch),
             ("GET" | "HEAD", true) => Some(Self::Get),
             ("GET" | "HEAD", false) => Some(Self::List),
             ("POST", _) => Some(Self::Create),
@@ -152,6 +153,7 @@ mod tests {
             ("GET", runs.to_owned(), "", Some(Verb::List)),
             ("GET", runs.to_owned(), "limit=100&watch=true", Some(Verb::Watch)),
             ("GET", runs.to_owned(), "watch=false", Some(Verb::List)),
+            ("GET", runs.to_owned(), "watch=true&sendInitialEvents=true", Some(Verb::List)),
             ("GET", format!("{runs}/r"), "", Some(Verb::Get)),
             ("PUT", format!("{runs}/r/status"), "", Some(Verb::Update)),
             ("PATCH", format!("{runs}/r"), "", Some(Verb::Patch)),
