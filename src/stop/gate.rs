@@ -70,8 +70,11 @@ impl Gate {
         }
     }
 
-    /// Whether the trouble is with the credential.
-    pub fn blames_credential(&self) -> bool {
-        matches!(self, Gate::Shut(shut) if matches!(shut.kind, TroubleKind::Unauthorized | TroubleKind::Forbidden))
+    /// The trouble that shut it.
+    pub fn trouble(&self) -> Option<TroubleKind> {
+        match self {
+            Gate::Open => None,
+            Gate::Shut(shut) => Some(shut.kind),
+        }
     }
 }

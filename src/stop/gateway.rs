@@ -179,7 +179,7 @@ impl Gateway {
     /// Begins to read the credential if that is due.
     pub fn read_credential(&mut self, next: &mut u64, now: Millis, out: &mut Vec<Effect>) {
         let Some(view) = &self.view else { return };
-        let doubted = self.gate.blames_credential();
+        let doubted = self.doubts_secrets();
         if !self.credential.due(now, self.awaited(), doubted) {
             return;
         }
@@ -190,12 +190,22 @@ impl Gateway {
         out.push(Effect::ReadCredential { gateway: view.clone(), epoch, known_bad });
     }
 
+    /// Whether its Secrets, if they changed, could end the trouble. With certificates in them, any failure to reach
+    /// it may be theirs: a server that refuses a client's certificate may just close the connection.
+    fn doubts_secrets(&self) -> bool {
+        match self.gate.trouble() {
+            Some(TroubleKind::Unauthorized | TroubleKind::Forbidden) => true,
+            Some(TroubleKind::Down) => self.view.as_ref().is_some_and(|view| view.spec.tls.is_some()),
+            Some(TroubleKind::Misconfigured) | None => false,
+        }
+    }
+
     /// A reading has ended.
     pub fn credential_read(&mut self, epoch: Epoch, read: CredentialRead, now: Millis) {
         use super::credential::Change;
         match self.credential.read(epoch, read, now) {
             Change::None => {}
-            Change::New if self.gate.blames_credential() => {
+            Change::New if self.doubts_secrets() => {
                 let repeated_login = self.credential.failures > 1
                     && self.view.as_ref().is_some_and(|view| view.spec.auth.password.is_some());
                 if repeated_login { self.seq += 1 } else { self.open() }
@@ -252,7 +262,7 @@ impl Gateway {
     /// When a call could begin as far as this gateway goes, or the credential is to be read.
     pub fn wake_at(&self) -> Option<Millis> {
         let view = self.view.as_ref()?;
-        let doubted = self.gate.blames_credential();
+        let doubted = self.doubts_secrets();
         let call = match &self.gate {
             _ if view.spec.suspend == Some(true) || !self.credential.is_there() => None,
             Gate::Shut(shut) if shut.probe.is_some() => None,
