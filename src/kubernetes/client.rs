@@ -48,7 +48,14 @@ impl Clients {
     pub async fn infer() -> Result<Self, ClientError> {
         // An error only says that it is installed already, which is as good.
         let _ = rustls::crypto::ring::default_provider().install_default();
-        let config = Config::infer().await.map_err(|error| ClientError::Config(Box::new(error)))?;
+        let mut config = Config::infer().await.map_err(|error| ClientError::Config(Box::new(error)))?;
+        // With a kubeconfig, kube would go through the proxy that gateways are behind, whatever NO_PROXY says. In a pod
+        // it does not, so it never does here. A proxy that the kubeconfig itself names is another matter.
+        let is_environments =
+            |name| std::env::var(name).is_ok_and(|url| url.parse().ok() == config.proxy_url);
+        if ["HTTPS_PROXY", "https_proxy"].into_iter().any(is_environments) {
+            config.proxy_url = None;
+        }
         Self::new(config).map_err(|error| ClientError::Client(Box::new(error)))
     }
 
