@@ -18,6 +18,8 @@ mod gateways;
 mod leadership;
 mod lease;
 mod limits;
+mod logins;
+mod network;
 mod operator;
 mod outages;
 mod schema_walk;

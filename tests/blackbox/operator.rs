@@ -76,18 +76,31 @@ impl Stage {
         self.operator = Some(self.spawn("operator.log", &["--leader-elect=false"]));
     }
 
+    /// The same with other flags, without which no gateway may be on loopback, and variables in its environment.
+    pub(crate) fn start_operator_with(&mut self, flags: &[&str], environment: &[(&str, &str)]) {
+        let mut command = self.command(flags);
+        command.arg("--leader-elect=false").envs(environment.iter().copied());
+        self.operator = Some(ok(Guarded::spawn(command, &self.directory.path().join("operator.log"))));
+    }
+
     /// One more operator, with these flags.
     pub(crate) fn spawn(&self, log: &str, flags: &[&str]) -> Guarded {
+        let mut command = self.command(flags);
+        command.args(["--allow-gateway-cidr", "127.0.0.0/8"]);
+        ok(Guarded::spawn(command, &self.directory.path().join(log)))
+    }
+
+    fn command(&self, flags: &[&str]) -> Command {
         let kubeconfig =
             ok(cluster().kubeconfig_for_service_account("testinium-system", "testinium-operator"));
         let mut command = Command::new(env!("CARGO_BIN_EXE_testinium-operator"));
         command
             .env("KUBECONFIG", kubeconfig)
-            .args(["run", "--watch-namespaces", &self.namespace.name, "--allow-gateway-cidr", "127.0.0.0/8"])
+            .args(["run", "--watch-namespaces", &self.namespace.name])
             .args(["--metrics-bind-address", "127.0.0.1:0", "--health-probe-bind-address", "0"])
             .args(["--log-format", "text", "--log-level", "debug"])
             .args(flags);
-        ok(Guarded::spawn(command, &self.directory.path().join(log)))
+        command
     }
 
     /// Ends the operator as a crash would.
@@ -125,7 +138,8 @@ impl Stage {
     #[track_caller]
     pub(crate) fn wait_for(&self, name: &str, reason: &str) -> Value {
         let what = format!("{name} to be {reason}");
-        ok(wait_until(&what, SOON, || {
+        // A change of what a run waits for is told only once it has stood for half a minute.
+        ok(wait_until(&what, SOON * 2, || {
             let status = self.status(name);
             match condition(&status, "Stopped") {
                 Some(stopped) if stopped["reason"] == reason => Ok(status),
@@ -157,6 +171,17 @@ impl Stage {
                 && entry.user.contains("testinium-operator")
         });
         ours.count()
+    }
+
+    /// Asserts that none of the marked texts is where people read: objects, events and log.
+    #[track_caller]
+    pub(crate) fn assert_silent(&self, marks: &[&str]) {
+        let shown = self.namespace.run(&["get", "tpr,tgw,events.events.k8s.io", "--output=yaml"]);
+        let log = self.log();
+        for mark in marks {
+            assert!(!shown.contains(mark), "an object shows {mark}:\n{shown}");
+            assert!(!log.contains(mark), "the log shows {mark}:\n{log}");
+        }
     }
 
     /// What every operator of this stage has logged.
