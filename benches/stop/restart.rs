@@ -21,7 +21,8 @@ async fn backlog(stage: &Stage, report: &mut Report, runs: usize) -> Result<Fiel
     let field = stage.field("restart").await?;
     stage.create(&field, runs, true).await?;
     stage.simulator.forget_requests();
-    let before = field.board.counts();
+    // Nothing but creations so far; each of them is one.
+    let before = field.board.wait(|counts| counts.events >= runs, LIMIT).await?;
     let operator = Operator::start(stage, &[&field.namespace])?;
     let counts = field.board.wait(|counts| counts.stopped == runs, LIMIT).await?;
     let took = last(&field)?.saturating_duration_since(operator.started());

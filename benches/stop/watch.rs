@@ -61,7 +61,8 @@ impl Watch {
                     }
                 }
                 Some(Err(error)) => return format!("a watch broke: {error}").into(),
-                // The API server ends a watch whose reader is too slow, as on a busy machine: nothing is lost.
+                // As the API server does when a reader is too slow, and some time after its CRDs have changed. Nothing
+                // is lost.
                 None => match request(&self.client, &self.namespace, &self.version).await {
                     Ok(body) => (self.body, self.buffer) = (body, Vec::new()),
                     Err(why) => return why,
@@ -94,12 +95,21 @@ async fn request(client: &kube::Client, namespace: &str, version: &str) -> Resul
     // Bookmarks, so that a silent watch is not taken for a dead one.
     let options = "watch=true&allowWatchBookmarks=true&timeoutSeconds=7200";
     let uri = format!("{}?{options}&resourceVersion={version}", api::runs(namespace));
-    let response = client.send(Request::get(uri).body(Body::empty())?).await?;
-    match response.status().is_success() {
-        true => Ok(response.into_body()),
-        false => Err(format!("a watch was answered with HTTP {}", response.status()).into()),
+    for _ in 0..TRIES {
+        let response = client.send(Request::get(&uri).body(Body::empty())?).await?;
+        match response.status().as_u16() {
+            200 => return Ok(response.into_body()),
+            // The API server is about to serve the kind anew, since its CRD has changed.
+            429 => tokio::time::sleep(PAUSE).await,
+            status => return Err(format!("a watch was answered with HTTP {status}").into()),
+        }
     }
+    Err("the API server has no time for a watch".into())
 }
+
+/// For as long as the API server may take to serve a kind anew.
+const TRIES: usize = 100;
+const PAUSE: Duration = Duration::from_millis(200);
 
 /// What the harness has seen of the runs of one namespace.
 #[derive(Debug)]
