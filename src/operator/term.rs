@@ -87,6 +87,7 @@ impl<'a> Term<'a> {
         metrics.set_runs_active(self.machine.active());
         metrics.set_plans_queued(self.machine.queued());
         metrics.set_calls_in_flight(self.machine.in_flight());
+        metrics.set_tasks(tokio::runtime::Handle::current().metrics().num_alive_tasks());
     }
 
     pub(super) fn finished(&mut self, done: Done) {

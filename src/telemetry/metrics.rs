@@ -36,6 +36,7 @@ pub struct Metrics {
     plans_queued: Gauge,
     calls_in_flight: Gauge,
     leader: Gauge,
+    tasks: Gauge,
 }
 
 impl Default for Metrics {
@@ -47,11 +48,12 @@ impl Default for Metrics {
         let help = "Time from sending a call to the end of its answer, calls without an answer included";
         r.register_with_unit("gateway_call_duration", help, Unit::Seconds, call_duration.clone());
         let (events_dropped, panics_contained) = (Counter::default(), Counter::default());
-        let (runs_active, plans_queued, calls_in_flight, leader) = Default::default();
+        let (runs_active, plans_queued, calls_in_flight, leader, tasks) = Default::default();
         gauge(r, "runs_active", "Runs that are being stopped or wait for something", &runs_active);
         gauge(r, "plans_queued", "Plans that wait for a call to a gateway", &plans_queued);
         gauge(r, "gateway_calls_in_flight", "Calls to gateways that are not answered yet", &calls_in_flight);
         gauge(r, "leader", "1 if this replica acts, 0 if it stands by", &leader);
+        gauge(r, "tasks", "Tasks of this process that have not ended", &tasks);
         r.register(
             "events_dropped",
             "Kubernetes events not sent because too many were waiting",
@@ -85,6 +87,7 @@ impl Default for Metrics {
             plans_queued,
             calls_in_flight,
             leader,
+            tasks,
             registry: Arc::new(registry),
         }
     }
@@ -135,6 +138,10 @@ impl Metrics {
 
     pub fn set_calls_in_flight(&self, count: usize) {
         set(&self.calls_in_flight, count);
+    }
+
+    pub fn set_tasks(&self, count: usize) {
+        set(&self.tasks, count);
     }
 
     pub fn set_leader(&self, leads: bool) {
@@ -364,12 +371,14 @@ mod tests {
         metrics.set_plans_queued(7);
         metrics.set_runs_active(3);
         metrics.set_calls_in_flight(2);
+        metrics.set_tasks(9);
         metrics.set_plans_queued(5);
         let text = metrics.encode().expect("metrics can be encoded");
         assert_eq!(line(&text, "testinium_leader "), "testinium_leader 1");
         assert_eq!(line(&text, "testinium_plans_queued "), "testinium_plans_queued 5");
         assert_eq!(line(&text, "testinium_runs_active "), "testinium_runs_active 3");
         assert_eq!(line(&text, "testinium_gateway_calls_in_flight "), "testinium_gateway_calls_in_flight 2");
+        assert_eq!(line(&text, "testinium_tasks "), "testinium_tasks 9");
     }
 
     #[test]

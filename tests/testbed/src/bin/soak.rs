@@ -1,0 +1,370 @@
+//! The soak: load, random faults, rotated tokens and restarts for as long as is asked for, judged all the while.
+//!
+//! It prints what the operator's last life holds on to at its beginning and at its end (memory, file handles, threads,
+//! tasks, queues), both times at rest, so that whatever grows is seen. It fails if any oracle does.
+
+use std::error::Error;
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+use std::thread;
+use std::time::{Duration, Instant};
+
+use clap::Parser;
+use serde_json::{Value, json};
+use testinium_testbed::arena::{Arena, stopped, until};
+use testinium_testbed::chain;
+use testinium_testbed::control_plane::{AuditLevel, ControlPlane, Options};
+use testinium_testbed::faults::{Break, Fault, Proxy, Reach, Verb, When};
+use testinium_testbed::operator::{self, Operator, Site};
+use testinium_testbed::oracles;
+use testinium_testbed::process::Signal;
+use testinium_testbed::simulator::{Config, Nature};
+
+/// Stops plans through random faults, and reports what grows and what is wrong.
+#[derive(Debug, Parser)]
+struct Arguments {
+    /// How long
+    #[arg(long, default_value_t = 180)]
+    seconds: u64,
+    /// What the faults, the load and the restarts are drawn from
+    #[arg(long, default_value_t = 1)]
+    seed: u64,
+    /// Runs at a time
+    #[arg(long, default_value_t = 40)]
+    runs: usize,
+    /// The operator; built, without optimisation, if absent
+    #[arg(long)]
+    binary: Option<PathBuf>,
+}
+
+type Failure = Box<dyn Error>;
+
+/// Between two looks at everything.
+const STEP: Duration = Duration::from_millis(200);
+/// How long coming to rest may take once faults have ended: the longest wait that a fault leaves behind is 30 s.
+const REST: Duration = Duration::from_secs(90);
+
+fn main() -> ExitCode {
+    match soak(&Arguments::parse()) {
+        Ok(complaints) if complaints.is_empty() => {
+            println!("every oracle holds");
+            ExitCode::SUCCESS
+        }
+        Ok(complaints) => {
+            eprintln!("{} complaints:\n{}", complaints.len(), complaints.join("\n"));
+            ExitCode::FAILURE
+        }
+        Err(error) => {
+            eprintln!("the soak failed: {}", chain(error.as_ref()));
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn soak(arguments: &Arguments) -> Result<Vec<String>, Failure> {
+    let binary = arguments.binary.clone().map_or_else(operator::build, Ok)?;
+    let plane = ControlPlane::start(Options { audit: AuditLevel::Off, ..Options::default() })?;
+    let manifests = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../deploy/manifests");
+    let kubectl = plane.kubectl();
+    kubectl.run(&["apply".as_ref(), "--kustomize".as_ref(), manifests.as_os_str()])?.success()?;
+    let definitions = ["crd/testplanruns.testinium.io", "crd/testiniumgateways.testinium.io"];
+    kubectl.run(&["wait", "--for=condition=Established", definitions[0], definitions[1]])?.success()?;
+    let site = Site::new(&plane, &binary)?;
+    let arena = Arena::new(&site, "soak", Config::default())?;
+    let port = operator::free_port()?;
+    let metrics = format!("--metrics-bind-address=127.0.0.1:{port}");
+    let flags = ["--leader-elect=false", "--health-probe-bind-address=0", &metrics];
+    let operator = arena.operator_with("operator", &flags)?;
+    let mut soak = Soak::new(arena, operator, port, arguments);
+    let half = Duration::from_secs(arguments.seconds / 2);
+    println!("seed {}: {} runs at a time for {} s", arguments.seed, arguments.runs, arguments.seconds);
+    // Restarts come in the first half: what grows shows in one long life.
+    soak.go_on(half, true)?;
+    soak.restart(Signal::TERM)?;
+    soak.go_on(Duration::from_secs(5), false)?;
+    soak.come_to_rest()?;
+    let before = soak.holdings()?;
+    soak.go_on(half, false)?;
+    soak.come_to_rest()?;
+    let after = soak.holdings()?;
+    soak.tell(&before, &after);
+    Ok(soak.complaints)
+}
+
+/// A soak under way.
+struct Soak<'a> {
+    arena: Arena<'a>,
+    operator: Operator,
+    port: u16,
+    chance: Chance,
+    runs: usize,
+    /// The next plan that was never asked about.
+    next_plan: i64,
+    next_run: usize,
+    done: usize,
+    faults: usize,
+    rotations: usize,
+    complaints: Vec<String>,
+}
+
+/// Numbers that look random and are the same for a seed: splitmix64.
+struct Chance(u64);
+
+// === impl Chance ===
+
+impl Chance {
+    fn below(&mut self, end: u64) -> u64 {
+        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
+        let mut mixed = self.0;
+        mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+        (mixed ^ (mixed >> 31)) % end
+    }
+
+    /// True once in so many times.
+    fn once_in(&mut self, times: u64) -> bool {
+        self.below(times) == 0
+    }
+}
+
+// === impl Soak ===
+
+impl<'a> Soak<'a> {
+    fn new(arena: Arena<'a>, operator: Operator, port: u16, arguments: &Arguments) -> Self {
+        Self {
+            arena,
+            operator,
+            port,
+            chance: Chance(arguments.seed),
+            runs: arguments.runs,
+            next_plan: 1,
+            next_run: 1,
+            done: 0,
+            faults: 0,
+            rotations: 0,
+            complaints: Vec::new(),
+        }
+    }
+
+    /// Load and faults for this long.
+    fn go_on(&mut self, time: Duration, restarts: bool) -> Result<(), Failure> {
+        let end = Instant::now() + time;
+        while Instant::now() < end {
+            self.operator.start()?;
+            self.arena.simulator.set_reach(Reach::Up)?;
+            if restarts && self.chance.once_in(50) {
+                let signal = if self.chance.once_in(2) { Signal::TERM } else { Signal::KILL };
+                self.restart(signal)?;
+            }
+            if self.chance.once_in(100) {
+                self.rotate()?;
+            }
+            self.break_something()?;
+            self.load()?;
+            self.judge_traffic();
+            thread::sleep(STEP);
+        }
+        Ok(())
+    }
+
+    fn restart(&mut self, signal: Signal) -> Result<(), Failure> {
+        self.operator.signal(signal)?;
+        if self.operator.wait(Duration::from_secs(60))?.is_none() {
+            self.complaints.push("the operator did not end within 60 s of a signal".to_owned());
+            self.operator.killer().kill();
+        }
+        Ok(self.operator.start()?)
+    }
+
+    /// Another token, at the gateway first: calls fail until the Secret is changed.
+    fn rotate(&mut self) -> Result<(), Failure> {
+        self.rotations += 1;
+        let token = format!("token-{}", self.rotations);
+        self.arena.simulator.set_token(&token);
+        let path = format!("/api/v1/namespaces/{}/secrets/token", self.arena.namespace);
+        self.arena.site.client.patch(&path, &json!({"stringData": {"token": token}}))?;
+        Ok(())
+    }
+
+    /// Takes back what was broken, and breaks something else for the next few requests.
+    fn break_something(&mut self) -> Result<(), Failure> {
+        let (api, gateway) = (&self.operator.api, &self.arena.gateway);
+        api.clear_rules();
+        gateway.clear_rules();
+        let some = When::next(1 + usize::try_from(self.chance.below(5))?);
+        let hour = Duration::from_secs(3600);
+        let (proxy, when, fault): (&Proxy, _, _) = match self.chance.below(24) {
+            0 => (api, some.verb(Verb::Update), Fault::reject(409)),
+            1 => (api, some, Fault::reject(500)),
+            2 => (api, some, Fault::reject(429).retry_after(hour)),
+            3 => (api, some, Fault::drop_reply()),
+            4 => (api, When::next(1).verb(Verb::Update), Fault::hang()),
+            5 => (api, some.verb(Verb::Watch), Fault::reject(410)),
+            6 => (api, some, Fault::cut()),
+            7 => (api, some, Fault::delay(STEP)),
+            8 => (gateway, some, Fault::drop_reply()),
+            9 => (gateway, some, Fault::reject(503).retry_after(Duration::from_secs(1))),
+            10 => (gateway, some, Fault::cut()),
+            11 => (gateway, some, Fault::delay(STEP)),
+            12 => {
+                api.break_open(When::always().verb(Verb::Watch), Break::Cut);
+                return Ok(());
+            }
+            13 if self.chance.once_in(4) => {
+                api.break_open(When::always().verb(Verb::Watch), Break::Freeze);
+                return Ok(());
+            }
+            14 => return Ok(self.arena.simulator.down()?),
+            // Mostly nothing: a system that never works shows little.
+            _ => return Ok(()),
+        };
+        self.faults += 1;
+        proxy.rule(when, fault);
+        Ok(())
+    }
+
+    /// Judges the runs that are done, takes them away, and makes new ones in their place.
+    fn load(&mut self) -> Result<(), Failure> {
+        let runs = self.arena.runs()?;
+        let mut left = runs.len();
+        for run in runs.iter().filter(|run| is_done(run)) {
+            self.judge(run);
+            let name = run["metadata"]["name"].as_str().unwrap_or_default();
+            self.arena.delete_run(name)?;
+            left -= 1;
+        }
+        while left < self.runs {
+            self.create()?;
+            left += 1;
+        }
+        // Those that do not want it yet are stopped one by one.
+        let waiting = runs.iter().filter(|run| stopped(run) == "NotRequested");
+        for run in waiting.take(5) {
+            let name = run["metadata"]["name"].as_str().unwrap_or_default();
+            let patch = if self.chance.once_in(2) {
+                json!({"spec": {"stopped": true}})
+            } else {
+                json!({"metadata": {"annotations": {"testinium.io/stop": "soak"}}})
+            };
+            self.arena.patch_run(name, &patch)?;
+        }
+        Ok(())
+    }
+
+    fn create(&mut self) -> Result<(), Failure> {
+        let count = 1 + self.chance.below(5);
+        let mut plans = Vec::new();
+        for _ in 0..count {
+            let nature = match self.chance.below(20) {
+                0 => Nature::Unknown,
+                1 => Nature::NotRunning,
+                2 => Nature::Rejected,
+                _ => Nature::Running,
+            };
+            self.arena.simulator.plan(self.next_plan, nature);
+            plans.push(self.next_plan);
+            self.next_plan += 1;
+        }
+        let spec = json!({"plans": plans, "stopped": self.chance.once_in(2)});
+        self.arena.create_run(&format!("run-{}", self.next_run), spec)?;
+        self.next_run += 1;
+        Ok(())
+    }
+
+    fn judge(&mut self, run: &Value) {
+        self.done += 1;
+        self.complaints.extend(oracles::lint(run));
+        self.complaints.extend(oracles::complete(run));
+        self.complaints.extend(oracles::truthful(run, &self.arena.simulator.truth()));
+    }
+
+    /// What went through the proxies is judged and forgotten, or the soak itself would grow.
+    fn judge_traffic(&mut self) {
+        let api = self.operator.api.traffic();
+        if api.len() < 2_000 {
+            return;
+        }
+        self.complaints.extend(oracles::honest_writes(&api));
+        self.complaints.extend(oracles::stays_within(&api, &self.arena.namespace));
+        self.operator.api.forget_traffic();
+        self.arena.gateway.forget_traffic();
+        self.arena.simulator.forget_requests();
+    }
+
+    /// Ends the faults and waits until every run is done.
+    fn come_to_rest(&mut self) -> Result<(), Failure> {
+        self.operator.api.clear_rules();
+        self.arena.gateway.clear_rules();
+        self.arena.simulator.set_reach(Reach::Up)?;
+        for run in self.arena.runs()?.iter().filter(|run| run["spec"]["stopped"] != true) {
+            let name = run["metadata"]["name"].as_str().unwrap_or_default();
+            self.arena.patch_run(name, &json!({"spec": {"stopped": true}}))?;
+        }
+        until("every run to be done", REST, || Ok(self.arena.runs()?.iter().all(is_done)))?;
+        for run in self.arena.runs()? {
+            self.judge(&run);
+        }
+        self.arena.site.client.delete(&self.arena.path("testplanruns", ""))?;
+        until("the operator to come to rest", REST, || {
+            let (_, page) = operator::page(self.port, "/metrics")?;
+            Ok(gauge(&page, "testinium_runs_active") == "0"
+                && gauge(&page, "testinium_gateway_calls_in_flight") == "0")
+        })?;
+        self.complaints.extend(oracles::calm(&self.operator.log()));
+        Ok(())
+    }
+
+    /// What the operator holds on to: a name and a figure each.
+    fn holdings(&self) -> Result<Vec<(&'static str, String)>, Failure> {
+        let pid = self.operator.pid()?.ok_or("the operator has ended")?;
+        let status = fs::read_to_string(format!("/proc/{pid}/status"))?;
+        let field = |name: &str| {
+            let line = status.lines().find_map(|line| line.strip_prefix(name));
+            line.unwrap_or_default().trim_start_matches(':').trim().to_owned()
+        };
+        let handles = fs::read_dir(format!("/proc/{pid}/fd"))?.count();
+        let (_, page) = operator::page(self.port, "/metrics")?;
+        let mut holdings = vec![
+            ("resident memory", field("VmRSS")),
+            ("most memory so far", field("VmHWM")),
+            ("threads", field("Threads")),
+            ("file handles", handles.to_string()),
+        ];
+        let gauges = [
+            "testinium_tasks",
+            "testinium_runs_active",
+            "testinium_plans_queued",
+            "testinium_gateway_calls_in_flight",
+            "testinium_events_dropped_total",
+            "testinium_panics_contained_total",
+        ];
+        holdings.extend(gauges.map(|name| (name, gauge(&page, name))));
+        Ok(holdings)
+    }
+
+    fn tell(&self, before: &[(&'static str, String)], after: &[(&'static str, String)]) {
+        println!(
+            "{} runs with {} plans done, {} faults, {} tokens rotated, {} starts",
+            self.done,
+            self.next_plan - 1,
+            self.faults,
+            self.rotations,
+            self.operator.starts(),
+        );
+        println!("\n{:<36}{:>16}{:>16}", "the last life, at rest", "beginning", "end");
+        for ((name, before), (_, after)) in before.iter().zip(after) {
+            println!("{name:<36}{before:>16}{after:>16}");
+        }
+    }
+}
+
+fn is_done(run: &Value) -> bool {
+    ["Accepted", "NotRunning", "PartiallyStopped", "Failed", "Expired"].contains(&stopped(run))
+}
+
+/// The value of a series without labels.
+fn gauge(page: &str, name: &str) -> String {
+    let value = page.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(' '));
+    value.unwrap_or("-").to_owned()
+}
