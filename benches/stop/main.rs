@@ -124,6 +124,10 @@ async fn scenarios(arguments: &Arguments, stage: &Stage, report: &mut Report) ->
     if wanted(Scenario::Idle) {
         latency::measure(stage, report, if quick { 20 } else { 200 }).await?;
     }
+    let starts = if quick { 1 } else { 5 };
+    if wanted(Scenario::Restart) {
+        restart::empty(stage, report, starts).await?;
+    }
     let most = sizes.iter().copied().max().unwrap_or(0);
     for runs in sizes {
         if wanted(Scenario::Burst) {
@@ -131,7 +135,7 @@ async fn scenarios(arguments: &Arguments, stage: &Stage, report: &mut Report) ->
             burst::measure(stage, report, runs, rounds).await?;
         }
         if wanted(Scenario::Restart) {
-            restart::measure(stage, report, runs, if quick { 1 } else { 5 }).await?;
+            restart::measure(stage, report, runs, starts).await?;
         }
     }
     if wanted(Scenario::Fairness) {

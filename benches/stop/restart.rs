@@ -17,6 +17,11 @@ pub async fn measure(stage: &Stage, report: &mut Report, runs: usize, starts: us
     start(stage, report, &field, runs, starts).await
 }
 
+/// Starts with nothing there at all.
+pub async fn empty(stage: &Stage, report: &mut Report, starts: usize) -> Result<(), Failure> {
+    start(stage, report, &stage.field("empty").await?, 0, starts).await
+}
+
 async fn backlog(stage: &Stage, report: &mut Report, runs: usize) -> Result<Field, Failure> {
     let field = stage.field("restart").await?;
     stage.create(&field, runs, true).await?;
