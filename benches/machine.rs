@@ -161,7 +161,7 @@ impl World {
                 Some(Input::Answered(call, Answer::Reply(reply)))
             }
             Effect::Write { run, serial, to, status } => {
-                self.written = Some((to.key, *status));
+                self.written = Some((to.key, (*status).clone()));
                 self.version += 1;
                 Some(Input::Wrote(run, serial, WriteResult::Done(Version(self.version))))
             }
@@ -204,7 +204,6 @@ fn runs(count: i64, plans: i64) -> Vec<Input> {
             uid: format!("28d8a4c0-5f2e-4b6f-9a83-{index:012}").into(),
             version: Version(3),
             generation: 2,
-            created: None,
             stop_annotation: None,
             requested_by: None,
             reconcile_annotation: None,

@@ -38,6 +38,8 @@ pub enum OperatorError {
 
 /// Inputs that wait for the machine: watches are held up beyond that, answers are not many more than calls.
 const INPUTS: usize = 1024;
+/// Inputs that one turn of the wheel takes in, if so many wait.
+const TURN: usize = 64;
 /// How often the wheel turns when nothing happens, to show that it does.
 const BEAT: Duration = Duration::from_secs(10);
 /// How long finishing what is under way may take; the pod is given 45 s.
@@ -170,10 +172,11 @@ impl Shell {
     ) -> Result<End, OperatorError> {
         let (inputs, mut watched) = mpsc::channel(INPUTS);
         // Not bounded by itself, but by what the machine asks for: it never has more under way than its limits.
-        let (done, mut finished) = mpsc::unbounded_channel();
+        let (effects, mut finished) = mpsc::unbounded_channel();
         let mut watches = self.watch(inputs);
-        let mut term = Term::new(self, done);
+        let mut term = Term::new(self, effects);
         let mut asked_at: Option<tokio::time::Instant> = None;
+        let (mut seen, mut done) = (Vec::new(), Vec::new());
         loop {
             let wake = term.wake_at();
             let give_up = asked_at.map_or_else(far_away, |at| at + DRAIN);
@@ -188,7 +191,7 @@ impl Shell {
                     self.health.set_ready(false, "stopping");
                     asked_at = Some(tokio::time::Instant::now());
                     watches.shutdown().await;
-                    term.put(Input::Drain);
+                    term.put([Input::Drain]);
                 }
                 () = self.fence.lost() => {
                     // First of all what acts; then what could still say something about the watches.
@@ -196,9 +199,14 @@ impl Shell {
                     watches.shutdown().await;
                     return Ok(End::LeaseLost);
                 }
-                Some(done) = finished.recv() => term.finished(done),
-                Some(input) = watched.recv(), if asked_at.is_none() => term.put(input),
-                Some(ended) = term.tasks.join_next() => ended.map_err(unexpected)?,
+                1.. = finished.recv_many(&mut done, TURN) => term.finished(done.drain(..)),
+                1.. = watched.recv_many(&mut seen, TURN), if asked_at.is_none() => term.put(seen.drain(..)),
+                Some(ended) = term.tasks.join_next() => {
+                    ended.map_err(unexpected)?;
+                    while let Some(ended) = term.tasks.try_join_next() {
+                        ended.map_err(unexpected)?;
+                    }
+                }
                 Some(ended) = watches.join_next(), if asked_at.is_none() => {
                     ended.map_err(unexpected)?;
                     return Err(OperatorError::Ended("a watch".to_owned()));
@@ -206,7 +214,7 @@ impl Shell {
                 Some(ended) = parts.join_next() => {
                     return Err(OperatorError::Ended(ended.map_err(unexpected)?.to_owned()));
                 }
-                () = sleep_until(wake) => term.put(Input::Wake),
+                () = sleep_until(wake) => term.put([Input::Wake]),
                 () = sleep_until(give_up) => {
                     tracing::warn!("ending although something is still under way");
                     return Ok(End::Asked);

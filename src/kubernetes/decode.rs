@@ -35,7 +35,6 @@ pub fn run(json: &[u8]) -> Decoded<RunView> {
             uid: identity.uid,
             version: identity.version,
             generation: meta.generation,
-            created: meta.creation_timestamp,
             stop_annotation: annotations.stop,
             requested_by: annotations.requested_by,
             reconcile_annotation: annotations.reconcile,
@@ -141,20 +140,22 @@ fn decode<V>(json: &[u8], build: impl FnOnce(Known, Meta<'_>, &Lean<'_>) -> Resu
         Ok(lean) => lean,
         Err(error) => return Decoded::Nameless(plain(&error)),
     };
-    let identity: Identity<'_> = match parse("metadata", lean.metadata) {
-        Ok(identity) => identity,
-        Err(why) => return Decoded::Nameless(why),
+    // In one go if all is well; which object it is can be read even where the rest is odd.
+    let meta = parse::<Meta<'_>>("metadata", lean.metadata);
+    let identity = match &meta {
+        Ok(meta) => meta.identity(),
+        Err(_) => match parse("metadata", lean.metadata) {
+            Ok(identity) => identity,
+            Err(why) => return Decoded::Nameless(why),
+        },
     };
-    let (key, uid) = (Key::new(identity.namespace, identity.name), Uid::from(identity.uid));
+    let (key, uid) = (Key::new(&*identity.namespace, &*identity.name), Uid::from(&*identity.uid));
     let version = version(&identity.resource_version);
-    let view = match version {
-        Some(version) => parse("metadata", lean.metadata)
-            .and_then(|meta| build(Known { key: key.clone(), uid: uid.clone(), version }, meta, &lean)),
-        None => Err(format!(
-            "metadata.resourceVersion: {:?}, expected a decimal number",
-            identity.resource_version
-        )),
-    };
+    let known = version.ok_or_else(|| {
+        format!("metadata.resourceVersion: {:?}, expected a decimal number", identity.resource_version)
+    });
+    let view =
+        known.and_then(|version| build(Known { key: key.clone(), uid: uid.clone(), version }, meta?, &lean));
     match view {
         Ok(view) => Decoded::Seen(Box::new(view)),
         Err(why) => Decoded::Unreadable {

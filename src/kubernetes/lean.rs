@@ -38,14 +38,20 @@ pub(super) struct Identity<'a> {
     pub(super) resource_version: Cow<'a, str>,
 }
 
-/// The rest of the metadata that matters.
+/// All of the metadata that matters.
 #[derive(Debug, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub(super) struct Meta<'a> {
+    #[serde(borrow, default)]
+    namespace: Cow<'a, str>,
+    #[serde(borrow)]
+    name: Cow<'a, str>,
+    #[serde(borrow)]
+    uid: Cow<'a, str>,
+    #[serde(borrow, default)]
+    resource_version: Cow<'a, str>,
     #[serde(default)]
     pub(super) generation: i64,
-    #[serde(default)]
-    pub(super) creation_timestamp: Option<Timestamp>,
     #[serde(default)]
     pub(super) annotations: Option<Annotations>,
     #[serde(default)]
@@ -114,7 +120,17 @@ struct AnnotationFields {
 
 // === impl Meta ===
 
-impl Meta<'_> {
+impl<'a> Meta<'a> {
+    /// Which object it is. Texts of names have no escapes, so nothing is copied.
+    pub(super) fn identity(&self) -> Identity<'a> {
+        Identity {
+            namespace: self.namespace.clone(),
+            name: self.name.clone(),
+            uid: self.uid.clone(),
+            resource_version: self.resource_version.clone(),
+        }
+    }
+
     /// Who last set `spec.stopped`.
     pub(super) fn stopped_set(&self) -> Option<FieldSet> {
         self.last_to_own(Fields::own_stopped)
@@ -212,7 +228,7 @@ mod tests {
         ];
         for (name, managed, stopped, annotation) in rows {
             assert_eq!(
-                meta(&json!({"name": "r", "managedFields": managed})),
+                meta(&json!({"name": "r", "uid": "u", "managedFields": managed})),
                 (stopped, annotation),
                 "{name}"
             );
@@ -222,6 +238,7 @@ mod tests {
     #[test]
     fn names_are_those_of_the_api() {
         let text = json!({
+            "name": "r", "uid": "u",
             "annotations": {api::STOP_ANNOTATION: "1", api::REQUESTED_BY_ANNOTATION: "2", api::RECONCILE_ANNOTATION: "3", "x": "4"},
             "labels": {api::RESTORED_LABEL: "backup", "y": "5"},
             "managedFields": [owner("a", "2026-01-02T03:04:05Z",

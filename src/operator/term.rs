@@ -50,11 +50,6 @@ impl<'a> Term<'a> {
         }
     }
 
-    fn now(&self) -> Now {
-        let mono = u64::try_from(self.started.elapsed().as_millis()).unwrap_or(u64::MAX);
-        Now { mono: Millis(mono), wall: Timestamp::now() }
-    }
-
     pub(super) fn wake_at(&self) -> tokio::time::Instant {
         let beat = tokio::time::Instant::now() + BEAT;
         match self.machine.wake_at() {
@@ -64,17 +59,18 @@ impl<'a> Term<'a> {
     }
 
     /// Turns the wheel once.
-    pub(super) fn put(&mut self, input: Input) {
-        if let Input::ListDone(Kind::Runs) = input {
-            self.shell.health.set_ready(true, "");
-        }
-        match &input {
-            Input::RunUnreadable(..) => self.shell.metrics.object_unreadable(Kind::Runs),
-            Input::GatewayUnreadable(..) => self.shell.metrics.object_unreadable(Kind::Gateways),
+    pub(super) fn put(&mut self, inputs: impl IntoIterator<Item = Input>) {
+        let (health, metrics) = (&self.shell.health, &self.shell.metrics);
+        let inputs = inputs.into_iter().inspect(|input| match input {
+            Input::ListDone(Kind::Runs) => health.set_ready(true, ""),
+            Input::RunUnreadable(..) => metrics.object_unreadable(Kind::Runs),
+            Input::GatewayUnreadable(..) => metrics.object_unreadable(Kind::Gateways),
             _ => {}
-        }
+        });
         let mut effects = Vec::new();
-        self.machine.handle(self.now(), input, &mut effects);
+        let mono = u64::try_from(self.started.elapsed().as_millis()).unwrap_or(u64::MAX);
+        let now = Now { mono: Millis(mono), wall: Timestamp::now() };
+        self.machine.handle_all(now, inputs, &mut effects);
         self.count();
         effects.into_iter().for_each(|effect| self.carry_out(effect));
     }
@@ -90,18 +86,22 @@ impl<'a> Term<'a> {
         metrics.set_tasks(tokio::runtime::Handle::current().metrics().num_alive_tasks());
     }
 
-    pub(super) fn finished(&mut self, done: Done) {
-        match done {
-            Done::Input(input) => self.put(input),
-            Done::Connected(connection, input) => {
-                if let Input::Credential(key, epoch, _) = &input {
-                    // Calls under way hold their own copy of an earlier one. A later one may be here already.
-                    self.connections.retain(|(other, kept), _| other != key || kept > epoch);
-                    self.connections.insert((key.clone(), *epoch), connection);
+    pub(super) fn finished(&mut self, done: impl IntoIterator<Item = Done>) {
+        let mut inputs = Vec::new();
+        for done in done {
+            match done {
+                Done::Input(input) => inputs.push(input),
+                Done::Connected(connection, input) => {
+                    if let Input::Credential(key, epoch, _) = &input {
+                        // Calls under way hold their own copy of an earlier one. A later one may be here already.
+                        self.connections.retain(|(other, kept), _| other != key || kept > epoch);
+                        self.connections.insert((key.clone(), *epoch), connection);
+                    }
+                    inputs.push(input);
                 }
-                self.put(input);
             }
         }
+        self.put(inputs);
     }
 
     fn carry_out(&mut self, effect: Effect) {

@@ -36,6 +36,13 @@ pub enum Problem {
     Failed(String),
 }
 
+impl Problem {
+    pub fn text(&self) -> &str {
+        let (Self::Missing(text) | Self::Invalid(text) | Self::Refused(text) | Self::Failed(text)) = self;
+        text
+    }
+}
+
 /// A login with a password that was refused is not tried again sooner, or the account could be locked.
 const REFUSED_PAUSE: Millis = Millis(300_000);
 /// How often missing things are looked for while somebody waits: a person who has just made one is watching.

@@ -12,7 +12,6 @@ pub(super) fn run(namespace: &str, name: &str, plans: Vec<i64>) -> RunView {
         uid: format!("{namespace}-{name}").into(),
         version: Version(1),
         generation: 1,
-        created: None,
         stop_annotation: None,
         requested_by: None,
         reconcile_annotation: None,

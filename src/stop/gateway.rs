@@ -112,44 +112,49 @@ impl Gateway {
         self.view = Some(Arc::new(view));
     }
 
-    /// What stands between the ids that wait here and a call. `listed`: whether gateways could be listed at all, and
-    /// if not, why.
+    /// What stands between the ids that wait here and a call, in one word; empty for nothing. `listed`: whether
+    /// gateways could be listed at all, and if not, why.
+    pub fn word(&self, listed: Result<(), &str>) -> &'static str {
+        match &self.view {
+            None if listed.is_ok() => return reason::GATEWAY_NOT_FOUND,
+            None => return reason::GATEWAY_NOT_LISTED,
+            Some(view) if view.spec.suspend == Some(true) => return reason::SUSPENDED,
+            Some(_) => {}
+        }
+        match (&self.credential.problem, &self.gate) {
+            (Some(Problem::Missing(_)), _) => reason::SECRET_NOT_FOUND,
+            (Some(Problem::Invalid(_)), _) => reason::INVALID_CREDENTIAL,
+            (Some(Problem::Refused(_)), _) => reason::AUTHENTICATION_FAILED,
+            (Some(Problem::Failed(_)), _) => reason::UNREACHABLE,
+            (None, Gate::Open) => "",
+            (None, Gate::Shut(shut)) => match shut.kind {
+                TroubleKind::Unauthorized => reason::AUTHENTICATION_FAILED,
+                TroubleKind::Forbidden => reason::FORBIDDEN,
+                TroubleKind::Down => reason::UNREACHABLE,
+                TroubleKind::Misconfigured => reason::MISCONFIGURED,
+            },
+        }
+    }
+
+    /// The same with a sentence for people.
     pub fn obstacle(&self, listed: Result<(), &str>) -> Option<Obstacle> {
+        let reason = Some(self.word(listed)).filter(|word| !word.is_empty())?;
         let name = &self.key.name;
-        let obstacle = |reason, message| Some(Obstacle { reason, message });
-        let Some(view) = &self.view else {
-            return match listed {
-                Ok(()) => obstacle(
-                    reason::GATEWAY_NOT_FOUND,
-                    format!(
-                        "there is no TestiniumGateway \"{name}\" in this namespace; create it, and the stop goes on"
-                    ),
-                ),
-                Err(why) => obstacle(reason::GATEWAY_NOT_LISTED, format!("gateways can't be listed: {why}")),
-            };
+        let message = match (&self.credential.problem, &self.gate, listed) {
+            _ if reason == reason::GATEWAY_NOT_FOUND => {
+                format!(
+                    "there is no TestiniumGateway \"{name}\" in this namespace; create it, and the stop goes on"
+                )
+            }
+            (.., Err(why)) if self.view.is_none() => format!("gateways can't be listed: {why}"),
+            _ if reason == reason::SUSPENDED => {
+                format!("gateway \"{name}\" is suspended; set its spec.suspend to false to let stops go on")
+            }
+            (Some(problem), ..) => format!("gateway \"{name}\": {}", problem.text()),
+            (None, Gate::Shut(shut), _) => format!("gateway \"{name}\" {}", shut.text),
+            (None, Gate::Open, _) => return None,
         };
-        if view.spec.suspend == Some(true) {
-            let message =
-                format!("gateway \"{name}\" is suspended; set its spec.suspend to false to let stops go on");
-            return obstacle(reason::SUSPENDED, message);
-        }
-        if let Some(problem) = &self.credential.problem {
-            let (reason, text) = match problem {
-                Problem::Missing(text) => (reason::SECRET_NOT_FOUND, text),
-                Problem::Invalid(text) => (reason::INVALID_CREDENTIAL, text),
-                Problem::Refused(text) => (reason::AUTHENTICATION_FAILED, text),
-                Problem::Failed(text) => (reason::UNREACHABLE, text),
-            };
-            return obstacle(reason, format!("gateway \"{name}\": {text}"));
-        }
-        let Gate::Shut(shut) = &self.gate else { return None };
-        let reason = match shut.kind {
-            TroubleKind::Unauthorized => reason::AUTHENTICATION_FAILED,
-            TroubleKind::Forbidden => reason::FORBIDDEN,
-            TroubleKind::Down => reason::UNREACHABLE,
-            TroubleKind::Misconfigured => reason::MISCONFIGURED,
-        };
-        obstacle(reason, format!("gateway \"{name}\" {}", shut.text))
+        Some(Obstacle { reason, message })
     }
 
     /// Shuts the gate for the trouble that one of its own calls met.

@@ -102,7 +102,7 @@ pub enum Effect {
         run: RunId,
         serial: WriteSerial,
         to: Target,
-        status: Box<TestPlanRunStatus>,
+        status: Arc<TestPlanRunStatus>,
     },
     /// PUT this status; ends in `WroteGateway`.
     WriteGateway {

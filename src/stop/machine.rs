@@ -23,7 +23,7 @@ use crate::api::Outcome;
 /// Everything that decides.
 #[derive(Clone, Debug)]
 pub struct Machine {
-    pub(super) runs: BTreeMap<RunId, Run>,
+    pub(super) runs: BTreeMap<RunId, Box<Run>>,
     pub(super) by_key: BTreeMap<RunKey, RunId>,
     pub(super) gateways: Gateways,
     pub(super) timers: BTreeSet<(Millis, RunId)>,
@@ -62,7 +62,7 @@ pub(super) const CONFLICT: Millis = Millis(5_000);
 /// A timer for a wall time looks again at least this often, so that a clock that jumps is noticed.
 pub(super) const LOOK: Millis = Millis(60_000);
 
-impl Wants for BTreeMap<RunId, Run> {
+impl Wants for BTreeMap<RunId, Box<Run>> {
     fn wants(&self, waiter: &Waiter, plan: PlanId, call: CallId) -> bool {
         self.get(&waiter.run).is_some_and(|run| run.asks() && run.awaits(waiter, plan, call))
     }
@@ -92,6 +92,17 @@ impl Machine {
 
     /// Takes in what happened and says what is to be done. Never fails, whatever comes in whatever order.
     pub fn handle(&mut self, now: Now, input: Input, out: &mut Vec<Effect>) {
+        self.handle_all(now, [input], out);
+    }
+
+    /// The same for several things that have happened meanwhile: what may begin is looked for once, not for each.
+    pub fn handle_all(&mut self, now: Now, inputs: impl IntoIterator<Item = Input>, out: &mut Vec<Effect>) {
+        inputs.into_iter().for_each(|input| self.take_in(now, input, out));
+        self.fire(now, out);
+        self.advance(now, out);
+    }
+
+    fn take_in(&mut self, now: Now, input: Input, out: &mut Vec<Effect>) {
         match input {
             Input::ListBegan(kind) => self.list(kind).serial += 1,
             Input::ListDone(kind) => self.listed(kind),
@@ -115,8 +126,6 @@ impl Machine {
             Input::Wake => {}
             Input::Drain => self.draining = true,
         }
-        self.fire(now, out);
-        self.advance(now, out);
     }
 
     /// When `Wake` is to be handed in, if nothing else happens before.
@@ -216,7 +225,7 @@ impl Machine {
             return;
         }
         self.by_key.insert(key, id);
-        self.runs.insert(id, run);
+        self.runs.insert(id, Box::new(run));
         self.run_errands(id, errands, out);
         self.look(id, now);
     }
@@ -239,7 +248,7 @@ impl Machine {
             *until = now.mono;
         }
         if hurried {
-            let gateway = run.gateway();
+            let gateway = run.gateway.clone();
             self.gateways.edit(&gateway, |gateway| gateway.gate.hurry(now.mono));
         }
         self.run_errands(id, errands, out);
@@ -251,7 +260,8 @@ impl Machine {
         for (gateway, plan) in errands.withdraw {
             self.gateways.withdraw(&gateway, plan, id);
         }
-        let (gateway, waiter) = (run.gateway(), Waiter { run: id, ask: run.ask, deadline: run.deadline() });
+        let (gateway, waiter) =
+            (run.gateway.clone(), Waiter { run: id, ask: run.ask, deadline: run.deadline() });
         for plan in errands.offer {
             self.gateways.offer(&gateway, plan, &run.key().namespace, waiter);
         }
@@ -271,7 +281,7 @@ impl Machine {
         if uid.is_some_and(|uid| uid != run.uid()) {
             return;
         }
-        let gateway = run.gateway();
+        let gateway = run.gateway.clone();
         let plans: Vec<_> = run.plans.iter().map(|plan| plan.id).collect();
         plans.into_iter().for_each(|plan| self.gateways.withdraw(&gateway, plan, id));
         self.forget(id);
@@ -350,7 +360,7 @@ impl Machine {
                 *read_at = Some(now.mono + CONFLICT);
                 out.push(Effect::ReadRun(key));
             }
-            let gateway = run.gateway();
+            let gateway = run.gateway.clone();
             for plan in run.expire(now) {
                 self.tally.settled.push(Outcome::Expired);
                 self.gateways.withdraw(&gateway, plan, id);

@@ -295,7 +295,7 @@ impl<'a> World<'a> {
                 let view = self.runs.get_mut(&to.key).expect("the run is there");
                 assert_eq!(view.version, to.version, "a write on a stale version");
                 view.version = Version(self.version);
-                view.status = *status;
+                view.status = (*status).clone();
                 let echo = Input::RunSeen(Box::new(view.clone()));
                 self.after(1, Input::Wrote(run, serial, WriteResult::Done(Version(self.version))));
                 self.after(2, echo);

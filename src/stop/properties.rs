@@ -68,7 +68,7 @@ fn acts() -> impl Strategy<Value = Vec<Act>> {
 #[derive(Clone, Debug)]
 enum Pending {
     Call { call: CallId, namespace: String, plans: Vec<i64> },
-    Write { run: RunId, serial: WriteSerial, to: Target, status: Box<TestPlanRunStatus> },
+    Write { run: RunId, serial: WriteSerial, to: Target, status: std::sync::Arc<TestPlanRunStatus> },
     GatewayWrite { serial: WriteSerial, to: Target, status: Box<TestiniumGatewayStatus> },
 }
 

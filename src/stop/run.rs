@@ -1,5 +1,7 @@
 //! One run that is not at rest: what it wants, how far its plans are, and what of that is written down.
 
+use std::sync::Arc;
+
 use jiff::{SignedDuration, Timestamp};
 
 use super::gateways::End;
@@ -17,6 +19,8 @@ pub struct Run {
     pub id: RunId,
     /// The newest state that was read or written.
     pub view: RunView,
+    /// Where its plans are to be stopped.
+    pub gateway: GatewayKey,
     /// The newest version that was read.
     pub heard: Version,
     /// The newest version that was read or written: anything older is an echo of the past.
@@ -54,7 +58,7 @@ pub enum Write {
     InFlight {
         serial: WriteSerial,
         base: Version,
-        status: Box<TestPlanRunStatus>,
+        status: Arc<TestPlanRunStatus>,
         reason: &'static str,
         /// It says something that a person would want to be told.
         news: bool,
@@ -120,7 +124,8 @@ impl Run {
         let version = view.version;
         let mut run = Self {
             id,
-            view: view.clone(),
+            gateway: gateway(&view),
+            view,
             heard: version,
             floor: version,
             floor_list: 0,
@@ -139,7 +144,7 @@ impl Run {
             timer: None,
             place: None,
         };
-        let mut errands = run.see(view, now);
+        let mut errands = run.look(run.gateway.clone(), now);
         errands.offer = run.queued().collect();
         (run, errands)
     }
@@ -152,19 +157,19 @@ impl Run {
         &self.view.uid
     }
 
-    pub fn gateway(&self) -> GatewayKey {
-        Key { namespace: self.view.key.namespace.clone(), name: gateway_name(&self.view).into() }
+    /// The object as it now is: its whole wish replaces the earlier one.
+    pub fn see(&mut self, view: RunView, now: Now) -> Errands {
+        self.view = view;
+        let before = std::mem::replace(&mut self.gateway, gateway(&self.view));
+        self.look(before, now)
     }
 
-    /// Looks at the object anew: its whole wish replaces the earlier one.
-    pub fn see(&mut self, view: RunView, now: Now) -> Errands {
-        let before = self.gateway();
-        let Wish { standing, new, invalid_annotation } = wish(&view, &self.standing);
+    fn look(&mut self, before: GatewayKey, now: Now) -> Errands {
+        let Wish { standing, new, invalid_annotation } = wish(&self.view, &self.standing);
         let rearmed =
             matches!(standing.stop, Stop::Rearmed(_)) && matches!(self.standing.stop, Stop::Asked(_));
         let mut errands = Errands { invalid_annotation, rearmed, ..Errands::default() };
-        self.heard = self.heard.max(view.version);
-        self.view = view;
+        self.heard = self.heard.max(self.view.version);
         self.standing = standing;
         if new {
             self.ask.0 += 1;
@@ -356,6 +361,10 @@ fn remembered(view: &RunView) -> Option<Request> {
         field_manager: stop.field_manager.clone(),
         reason: stop.reason.clone(),
     })
+}
+
+fn gateway(view: &RunView) -> GatewayKey {
+    Key { namespace: view.key.namespace.clone(), name: gateway_name(view).into() }
 }
 
 fn is_withdrawn(plan: &Plan) -> bool {

@@ -131,7 +131,7 @@ impl Machine {
 
     fn word(&self, key: &GatewayKey) -> Option<&'static str> {
         let gateway = self.gateways.get(key)?;
-        Some(gateway.obstacle(self.gateways_listed()).map_or("", |obstacle| obstacle.reason))
+        Some(gateway.word(self.gateways_listed()))
     }
 
     fn write_gateway(&mut self, key: &GatewayKey, now: Now, out: &mut Vec<Effect>) {

@@ -12,7 +12,6 @@ pub struct RunView {
     pub uid: Uid,
     pub version: Version,
     pub generation: i64,
-    pub created: Option<Timestamp>,
     /// Value of the annotation `testinium.io/stop`.
     pub stop_annotation: Option<String>,
     /// Value of `testinium.io/stop-requested-by`.

@@ -1,6 +1,7 @@
 //! The machine's writes: when a run's status falls due, and what came of writing it.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Arc;
 
 use super::input::{Effect, Event, Target, WriteResult};
 use super::machine::{CONFLICT, LOOK, Machine, STANDS, about};
@@ -36,7 +37,7 @@ impl Machine {
                 run.floor_list = list;
                 if run.view.version < version {
                     run.view.version = version;
-                    run.view.status = *status;
+                    run.view.status = Arc::unwrap_or_clone(status);
                 }
                 run.told = Some(reason);
                 run.write_failures = 0;
@@ -115,17 +116,18 @@ impl Machine {
         let to = Target { key: run.key().clone(), uid: run.uid().clone(), version: run.view.version };
         let base = run.view.version;
         let news = is_news(&run.view.status, &status);
-        run.write = Write::InFlight { serial, base, status: Box::new(status.clone()), reason, news };
+        let status = Arc::new(status);
+        run.write = Write::InFlight { serial, base, status: status.clone(), reason, news };
         self.writes += 1;
-        out.push(Effect::Write { run: id, serial, to, status: Box::new(status) });
+        out.push(Effect::Write { run: id, serial, to, status });
         self.look(id, now);
     }
 
     /// What stands in the way of a run, and which object its gateway is.
     pub(super) fn around(&self, run: &Run) -> (Option<Obstacle>, Option<Uid>) {
-        let key = run.gateway();
+        let key = &run.gateway;
         let listed = self.gateways_listed();
-        match self.gateways.get(&key) {
+        match self.gateways.get(key) {
             Some(gateway) => (gateway.obstacle(listed), gateway.view.as_ref().map(|view| view.uid.clone())),
             None if run.asks() => {
                 let message = format!("there is no TestiniumGateway \"{}\" in this namespace", key.name);
@@ -150,10 +152,15 @@ impl Machine {
         if run.at_rest() {
             return self.forget(id);
         }
-        let word = self.around(run).0.map_or("", |obstacle| obstacle.reason);
-        // A reason that has just changed is looked at again once it has stood: see `gateways_stand`.
-        let told = self.gateways.get(&run.gateway()).map(|gateway| (gateway.told.word, gateway.told.since));
-        let since = told.filter(|(known, _)| *known == word).map_or(now.mono, |(_, since)| since);
+        let (word, since) = match self.gateways.get(&run.gateway) {
+            Some(gateway) => {
+                let word = gateway.word(self.gateways_listed());
+                // A reason that has just changed is looked at again once it has stood: see `gateways_stand`.
+                (word, if gateway.told.word == word { gateway.told.since } else { now.mono })
+            }
+            None if run.asks() => (reason::GATEWAY_NOT_FOUND, now.mono),
+            None => ("", now.mono),
+        };
         let due = run.due(word, since + STANDS);
         let deadline = (run.asks() && !run.decided()).then(|| now.mono + until(run, now).min(LOOK));
         let conflict = match run.write {

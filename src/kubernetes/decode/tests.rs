@@ -55,7 +55,6 @@ fn a_run_is_read_whole() {
     let Decoded::Seen(view) = decoded(&sample()) else { panic!("not readable") };
     assert_eq!(view.key, Key::new("qa", "nightly"));
     assert_eq!((&*view.uid, view.version, view.generation), ("5f0d", Version(4711), 3));
-    assert_eq!(view.created, "2026-01-02T03:04:05Z".parse().ok());
     assert_eq!(view.stop_annotation.as_deref(), Some("1"));
     assert_eq!(view.requested_by.as_deref(), Some("jane@corp"));
     assert_eq!(view.reconcile_annotation.as_deref(), Some("now"));
@@ -73,7 +72,7 @@ fn what_may_be_absent_may_be_absent() {
     let bare = json!({"metadata": {"name": "n", "namespace": "ns", "uid": "u", "resourceVersion": "1"}, "spec": {"plans": [1]}});
     let Decoded::Seen(view) = decoded(&bare) else { panic!("not readable") };
     assert_eq!(view.status, TestPlanRunStatus::default());
-    assert_eq!((view.generation, view.created, view.restored), (0, None, false));
+    assert_eq!((view.generation, view.restored), (0, false));
 
     let Decoded::Seen(view) = decoded(&with("/status", Value::Null)) else { panic!("not readable") };
     assert_eq!(view.status, TestPlanRunStatus::default());
