@@ -386,18 +386,6 @@ impl Machine {
             out.push(Effect::Drained);
         }
     }
-
-    /// Begins the writes of a class that are due, as far as there are slots.
-    fn write_runs(&mut self, class: Class, now: Now, out: &mut Vec<Effect>) {
-        while self.writes < WRITES_MAX {
-            let Some(next) = self.due.iter().find(|(other, ..)| *other == class).copied() else { break };
-            self.due.remove(&next);
-            if let Some(run) = self.runs.get_mut(&next.2) {
-                run.place = None;
-            }
-            self.begin_write(next.2, now, out);
-        }
-    }
 }
 
 /// The event for a stop that is taken back. If no person did it, the person who stopped wants to know who, and what

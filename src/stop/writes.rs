@@ -4,7 +4,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 
 use super::input::{Effect, Event, Target, WriteResult};
-use super::machine::{CONFLICT, LOOK, Machine, STANDS, about};
+use super::machine::{CONFLICT, LOOK, Machine, STANDS, WRITES_MAX, about};
 use super::record::Obstacle;
 use super::retry::{Backoff, chance};
 use super::run::{Class, Run, Write};
@@ -93,7 +93,19 @@ impl Machine {
         }
     }
 
-    pub(super) fn begin_write(&mut self, id: RunId, now: Now, out: &mut Vec<Effect>) {
+    /// Begins the writes of a class that are due, as far as there are slots.
+    pub(super) fn write_runs(&mut self, class: Class, now: Now, out: &mut Vec<Effect>) {
+        while self.writes < WRITES_MAX {
+            let Some(next) = self.due.iter().find(|(other, ..)| *other == class).copied() else { break };
+            self.due.remove(&next);
+            if let Some(run) = self.runs.get_mut(&next.2) {
+                run.place = None;
+            }
+            self.begin_write(next.2, now, out);
+        }
+    }
+
+    fn begin_write(&mut self, id: RunId, now: Now, out: &mut Vec<Effect>) {
         let Some(run) = self.runs.get(&id) else { return };
         let (obstacle, uid) = self.around(run);
         let status = catch_unwind(AssertUnwindSafe(|| run.status(obstacle.as_ref(), uid.as_ref(), now)));

@@ -325,7 +325,7 @@ impl World {
             Effect::Write { run, serial, to, status } => {
                 let asks = self.ghost.asks_of(&to.uid);
                 self.check_write(&to, &status, &asks);
-                self.begin(Request::Write { run, serial, to, status: Arc::from(status), asks });
+                self.begin(Request::Write { run, serial, to, status, asks });
                 None
             }
             Effect::WriteGateway { serial, to, .. } if self.options.quiet_gateways => {
