@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 use testinium_testbed::kubectl::wait_until;
+use testinium_testbed::oracles;
 use testinium_testbed::process::{Guarded, Signal};
 use testinium_testbed::simulator::{Config, Simulator};
 
@@ -184,6 +185,14 @@ impl Stage {
         }
     }
 
+    /// Whatever a test did, every status can be believed.
+    fn assert_honest(&self) {
+        let objects = ok(self.namespace.kubectl.get_json(&["tpr,tgw"]));
+        let objects = objects["items"].as_array().cloned().unwrap_or_default();
+        let wrong: Vec<_> = objects.iter().flat_map(oracles::lint).collect();
+        assert!(wrong.is_empty(), "{}\n{}", wrong.join("\n"), self.log());
+    }
+
     /// What every operator of this stage has logged.
     pub(crate) fn log(&self) -> String {
         let files = std::fs::read_dir(self.directory.path()).into_iter().flatten().flatten();
@@ -198,6 +207,7 @@ impl Drop for Stage {
             self.simulator.requests().iter().for_each(|request| eprintln!("{request}"));
         } else {
             assert_kept(self);
+            self.assert_honest();
         }
     }
 }

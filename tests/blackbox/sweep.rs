@@ -82,8 +82,8 @@ const LIMIT: Duration = Duration::from_secs(60);
 const REST: Duration = Duration::from_millis(300);
 /// Points of a scenario that are played by default.
 const SAMPLE: usize = 20;
-/// Plays at a time: they wait more than they work.
-const PLAYERS: usize = 3;
+/// Plays at a time: they wait more than they work. Beside other tests, fewer.
+const PLAYERS: [usize; 2] = [3, 8];
 
 const ONE_RUN: Scenario = Scenario { name: "one-run", play: one_run, calls: Some(1), asks_once: true };
 const BAD_ID: Scenario = Scenario { name: "bad-id", play: bad_id, calls: Some(15), asks_once: true };
@@ -184,7 +184,7 @@ fn sweep(scenario: &Scenario) {
     let (next, reached) = (AtomicUsize::new(0), AtomicUsize::new(0));
     let failures = Mutex::new(Vec::new());
     thread::scope(|scope| {
-        for _ in 0..PLAYERS {
+        for _ in 0..PLAYERS[usize::from(full())] {
             scope.spawn(|| {
                 while let Some(point) = chosen.get(next.fetch_add(1, Ordering::Relaxed)) {
                     let report = Play::of(scenario).report(scenario, Some(*point));
