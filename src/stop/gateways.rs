@@ -78,8 +78,8 @@ impl Gateways {
         self.by_key.get(key)
     }
 
-    pub fn keys(&self) -> Vec<GatewayKey> {
-        self.by_key.keys().cloned().collect()
+    pub fn iter(&self) -> impl Iterator<Item = &Gateway> {
+        self.by_key.values()
     }
 
     /// When there is something to say of a gateway.
@@ -149,14 +149,13 @@ impl Gateways {
     /// Begins every call and every reading of a credential that may begin now.
     pub fn pump(&mut self, now: Now, may_call: bool, out: &mut Vec<Effect>) -> Vec<Landing> {
         let mut landings = Vec::new();
-        let keys: Vec<_> = self.by_key.keys().cloned().collect();
-        for key in &keys {
-            if let Some(gateway) = self.by_key.get_mut(key) {
-                gateway.read_credential(&mut self.next_epoch, now.mono, out);
-            }
+        for gateway in self.by_key.values_mut() {
+            gateway.read_credential(&mut self.next_epoch, now.mono, out);
         }
         if may_call {
-            let origins: Vec<_> = self.origins.keys().cloned().collect();
+            let awaited = |key| self.by_key.get(key).is_some_and(Gateway::awaited);
+            let asked = self.origins.iter().filter(|(_, origin)| origin.members.iter().any(awaited));
+            let origins: Vec<_> = asked.map(|(name, _)| name.clone()).collect();
             for origin in origins {
                 while self.begin_one(&origin, now, out, &mut landings) {}
             }

@@ -78,8 +78,17 @@ impl Gateway {
 impl Machine {
     /// Looks at how every gateway stands, tells the runs that wait of it, and writes what its status should say.
     pub(super) fn gateways_stand(&mut self, now: Now, out: &mut Vec<Effect>) {
-        for key in self.gateways.keys() {
-            let Some(word) = self.word(&key) else { continue };
+        let listed = self.gateways_listed();
+        let changed: Vec<_> = self
+            .gateways
+            .iter()
+            .map(|gateway| (gateway, gateway.word(listed)))
+            .filter(|(gateway, word)| {
+                gateway.told.word != *word || gateway.stands_at().is_some_and(|at| at <= now.mono)
+            })
+            .map(|(gateway, word)| (gateway.key.clone(), word))
+            .collect();
+        for (key, word) in changed {
             let mut look = Vec::new();
             self.gateways.edit(&key, |gateway| {
                 let told = &mut gateway.told;
@@ -127,11 +136,6 @@ impl Machine {
                 }
             }
         });
-    }
-
-    fn word(&self, key: &GatewayKey) -> Option<&'static str> {
-        let gateway = self.gateways.get(key)?;
-        Some(gateway.word(self.gateways_listed()))
     }
 
     fn write_gateway(&mut self, key: &GatewayKey, now: Now, out: &mut Vec<Effect>) {
