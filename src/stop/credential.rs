@@ -17,14 +17,14 @@ pub struct Credential {
     /// The reading that is under way.
     pub reading: Option<Epoch>,
     /// Another reading has become necessary meanwhile.
-    again: bool,
+    pub(super) again: bool,
     /// The next reading, if anybody waits by then.
-    poll_at: Option<Millis>,
-    polls: u8,
+    pub(super) poll_at: Option<Millis>,
+    pub(super) polls: u8,
     /// The next reading, whether or not anybody waits: the credential is about to expire.
-    refresh_at: Option<Millis>,
+    pub(super) refresh_at: Option<Millis>,
     /// The last login that was refused: which Secrets, and when.
-    refused: Option<(SecretVersion, Millis)>,
+    pub(super) refused: Option<(SecretVersion, Millis)>,
 }
 
 /// Why there is no credential.
@@ -157,6 +157,8 @@ impl Credential {
                 self.refresh_at = good_for.map(|good_for| now + Millis(good_for.0 / 5 * 4).max(POLL_FIRST));
                 return Change::New;
             }
+            // They are there, whatever was missing for a while.
+            CredentialRead::Unchanged if self.refused.is_none() => self.problem = None,
             CredentialRead::Unchanged => {}
             CredentialRead::Missing(text) => self.fail(Problem::Missing(text)),
             CredentialRead::Invalid(text) => self.fail(Problem::Invalid(text)),
@@ -216,6 +218,19 @@ mod tests {
         credential.begin(Epoch(2), Millis(1), false, false);
         assert_eq!(credential.read(Epoch(1), have(), Millis(2)), Change::None);
         assert_eq!(credential.read(Epoch(2), have(), Millis(3)), Change::New);
+    }
+
+    #[test]
+    fn what_is_there_again_is_no_longer_missing() {
+        let mut credential = Credential::default();
+        credential.begin(Epoch(1), Millis(0), false, false);
+        credential.read(Epoch(1), have(), Millis(0));
+        for read in [CredentialRead::Missing("no Secret".to_owned()), CredentialRead::Unchanged] {
+            let there = read == CredentialRead::Unchanged;
+            credential.begin(Epoch(2), Millis(0), false, true);
+            credential.read(Epoch(2), read, Millis(0));
+            assert_eq!(credential.is_there(), there);
+        }
     }
 
     #[test]

@@ -122,7 +122,9 @@ impl Machine {
             Input::Answered(call, answer) => self.answered(call, &answer, now),
             Input::Wrote(run, serial, result) => self.wrote(run, serial, result, now, out),
             Input::WroteGateway(key, serial, result) => self.wrote_gateway(&key, serial, result, now.mono),
-            Input::Read(key, read) => self.read(key, read, now, out),
+            Input::Read(_, ReadResult::Found(view)) => self.run_read(*view, now, out),
+            // What else a reading may find is for the watch to tell, in order.
+            Input::Read(_, ReadResult::Gone | ReadResult::Unreadable(..) | ReadResult::Failed) => {}
             Input::Wake => {}
             Input::Drain => self.draining = true,
         }
@@ -187,7 +189,7 @@ impl Machine {
         }
     }
 
-    pub(super) fn run_seen(&mut self, view: RunView, now: Now, out: &mut Vec<Effect>) {
+    fn run_seen(&mut self, view: RunView, now: Now, out: &mut Vec<Effect>) {
         let (key, uid, version) = (view.key.clone(), view.uid.clone(), view.version);
         let serial = self.runs_list.serial;
         if let Some(id) = self.by_key.get(&key).copied()
@@ -202,10 +204,8 @@ impl Machine {
                 return;
             }
             if *run.uid() == uid || !self.gateways.rules.hold(Rule::OtherUid) {
-                run.list = serial;
-                if gone_back {
-                    (run.floor, run.heard) = (version, version);
-                }
+                // It is as new as anything known, or the datastore has gone back.
+                (run.list, run.floor, run.heard) = (serial, version, version);
                 return self.run_seen_again(id, view, now, out);
             }
             self.run_gone(&key, None);
@@ -230,7 +230,7 @@ impl Machine {
         self.look(id, now);
     }
 
-    fn run_seen_again(&mut self, id: RunId, view: RunView, now: Now, out: &mut Vec<Effect>) {
+    pub(super) fn run_seen_again(&mut self, id: RunId, view: RunView, now: Now, out: &mut Vec<Effect>) {
         let Some(run) = self.runs.get_mut(&id) else { return };
         let hurried = run.view.reconcile_annotation != view.reconcile_annotation;
         let (key, uid) = (run.key().clone(), run.uid().clone());
@@ -240,7 +240,7 @@ impl Machine {
             return self.contained(key, uid, out);
         };
         if let Write::Conflict { base, .. } = run.write
-            && run.heard > base
+            && run.view.version > base
         {
             run.write = Write::Idle;
         }
@@ -275,7 +275,7 @@ impl Machine {
         }
     }
 
-    pub(super) fn run_gone(&mut self, key: &RunKey, uid: Option<&Uid>) {
+    fn run_gone(&mut self, key: &RunKey, uid: Option<&Uid>) {
         let Some(id) = self.by_key.get(key).copied() else { return };
         let Some(run) = self.runs.get(&id) else { return };
         if uid.is_some_and(|uid| uid != run.uid()) {
@@ -336,15 +336,6 @@ impl Machine {
             touched.insert(waiter.run);
         }
         touched.into_iter().for_each(|id| self.look(id, now));
-    }
-
-    fn read(&mut self, key: RunKey, read: ReadResult, now: Now, out: &mut Vec<Effect>) {
-        match read {
-            ReadResult::Found(view) => self.run_read(*view, now, out),
-            ReadResult::Gone => self.run_gone(&key, None),
-            ReadResult::Unreadable(uid, _version, text) => self.run_unreadable(key, uid, text, out),
-            ReadResult::Failed => {}
-        }
     }
 
     /// Carries out what has become due.

@@ -21,7 +21,7 @@ pub struct Run {
     pub view: RunView,
     /// Where its plans are to be stopped.
     pub gateway: GatewayKey,
-    /// The newest version that was read.
+    /// The newest version that the watch has told: what it tells later is newer.
     pub heard: Version,
     /// The newest version that was read or written: anything older is an echo of the past.
     pub floor: Version,
@@ -169,7 +169,6 @@ impl Run {
         let rearmed =
             matches!(standing.stop, Stop::Rearmed(_)) && matches!(self.standing.stop, Stop::Asked(_));
         let mut errands = Errands { invalid_annotation, rearmed, ..Errands::default() };
-        self.heard = self.heard.max(self.view.version);
         self.standing = standing;
         if new {
             self.ask.0 += 1;
@@ -267,14 +266,15 @@ impl Run {
         if self.decided() {
             return self.dirty.then(|| (wait(Millis(0)), Class::Outcome));
         }
-        let part = self.unwritten.then(|| (self.last_write.unwrap_or(self.since) + PARTS, Class::Outcome));
+        let part = self.unwritten.then(|| self.last_write.unwrap_or(self.since) + PARTS);
         let situation = match self.told {
-            None => Some((self.since + QUICK, Class::Situation)),
-            Some(told) if told != obstacle => Some((stands_until, Class::Situation)),
+            None => Some(self.since + QUICK),
+            Some(told) if told != obstacle => Some(stands_until),
             Some(_) => None,
         };
-        let (due, class) = [part, situation].into_iter().flatten().min()?;
-        Some((wait(due), class))
+        let due = [part, situation].into_iter().flatten().min()?;
+        // Whatever makes it due, it tells of outcomes if there are any.
+        Some((wait(due), if self.unwritten { Class::Outcome } else { Class::Situation }))
     }
 
     /// The status as it should be.

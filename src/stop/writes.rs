@@ -53,10 +53,9 @@ impl Machine {
                     run.write = Write::Conflict { base, read_at: Some(now.mono + CONFLICT) };
                 }
             }
-            WriteResult::Gone => {
-                let key = run.key().clone();
-                return self.run_gone(&key, None);
-            }
+            // The watch tells of it when it has told what came before. Who is forgotten sooner would be made anew by
+            // an event that is still on its way.
+            WriteResult::Gone => run.write = Write::Conflict { base, read_at: None },
             WriteResult::Refused(_) => {
                 run.dirty = true;
                 run.unwritten = true;
@@ -80,17 +79,18 @@ impl Machine {
         self.look(id, now);
     }
 
-    /// A sighting like any other. But if a write met a conflict, and nothing is newer than what it was based on, then
-    /// whoever answered so was wrong: nothing newer will come, so the write is tried again.
+    /// A run was read by itself. That overtakes the watch, or comes after it, so it is news only of a run that is known.
+    ///
+    /// If a write met a conflict, and nothing is newer than what it was based on, then whoever answered so was wrong:
+    /// nothing newer will come, so the write is tried again.
     pub(super) fn run_read(&mut self, view: RunView, now: Now, out: &mut Vec<Effect>) {
-        let (key, version) = (view.key.clone(), view.version);
-        self.run_seen(view, now, out);
-        let Some(id) = self.by_key.get(&key).copied() else { return };
-        let Some(run) = self.runs.get_mut(&id) else { return };
-        if matches!(run.write, Write::Conflict { base, .. } if base == version) {
+        let Some(id) = self.by_key.get(&view.key).copied() else { return };
+        let is_news = |run: &&mut Box<Run>| *run.uid() == view.uid && run.floor <= view.version;
+        let Some(run) = self.runs.get_mut(&id).filter(is_news) else { return };
+        if matches!(run.write, Write::Conflict { base, .. } if base == view.version) {
             run.write = Write::Idle;
-            self.look(id, now);
         }
+        self.run_seen_again(id, view, now, out);
     }
 
     /// Begins the writes of a class that are due, as far as there are slots.

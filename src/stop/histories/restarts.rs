@@ -137,3 +137,20 @@ fn h23_sigterm() {
     world.pass(10_000);
     assert_eq!(world.diary.posts, [[1]]);
 }
+
+/// A part of the outcomes is written before the end, although the run still waits and no situation is told any more.
+#[test]
+fn what_was_answered_in_part_is_written_before_the_end() {
+    let mut world = World::of(&[("one", &[1, 2])]);
+    world.edit_gateway("default", |gateway| {
+        gateway.spec.batching.as_mut().expect("the fixture has one").max_plans = Some(1);
+    });
+    world.stop("one");
+    world.answered(How::Truth);
+    world.put(Input::Drain);
+    world.answered(How::Status(503));
+    world.pass(10_000);
+    world.write_all();
+    assert!(world.diary.drained);
+    assert_eq!(world.outcomes("one"), [Accepted, Pending]);
+}

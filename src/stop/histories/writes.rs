@@ -1,8 +1,8 @@
 //! Writes whose echo is early or late, whose reply is lost, or which are refused.
 
 use crate::api::Outcome::Accepted;
-use crate::stop::world::{How, World};
-use crate::stop::{Kind, WriteResult};
+use crate::stop::world::{How, World, key};
+use crate::stop::{Input, Kind, ReadResult, WriteResult};
 
 /// Whether the event of a write comes before or after its reply, the run is then at rest and forgotten.
 #[test]
@@ -130,4 +130,80 @@ fn conflict_that_nothing_explains() {
         (world.diary.posts.len(), world.diary.writes.len(), world.outcomes("one")),
         (1, 1, vec![Accepted])
     );
+}
+
+/// What a reading brings may be older than what the watch has told meanwhile: of a run that is at rest, or gone, or
+/// another one by then, it says nothing.
+#[test]
+fn a_reading_that_comes_late_revives_nothing() {
+    for gone in [false, true] {
+        let mut world = World::of(&[("one", &[1])]);
+        world.stop("one");
+        world.answered(How::Truth);
+        world.edit_unseen("one", |run| run.spec.reason = Some("later".to_owned()));
+        world.reply(world.request());
+        world.pass(5_000);
+        let reading = world.request();
+        world.land(reading);
+        if gone {
+            world.server.delete_run(&key("one"));
+        }
+        world.hear(Kind::Runs);
+        while world.ops.len() > 1 {
+            let write = *world.ops.keys().last().expect("a write is under way");
+            world.reply(write);
+            world.hear(Kind::Runs);
+        }
+        assert_eq!(world.machine.active(), 0);
+        world.reply(reading);
+        world.calm();
+        assert_eq!((world.machine.active(), world.diary.posts.len()), (0, 1));
+    }
+}
+
+/// A reading may overtake the watch. The run is forgotten only when the watch has caught up, or an event that is older
+/// than the reading would make it one that was never stopped.
+#[test]
+fn a_reading_that_overtakes_the_watch_is_not_yet_rest() {
+    let mut world = World::of(&[("one", &[1])]);
+    world.stop("one");
+    world.pass(1_000);
+    world.write_all();
+    world.answered(How::Truth);
+    let outcome = world.request();
+    world.land(outcome);
+    world.lose(outcome);
+    world.pass(200);
+    world.write_all();
+    world.pass(5_000);
+    world.reply(world.request());
+    assert_eq!((world.ops.len(), world.machine.active()), (0, 1), "nothing to write, but not at rest");
+    world.calm();
+    assert_eq!((world.machine.active(), world.diary.posts.len()), (0, 1));
+}
+
+/// That a run was not there when it was read says nothing of one that was made since.
+#[test]
+fn a_reading_that_found_nothing_does_not_end_a_later_run() {
+    let mut world = World::of(&[("one", &[1])]);
+    world.stop("one");
+    world.recreate_unseen("one", |run| run.spec.stopped = Some(true));
+    world.hear(Kind::Runs);
+    world.put(Input::Read(key("one"), ReadResult::Gone));
+    world.calm();
+    assert_eq!((world.outcomes("one"), world.unsettled()), (vec![Accepted], None));
+}
+
+/// The run is gone, but events from before are still on their way: they must not make it one that was never stopped.
+#[test]
+fn a_write_that_finds_nothing_leaves_it_to_the_watch() {
+    let mut world = World::of(&[("one", &[1])]);
+    world.stop("one");
+    world.pass(1_000);
+    world.write_all();
+    world.answered(How::Truth);
+    world.server.delete_run(&key("one"));
+    world.write_all();
+    world.calm();
+    assert_eq!((world.machine.active(), world.diary.posts.len()), (0, 1));
 }
