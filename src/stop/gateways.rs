@@ -20,23 +20,23 @@ use super::view::GatewayView;
 /// All gateways, their calls and the limits that they share.
 #[derive(Clone, Debug, Default)]
 pub struct Gateways {
-    by_key: BTreeMap<GatewayKey, Gateway>,
-    origins: BTreeMap<String, Origin>,
-    calls: BTreeMap<CallId, Call>,
-    seed: u64,
-    next_call: u64,
-    next_epoch: u64,
+    pub(super) by_key: BTreeMap<GatewayKey, Gateway>,
+    pub(super) origins: BTreeMap<String, Origin>,
+    pub(super) calls: BTreeMap<CallId, Call>,
+    pub(super) seed: u64,
+    pub(super) next_call: u64,
+    pub(super) next_epoch: u64,
     pub(super) rules: Rules,
 }
 
 /// What the gateways of one origin share.
 #[derive(Clone, Debug, Default)]
-struct Origin {
-    members: BTreeSet<GatewayKey>,
-    in_flight: usize,
-    served_last: Option<GatewayKey>,
+pub(super) struct Origin {
+    pub(super) members: BTreeSet<GatewayKey>,
+    pub(super) in_flight: usize,
+    pub(super) served_last: Option<GatewayKey>,
     /// Microseconds at which the calls so far are paid off (the virtual scheduling form of a token bucket).
-    paid_until: u64,
+    pub(super) paid_until: u64,
 }
 
 /// What a call has meant for one plan of one run.

@@ -37,8 +37,10 @@ mod fixtures;
 #[cfg(test)]
 mod histories;
 #[cfg(test)]
+mod model;
+#[cfg(test)]
 mod natures;
 #[cfg(test)]
-mod properties;
+mod simulation;
 #[cfg(test)]
 mod world;

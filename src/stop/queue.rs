@@ -43,21 +43,21 @@ pub struct Record {
 }
 
 #[derive(Clone, Debug)]
-struct Suspects {
-    serial: u32,
-    plans: Vec<PlanId>,
-    record: Record,
+pub(super) struct Suspects {
+    pub(super) serial: u32,
+    pub(super) plans: Vec<PlanId>,
+    pub(super) record: Record,
 }
 
 #[derive(Clone, Debug)]
-struct Waiting {
-    place: Place,
-    namespace: Arc<str>,
-    waiters: Vec<Waiter>,
+pub(super) struct Waiting {
+    pub(super) place: Place,
+    pub(super) namespace: Arc<str>,
+    pub(super) waiters: Vec<Waiter>,
 }
 
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
-enum Place {
+pub(super) enum Place {
     Fresh(u64),
     Suspect(u32),
     Away,
@@ -66,13 +66,13 @@ enum Place {
 /// The queue of one gateway.
 #[derive(Clone, Debug, Default)]
 pub struct Queue {
-    plans: BTreeMap<PlanId, Waiting>,
+    pub(super) plans: BTreeMap<PlanId, Waiting>,
     /// By namespace, in order of arrival.
-    fresh: BTreeMap<Arc<str>, BTreeMap<u64, PlanId>>,
-    fresh_len: usize,
-    served_last: Option<Arc<str>>,
-    suspects: VecDeque<Suspects>,
-    serial: u64,
+    pub(super) fresh: BTreeMap<Arc<str>, BTreeMap<u64, PlanId>>,
+    pub(super) fresh_len: usize,
+    pub(super) served_last: Option<Arc<str>>,
+    pub(super) suspects: VecDeque<Suspects>,
+    pub(super) serial: u64,
 }
 
 // === impl Queue ===

@@ -20,11 +20,11 @@ pub struct Told {
     pub word: &'static str,
     pub since: Millis,
     /// The runs that wait have been told this word.
-    looked: Option<&'static str>,
+    pub(super) looked: Option<&'static str>,
     /// Generation and reason that status says.
-    written: Option<(i64, String)>,
-    writing: Option<WriteSerial>,
-    not_before: Millis,
+    pub(super) written: Option<(i64, String)>,
+    pub(super) writing: Option<WriteSerial>,
+    pub(super) not_before: Millis,
 }
 
 /// How long a change stands before a gateway's status says it.

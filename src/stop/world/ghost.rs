@@ -75,7 +75,8 @@ impl Ghost {
         self.list = 0;
     }
 
-    pub(in crate::stop) fn run_seen(&mut self, view: &RunView, now: Now) {
+    /// `remembered`: the machine has a record of the run, and so knows what a wiped status does not tell.
+    pub(in crate::stop) fn run_seen(&mut self, view: &RunView, remembered: bool, now: Now) {
         let list = self.list;
         let known = self.known.get_mut(&view.key);
         let before = match known {
@@ -85,11 +86,17 @@ impl Ghost {
                 }
                 return;
             }
-            // Somebody who wipes the status makes the run one that was never looked at.
-            Some(known) if known.view.uid == view.uid && !is_wiped(&known.view, view) => Some(known.clone()),
+            Some(known) if known.view.uid == view.uid && (remembered || !is_wiped(&known.view, view)) => {
+                Some(known.clone())
+            }
             _ => None,
         };
         let first = before.is_none();
+        if before.as_ref().is_some_and(|known| is_wiped(&known.view, view)) {
+            // Whatever was written is there no more.
+            self.answered.retain(|claim| claim.uid != view.uid);
+            self.written.retain(|claim| claim.uid != view.uid);
+        }
         let standing =
             before.as_ref().map_or_else(|| Standing::of_status(&view.status), |known| known.standing.clone());
         let wish = wish(view, &standing);
@@ -116,23 +123,19 @@ impl Ghost {
     /// Gives every plan of a run its number.
     fn number(&mut self, known: &Known, new: bool, first: bool) {
         let (view, uid) = (&known.view, &known.view.uid);
+        if first && !new {
+            self.take_over(view);
+        }
         if !matches!(known.standing.stop, Stop::Asked(_)) {
             return;
         }
         let plans: BTreeSet<i64> = view.spec.plans.iter().copied().collect();
         self.asks.retain(|(other, plan), _| other != uid || plans.contains(plan));
         for plan in plans {
-            let key = (uid.clone(), plan);
-            if !new && self.asks.contains_key(&key) {
-                continue;
+            if new || !self.asks.contains_key(&(uid.clone(), plan)) {
+                self.next_ask += 1;
+                self.asks.insert((uid.clone(), plan), self.next_ask);
             }
-            self.next_ask += 1;
-            let claim = Claim { uid: uid.clone(), plan, ask: self.next_ask };
-            // What status tells at first sight is of a time before this world.
-            if first && !new && is_settled(view, plan) {
-                self.written.insert(claim.clone());
-            }
-            self.asks.insert(key, claim.ask);
         }
         let asks = &self.asks;
         let present = |claim: &Claim| asks.get(&(claim.uid.clone(), claim.plan)) == Some(&claim.ask);
@@ -141,10 +144,22 @@ impl Ghost {
         self.answered.retain(present);
     }
 
+    /// What status tells at first sight was checked when an earlier term wrote it.
+    fn take_over(&mut self, view: &RunView) {
+        for plan in view.status.plans.iter().filter(|plan| is_settled(view, plan.id)) {
+            self.next_ask += 1;
+            let claim = Claim { uid: view.uid.clone(), plan: plan.id, ask: self.next_ask };
+            self.asks.insert((claim.uid.clone(), claim.plan), claim.ask);
+            self.written.insert(claim.clone());
+            self.granted.insert((claim, plan.outcome));
+        }
+    }
+
     /// A run that was read by itself: news only of what is known to exist.
     pub(in crate::stop) fn run_read(&mut self, view: &RunView, now: Now) {
-        if self.known.get(&view.key).is_some_and(|known| known.view.uid == view.uid) {
-            self.run_seen(view, now);
+        let is_news = |known: &Known| known.view.uid == view.uid && known.floor <= view.version;
+        if self.known.get(&view.key).is_some_and(is_news) {
+            self.run_seen(view, true, now);
         }
     }
 
@@ -313,29 +328,28 @@ impl World {
             Some(_) => {}
             None => self.breach("I7", format!("a write of {}, which is gone", to.key)),
         }
-        self.check_outcomes(to, status, asks);
+        self.check_outcomes(status, asks);
     }
 
     /// What a write calls a success was one.
-    fn check_outcomes(&mut self, to: &Target, status: &TestPlanRunStatus, asks: &[Claim]) {
+    fn check_outcomes(&mut self, status: &TestPlanRunStatus, asks: &[Claim]) {
         let good = |outcome| matches!(outcome, Outcome::Accepted | Outcome::NotRunning);
         for plan in status.plans.iter().filter(|plan| good(plan.outcome)) {
             let Some(claim) = asks.iter().find(|claim| claim.plan == plan.id) else { continue };
-            let run = self.server.runs.get(&to.key);
-            let same = |view: &Arc<RunView>| {
-                view.status.plans.iter().any(|b| b.id == plan.id && b.outcome == plan.outcome)
-            };
-            let carried_over = self.ghost.written.contains(claim) && run.is_some_and(same);
-            if !carried_over && !self.ghost.granted.contains(&(claim.clone(), plan.outcome)) {
+            if !self.ghost.granted.contains(&(claim.clone(), plan.outcome)) {
                 self.breach("I1", format!("plan {} was never {:?}", plan.id, plan.outcome));
             }
         }
     }
 
     /// A write has changed what is at the API server.
-    pub(super) fn check_landed(&mut self, before: &RunView, after: &RunView, asks: &[Claim]) {
+    pub(super) fn check_landed(&mut self, before: &RunView, after: &RunView, asks: &[Claim], orphan: bool) {
         if before.status == after.status {
             self.breach("I8", format!("a write of {} changes nothing", after.key));
+        }
+        // What an earlier term still writes may land after the list of this one.
+        if orphan {
+            return;
         }
         for claim in asks.iter().filter(|claim| is_settled(after, claim.plan)) {
             self.ghost.written.insert(claim.clone());

@@ -4,6 +4,7 @@
 //! answered, a write land, its reply come or get lost, the process die. Histories by hand, the model checker and the
 //! simulation all drive this one, and an onlooker ([`ghost`]) checks the invariants at every step.
 
+pub(super) mod canon;
 pub(super) mod ghost;
 mod hand;
 pub(super) mod server;
@@ -205,7 +206,7 @@ impl World {
                 let result = self.server.write_run(&to, &status);
                 if let (WriteResult::Done(_), Some(before)) = (result, before) {
                     let after = self.server.runs.get(&to.key).cloned();
-                    after.into_iter().for_each(|after| self.check_landed(&before, &after, &asks));
+                    after.into_iter().for_each(|after| self.check_landed(&before, &after, &asks, orphan));
                     self.diary.writes.push(to.key.clone());
                 }
                 Input::Wrote(run, serial, result)
@@ -256,9 +257,12 @@ impl World {
 
     /// The API server answers a write so without having looked at it.
     pub(super) fn answer_write(&mut self, id: u64, result: WriteResult) {
-        if let Some(Op { request: Request::Write { run, serial, .. }, .. }) = self.ops.remove(&id) {
-            self.put(Input::Wrote(run, serial, result));
-        }
+        let Some(Op { request: Request::Write { run, serial, .. }, .. }) = self.ops.get(&id) else {
+            return self.reply(id);
+        };
+        let input = Input::Wrote(*run, *serial, result);
+        self.ops.remove(&id);
+        self.put(input);
     }
 
     /// The process dies and starts again. What it had sent to the API server may land all the same.
@@ -299,7 +303,10 @@ impl World {
         match input {
             Input::ListBegan(Kind::Runs) => self.ghost.list += 1,
             Input::ListDone(Kind::Runs) => self.ghost.runs_listed(),
-            Input::RunSeen(view) => self.ghost.run_seen(view, now),
+            Input::RunSeen(view) => {
+                let remembered = self.machine.by_key.contains_key(&view.key);
+                self.ghost.run_seen(view, remembered, now);
+            }
             Input::Read(_, ReadResult::Found(view)) => self.ghost.run_read(view, now),
             Input::RunGone(key, uid) => self.ghost.run_gone(key, uid),
             Input::GatewaySeen(view) => self.ghost.gateway_seen(view),

@@ -1,0 +1,173 @@
+//! How far the model is explored, and what must be found when a rule is switched off.
+//!
+//! `MODEL=large cargo test --release --lib stop::model -- --nocapture` goes as far as an hour allows.
+
+use stateright::UniformChooser;
+
+use super::*;
+
+const NOTHING: Budget = Budget {
+    requests: 0,
+    additions: 0,
+    deletions: 0,
+    edits: 0,
+    troubles: 0,
+    lost_replies: 0,
+    relists: 0,
+    crashes: 0,
+    ticks: 0,
+};
+
+/// One run with one plan that can be stopped, at a gateway that fails in no way.
+const PLAIN: Explored =
+    Explored { runs: &[("one", &[1])], bad: &[], troubles: &[], budget: NOTHING, without: None };
+
+const TROUBLES: &[How] = &[How::Status(401), How::Status(500), How::Lost];
+
+fn is_large() -> bool {
+    #[allow(clippy::disallowed_methods, reason = "how far a test goes is no decision of the machine")]
+    std::env::var("MODEL").is_ok_and(|value| value == "large")
+}
+
+/// Looks at every history within the bounds.
+fn explore(name: &str, explored: Explored) {
+    let checker = explored.checker().threads(2).spawn_bfs().join();
+    println!("{name}: {} unique states, depth {}", checker.unique_state_count(), checker.max_depth());
+    assert!(checker.unique_state_count() > 1_000, "the bounds leave too little to look at");
+    expect_nothing(&checker);
+}
+
+/// Looks at histories drawn by chance, up to this many states.
+fn walk(name: &str, explored: Explored, states: usize) {
+    let checker = explored.checker().target_state_count(states).spawn_simulation(1, UniformChooser).join();
+    println!("{name}: {} states at random, depth {}", checker.state_count(), checker.max_depth());
+    expect_nothing(&checker);
+}
+
+fn expect_nothing(checker: &impl Checker<Explored>) {
+    if let Some((property, path)) = checker.discoveries().into_iter().next() {
+        panic!("{}", told(property, path));
+    }
+}
+
+/// Without the rule there must be a history that breaks this invariant.
+fn breaks(rule: Rule, invariant: &str, explored: Explored) {
+    let explored = Explored { without: Some(rule), ..explored };
+    let checker = explored.checker().threads(1).spawn_bfs().join();
+    let (property, path) =
+        checker.discoveries().into_iter().next().expect("the model does not notice that the rule is missing");
+    let told = told(property, path);
+    println!("without {rule:?}: {} states, {told}", checker.unique_state_count());
+    assert!(told.starts_with(invariant), "expected a breach of {invariant}: {told}");
+    let kept = Explored { without: None, ..checker.model().clone() };
+    let checker = kept.checker().threads(2).spawn_bfs().join();
+    assert!(checker.discoveries().is_empty(), "it breaks with the rule as well");
+}
+
+fn told(property: &str, path: stateright::Path<State, Act>) -> String {
+    let last = path.last_state().clone();
+    let breach = last.world.breach.as_ref().map(|(invariant, text)| format!("{invariant}: {text}"));
+    let what = breach.or_else(|| last.unsettled()).unwrap_or_else(|| property.to_owned());
+    format!("{what}, after {:?}", path.into_actions())
+}
+
+#[test]
+fn without_the_floor_an_echo_is_taken_for_news() {
+    let budget = Budget { requests: 1, ticks: 1, ..NOTHING };
+    breaks(Rule::Floor, "I9", Explored { budget, ..PLAIN });
+}
+
+#[test]
+fn without_uids_a_run_inherits_the_outcomes_of_another() {
+    let budget = Budget { requests: 1, deletions: 1, relists: 1, ..NOTHING };
+    breaks(Rule::OtherUid, "I1", Explored { budget, ..PLAIN });
+}
+
+#[test]
+fn without_marks_a_deleted_run_is_stopped() {
+    let budget = Budget { requests: 1, deletions: 1, relists: 1, troubles: 1, ticks: 1, ..NOTHING };
+    breaks(Rule::Unlisted, "I4", Explored { budget, troubles: TROUBLES, ..PLAIN });
+}
+
+#[test]
+fn without_one_call_an_id_it_is_in_two() {
+    let budget = Budget { requests: 3, ticks: 1, ..NOTHING };
+    breaks(Rule::OneCallAnId, "I2", Explored { budget, ..PLAIN });
+}
+
+#[test]
+fn without_endpoints_the_old_address_speaks_for_the_new_one() {
+    let budget = Budget { requests: 1, edits: 1, ..NOTHING };
+    breaks(Rule::Endpoint, "I1", Explored { budget, ..PLAIN });
+}
+
+#[test]
+fn without_a_sequence_the_past_shuts_the_gate() {
+    let budget = Budget { requests: 1, edits: 1, troubles: 1, ..NOTHING };
+    breaks(Rule::Sequence, "R14", Explored { budget, troubles: TROUBLES, ..PLAIN });
+}
+
+#[test]
+fn without_asks_an_old_verdict_fulfils_a_new_request() {
+    let budget = Budget { requests: 3, ..NOTHING };
+    breaks(Rule::Asks, "I1", Explored { budget, ..PLAIN });
+}
+
+#[test]
+fn one_run_with_a_bad_plan_and_faults() {
+    let budget = Budget { requests: 1, troubles: 1, lost_replies: 1, crashes: 1, ticks: 1, ..NOTHING };
+    let large = Budget { requests: 2, relists: 1, ticks: 2, ..budget };
+    let budget = if is_large() { large } else { budget };
+    explore(
+        "one run",
+        Explored { runs: &[("one", &[1, 2])], bad: &[2], troubles: TROUBLES, budget, ..PLAIN },
+    );
+}
+
+#[test]
+fn one_run_that_is_edited() {
+    let budget = Budget { requests: 2, additions: 1, edits: 1, ticks: 1, ..NOTHING };
+    let large = Budget { requests: 3, troubles: 1, crashes: 1, ..budget };
+    let budget = if is_large() { large } else { budget };
+    explore("one run, edited", Explored { troubles: TROUBLES, budget, ..PLAIN });
+}
+
+#[test]
+fn one_run_that_is_deleted_and_made_again() {
+    let budget = Budget { requests: 1, deletions: 1, relists: 1, lost_replies: 1, ticks: 1, ..NOTHING };
+    let large = Budget { requests: 2, troubles: 1, ..budget };
+    let budget = if is_large() { large } else { budget };
+    explore("one run, made again", Explored { troubles: TROUBLES, budget, ..PLAIN });
+}
+
+#[test]
+fn two_runs_that_share_their_plans() {
+    let budget = Budget { requests: 2, troubles: 1, ticks: 1, ..NOTHING };
+    let large = Budget { requests: 3, crashes: 1, relists: 1, ..budget };
+    let budget = if is_large() { large } else { budget };
+    let explored = Explored { runs: &[("one", &[1, 2]), ("two", &[2, 1])], bad: &[2], budget, ..PLAIN };
+    explore("two runs", Explored { troubles: TROUBLES, ..explored });
+}
+
+#[test]
+fn three_runs_walked_at_random() {
+    let budget = Budget {
+        requests: 6,
+        additions: 2,
+        deletions: 2,
+        edits: 2,
+        troubles: 4,
+        lost_replies: 3,
+        relists: 2,
+        crashes: 2,
+        ticks: 12,
+    };
+    let explored = Explored {
+        runs: &[("one", &[1, 2, 3]), ("two", &[3, 4, 1]), ("three", &[2, 4])],
+        bad: &[2],
+        budget,
+        ..PLAIN
+    };
+    let states = if is_large() { 3_000_000 } else { 20_000 };
+    walk("three runs", Explored { troubles: TROUBLES, ..explored }, states);
+}
