@@ -1,0 +1,171 @@
+//! What of the machine decides what can happen next.
+
+use super::{Canon, Sink, Sort, fields};
+use crate::stop::credential::{Credential, Problem};
+use crate::stop::gate::{Gate, Shut};
+use crate::stop::gateway::{Call, Gateway};
+use crate::stop::gateways::{Gateways, Origin};
+use crate::stop::machine::{self, Machine};
+use crate::stop::queue::{Member, Place, Queue, Record, Suspects, Waiter, Waiting};
+use crate::stop::record::{Plan, PlanState, Request as Asked};
+use crate::stop::run::{Run, Write};
+use crate::stop::standing::Told;
+use crate::stop::verdict::Settled;
+use crate::stop::wish::{Standing, Stop};
+use crate::stop::*;
+
+impl Canon for Machine {
+    fn canon(&self, sink: &mut Sink) {
+        // In the order of their names: in which order the records were made decides nothing.
+        let runs = self.by_key.values().filter_map(|id| self.runs.get(id));
+        runs.for_each(|run| run.canon(sink));
+        (&self.gateways, self.writes).canon(sink);
+        (&self.runs_list, &self.gateways_list).canon(sink);
+        (self.draining, self.drained).canon(sink);
+    }
+}
+
+impl Canon for machine::List {
+    fn canon(&self, sink: &mut Sink) {
+        sink.sorted(Sort::List, u64::from(self.serial));
+        (self.done, self.failed.is_some()).canon(sink);
+    }
+}
+
+impl Canon for Run {
+    fn canon(&self, sink: &mut Sink) {
+        (self.id, &self.view).canon(sink);
+        (self.heard, self.floor).canon(sink);
+        sink.sorted(Sort::List, u64::from(self.floor_list));
+        sink.sorted(Sort::List, u64::from(self.list));
+        (&self.standing, &self.request).canon(sink);
+        (self.ask, self.since).canon(sink);
+        (&self.plans, self.dirty).canon(sink);
+        (self.unwritten, self.told).canon(sink);
+        (self.last_write, &self.write).canon(sink);
+        sink.count(self.write_failures);
+        (self.timer, self.place).canon(sink);
+    }
+}
+
+impl Canon for Asked {
+    fn canon(&self, _sink: &mut Sink) {}
+}
+
+fields!(Standing { stopped, request, stop, gateway });
+
+impl Canon for Stop {
+    fn canon(&self, sink: &mut Sink) {
+        match self {
+            Self::None => sink.plain(0),
+            Self::Asked(trigger) => (1_i64, *trigger).canon(sink),
+            Self::Rearmed(trigger) => (2_i64, *trigger).canon(sink),
+        }
+    }
+}
+
+impl Canon for Plan {
+    fn canon(&self, sink: &mut Sink) {
+        (self.id, self.unsure).canon(sink);
+        sink.count(self.sent);
+        match &self.state {
+            PlanState::Queued => sink.plain(0),
+            PlanState::InFlight(call) => (1_i64, *call).canon(sink),
+            PlanState::Settled(Settled { outcome, detail: _ }) => (2_i64, *outcome).canon(sink),
+        }
+    }
+}
+
+impl Canon for Write {
+    fn canon(&self, sink: &mut Sink) {
+        match self {
+            Self::Idle => sink.plain(0),
+            Self::InFlight { serial, base, status: _, reason, news } => {
+                (1_i64, (*serial, *base)).canon(sink);
+                (reason, *news).canon(sink);
+            }
+            Self::Conflict { base, read_at } => (2_i64, (*base, *read_at)).canon(sink),
+            Self::Backoff { until, plain } => (3_i64, (*until, *plain)).canon(sink),
+        }
+    }
+}
+
+fields!(Gateways { by_key, origins, calls } but { seed, next_call, next_epoch, rules });
+
+impl Canon for Origin {
+    fn canon(&self, sink: &mut Sink) {
+        (&self.members, self.in_flight).canon(sink);
+        (&self.served_last, Millis(self.paid_until / 1000)).canon(sink);
+    }
+}
+
+impl Canon for Gateway {
+    fn canon(&self, sink: &mut Sink) {
+        (&self.view, &self.credential).canon(sink);
+        sink.sorted(Sort::List, u64::from(self.list));
+        sink.sorted(Sort::Move, u64::from(self.seq));
+        sink.sorted(Sort::Round, u64::from(self.opened));
+        (self.endpoint, &self.gate).canon(sink);
+        (self.last_start, &self.queue).canon(sink);
+        (&self.flying, (self.fresh_turn, &self.told)).canon(sink);
+    }
+}
+
+impl Canon for Call {
+    fn canon(&self, sink: &mut Sink) {
+        (&self.gateway, self.endpoint).canon(sink);
+        sink.sorted(Sort::Move, u64::from(self.seq));
+        (self.credential, (&self.members, &self.suspects)).canon(sink);
+    }
+}
+
+impl Canon for Gate {
+    fn canon(&self, sink: &mut Sink) {
+        if let Self::Shut(Shut { kind, text: _, until, failures, probe }) = self {
+            (*kind, (*until, *probe)).canon(sink);
+            sink.count(*failures);
+        }
+    }
+}
+
+impl Canon for Credential {
+    fn canon(&self, sink: &mut Sink) {
+        (self.epoch, (self.proven, self.reading)).canon(sink);
+        let problem = self.problem.as_ref().map(|problem| matches!(problem, Problem::Refused(_)));
+        (self.version.as_ref().map(|version| &version.0), problem).canon(sink);
+        (self.again, (self.poll_at, self.refresh_at)).canon(sink);
+        sink.count(self.failures);
+        sink.count(self.polls);
+    }
+}
+
+fields!(Told { word, since, looked, written, writing, not_before });
+fields!(Queue { plans, suspects, served_last } but { fresh, fresh_len, serial });
+fields!(Member { plan, waiters } but { namespace });
+fields!(Waiter { run, ask } but { deadline });
+fields!(Waiting { place, waiters } but { namespace });
+
+impl Canon for Suspects {
+    fn canon(&self, sink: &mut Sink) {
+        sink.sorted(Sort::Order, u64::from(self.serial));
+        (&self.plans, self.record).canon(sink);
+    }
+}
+
+impl Canon for Record {
+    fn canon(&self, sink: &mut Sink) {
+        sink.plain(u64::from(self.strikes.min(4)));
+        sink.sorted(Sort::Round, u64::from(self.opened));
+        (self.condemned, self.not_before).canon(sink);
+    }
+}
+
+impl Canon for Place {
+    fn canon(&self, sink: &mut Sink) {
+        match self {
+            Self::Fresh(order) => sink.sorted(Sort::Order, *order),
+            Self::Suspect(serial) => sink.sorted(Sort::Order, u64::from(*serial)),
+            Self::Away => sink.plain(0),
+        }
+    }
+}
