@@ -9,6 +9,7 @@ use crate::report::Report;
 
 const BEGIN: &str = "<!-- figures: written by cargo bench --bench stop -- --docs -->\n";
 const END: &str = "<!-- end of figures -->";
+const PLOT: &str = "![How cost grows with the number of runs](performance.svg)";
 
 /// Puts the figures and the plot in the place of the earlier ones.
 pub fn write(report: &Report) -> Result<(), Failure> {
@@ -17,7 +18,7 @@ pub fn write(report: &Report) -> Result<(), Failure> {
     let text = fs::read_to_string(&page)?;
     let marks = text.split_once(BEGIN).and_then(|(before, rest)| Some((before, rest.split_once(END)?.1)));
     let (before, after) = marks.ok_or("docs/performance.md has lost the marks of its figures")?;
-    let table = format!("{before}{BEGIN}\n{}\n\n{}\n{END}{after}", report.host, report.table());
+    let table = format!("{before}{BEGIN}\n{}\n\n{}\n{PLOT}\n{END}{after}", report.host, report.table());
     fs::write(&page, table)?;
     fs::write(docs.join("performance.svg"), plot::svg(report))?;
     Ok(())
