@@ -30,7 +30,7 @@ use self::stream::Stream;
 use super::call::{self, NoReply};
 use super::decode;
 use crate::api::{TestPlanRun, TestiniumGateway};
-use crate::stop::{Input, Kind};
+use crate::stop::{Input, Kind, Version};
 use crate::telemetry::{Health, Metrics};
 
 /// What is watched of one kind.
@@ -316,26 +316,36 @@ impl Watcher<'_> {
                 _ => Ended::Failed(format!("a watch ended: {}", failure.message)),
             });
         }
-        match event.type_ {
+        let newer = match event.type_ {
             "ADDED" | "MODIFIED" => self.seen(object).await?,
-            "DELETED" => self.gone(object).await?,
-            _ => {}
-        }
-        if let Some(newer) = decode::written_version(object) {
+            "DELETED" => {
+                self.gone(object).await?;
+                decode::written_version(object)
+            }
+            _ => decode::written_version(object),
+        };
+        if let Some(newer) = newer {
             *version = newer.0.to_string();
         }
         Ok(event.type_ == "BOOKMARK" && decode::ends_list(object))
     }
 
-    async fn seen(&self, object: &[u8]) -> Result<(), Ended> {
+    /// Tells of an object. Yields its version.
+    async fn seen(&self, object: &[u8]) -> Result<Option<Version>, Ended> {
         let input = match self.scope.kind {
             Kind::Runs => decode::run(object).into_input(),
             Kind::Gateways => decode::gateway(object).into_input(),
         };
-        match input {
-            Some(input) => self.tell(input).await,
-            None => Ok(()),
+        let version = match &input {
+            Some(Input::RunSeen(view)) => Some(view.version),
+            Some(Input::GatewaySeen(view)) => Some(view.version),
+            // Of what could not be read, the version may be all that can.
+            _ => decode::written_version(object),
+        };
+        if let Some(input) = input {
+            self.tell(input).await?;
         }
+        Ok(version)
     }
 
     async fn gone(&self, object: &[u8]) -> Result<(), Ended> {
