@@ -12,7 +12,7 @@ use serde_json::value::RawValue;
 
 use super::lean::{Identity, Lean, Meta};
 use crate::api::{TestPlanRunSpec, TestPlanRunStatus, TestiniumGatewaySpec, TestiniumGatewayStatus};
-use crate::stop::{GatewayView, Input, Key, ReadResult, RunView, Uid, Version};
+use crate::stop::{GatewayView, Input, Key, RunView, Uid, Version};
 
 /// What became of one object's bytes.
 #[derive(Debug, PartialEq)]
@@ -214,14 +214,6 @@ impl Decoded<RunView> {
             Self::Seen(view) => Some(Input::RunSeen(view)),
             Self::Unreadable { key, uid, version, why } => Some(Input::RunUnreadable(key, uid, version, why)),
             Self::Nameless(why) => log_nameless("TestPlanRun", &why),
-        }
-    }
-
-    pub(super) fn into_read(self) -> ReadResult {
-        match self {
-            Self::Seen(view) => ReadResult::Found(view),
-            Self::Unreadable { key: _, uid, version, why } => ReadResult::Unreadable(uid, version, why),
-            Self::Nameless(why) => ReadResult::Unreadable(Uid::default(), Version::default(), why),
         }
     }
 }

@@ -11,9 +11,9 @@ use kube::core::Request;
 use serde::Serialize;
 
 use super::call::{self, FIELD_MANAGER, NoReply, Reply};
-use super::decode;
+use super::decode::{self, Decoded};
 use crate::api::{TestPlanRun, TestPlanRunStatus, TestiniumGateway, TestiniumGatewayStatus};
-use crate::stop::{ReadResult, RunKey, Target, WriteResult};
+use crate::stop::{RunKey, RunView, Target, WriteResult};
 
 /// Writes the status of a run.
 pub async fn write_run_status(client: &kube::Client, to: &Target, status: &TestPlanRunStatus) -> WriteResult {
@@ -29,22 +29,25 @@ pub async fn write_gateway_status(
     write_status::<TestiniumGateway, _>(client, to, status).await
 }
 
-/// Reads one run, as it is now: from the datastore, not from a cache that may lag.
-pub async fn read_run(client: &kube::Client, key: &RunKey) -> ReadResult {
+/// Reads one run, as it is now: from the datastore, not from a cache that may lag. None if it is gone or can't be read.
+pub async fn read_run(client: &kube::Client, key: &RunKey) -> Option<Box<RunView>> {
     let path = TestPlanRun::url_path(&(), Some(&key.namespace));
     let Ok(request) = Request::new(path).get(&key.name, &GetParams::default()) else {
-        return ReadResult::Gone;
+        return None;
     };
     match call::send(client, request, LIMIT).await {
-        Ok(reply) if reply.is_success() => decode::run(&reply.body).into_read(),
-        Ok(reply) if reply.status == 404 => ReadResult::Gone,
+        Ok(reply) if reply.is_success() => match decode::run(&reply.body) {
+            Decoded::Seen(view) => Some(view),
+            Decoded::Unreadable { .. } | Decoded::Nameless(_) => None,
+        },
+        Ok(reply) if reply.status == 404 => None,
         Ok(reply) => {
             tracing::warn!(run = %key, why = reply.message(), "failed to read a run");
-            ReadResult::Failed
+            None
         }
         Err(why) => {
             tracing::warn!(run = %key, %why, "failed to read a run");
-            ReadResult::Failed
+            None
         }
     }
 }

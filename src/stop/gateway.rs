@@ -3,17 +3,16 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use super::credential::{Credential, Problem};
+use super::credential::Credential;
 use super::gate::Gate;
 use super::input::{CredentialRead, Effect};
+use super::obstacle::Hindrance;
 use super::queue::{Member, Queue, Record};
-use super::record::Obstacle;
 use super::retry::{Backoff, chance};
 use super::standing::Told;
 use super::types::{CallId, Epoch, GatewayKey, Millis, Now, PlanId};
 use super::verdict::{Trouble, TroubleKind};
 use super::view::GatewayView;
-use crate::api::reason;
 
 /// A gateway, or the place of one that runs wait for.
 #[derive(Clone, Debug)]
@@ -112,49 +111,21 @@ impl Gateway {
         self.view = Some(Arc::new(view));
     }
 
-    /// What stands between the ids that wait here and a call, in one word; empty for nothing. `listed`: whether
-    /// gateways could be listed at all, and if not, why.
-    pub fn word(&self, listed: Result<(), &str>) -> &'static str {
-        match &self.view {
-            None if listed.is_ok() => return reason::GATEWAY_NOT_FOUND,
-            None => return reason::GATEWAY_NOT_LISTED,
-            Some(view) if view.spec.suspend == Some(true) => return reason::SUSPENDED,
-            Some(_) => {}
-        }
-        match (&self.credential.problem, &self.gate) {
-            (Some(Problem::Missing(_)), _) => reason::SECRET_NOT_FOUND,
-            (Some(Problem::Invalid(_)), _) => reason::INVALID_CREDENTIAL,
-            (Some(Problem::Refused(_)), _) => reason::AUTHENTICATION_FAILED,
-            (Some(Problem::Failed(_)), _) => reason::UNREACHABLE,
-            (None, Gate::Open) => "",
-            (None, Gate::Shut(shut)) => match shut.kind {
-                TroubleKind::Unauthorized => reason::AUTHENTICATION_FAILED,
-                TroubleKind::Forbidden => reason::FORBIDDEN,
-                TroubleKind::Down => reason::UNREACHABLE,
-                TroubleKind::Misconfigured => reason::MISCONFIGURED,
-            },
+    /// What stands between the ids that wait here and a call. `listed`: whether gateways could be listed, and if not,
+    /// why.
+    pub fn hindrance<'a>(&'a self, listed: Result<(), &'a str>) -> Option<Hindrance<'a>> {
+        match (&self.view, &self.credential.problem, &self.gate) {
+            (None, ..) => Some(Hindrance::unknown_gateway(listed)),
+            (Some(view), ..) if view.spec.suspend == Some(true) => Some(Hindrance::Suspended),
+            (Some(_), Some(problem), _) => Some(Hindrance::Credential(problem)),
+            (Some(_), None, Gate::Shut(shut)) => Some(Hindrance::Shut(shut)),
+            (Some(_), None, Gate::Open) => None,
         }
     }
 
-    /// The same with a sentence for people.
-    pub fn obstacle(&self, listed: Result<(), &str>) -> Option<Obstacle> {
-        let reason = Some(self.word(listed)).filter(|word| !word.is_empty())?;
-        let name = &self.key.name;
-        let message = match (&self.credential.problem, &self.gate, listed) {
-            _ if reason == reason::GATEWAY_NOT_FOUND => {
-                format!(
-                    "there is no TestiniumGateway \"{name}\" in this namespace; create it, and the stop goes on"
-                )
-            }
-            (.., Err(why)) if self.view.is_none() => format!("gateways can't be listed: {why}"),
-            _ if reason == reason::SUSPENDED => {
-                format!("gateway \"{name}\" is suspended; set its spec.suspend to false to let stops go on")
-            }
-            (Some(problem), ..) => format!("gateway \"{name}\": {}", problem.text()),
-            (None, Gate::Shut(shut), _) => format!("gateway \"{name}\" {}", shut.text),
-            (None, Gate::Open, _) => return None,
-        };
-        Some(Obstacle { reason, message })
+    /// The same in one word; empty for nothing.
+    pub fn word(&self, listed: Result<(), &str>) -> &'static str {
+        self.hindrance(listed).map_or("", Hindrance::reason)
     }
 
     /// Shuts the gate for the trouble that one of its own calls met.

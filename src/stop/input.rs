@@ -36,8 +36,8 @@ pub enum Input {
     Answered(CallId, Answer),
     Wrote(RunId, WriteSerial, WriteResult),
     WroteGateway(GatewayKey, WriteSerial, WriteResult),
-    /// How a `ReadRun` ended: the run, or that it is gone, or why it could not be read.
-    Read(RunKey, ReadResult),
+    /// How a `ReadRun` ended: with the run, or with nothing that the watch would not tell.
+    Read(RunKey, Option<Box<RunView>>),
     /// The time that `wake_at` named has come.
     Wake,
     /// Begin nothing new; finish what is under way.
@@ -74,15 +74,6 @@ pub enum WriteResult {
     Refused(u16),
     /// No answer, 429 or 5xx: worth another try.
     Failed { retry_after: Option<Millis> },
-}
-
-/// How reading one run ended.
-#[derive(Clone, Debug)]
-pub enum ReadResult {
-    Found(Box<RunView>),
-    Gone,
-    Unreadable(Uid, Version, String),
-    Failed,
 }
 
 /// Something that the shell shall do at once. `Post`, `Write`, `WriteGateway`, `ReadCredential` and `ReadRun` end in

@@ -12,7 +12,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use super::answer::Answer;
 use super::gateways::{End, Gateways, Landing, Wants};
-use super::input::{Effect, Event, Input, Kind, ReadResult};
+use super::input::{Effect, Event, Input, Kind};
 use super::queue::Waiter;
 use super::rules::Rule;
 use super::run::{Class, Errands, Run, Write};
@@ -122,10 +122,9 @@ impl Machine {
             Input::Answered(call, answer) => self.answered(call, &answer, now),
             Input::Wrote(run, serial, result) => self.wrote(run, serial, result, now, out),
             Input::WroteGateway(key, serial, result) => self.wrote_gateway(&key, serial, result, now.mono),
-            Input::Read(_, ReadResult::Found(view)) => self.run_read(*view, now, out),
+            Input::Read(_, Some(view)) => self.run_read(*view, now, out),
             // What else a reading may find is for the watch to tell, in order.
-            Input::Read(_, ReadResult::Gone | ReadResult::Unreadable(..) | ReadResult::Failed) => {}
-            Input::Wake => {}
+            Input::Read(_, None) | Input::Wake => {}
             Input::Drain => self.draining = true,
         }
     }
@@ -329,10 +328,7 @@ impl Machine {
             if !stands {
                 continue;
             }
-            match end {
-                End::Began => run.began(plan, call),
-                end => self.tally.settled.extend(run.landed(plan, end, now)),
-            }
+            self.tally.settled.extend(run.land(plan, call, end, now));
             touched.insert(waiter.run);
         }
         touched.into_iter().for_each(|id| self.look(id, now));

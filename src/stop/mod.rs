@@ -14,6 +14,7 @@ pub mod gateways;
 mod input;
 mod landings;
 pub mod machine;
+pub mod obstacle;
 pub mod queue;
 pub mod record;
 pub mod retry;
@@ -27,7 +28,7 @@ pub mod wish;
 mod writes;
 
 pub use answer::{Answer, Body, Complaint, Envelope, Loss, Reply};
-pub use input::{CredentialRead, Effect, Event, Input, Kind, ReadResult, Target, WriteResult};
+pub use input::{CredentialRead, Effect, Event, Input, Kind, Target, WriteResult};
 pub use machine::{Machine, Tally};
 pub use types::*;
 pub use view::{FieldSet, GatewayView, RunView};

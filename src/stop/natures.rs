@@ -316,7 +316,7 @@ impl<'a> World<'a> {
             }
             Effect::ReadRun(key) => {
                 let view = self.runs[&key].clone();
-                self.after(1, Input::Read(key, ReadResult::Found(Box::new(view))));
+                self.after(1, Input::Read(key, Some(Box::new(view))));
             }
             Effect::Tell(_) | Effect::Drained => {}
         }

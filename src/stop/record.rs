@@ -10,6 +10,7 @@ use jiff::Timestamp;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 
 use super::claim::Claim;
+use super::obstacle::Obstacle;
 use super::types::{CallId, PlanId, Uid};
 use super::verdict::{Detail, Settled};
 use super::view::RunView;
@@ -47,13 +48,6 @@ pub struct Request {
     pub requested_by: Option<String>,
     pub field_manager: Option<String>,
     pub reason: Option<String>,
-}
-
-/// Why a stop can't go on now.
-#[derive(Clone, Debug, Eq, PartialEq)]
-pub struct Obstacle {
-    pub reason: &'static str,
-    pub message: String,
 }
 
 /// What is known of a run.

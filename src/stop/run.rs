@@ -5,8 +5,9 @@ use std::sync::Arc;
 use jiff::{SignedDuration, Timestamp};
 
 use super::gateways::End;
+use super::obstacle::Obstacle;
 use super::queue::Waiter;
-use super::record::{Facts, Obstacle, Plan, PlanState, Request, decided, record, settled_in};
+use super::record::{Facts, Plan, PlanState, Request, decided, record, settled_in};
 use super::types::{Ask, CallId, GatewayKey, Key, Millis, Now, PlanId, RunId, Uid, Version, WriteSerial};
 use super::verdict::Settled;
 use super::view::RunView;
@@ -206,32 +207,33 @@ impl Run {
         asked.checked_add(SignedDuration::from_secs(seconds)).unwrap_or(Timestamp::MAX)
     }
 
-    pub fn began(&mut self, plan: PlanId, call: CallId) {
-        if let Some(plan) = self.plan(plan) {
-            plan.state = PlanState::InFlight(call);
-            plan.sent = plan.sent.saturating_add(1);
-        }
-    }
-
     /// Whether what came of the plan in this call is what the present request waits for.
     pub fn awaits(&self, waiter: &Waiter, plan: PlanId, call: CallId) -> bool {
         let is_in = |other: &Plan| other.id == plan && other.state == PlanState::InFlight(call);
         self.ask == waiter.ask && self.plans.iter().any(is_in)
     }
 
-    /// The call that the plan was in has ended. Yields the outcome, if the plan has one now.
-    pub fn landed(&mut self, plan: PlanId, end: End, now: Now) -> Option<Outcome> {
+    /// The plan's call has begun or ended. Yields the outcome, if the plan has one now.
+    pub fn land(&mut self, plan: PlanId, call: CallId, end: End, now: Now) -> Option<Outcome> {
         let (asks, expired) = (self.asks(), now.wall >= self.deadline());
         let plan = self.plan(plan)?;
         plan.unsure |= end == End::Unanswered;
-        plan.state = match end {
-            End::Began => return None,
-            End::Settled(settled) => PlanState::Settled(settled),
-            End::Unanswered | End::Refused if !asks => PlanState::Settled(withdrawn(plan)),
-            End::Unanswered | End::Refused if expired => PlanState::Settled(expired_plan(plan)),
-            End::Unanswered | End::Refused => PlanState::Queued,
+        let settled = match end {
+            End::Began => {
+                plan.state = PlanState::InFlight(call);
+                plan.sent = plan.sent.saturating_add(1);
+                return None;
+            }
+            End::Settled(settled) => settled,
+            End::Unanswered | End::Refused if !asks => withdrawn(plan),
+            End::Unanswered | End::Refused if expired => expired_plan(plan),
+            End::Unanswered | End::Refused => {
+                plan.state = PlanState::Queued;
+                return None;
+            }
         };
-        let PlanState::Settled(Settled { outcome, .. }) = plan.state else { return None };
+        let outcome = settled.outcome;
+        plan.state = PlanState::Settled(settled);
         self.dirty = true;
         self.unwritten = true;
         Some(outcome)

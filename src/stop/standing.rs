@@ -9,7 +9,8 @@ use super::claim::Claim;
 use super::gateway::Gateway;
 use super::input::{Effect, Target, WriteResult};
 use super::machine::{Machine, STANDS, WRITES_MAX};
-use super::record::{Obstacle, seconds};
+use super::obstacle::Obstacle;
+use super::record::seconds;
 use super::types::{GatewayKey, Millis, Now, WriteSerial};
 use crate::api::{ConditionStatus, TestiniumGatewayStatus, condition, reason};
 
@@ -146,7 +147,7 @@ impl Machine {
         if !due || self.writes >= WRITES_MAX || self.draining {
             return;
         }
-        let obstacle = gateway.obstacle(listed);
+        let obstacle = gateway.hindrance(listed).map(|hindrance| hindrance.told_of(&key.name));
         let status = gateway_status(&view.status, view.generation, obstacle.as_ref(), &seconds(now.wall));
         self.next += 1;
         let serial = WriteSerial(self.next);

@@ -236,12 +236,14 @@ fn trouble(reply: &Reply, kind: TroubleKind, what: &str, advice: &str) -> Troubl
     }
 }
 
-const BROKEN: &str = "closed the connection before its answer was complete; it is asked again by itself";
-
 fn lost(loss: Loss) -> Trouble {
     let (kind, text, suspicious) = match loss {
         Loss::Timeout => (TroubleKind::Down, "did not answer in time; it is asked again by itself", true),
-        Loss::Broken => (TroubleKind::Down, BROKEN, true),
+        Loss::Broken => (
+            TroubleKind::Down,
+            "closed the connection before its answer was complete; it is asked again by itself",
+            true,
+        ),
         Loss::Dns => (TroubleKind::Down, "has a host name that can't be resolved; check spec.url", false),
         Loss::Connect => (TroubleKind::Down, "can't be connected to; it is tried again by itself", false),
         Loss::Tls => {

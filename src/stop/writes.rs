@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use super::input::{Effect, Event, Target, WriteResult};
 use super::machine::{CONFLICT, LOOK, Machine, STANDS, WRITES_MAX, about};
-use super::record::Obstacle;
+use super::obstacle::{Hindrance, Obstacle};
 use super::retry::{Backoff, chance};
 use super::run::{Class, Run, Write};
 use super::types::{Millis, Now, RunId, Uid, WriteSerial};
@@ -137,15 +137,16 @@ impl Machine {
 
     /// What stands in the way of a run, and which object its gateway is.
     pub(super) fn around(&self, run: &Run) -> (Option<Obstacle>, Option<Uid>) {
-        let key = &run.gateway;
+        let obstacle = self.hindrance(run).map(|hindrance| hindrance.told_of(&run.gateway.name));
+        let view = self.gateways.get(&run.gateway).and_then(|gateway| gateway.view.as_ref());
+        (obstacle, view.map(|view| view.uid.clone()))
+    }
+
+    fn hindrance(&self, run: &Run) -> Option<Hindrance<'_>> {
         let listed = self.gateways_listed();
-        match self.gateways.get(key) {
-            Some(gateway) => (gateway.obstacle(listed), gateway.view.as_ref().map(|view| view.uid.clone())),
-            None if run.asks() => {
-                let message = format!("there is no TestiniumGateway \"{}\" in this namespace", key.name);
-                (Some(Obstacle { reason: reason::GATEWAY_NOT_FOUND, message }), None)
-            }
-            None => (None, None),
+        match self.gateways.get(&run.gateway) {
+            Some(gateway) => gateway.hindrance(listed),
+            None => run.asks().then(|| Hindrance::unknown_gateway(listed)),
         }
     }
 
@@ -164,15 +165,10 @@ impl Machine {
         if run.at_rest() {
             return self.forget(id);
         }
-        let (word, since) = match self.gateways.get(&run.gateway) {
-            Some(gateway) => {
-                let word = gateway.word(self.gateways_listed());
-                // A reason that has just changed is looked at again once it has stood: see `gateways_stand`.
-                (word, if gateway.told.word == word { gateway.told.since } else { now.mono })
-            }
-            None if run.asks() => (reason::GATEWAY_NOT_FOUND, now.mono),
-            None => ("", now.mono),
-        };
+        let word = self.hindrance(run).map_or("", Hindrance::reason);
+        // A reason that has just changed is looked at again once it has stood: see `gateways_stand`.
+        let told = self.gateways.get(&run.gateway).map(|gateway| &gateway.told);
+        let since = told.filter(|told| told.word == word).map_or(now.mono, |told| told.since);
         let due = run.due(word, since + STANDS);
         let deadline = (run.asks() && !run.decided()).then(|| now.mono + until(run, now).min(LOOK));
         let conflict = match run.write {

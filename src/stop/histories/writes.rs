@@ -2,7 +2,7 @@
 
 use crate::api::Outcome::Accepted;
 use crate::stop::world::{How, World, key};
-use crate::stop::{Input, Kind, ReadResult, WriteResult};
+use crate::stop::{Input, Kind, WriteResult};
 
 /// Whether the event of a write comes before or after its reply, the run is then at rest and forgotten.
 #[test]
@@ -189,7 +189,7 @@ fn a_reading_that_found_nothing_does_not_end_a_later_run() {
     world.stop("one");
     world.recreate_unseen("one", |run| run.spec.stopped = Some(true));
     world.hear(Kind::Runs);
-    world.put(Input::Read(key("one"), ReadResult::Gone));
+    world.put(Input::Read(key("one"), None));
     world.calm();
     assert_eq!((world.outcomes("one"), world.unsettled()), (vec![Accepted], None));
 }

@@ -217,7 +217,7 @@ impl World {
             }
             Request::Read(key) => {
                 let found = self.server.runs.get(&key).map(|view| Box::new((**view).clone()));
-                Input::Read(key, found.map_or(ReadResult::Gone, ReadResult::Found))
+                Input::Read(key, found)
             }
         };
         if orphan {
@@ -246,7 +246,7 @@ impl World {
         self.put(match op.request {
             Request::Write { run, serial, .. } => Input::Wrote(run, serial, failed),
             Request::WriteGateway { serial, to, .. } => Input::WroteGateway(to.key, serial, failed),
-            Request::Read(key) => Input::Read(key, ReadResult::Failed),
+            Request::Read(key) => Input::Read(key, None),
         });
     }
 
@@ -307,7 +307,7 @@ impl World {
                 let remembered = self.machine.by_key.contains_key(&view.key);
                 self.ghost.run_seen(view, remembered, now);
             }
-            Input::Read(_, ReadResult::Found(view)) => self.ghost.run_read(view, now),
+            Input::Read(_, Some(view)) => self.ghost.run_read(view, now),
             Input::RunGone(key, uid) => self.ghost.run_gone(key, uid),
             Input::GatewaySeen(view) => self.ghost.gateway_seen(view),
             Input::Credential(key, _, CredentialRead::Have { .. }) => self.ghost.new_credential(key),

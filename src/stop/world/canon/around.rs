@@ -60,7 +60,7 @@ impl Canon for Op {
         match &self.done {
             None => sink.plain(0),
             Some(Input::Wrote(.., WriteResult::Done(version))) => (1_i64, *version).canon(sink),
-            Some(Input::Read(_, ReadResult::Found(view))) => (2_i64, &**view).canon(sink),
+            Some(Input::Read(_, Some(view))) => (2_i64, &**view).canon(sink),
             Some(_) => sink.plain(3),
         }
         match &self.request {
