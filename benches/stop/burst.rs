@@ -1,12 +1,10 @@
 //! Many runs, stopped by sixteen clients at once.
 
-use std::time::Duration;
-
 use crate::Failure;
 use crate::child::{Floor, LIMIT, Operator};
-use crate::latency::milliseconds;
-use crate::report::{Report, Unit};
-use crate::stage::Stage;
+use crate::process::Usage;
+use crate::report::{Report, Unit, mebibytes, microseconds, milliseconds};
+use crate::stage::{Field, Stage};
 
 /// What one burst came to.
 #[derive(Debug, Default)]
@@ -45,21 +43,14 @@ async fn operator(stage: &Stage, runs: usize, samples: &mut Samples) -> Result<(
     let operator = Operator::start(stage, &[&field.namespace])?;
     operator.ready().await?;
     stage.simulator.forget_requests();
-    let before = (operator.usage()?, field.board.counts());
-    let (begun, patched) = stage.stop_all(&field, runs).await?;
-    let counts = field.board.wait(|counts| counts.stopped == runs, LIMIT).await?;
-    let after = operator.usage()?;
-    let last = field.board.last_stopped().ok_or("no run was stopped")?;
-    samples.tail.push(milliseconds(last.saturating_duration_since(patched)));
-    samples.rate.push(runs as f64 / (last - begun).as_secs_f64());
-    samples.cpu.push(microseconds(after.cpu - before.0.cpu) / runs as f64);
+    let cpu = operator.usage()?.cpu;
+    let after = stop_all(stage, &field, runs, samples, || operator.usage()).await?;
+    samples.cpu.push(microseconds(after.cpu - cpu) / runs as f64);
     samples.peak.push(mebibytes(after.peak));
     let calls = stage.simulator.calls();
     let ids: usize = calls.iter().map(|call| call.plans.len()).sum();
     samples.calls.push(calls.len() as f64);
     samples.ids.push(ids as f64 / calls.len() as f64);
-    // Every run changed once by its patch; whatever else changed was the operator's.
-    samples.writes.push((counts.events - before.1.events - runs) as f64 / runs as f64);
     Ok(())
 }
 
@@ -69,16 +60,30 @@ async fn floor(stage: &Stage, runs: usize, samples: &mut Samples) -> Result<(), 
     let status = &stage.status;
     let mut floor = Floor::start(stage, &["answer", "--namespace", &field.namespace, "--status", status])?;
     let cpu = floor.ready().await?;
+    let after = stop_all(stage, &field, runs, samples, || floor.usage()).await?;
+    samples.cpu.push(microseconds(after.cpu.saturating_sub(cpu)) / runs as f64);
+    floor.kill().await
+}
+
+/// Stops every run, and notes how long that took and what was written. Yields the `usage` of whoever did it, at the
+/// moment when the last one was done.
+async fn stop_all(
+    stage: &Stage,
+    field: &Field,
+    runs: usize,
+    samples: &mut Samples,
+    usage: impl Fn() -> Result<Usage, Failure>,
+) -> Result<Usage, Failure> {
     let before = field.board.counts();
-    let (begun, patched) = stage.stop_all(&field, runs).await?;
+    let (begun, patched) = stage.stop_all(field, runs).await?;
     let counts = field.board.wait(|counts| counts.stopped == runs, LIMIT).await?;
-    let after = floor.usage()?;
-    let last = field.board.last_stopped().ok_or("no run was stopped")?;
+    let after = usage()?;
+    let last = field.board.last_stopped()?;
     samples.tail.push(milliseconds(last.saturating_duration_since(patched)));
     samples.rate.push(runs as f64 / (last - begun).as_secs_f64());
-    samples.cpu.push(microseconds(after.cpu.saturating_sub(cpu)) / runs as f64);
+    // Every run changed once by its patch; whatever else changed was written by whoever stopped it.
     samples.writes.push((counts.events - before.events - runs) as f64 / runs as f64);
-    floor.kill().await
+    Ok(after)
 }
 
 /// Nothing but the writes, as fast as they go: yields the microseconds that one takes on a processor.
@@ -91,12 +96,4 @@ async fn write_loop(stage: &Stage, runs: usize) -> Result<f64, Failure> {
     let written = floor.done().await?;
     floor.kill().await?;
     Ok(microseconds(written.saturating_sub(listed)) / runs as f64)
-}
-
-pub fn microseconds(duration: Duration) -> f64 {
-    duration.as_secs_f64() * 1e6
-}
-
-pub fn mebibytes(bytes: u64) -> f64 {
-    bytes as f64 / f64::from(1 << 20)
 }

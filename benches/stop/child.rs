@@ -1,9 +1,10 @@
 //! The processes that are measured: the operator, and the floors.
 
-use std::net::{Ipv4Addr, SocketAddr, TcpListener};
+use std::net::{Ipv4Addr, SocketAddr};
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
+use testinium_testbed::operator::free_port;
 use testinium_testbed::process::{Guarded, guard};
 use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader, Lines};
 use tokio::net::TcpStream;
@@ -126,9 +127,4 @@ impl Floor {
         let microseconds = line.strip_prefix(wanted).and_then(|rest| rest.trim().parse().ok());
         microseconds.map(Duration::from_micros).ok_or_else(|| format!("a floor said {line}").into())
     }
-}
-
-/// A port that was free a moment ago.
-fn free_port() -> Result<u16, Failure> {
-    Ok(TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?.local_addr()?.port())
 }

@@ -10,6 +10,7 @@ use testinium_testbed::control_plane::Binaries;
 
 use crate::Failure;
 use crate::api;
+use crate::report::mebibytes;
 use crate::stage::Stage;
 
 /// The machine, and the versions.
@@ -44,7 +45,7 @@ impl Host {
             etcd: first_line(&Binaries::obtain()?.etcd()).replace(" Version:", ""),
             rustc: first_line(Path::new("rustc")),
             operator: first_line(&stage.operator),
-            operator_mib: fs::metadata(&stage.operator)?.len() as f64 / f64::from(1 << 20),
+            operator_mib: mebibytes(fs::metadata(&stage.operator)?.len()),
         })
     }
 }

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 use crate::Failure;
 use crate::api;
 use crate::child::{Floor, Operator};
-use crate::report::{Report, Unit};
+use crate::report::{Report, Unit, milliseconds};
 use crate::stage::{Field, Stage, TOKEN, name};
 
 /// A stop takes milliseconds.
@@ -71,8 +71,4 @@ pub async fn stop_one(
     samples.called.push(milliseconds(called - sent));
     samples.stopped.push(milliseconds(stopped - sent));
     Ok(())
-}
-
-pub fn milliseconds(duration: Duration) -> f64 {
-    duration.as_secs_f64() * 1e3
 }

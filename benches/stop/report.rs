@@ -1,6 +1,7 @@
 //! The figures: summaries of samples, each beside its floor, as a table and as JSON.
 
 use std::fmt::Write;
+use std::time::Duration;
 
 use serde::Serialize;
 
@@ -150,22 +151,34 @@ impl Figure {
     fn row(&self) -> [String; 9] {
         let unit = self.unit.name();
         let what = if unit.is_empty() { self.what.to_owned() } else { format!("{}, {unit}", self.what) };
-        let of = |summary: &Option<Summary>, pick: fn(&Summary) -> Option<f64>| {
-            summary.as_ref().and_then(pick).map(number).unwrap_or_default()
+        let of = |summary: Option<&Summary>, pick: fn(&Summary) -> Option<f64>| {
+            summary.and_then(pick).map(number).unwrap_or_default()
         };
-        let ours = Some(self.ours.clone());
+        let (ours, floor) = (Some(&self.ours), self.floor.as_ref());
         [
             self.scenario.to_owned(),
             what,
             self.runs.map(grouped).unwrap_or_default(),
-            of(&ours, |summary| Some(summary.median)),
-            of(&ours, |summary| summary.p90),
-            of(&ours, |summary| summary.p99),
-            of(&self.floor, |summary| Some(summary.median)),
-            of(&self.floor, |summary| summary.p90),
+            of(ours, |summary| Some(summary.median)),
+            of(ours, |summary| summary.p90),
+            of(ours, |summary| summary.p99),
+            of(floor, |summary| Some(summary.median)),
+            of(floor, |summary| summary.p90),
             self.ratio.map(|ratio| format!("{ratio:.2}")).unwrap_or_default(),
         ]
     }
+}
+
+pub fn milliseconds(duration: Duration) -> f64 {
+    duration.as_secs_f64() * 1e3
+}
+
+pub fn microseconds(duration: Duration) -> f64 {
+    duration.as_secs_f64() * 1e6
+}
+
+pub fn mebibytes(bytes: u64) -> f64 {
+    bytes as f64 / f64::from(1 << 20)
 }
 
 /// Three digits that mean something, and no more.

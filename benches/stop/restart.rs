@@ -3,9 +3,8 @@
 use std::time::Duration;
 
 use crate::Failure;
-use crate::burst::{mebibytes, microseconds};
 use crate::child::{Floor, LIMIT, Operator};
-use crate::report::{Report, Unit};
+use crate::report::{Report, Unit, mebibytes, microseconds};
 use crate::stage::{Field, PLANS, PLANS_A_CALL, Stage};
 
 /// After a start, until memory that is only needed for a moment has been given back.
@@ -30,7 +29,7 @@ async fn backlog(stage: &Stage, report: &mut Report, runs: usize) -> Result<Fiel
     let before = field.board.wait(|counts| counts.events >= runs, LIMIT).await?;
     let operator = Operator::start(stage, &[&field.namespace])?;
     let counts = field.board.wait(|counts| counts.stopped == runs, LIMIT).await?;
-    let took = last(&field)?.saturating_duration_since(operator.started());
+    let took = field.board.last_stopped()?.saturating_duration_since(operator.started());
     let usage = operator.usage()?;
     drop(operator);
 
@@ -40,7 +39,7 @@ async fn backlog(stage: &Stage, report: &mut Report, runs: usize) -> Result<Fiel
     let mut floor =
         Floor::start(stage, &["write", "--namespace", &floor_field.namespace, "--status", status])?;
     floor_field.board.wait(|counts| counts.stopped == runs, LIMIT).await?;
-    let floor_took = last(&floor_field)?.saturating_duration_since(floor.started());
+    let floor_took = floor_field.board.last_stopped()?.saturating_duration_since(floor.started());
     floor.ready().await?;
     let floor_cpu = floor.done().await?;
     floor.kill().await?;
@@ -84,8 +83,4 @@ async fn start(
     add("memory, peak beside idle", Unit::Mebibytes, (peak, idle.clone()));
     add("memory, idle", Unit::Mebibytes, (idle, Vec::new()));
     Ok(())
-}
-
-fn last(field: &Field) -> Result<std::time::Instant, Failure> {
-    field.board.last_stopped().ok_or_else(|| "no run was stopped".into())
 }

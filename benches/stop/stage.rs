@@ -1,6 +1,6 @@
 //! What every scenario happens on: a control plane, a gateway, namespaces full of runs.
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, AtomicU32, Ordering};
 use std::time::{Duration, Instant};
@@ -9,6 +9,7 @@ use kube::config::{KubeConfigOptions, Kubeconfig};
 use serde_json::{Value, json};
 use tempfile::TempDir;
 use testinium_testbed::control_plane::{AuditLevel, ControlPlane, Options};
+use testinium_testbed::operator::install;
 use testinium_testbed::process::temporary_directory;
 use testinium_testbed::simulator::{Config, Simulator};
 
@@ -53,13 +54,7 @@ pub struct Field {
 impl Stage {
     pub async fn start(operator: PathBuf) -> Result<Self, Failure> {
         let plane = ControlPlane::start(Options { audit: AuditLevel::Off, ..Options::default() })?;
-        let kubectl = plane.kubectl();
-        let manifests = Path::new(env!("CARGO_MANIFEST_DIR")).join("deploy/manifests");
-        kubectl.run(&["apply".as_ref(), "--kustomize".as_ref(), manifests.as_os_str()])?.success()?;
-        let crds = ["crd/testplanruns.testinium.io", "crd/testiniumgateways.testinium.io"];
-        kubectl
-            .run(&["wait", "--for=condition=Established", "--timeout=60s", crds[0], crds[1]])?
-            .success()?;
+        install(&plane.kubectl())?;
         let kubeconfig = Kubeconfig::read_from(plane.kubeconfig())?;
         let config = kube::Config::from_custom_kubeconfig(kubeconfig, &KubeConfigOptions::default()).await?;
         let mut stage = Self {

@@ -192,8 +192,9 @@ impl Board {
     }
 
     /// When the last of all was first seen stopped.
-    pub fn last_stopped(&self) -> Option<Instant> {
-        lock(&self.state).runs.values().filter_map(|run| run.stopped_at).max()
+    pub fn last_stopped(&self) -> Result<Instant, Failure> {
+        let last = lock(&self.state).runs.values().filter_map(|run| run.stopped_at).max();
+        last.ok_or_else(|| "no run was stopped".into())
     }
 }
 

@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use serde_json::{Value, json};
 use testinium_testbed::control_plane::ControlPlane;
 use testinium_testbed::kubectl::Kubectl;
-use testinium_testbed::operator::Site;
+use testinium_testbed::operator::{Site, install};
 use testinium_testbed::{Error, chain};
 
 /// The shared control plane, with all of `deploy/manifests` applied.
@@ -30,17 +30,6 @@ pub(crate) const OPERATOR: &str = env!("CARGO_BIN_EXE_testinium-operator");
 /// A path in the repository.
 pub(crate) fn repository(path: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join(path)
-}
-
-/// Applies all of `deploy/manifests`.
-pub(crate) fn install(kubectl: &Kubectl) -> Result<(), Error> {
-    let manifests = repository("deploy/manifests");
-    kubectl.run(&["apply".as_ref(), "--kustomize".as_ref(), manifests.as_os_str()])?.success()?;
-    let crds = ["crd/testplanruns.testinium.io", "crd/testiniumgateways.testinium.io"];
-    kubectl
-        .run(&["wait", "--for=condition=Established", "--timeout=60s", crds[0], crds[1]])?
-        .success()
-        .map(drop)
 }
 
 /// The value, or a panic with the whole chain of causes.

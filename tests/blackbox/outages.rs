@@ -16,7 +16,7 @@ use testinium_testbed::operator::{self, Operator, Site};
 use testinium_testbed::simulator::{Config, Simulator};
 use testinium_testbed::{Error, oracles};
 
-use crate::cluster::{OPERATOR, cluster, install, ok, repository, site};
+use crate::cluster::{OPERATOR, cluster, ok, repository, site};
 use crate::operator::SOON;
 
 /// What is promised after an outage.
@@ -63,7 +63,7 @@ fn judge(arena: &Arena<'_>, operator: &Operator) {
 /// Two stops, one of them with its call under way, meet an API server that goes away and comes back.
 fn survives(name: &str, down: impl FnOnce(&mut ControlPlane), up: impl FnOnce(&mut ControlPlane)) {
     let mut plane = ok(ControlPlane::start(Options::default()));
-    ok(install(&plane.kubectl()));
+    ok(operator::install(&plane.kubectl()));
     let site = ok(Site::new(&plane, Path::new(OPERATOR)));
     let arena = ok(Arena::new(&site, name, Config::default()));
     let flags = ["--leader-elect=false", PROBES_OFF, METRICS_OFF];

@@ -17,6 +17,7 @@ use crate::Error;
 use crate::client::Client;
 use crate::control_plane::ControlPlane;
 use crate::faults::{self, Proxy};
+use crate::kubectl::Kubectl;
 use crate::process::{Guarded, Signal};
 
 /// A cluster with the operator's manifests applied, as operators find it.
@@ -169,6 +170,17 @@ impl Killer {
 fn lock(process: &Mutex<Process>) -> MutexGuard<'_, Process> {
     // A test that panicked has left no child half started.
     process.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// Applies all of `deploy/manifests`, and waits until the definitions in it are served.
+pub fn install(kubectl: &Kubectl) -> Result<(), Error> {
+    let manifests = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../deploy/manifests");
+    kubectl.run(&["apply".as_ref(), "--kustomize".as_ref(), manifests.as_os_str()])?.success()?;
+    let crds = ["crd/testplanruns.testinium.io", "crd/testiniumgateways.testinium.io"];
+    kubectl
+        .run(&["wait", "--for=condition=Established", "--timeout=60s", crds[0], crds[1]])?
+        .success()
+        .map(drop)
 }
 
 /// Builds the operator if need be; returns where it is.

@@ -46,7 +46,8 @@ async fn run(arguments: Arguments) -> Result<(), Failure> {
     let binary = operator::build()?;
     say("Starting kube-apiserver and etcd, and installing what is in deploy/manifests");
     let plane = ControlPlane::start(Options::default())?;
-    install(&plane.kubectl())?;
+    operator::install(&plane.kubectl())?;
+    plane.kubectl().run(&["create", "namespace", NAMESPACE])?.success()?;
     say("Starting a simulated Testinium gateway and the operator");
     // Plan 999 does not exist, as happens.
     let simulator = Simulator::start(Config { token: TOKEN.to_owned(), ..Config::default() })?;
@@ -68,15 +69,6 @@ async fn run(arguments: Arguments) -> Result<(), Failure> {
     end(operator)?;
     plane.stop()?;
     say("Done: everything is stopped and nothing is left behind");
-    Ok(())
-}
-
-fn install(kubectl: &Kubectl) -> Result<(), Failure> {
-    let manifests = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../deploy/manifests");
-    kubectl.run(&["apply".as_ref(), "--kustomize".as_ref(), manifests.as_os_str()])?.success()?;
-    let crds = ["crd/testplanruns.testinium.io", "crd/testiniumgateways.testinium.io"];
-    kubectl.run(&["wait", "--for=condition=Established", "--timeout=60s", crds[0], crds[1]])?.success()?;
-    kubectl.run(&["create", "namespace", NAMESPACE])?.success()?;
     Ok(())
 }
 

@@ -5,7 +5,7 @@
 
 use std::error::Error;
 use std::fs;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::ExitCode;
 use std::thread;
 use std::time::{Duration, Instant};
@@ -65,11 +65,7 @@ fn main() -> ExitCode {
 fn soak(arguments: &Arguments) -> Result<Vec<String>, Failure> {
     let binary = arguments.binary.clone().map_or_else(operator::build, Ok)?;
     let plane = ControlPlane::start(Options { audit: AuditLevel::Off, ..Options::default() })?;
-    let manifests = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../deploy/manifests");
-    let kubectl = plane.kubectl();
-    kubectl.run(&["apply".as_ref(), "--kustomize".as_ref(), manifests.as_os_str()])?.success()?;
-    let definitions = ["crd/testplanruns.testinium.io", "crd/testiniumgateways.testinium.io"];
-    kubectl.run(&["wait", "--for=condition=Established", definitions[0], definitions[1]])?.success()?;
+    operator::install(&plane.kubectl())?;
     let site = Site::new(&plane, &binary)?;
     let arena = Arena::new(&site, "soak", Config::default())?;
     let port = operator::free_port()?;

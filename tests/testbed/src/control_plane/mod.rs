@@ -115,17 +115,17 @@ impl ControlPlane {
 
     /// The certificate authority that vouches for [`ControlPlane::url`], as PEM.
     pub fn ca(&self) -> Result<String, Error> {
-        let path = self.files.path("ca.crt");
-        fs::read_to_string(&path).map_err(Error::io(format!("failed to read {}", path.display())))
+        self.read("ca.crt")
     }
 
     /// An HTTP client as the administrator.
     pub fn client(&self) -> Result<Client, Error> {
-        let read = |name: &str| {
-            let path = self.files.path(name);
-            fs::read_to_string(&path).map_err(Error::io(format!("failed to read {}", path.display())))
-        };
-        Client::new(&self.url(), &read("ca.crt")?, &read("admin.crt")?, &read("admin.key")?)
+        Client::new(&self.url(), &self.ca()?, &self.read("admin.crt")?, &self.read("admin.key")?)
+    }
+
+    fn read(&self, name: &str) -> Result<String, Error> {
+        let path = self.files.path(name);
+        fs::read_to_string(&path).map_err(Error::io(format!("failed to read {}", path.display())))
     }
 
     /// `kubectl` as the administrator, in the namespace `default`.
