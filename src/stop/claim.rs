@@ -1,5 +1,6 @@
 //! Conditions in the making: what a status claims, before it is known since when.
 
+use jiff::Timestamp;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 
 use crate::api::{Condition, ConditionStatus};
@@ -22,15 +23,19 @@ impl Claim {
         Self { type_, status, reason, message: message.to_owned() }
     }
 
-    pub(super) fn into_condition(self, base: &[Condition], generation: i64, now: &Time) -> Condition {
-        let before = base.iter().find(|other| other.type_ == self.type_ && other.status == self.status);
+    /// `since`: since when a condition stands as it now shall, if it did before.
+    pub(super) fn into_condition(
+        self,
+        since: impl Fn(&str, ConditionStatus) -> Option<Timestamp>,
+        generation: i64,
+        now: &Time,
+    ) -> Condition {
         Condition {
             type_: self.type_.to_owned(),
             status: self.status,
             reason: self.reason.to_owned(),
             message: self.message,
-            last_transition_time: before
-                .map_or_else(|| now.clone(), |before| before.last_transition_time.clone()),
+            last_transition_time: since(self.type_, self.status).map_or_else(|| now.clone(), Time),
             observed_generation: Some(generation),
         }
     }

@@ -176,12 +176,8 @@ impl Machine {
         match kind {
             Kind::Runs if !self.gateways.rules.hold(Rule::Unlisted) => {}
             Kind::Runs => {
-                let stale: Vec<_> = self
-                    .runs
-                    .values()
-                    .filter(|run| run.list != serial)
-                    .map(|run| run.key().clone())
-                    .collect();
+                let stale: Vec<_> =
+                    self.runs.values().filter(|run| run.list != serial).map(|run| run.key.clone()).collect();
                 stale.iter().for_each(|key| self.run_gone(key, None));
             }
             Kind::Gateways => self.gateways.listed(serial),
@@ -197,12 +193,12 @@ impl Machine {
             // A list that began after the floor was set can't be older than it, unless the datastore has gone back.
             let gone_back = serial > run.floor_list && version < run.floor;
             if version < run.floor && !gone_back && self.gateways.rules.hold(Rule::Floor) {
-                if *run.uid() == uid {
+                if run.uid == uid {
                     run.list = serial;
                 }
                 return;
             }
-            if *run.uid() == uid || !self.gateways.rules.hold(Rule::OtherUid) {
+            if run.uid == uid || !self.gateways.rules.hold(Rule::OtherUid) {
                 // It is as new as anything known, or the datastore has gone back.
                 (run.list, run.floor, run.heard) = (serial, version, version);
                 return self.run_seen_again(id, view, now, out);
@@ -212,8 +208,8 @@ impl Machine {
         self.next += 1;
         let id = RunId(self.next);
         let looked = catch_unwind(AssertUnwindSafe(|| {
-            let (mut run, errands) = Run::new(id, view, now);
-            run.dirty = run.status(None, None, now) != run.view.status;
+            let (mut run, errands) = Run::new(id, &view, now);
+            run.dirty = !run.base.is_of(&run.status(None, None, now));
             (run, errands)
         }));
         let Ok((mut run, errands)) = looked else {
@@ -231,15 +227,15 @@ impl Machine {
 
     pub(super) fn run_seen_again(&mut self, id: RunId, view: RunView, now: Now, out: &mut Vec<Effect>) {
         let Some(run) = self.runs.get_mut(&id) else { return };
-        let hurried = run.view.reconcile_annotation != view.reconcile_annotation;
-        let (key, uid) = (run.key().clone(), run.uid().clone());
+        let hurried = run.reconcile_annotation.as_deref() != view.reconcile_annotation.as_deref();
+        let (key, uid) = (run.key.clone(), run.uid.clone());
         run.floor = run.floor.max(view.version);
         run.floor_list = self.runs_list.serial;
-        let Ok(errands) = catch_unwind(AssertUnwindSafe(|| run.see(view, now))) else {
+        let Ok(errands) = catch_unwind(AssertUnwindSafe(|| run.see(&view, now))) else {
             return self.contained(key, uid, out);
         };
         if let Write::Conflict { base, .. } = run.write
-            && run.view.version > base
+            && run.version > base
         {
             run.write = Write::Idle;
         }
@@ -262,22 +258,22 @@ impl Machine {
         let (gateway, waiter) =
             (run.gateway.clone(), Waiter { run: id, ask: run.ask, deadline: run.deadline() });
         for plan in errands.offer {
-            self.gateways.offer(&gateway, plan, &run.key().namespace, waiter);
+            self.gateways.offer(&gateway, plan, &run.key.namespace, waiter);
         }
         if errands.invalid_annotation {
             let message = "the annotation testinium.io/stop asks for no stop with this value; set it to anything but \
                            an empty value, false, no or 0, such as the present time";
             out.push(Effect::Tell(about(run, true, "InvalidAnnotation", message.to_owned())));
         }
-        if errands.rearmed {
-            out.push(Effect::Tell(withdrawn(run)));
+        if let Some(by) = errands.rearmed {
+            out.push(Effect::Tell(withdrawn(run, &by)));
         }
     }
 
     fn run_gone(&mut self, key: &RunKey, uid: Option<&Uid>) {
         let Some(id) = self.by_key.get(key).copied() else { return };
         let Some(run) = self.runs.get(&id) else { return };
-        if uid.is_some_and(|uid| uid != run.uid()) {
+        if uid.is_some_and(|uid| *uid != run.uid) {
             return;
         }
         let gateway = run.gateway.clone();
@@ -301,7 +297,7 @@ impl Machine {
     /// Forgets a run. A write under way keeps its slot until it has ended.
     pub(super) fn forget(&mut self, id: RunId) {
         let Some(run) = self.runs.remove(&id) else { return };
-        self.by_key.remove(run.key());
+        self.by_key.remove(&run.key);
         if let Some(at) = run.timer {
             self.timers.remove(&(at, id));
         }
@@ -340,7 +336,7 @@ impl Machine {
             self.timers.remove(&(at, id));
             let Some(run) = self.runs.get_mut(&id) else { continue };
             run.timer = None;
-            let key = run.key().clone();
+            let key = run.key.clone();
             if let Write::Conflict { read_at, .. } = &mut run.write
                 && read_at.is_some_and(|read_at| read_at <= now.mono)
             {
@@ -377,8 +373,7 @@ impl Machine {
 
 /// The event for a stop that is taken back. If no person did it, the person who stopped wants to know who, and what
 /// would last.
-fn withdrawn(run: &Run) -> Event {
-    let manager = run.view.stopped_set.as_ref().map(|set| set.manager.as_str()).unwrap_or_default();
+fn withdrawn(run: &Run, manager: &str) -> Event {
     if ["", "kubectl", "testinium"].contains(&manager) || manager.starts_with("kubectl-") {
         return about(
             run,
@@ -390,13 +385,13 @@ fn withdrawn(run: &Run) -> Event {
     let message = format!(
         "\"{manager}\" has set spec.stopped to false again; a stop that lasts: kubectl annotate tpr {} --overwrite \
          testinium.io/stop=<any value>",
-        run.key().name
+        run.key.name
     );
     about(run, true, "StopReverted", message)
 }
 
 pub(super) fn about(run: &Run, warning: bool, reason: &'static str, message: String) -> Event {
-    event(Kind::Runs, run.key().clone(), run.uid().clone(), warning, reason, message)
+    event(Kind::Runs, run.key.clone(), run.uid.clone(), warning, reason, message)
 }
 
 fn event(kind: Kind, key: Key, uid: Uid, warning: bool, reason: &'static str, message: String) -> Event {

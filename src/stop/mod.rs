@@ -6,6 +6,7 @@
 #![deny(clippy::disallowed_methods, clippy::disallowed_types)]
 
 mod answer;
+mod base;
 mod claim;
 pub mod credential;
 pub mod gate;

@@ -9,11 +9,11 @@ use std::borrow::Cow;
 use jiff::Timestamp;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 
+use super::base::Base;
 use super::claim::Claim;
 use super::obstacle::Obstacle;
 use super::types::{CallId, PlanId, Uid};
 use super::verdict::{Detail, Settled};
-use super::view::RunView;
 use super::wish::{Standing, Stop, can_ask};
 use crate::api::{
     ConditionStatus, GatewayUsed, Outcome, PlanStatus, StopStatus, TestPlanRunStatus, Trigger, condition,
@@ -45,16 +45,19 @@ pub enum PlanState {
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct Request {
     pub time: Timestamp,
-    pub requested_by: Option<String>,
-    pub field_manager: Option<String>,
-    pub reason: Option<String>,
+    pub requested_by: Option<Box<str>>,
+    pub field_manager: Option<Box<str>>,
+    pub reason: Option<Box<str>>,
 }
 
 /// What is known of a run.
 #[derive(Clone, Copy, Debug)]
 pub struct Facts<'a> {
-    /// The run as it was last read or written: its status is what the new one is compared with.
-    pub view: &'a RunView,
+    pub generation: i64,
+    /// How many different plans the spec has.
+    pub total: usize,
+    /// The status as it was last read or written.
+    pub base: &'a Base,
     pub standing: &'a Standing,
     pub request: Option<&'a Request>,
     pub plans: &'a [Plan],
@@ -76,15 +79,16 @@ pub fn decided(plans: &[Plan]) -> bool {
 /// The status of the run.
 pub fn record(facts: Facts<'_>) -> TestPlanRunStatus {
     let now = seconds(facts.now);
-    let base = &facts.view.status;
     let tally = Tally::of(facts.plans);
     let conditions = conditions(&facts, &tally)
         .into_iter()
-        .map(|claim| claim.into_condition(&base.conditions, facts.view.generation, &now))
+        .map(|claim| {
+            claim.into_condition(|type_, status| facts.base.since(type_, status), facts.generation, &now)
+        })
         .collect();
     TestPlanRunStatus {
-        observed_generation: Some(facts.view.generation),
-        start_time: base.start_time.clone().or(Some(now)),
+        observed_generation: Some(facts.generation),
+        start_time: facts.base.start_time.map(Time).or(Some(now)),
         summary: Some(summary(&facts, &tally)),
         plans: plans(&facts),
         stop: stop(&facts, &tally),
@@ -110,13 +114,7 @@ pub fn settled_in(status: &PlanStatus) -> Option<Settled> {
 
 fn summary(facts: &Facts<'_>, tally: &Tally) -> String {
     let total = match facts.standing.stop {
-        // Sorting a copy is what removing duplicates costs without a set.
-        Stop::None => {
-            let mut ids = facts.view.spec.plans.clone();
-            ids.sort_unstable();
-            ids.dedup();
-            ids.len()
-        }
+        Stop::None => facts.total,
         Stop::Asked(_) | Stop::Rearmed(_) => facts.plans.len(),
     };
     format!("{}/{total}", tally.settled())
@@ -145,14 +143,14 @@ fn plans(facts: &Facts<'_>) -> Vec<PlanStatus> {
 }
 
 fn stop(facts: &Facts<'_>, tally: &Tally) -> Option<StopStatus> {
-    let base = facts.view.status.stop.as_ref();
+    let base = facts.base.stop.as_deref();
     let standing = facts.standing;
     let trigger = match standing.stop {
         Stop::Asked(trigger) | Stop::Rearmed(trigger) => trigger,
         Stop::None if standing.stopped || standing.request.is_some() => {
             return Some(StopStatus {
                 observed_stopped: Some(standing.stopped),
-                observed_request: standing.request.clone(),
+                observed_request: standing.request.as_deref().map(str::to_owned),
                 ..StopStatus::default()
             });
         }
@@ -161,22 +159,28 @@ fn stop(facts: &Facts<'_>, tally: &Tally) -> Option<StopStatus> {
     let same = base.filter(|base| is_same_request(base, trigger, facts.request));
     let complete = tally.pending == 0;
     let completed_before = same.and_then(|base| base.completion_time.clone());
-    let handled_now = standing.request.clone().filter(|value| complete && asked(standing) && can_ask(value));
+    let handled_now =
+        standing.request.as_deref().filter(|value| complete && asked(standing) && can_ask(value));
+    let handled_before = || base.and_then(|base| base.last_handled_request.clone());
     let sent = facts.plans.iter().map(|plan| i64::from(plan.sent)).max().unwrap_or(0);
     let attempts = sent.max(same.and_then(|base| base.attempts).unwrap_or(0));
     Some(StopStatus {
         trigger: Some(trigger),
         request_time: facts.request.map(|request| seconds(request.time)),
-        requested_by: facts.request.and_then(|request| request.requested_by.clone()),
-        field_manager: facts.request.and_then(|request| request.field_manager.clone()),
-        reason: facts.request.and_then(|request| request.reason.clone()),
+        requested_by: facts.request.and_then(|request| text(&request.requested_by)),
+        field_manager: facts.request.and_then(|request| text(&request.field_manager)),
+        reason: facts.request.and_then(|request| text(&request.reason)),
         gateway: Some(gateway(facts, same, complete)),
         attempts: (attempts > 0).then_some(attempts),
         completion_time: if complete { completed_before.or_else(|| Some(seconds(facts.now))) } else { None },
         observed_stopped: Some(standing.stopped),
-        observed_request: standing.request.clone(),
-        last_handled_request: handled_now.or_else(|| base.and_then(|base| base.last_handled_request.clone())),
+        observed_request: standing.request.as_deref().map(str::to_owned),
+        last_handled_request: handled_now.map(str::to_owned).or_else(handled_before),
     })
+}
+
+fn text(kept: &Option<Box<str>>) -> Option<String> {
+    kept.as_deref().map(str::to_owned)
 }
 
 fn asked(standing: &Standing) -> bool {
@@ -189,7 +193,7 @@ fn is_same_request(base: &StopStatus, trigger: Trigger, request: Option<&Request
 
 /// A stop that is complete went to the object that it went to, whatever has that name now.
 fn gateway(facts: &Facts<'_>, same: Option<&StopStatus>, complete: bool) -> GatewayUsed {
-    let name = facts.standing.gateway.clone().unwrap_or_default();
+    let name = facts.standing.gateway.as_deref().unwrap_or_default().to_owned();
     let before = same.and_then(|base| base.gateway.as_ref()).filter(|gateway| gateway.name == name);
     if let Some(before) = before.filter(|before| complete && before.uid.is_some()) {
         return before.clone();

@@ -1,9 +1,11 @@
 //! One run that is not at rest: what it wants, how far its plans are, and what of that is written down.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use jiff::{SignedDuration, Timestamp};
 
+use super::base::Base;
 use super::gateways::End;
 use super::obstacle::Obstacle;
 use super::queue::Waiter;
@@ -11,15 +13,23 @@ use super::record::{Facts, Plan, PlanState, Request, decided, record, settled_in
 use super::types::{Ask, CallId, GatewayKey, Key, Millis, Now, PlanId, RunId, Uid, Version, WriteSerial};
 use super::verdict::Settled;
 use super::view::RunView;
-use super::wish::{Standing, Stop, Wish, gateway_name, wish};
+use super::wish::{Standing, Stop, Wish, wish};
 use crate::api::{Outcome, TestPlanRunStatus, Trigger};
 
 /// A run that is not at rest.
 #[derive(Clone, Debug)]
 pub struct Run {
     pub id: RunId,
-    /// The newest state that was read or written.
-    pub view: RunView,
+    pub key: Key,
+    pub uid: Uid,
+    /// The newest version that was read or written, and what of it still matters.
+    pub version: Version,
+    pub base: Base,
+    pub generation: i64,
+    pub reconcile_annotation: Option<Box<str>>,
+    pub deadline_seconds: i64,
+    /// How many different plans the spec has.
+    pub total: usize,
     /// Where its plans are to be stopped.
     pub gateway: GatewayKey,
     /// The newest version that the watch has told: what it tells later is newer.
@@ -89,7 +99,8 @@ pub struct Errands {
     pub withdraw: Vec<(GatewayKey, PlanId)>,
     pub offer: Vec<PlanId>,
     pub invalid_annotation: bool,
-    pub rearmed: bool,
+    /// Who has taken the stop back, as far as that is known.
+    pub rearmed: Option<String>,
 }
 
 /// How long a quick answer may take: until then nothing is written but the outcome.
@@ -103,9 +114,9 @@ const STOP_DEADLINE_SECONDS: i64 = 3600;
 
 impl Run {
     /// The record of a run as it was read, with what its status remembers.
-    pub fn new(id: RunId, view: RunView, now: Now) -> (Self, Errands) {
+    pub fn new(id: RunId, view: &RunView, now: Now) -> (Self, Errands) {
         let standing = Standing::of_status(&view.status);
-        let request = remembered(&view);
+        let request = remembered(view);
         // What a withdrawn stop still waited for was in a call. Of a stop that holds, any plan may have been, if one was.
         let withdrawn = matches!(standing.stop, Stop::Rearmed(_));
         let sent = u8::from(view.status.stop.as_ref().and_then(|stop| stop.attempts).unwrap_or(0) > 0);
@@ -125,8 +136,15 @@ impl Run {
         let version = view.version;
         let mut run = Self {
             id,
-            gateway: gateway(&view),
-            view,
+            key: view.key.clone(),
+            uid: view.uid.clone(),
+            version,
+            base: Base::of(&view.status),
+            generation: view.generation,
+            reconcile_annotation: None,
+            deadline_seconds: STOP_DEADLINE_SECONDS,
+            total: 0,
+            gateway: standing.gateway_key(&view.key),
             heard: version,
             floor: version,
             floor_list: 0,
@@ -145,42 +163,42 @@ impl Run {
             timer: None,
             place: None,
         };
-        let mut errands = run.look(run.gateway.clone(), now);
+        let mut errands = run.look(view, now);
         errands.offer = run.queued().collect();
         (run, errands)
     }
 
-    pub fn key(&self) -> &Key {
-        &self.view.key
-    }
-
-    pub fn uid(&self) -> &Uid {
-        &self.view.uid
-    }
-
     /// The object as it now is: its whole wish replaces the earlier one.
-    pub fn see(&mut self, view: RunView, now: Now) -> Errands {
-        self.view = view;
-        let before = std::mem::replace(&mut self.gateway, gateway(&self.view));
-        self.look(before, now)
+    pub fn see(&mut self, view: &RunView, now: Now) -> Errands {
+        (self.version, self.base) = (view.version, Base::of(&view.status));
+        self.look(view, now)
     }
 
-    fn look(&mut self, before: GatewayKey, now: Now) -> Errands {
-        let Wish { standing, new, invalid_annotation } = wish(&self.view, &self.standing);
+    fn look(&mut self, view: &RunView, now: Now) -> Errands {
+        self.generation = view.generation;
+        self.reconcile_annotation = view.reconcile_annotation.as_deref().map(Box::from);
+        self.deadline_seconds = view.spec.stop_deadline_seconds.unwrap_or(STOP_DEADLINE_SECONDS);
+        let ids: BTreeSet<_> = view.spec.plans.iter().collect();
+        self.total = ids.len();
+
+        let Wish { standing, new, invalid_annotation } = wish(view, &self.standing);
         let rearmed =
             matches!(standing.stop, Stop::Rearmed(_)) && matches!(self.standing.stop, Stop::Asked(_));
+        let rearmed =
+            rearmed.then(|| view.stopped_set.as_ref().map(|set| set.manager.clone()).unwrap_or_default());
         let mut errands = Errands { invalid_annotation, rearmed, ..Errands::default() };
         self.standing = standing;
+        let before = std::mem::replace(&mut self.gateway, self.standing.gateway_key(&self.key));
         if new {
             self.ask.0 += 1;
             self.since = now.mono;
             self.told = None;
             self.unwritten = false;
-            self.request = Some(self.new_request(now));
+            self.request = Some(self.new_request(view, now));
         }
         match self.standing.stop {
             Stop::None => {}
-            Stop::Asked(_) => self.plan_anew(new, &before, &mut errands),
+            Stop::Asked(_) => self.plan_anew(&view.spec.plans, new, &before, &mut errands),
             Stop::Rearmed(_) => self.withdraw_queued(&before, &mut errands),
         }
         self.dirty = true;
@@ -202,9 +220,8 @@ impl Run {
 
     /// From when on the stop is given up.
     pub fn deadline(&self) -> Timestamp {
-        let seconds = self.view.spec.stop_deadline_seconds.unwrap_or(STOP_DEADLINE_SECONDS);
         let asked = self.request.as_ref().map_or(Timestamp::MAX, |request| request.time);
-        asked.checked_add(SignedDuration::from_secs(seconds)).unwrap_or(Timestamp::MAX)
+        asked.checked_add(SignedDuration::from_secs(self.deadline_seconds)).unwrap_or(Timestamp::MAX)
     }
 
     /// Whether what came of the plan in this call is what the present request waits for.
@@ -287,7 +304,9 @@ impl Run {
         now: Now,
     ) -> TestPlanRunStatus {
         record(Facts {
-            view: &self.view,
+            generation: self.generation,
+            total: self.total,
+            base: &self.base,
             standing: &self.standing,
             request: self.request.as_ref(),
             plans: &self.plans,
@@ -308,12 +327,13 @@ impl Run {
     }
 
     /// Every plan of the spec, in its order: with what is known of it, or queued.
-    fn plan_anew(&mut self, new: bool, before: &GatewayKey, errands: &mut Errands) {
+    fn plan_anew(&mut self, ids: &[i64], new: bool, before: &GatewayKey, errands: &mut Errands) {
         let earlier = std::mem::take(&mut self.plans);
         let mut known: std::collections::BTreeMap<_, _> =
             earlier.into_iter().map(|plan| (plan.id, plan)).collect();
-        let mut taken = std::collections::BTreeSet::new();
-        for id in self.view.spec.plans.iter().copied().map(PlanId) {
+        let mut taken = BTreeSet::new();
+        self.plans.reserve_exact(self.total);
+        for id in ids.iter().copied().map(PlanId) {
             if !taken.insert(id) {
                 continue;
             }
@@ -338,18 +358,18 @@ impl Run {
         }
     }
 
-    fn new_request(&self, now: Now) -> Request {
+    fn new_request(&self, view: &RunView, now: Now) -> Request {
         let set = match self.standing.stop {
-            Stop::Asked(Trigger::Annotation) => self.view.annotation_set.as_ref(),
-            _ => self.view.stopped_set.as_ref(),
+            Stop::Asked(Trigger::Annotation) => view.annotation_set.as_ref(),
+            _ => view.stopped_set.as_ref(),
         };
         // A clock of the API server that runs ahead must not lengthen the deadline.
         let time = set.and_then(|set| set.time).map_or(now.wall, |time| time.min(now.wall));
         Request {
             time,
-            requested_by: self.view.requested_by.clone(),
-            field_manager: set.map(|set| set.manager.clone()),
-            reason: self.view.spec.reason.clone(),
+            requested_by: view.requested_by.as_deref().map(Box::from),
+            field_manager: set.map(|set| set.manager.as_str().into()),
+            reason: view.spec.reason.as_deref().map(Box::from),
         }
     }
 }
@@ -359,14 +379,10 @@ fn remembered(view: &RunView) -> Option<Request> {
     let stop = view.status.stop.as_ref().filter(|stop| stop.trigger.is_some())?;
     Some(Request {
         time: stop.request_time.as_ref().map(|time| time.0)?,
-        requested_by: stop.requested_by.clone(),
-        field_manager: stop.field_manager.clone(),
-        reason: stop.reason.clone(),
+        requested_by: stop.requested_by.as_deref().map(Box::from),
+        field_manager: stop.field_manager.as_deref().map(Box::from),
+        reason: stop.reason.as_deref().map(Box::from),
     })
-}
-
-fn gateway(view: &RunView) -> GatewayKey {
-    Key { namespace: view.key.namespace.clone(), name: gateway_name(view).into() }
 }
 
 fn is_withdrawn(plan: &Plan) -> bool {

@@ -198,7 +198,10 @@ fn gateway_status(
             }
         }
     }
-    let conditions =
-        claims.into_iter().map(|claim| claim.into_condition(&base.conditions, generation, now)).collect();
+    let since = |type_: &str, status| {
+        let before = base.conditions.iter().find(|other| other.type_ == type_ && other.status == status)?;
+        Some(before.last_transition_time.0)
+    };
+    let conditions = claims.into_iter().map(|claim| claim.into_condition(since, generation, now)).collect();
     TestiniumGatewayStatus { observed_generation: Some(generation), conditions }
 }

@@ -8,6 +8,9 @@
 //! [`StopStatus::observed_stopped`]: crate::api::StopStatus::observed_stopped
 //! [`StopStatus::observed_request`]: crate::api::StopStatus::observed_request
 
+use std::sync::Arc;
+
+use super::types::{GatewayKey, Key, RunKey};
 use super::view::RunView;
 use crate::api::{TestPlanRunStatus, Trigger, condition, reason};
 
@@ -20,10 +23,10 @@ pub struct Standing {
     /// `spec.stopped` as last observed.
     pub stopped: bool,
     /// The annotation as last observed.
-    pub request: Option<String>,
+    pub request: Option<Arc<str>>,
     pub stop: Stop,
     /// Name of the gateway that the stop is for.
-    pub gateway: Option<String>,
+    pub gateway: Option<Arc<str>>,
 }
 
 /// How the last request stands.
@@ -58,14 +61,20 @@ impl Standing {
             .any(|other| other.type_ == condition::STOPPED && other.reason == reason::REARMED);
         Self {
             stopped: stop.observed_stopped.unwrap_or(false),
-            request: stop.observed_request.clone(),
+            request: stop.observed_request.as_deref().map(Arc::from),
             stop: match stop.trigger {
                 None => Stop::None,
                 Some(trigger) if rearmed => Stop::Rearmed(trigger),
                 Some(trigger) => Stop::Asked(trigger),
             },
-            gateway: stop.gateway.as_ref().map(|gateway| gateway.name.clone()),
+            gateway: stop.gateway.as_ref().map(|gateway| gateway.name.as_str().into()),
         }
+    }
+
+    /// The gateway of a run that stands so.
+    pub fn gateway_key(&self, run: &RunKey) -> GatewayKey {
+        let name = self.gateway.clone().unwrap_or_else(|| DEFAULT_GATEWAY.into());
+        Key { namespace: run.namespace.clone(), name }
     }
 }
 
@@ -84,9 +93,9 @@ pub fn wish(view: &RunView, before: &Standing) -> Wish {
     let mut standing = Standing {
         // A removed field is no opinion: what was observed stays.
         stopped: spec.unwrap_or(before.stopped),
-        request: annotation.map(str::to_owned).or_else(|| before.request.clone()),
+        request: annotation.map(|value| kept_text(&before.request, value)).or_else(|| before.request.clone()),
         stop: before.stop,
-        gateway: Some(gateway_name(view).to_owned()),
+        gateway: Some(kept_text(&before.gateway, gateway_name(view))),
     };
     let invalid_annotation = annotation_changed && !asks;
     if came_from_backup(view, before) {
@@ -105,6 +114,11 @@ pub fn wish(view: &RunView, before: &Standing) -> Wish {
         new = moved && matches!(standing.stop, Stop::Asked(_));
     }
     Wish { standing, new, invalid_annotation }
+}
+
+/// A text, without a copy if it is the one that was there before.
+fn kept_text(before: &Option<Arc<str>>, text: &str) -> Arc<str> {
+    before.clone().filter(|before| **before == *text).unwrap_or_else(|| text.into())
 }
 
 /// What becomes of an earlier request when nothing new is asked for.

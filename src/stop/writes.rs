@@ -3,6 +3,7 @@
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 
+use super::base::{Base, stopped};
 use super::input::{Effect, Event, Target, WriteResult};
 use super::machine::{CONFLICT, LOOK, Machine, STANDS, WRITES_MAX, about};
 use super::obstacle::{Hindrance, Obstacle};
@@ -10,7 +11,7 @@ use super::retry::{Backoff, chance};
 use super::run::{Class, Run, Write};
 use super::types::{Millis, Now, RunId, Uid, WriteSerial};
 use super::view::RunView;
-use crate::api::{Condition, TestPlanRunStatus, condition, reason};
+use crate::api::{TestPlanRunStatus, reason};
 
 impl Machine {
     pub(super) fn wrote(
@@ -35,21 +36,20 @@ impl Machine {
             WriteResult::Done(version) => {
                 run.floor = run.floor.max(version);
                 run.floor_list = list;
-                if run.view.version < version {
-                    run.view.version = version;
-                    run.view.status = Arc::unwrap_or_clone(status);
+                if run.version < version {
+                    (run.version, run.base) = (version, Base::of(&status));
                 }
                 run.told = Some(reason);
                 run.write_failures = 0;
                 if news {
-                    out.extend(crossed(run, reason).map(Effect::Tell));
+                    out.extend(crossed(run, &status, reason).map(Effect::Tell));
                 }
             }
             WriteResult::Conflict => {
                 run.dirty = true;
                 run.unwritten = true;
                 // What made it a conflict may have been seen already.
-                if run.view.version <= base {
+                if run.version <= base {
                     run.write = Write::Conflict { base, read_at: Some(now.mono + CONFLICT) };
                 }
             }
@@ -71,7 +71,7 @@ impl Machine {
                 run.unwritten = true;
                 let backoff = Backoff { initial: Millis(200), max: Millis(30_000) };
                 run.write_failures = run.write_failures.saturating_add(1);
-                let chance = chance(self.seed, run.key(), serial.0);
+                let chance = chance(self.seed, &run.key, serial.0);
                 let until = now.mono + backoff.delay(run.write_failures, chance, retry_after);
                 run.write = Write::Backoff { until, plain: false };
             }
@@ -85,7 +85,7 @@ impl Machine {
     /// nothing newer will come, so the write is tried again.
     pub(super) fn run_read(&mut self, view: RunView, now: Now, out: &mut Vec<Effect>) {
         let Some(id) = self.by_key.get(&view.key).copied() else { return };
-        let is_news = |run: &&mut Box<Run>| *run.uid() == view.uid && run.floor <= view.version;
+        let is_news = |run: &&mut Box<Run>| run.uid == view.uid && run.floor <= view.version;
         let Some(run) = self.runs.get_mut(&id).filter(is_news) else { return };
         if matches!(run.write, Write::Conflict { base, .. } if base == view.version) {
             run.write = Write::Idle;
@@ -110,14 +110,14 @@ impl Machine {
         let (obstacle, uid) = self.around(run);
         let status = catch_unwind(AssertUnwindSafe(|| run.status(obstacle.as_ref(), uid.as_ref(), now)));
         let Ok(status) = status else {
-            let (key, uid) = (run.key().clone(), run.uid().clone());
+            let (key, uid) = (run.key.clone(), run.uid.clone());
             return self.contained(key, uid, out);
         };
         let reason = obstacle.map_or("", |obstacle| obstacle.reason);
         let Some(run) = self.runs.get_mut(&id) else { return };
         run.dirty = false;
         run.unwritten = false;
-        if status == run.view.status {
+        if run.base.is_of(&status) {
             // As after a write whose reply was lost: the echo shows that it had landed.
             (run.write, run.write_failures) = (Write::Idle, 0);
             run.told = Some(reason);
@@ -125,9 +125,9 @@ impl Machine {
         }
         self.next += 1;
         let serial = WriteSerial(self.next);
-        let to = Target { key: run.key().clone(), uid: run.uid().clone(), version: run.view.version };
-        let base = run.view.version;
-        let news = is_news(&run.view.status, &status);
+        let to = Target { key: run.key.clone(), uid: run.uid.clone(), version: run.version };
+        let base = run.version;
+        let news = run.base.is_news(&status);
         let status = Arc::new(status);
         run.write = Write::InFlight { serial, base, status: status.clone(), reason, news };
         self.writes += 1;
@@ -209,19 +209,9 @@ fn until(run: &Run, now: Now) -> Millis {
     Millis(u64::try_from(left).unwrap_or(0).saturating_add(1))
 }
 
-/// Whether a status tells of another request, or of another way in which it stands.
-fn is_news(before: &TestPlanRunStatus, status: &TestPlanRunStatus) -> bool {
-    let word = |status: &TestPlanRunStatus| stopped(status).map(|stopped| stopped.reason.clone());
-    before.stop != status.stop || word(before) != word(status)
-}
-
-fn stopped(status: &TestPlanRunStatus) -> Option<&Condition> {
-    status.conditions.iter().find(|other| other.type_ == condition::STOPPED)
-}
-
 /// The event for what a written status says for the first time.
-fn crossed(run: &Run, waiting: &'static str) -> Option<Event> {
-    let stopped = stopped(&run.view.status).filter(|_| run.asks())?;
+fn crossed(run: &Run, status: &TestPlanRunStatus, waiting: &'static str) -> Option<Event> {
+    let stopped = stopped(status).filter(|_| run.asks())?;
     let (warning, word) = match stopped.reason.as_str() {
         _ if !run.decided() && waiting.is_empty() => return None,
         _ if !run.decided() => (true, "GatewayUnavailable"),

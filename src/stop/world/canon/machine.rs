@@ -34,7 +34,9 @@ impl Canon for machine::List {
 
 impl Canon for Run {
     fn canon(&self, sink: &mut Sink) {
-        (self.id, &self.view).canon(sink);
+        (self.id, (&self.key, &self.uid)).canon(sink);
+        (self.version, self.generation).canon(sink);
+        (self.total, &*self.base.whole).canon(sink);
         (self.heard, self.floor).canon(sink);
         sink.sorted(Sort::List, u64::from(self.floor_list));
         sink.sorted(Sort::List, u64::from(self.list));
