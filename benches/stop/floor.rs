@@ -48,7 +48,7 @@ pub const DONE: &str = "done";
 
 /// Does the job, then waits to be killed.
 pub fn run(args: FloorArgs) -> Result<(), Failure> {
-    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build()?;
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     runtime.block_on(async {
         let clients = Clients::infer().await?;
         let floor = Arc::new(Floor { client: clients.requests, http: reqwest::Client::new(), args });
