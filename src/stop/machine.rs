@@ -16,6 +16,7 @@ use super::input::{Effect, Event, Input, Kind};
 use super::queue::Waiter;
 use super::rules::Rule;
 use super::run::{Class, Errands, Run, Write};
+use super::turns::Turns;
 use super::types::{CallId, Key, Millis, Now, PlanId, RunId, RunKey, Uid};
 use super::view::RunView;
 use crate::api::Outcome;
@@ -27,7 +28,7 @@ pub struct Machine {
     pub(super) by_key: BTreeMap<RunKey, RunId>,
     pub(super) gateways: Gateways,
     pub(super) timers: BTreeSet<(Millis, RunId)>,
-    pub(super) due: BTreeSet<(Class, Millis, RunId)>,
+    pub(super) due: BTreeMap<Class, Turns<(Millis, RunId)>>,
     pub(super) writes: usize,
     pub(super) next: u64,
     pub(super) seed: u64,
@@ -78,7 +79,7 @@ impl Machine {
             by_key: BTreeMap::new(),
             gateways: Gateways::new(seed),
             timers: BTreeSet::new(),
-            due: BTreeSet::new(),
+            due: BTreeMap::new(),
             writes: 0,
             next: 0,
             seed,
@@ -216,10 +217,13 @@ impl Machine {
             return self.contained(key, uid, out);
         };
         (run.list, run.floor_list) = (serial, serial);
+        if let Some(gateway) = self.gateways.get(&run.gateway) {
+            run.share_names(&gateway.key);
+        }
         if run.at_rest() && !errands.invalid_annotation {
             return;
         }
-        self.by_key.insert(key, id);
+        self.by_key.insert(run.key.clone(), id);
         self.runs.insert(id, Box::new(run));
         self.run_errands(id, errands, out);
         self.look(id, now);
@@ -302,7 +306,7 @@ impl Machine {
             self.timers.remove(&(at, id));
         }
         if let Some((class, at)) = run.place {
-            self.due.remove(&(class, at, id));
+            self.due.entry(class).or_default().remove(&run.key.namespace, (at, id));
         }
     }
 

@@ -22,6 +22,7 @@ pub mod retry;
 mod rules;
 pub mod run;
 pub mod standing;
+mod turns;
 mod types;
 pub mod verdict;
 mod view;

@@ -9,6 +9,7 @@ use std::sync::Arc;
 
 use jiff::Timestamp;
 
+use super::turns::Turns;
 use super::types::{Ask, Millis, PlanId, RunId};
 
 /// A run that waits for a plan.
@@ -67,10 +68,8 @@ pub(super) enum Place {
 #[derive(Clone, Debug, Default)]
 pub struct Queue {
     pub(super) plans: BTreeMap<PlanId, Waiting>,
-    /// By namespace, in order of arrival.
-    pub(super) fresh: BTreeMap<Arc<str>, BTreeMap<u64, PlanId>>,
-    pub(super) fresh_len: usize,
-    pub(super) served_last: Option<Arc<str>>,
+    /// In order of arrival.
+    pub(super) fresh: Turns<(u64, PlanId)>,
     pub(super) suspects: VecDeque<Suspects>,
     pub(super) serial: u64,
 }
@@ -217,7 +216,7 @@ impl Queue {
 
     /// Number of fresh plans.
     pub fn fresh_len(&self) -> usize {
-        self.fresh_len
+        self.fresh.len()
     }
 
     /// When the first group of suspects may be sent, if there is one.
@@ -232,7 +231,7 @@ impl Queue {
 
     /// Whether anything could be put into a call.
     pub fn is_empty(&self) -> bool {
-        self.fresh_len == 0 && self.suspects.is_empty()
+        self.fresh.len() == 0 && self.suspects.is_empty()
     }
 
     /// Everyone who waits here.
@@ -241,16 +240,7 @@ impl Queue {
     }
 
     fn next_fresh(&mut self) -> Option<Member> {
-        let after = match &self.served_last {
-            Some(last) => {
-                let bounds = (std::ops::Bound::Excluded(last.clone()), std::ops::Bound::Unbounded);
-                self.fresh.range(bounds).next().map(|(namespace, _)| namespace.clone())
-            }
-            None => None,
-        };
-        let namespace = after.or_else(|| self.fresh.keys().next().cloned())?;
-        let plan = self.fresh.get(&namespace).and_then(|plans| plans.values().next().copied())?;
-        self.served_last = Some(namespace);
+        let (_, plan) = self.fresh.next()?;
         self.remove(plan)
     }
 
@@ -265,8 +255,7 @@ impl Queue {
         }
         self.serial += 1;
         let order = self.serial;
-        self.fresh.entry(member.namespace.clone()).or_default().insert(order, member.plan);
-        self.fresh_len += 1;
+        self.fresh.put(&member.namespace, (order, member.plan));
         self.put(member, Place::Fresh(order));
     }
 
@@ -280,13 +269,7 @@ impl Queue {
     fn remove(&mut self, plan: PlanId) -> Option<Member> {
         let waiting = self.plans.remove(&plan)?;
         if let Place::Fresh(order) = waiting.place {
-            self.fresh_len -= 1;
-            if let Some(plans) = self.fresh.get_mut(&waiting.namespace) {
-                plans.remove(&order);
-                if plans.is_empty() {
-                    self.fresh.remove(&waiting.namespace);
-                }
-            }
+            self.fresh.remove(&waiting.namespace, (order, plan));
         }
         Some(Member { plan, namespace: waiting.namespace, waiters: waiting.waiters })
     }

@@ -174,6 +174,13 @@ impl Run {
         self.look(view, now)
     }
 
+    /// Keeps no copies of the names that its gateway has: thousands may wait for it.
+    pub fn share_names(&mut self, gateway: &GatewayKey) {
+        self.gateway = gateway.clone();
+        self.key.namespace = gateway.namespace.clone();
+        self.standing.gateway = Some(gateway.name.clone());
+    }
+
     fn look(&mut self, view: &RunView, now: Now) -> Errands {
         self.generation = view.generation;
         self.reconcile_annotation = view.reconcile_annotation.as_deref().map(Box::from);

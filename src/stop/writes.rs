@@ -9,6 +9,7 @@ use super::machine::{CONFLICT, LOOK, Machine, STANDS, WRITES_MAX, about};
 use super::obstacle::{Hindrance, Obstacle};
 use super::retry::{Backoff, chance};
 use super::run::{Class, Run, Write};
+use super::turns::Turns;
 use super::types::{Millis, Now, RunId, Uid, WriteSerial};
 use super::view::RunView;
 use crate::api::{TestPlanRunStatus, reason};
@@ -96,12 +97,11 @@ impl Machine {
     /// Begins the writes of a class that are due, as far as there are slots.
     pub(super) fn write_runs(&mut self, class: Class, now: Now, out: &mut Vec<Effect>) {
         while self.writes < WRITES_MAX {
-            let Some(next) = self.due.iter().find(|(other, ..)| *other == class).copied() else { break };
-            self.due.remove(&next);
-            if let Some(run) = self.runs.get_mut(&next.2) {
+            let Some((_, id)) = self.due.get_mut(&class).and_then(Turns::next) else { break };
+            if let Some(run) = self.runs.get_mut(&id) {
                 run.place = None;
             }
-            self.begin_write(next.2, now, out);
+            self.begin_write(id, now, out);
         }
     }
 
@@ -185,10 +185,10 @@ impl Machine {
     fn set_place(&mut self, id: RunId, place: Option<(Class, Millis)>) {
         let Some(run) = self.runs.get_mut(&id) else { return };
         if let Some((class, at)) = std::mem::replace(&mut run.place, place) {
-            self.due.remove(&(class, at, id));
+            self.due.entry(class).or_default().remove(&run.key.namespace, (at, id));
         }
         if let Some((class, at)) = place {
-            self.due.insert((class, at, id));
+            self.due.entry(class).or_default().put(&run.key.namespace, (at, id));
         }
     }
 

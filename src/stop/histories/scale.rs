@@ -1,6 +1,7 @@
 //! Many runs at once, in numbers that a test can afford.
 
 use crate::api::Outcome::Accepted;
+use crate::stop::machine::WRITES_MAX;
 use crate::stop::world::{How, World};
 
 /// Each run is told once why it waits. There is one retry for all of them, and the first success lets the calls begin
@@ -43,4 +44,30 @@ fn h21_one_id_behind_a_flood_of_another_namespace() {
     assert_eq!(world.under_way(), [[1, 2, 3, 4]]);
     world.answered(How::Truth);
     assert_eq!(world.under_way(), [[7]]);
+}
+
+/// Status writes take turns too: behind the flood's outcomes, one outcome of another namespace is written after at most
+/// one more of the flood's.
+#[test]
+fn one_outcome_behind_a_flood_of_another_namespace() {
+    let names: Vec<_> = (0..100).map(|number| format!("a/run-{number}")).collect();
+    let plans: Vec<_> = (1..=100).map(|plan| [plan]).collect();
+    let runs = names.iter().map(String::as_str).zip(plans.iter().map(<[i64; 1]>::as_slice));
+    let runs: Vec<_> = runs.chain([("b/small", [101].as_slice())]).collect();
+    let mut world = World::of(&runs);
+    world.edit_gateway("a/default", |gateway| gateway.spec.batching = None);
+    names.iter().for_each(|name| world.edit_unseen(name, |run| run.spec.stopped = Some(true)));
+    world.hear_all();
+    world.pass(1_000);
+    while !world.under_way().is_empty() {
+        world.answered(How::Truth);
+    }
+    world.stop("b/small");
+    world.answered(How::Truth);
+    world.diary.writes.clear();
+    for _ in 0..WRITES_MAX + 2 {
+        world.reply(world.request());
+    }
+    let written = world.diary.writes.iter().position(|key| *key.namespace == *"b");
+    assert!(written.is_some_and(|place| place <= WRITES_MAX + 1), "{:?}", world.diary.writes);
 }

@@ -10,6 +10,7 @@ use crate::stop::queue::{Member, Place, Queue, Record, Suspects, Waiter, Waiting
 use crate::stop::record::{Plan, PlanState, Request as Asked};
 use crate::stop::run::{Run, Write};
 use crate::stop::standing::Told;
+use crate::stop::turns::Turns;
 use crate::stop::verdict::Settled;
 use crate::stop::wish::{Standing, Stop};
 use crate::stop::*;
@@ -20,6 +21,7 @@ impl Canon for Machine {
         let runs = self.by_key.values().filter_map(|id| self.runs.get(id));
         runs.for_each(|run| run.canon(sink));
         (&self.gateways, self.writes).canon(sink);
+        self.due.canon(sink);
         (&self.runs_list, &self.gateways_list).canon(sink);
         (self.draining, self.drained).canon(sink);
     }
@@ -142,7 +144,15 @@ impl Canon for Credential {
 }
 
 fields!(Told { word, since, looked, written, writing, not_before });
-fields!(Queue { plans, suspects, served_last } but { fresh, fresh_len, serial });
+fields!(Queue { plans, suspects, fresh } but { serial });
+
+impl<T> Canon for Turns<T> {
+    fn canon(&self, sink: &mut Sink) {
+        // What waits is told by those that wait.
+        self.served_last.canon(sink);
+    }
+}
+
 fields!(Member { plan, waiters } but { namespace });
 fields!(Waiter { run, ask } but { deadline });
 fields!(Waiting { place, waiters } but { namespace });

@@ -1,0 +1,90 @@
+//! Things that wait, by namespace: namespaces take turns, and within one the least goes first.
+//!
+//! So a namespace that asks for thousands of things does not hold up another one that asks for a few.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::ops::Bound;
+use std::sync::Arc;
+
+/// What waits for its turn.
+#[derive(Clone, Debug)]
+pub struct Turns<T> {
+    waiting: BTreeMap<Arc<str>, BTreeSet<T>>,
+    pub(super) served_last: Option<Arc<str>>,
+    len: usize,
+}
+
+impl<T> Default for Turns<T> {
+    fn default() -> Self {
+        Self { waiting: BTreeMap::new(), served_last: None, len: 0 }
+    }
+}
+
+// === impl Turns ===
+
+impl<T: Copy + Ord> Turns<T> {
+    pub fn len(&self) -> usize {
+        self.len
+    }
+
+    pub fn put(&mut self, namespace: &Arc<str>, thing: T) {
+        let things = match self.waiting.get_mut(namespace) {
+            Some(things) => things,
+            None => self.waiting.entry(namespace.clone()).or_default(),
+        };
+        self.len += usize::from(things.insert(thing));
+    }
+
+    /// Does nothing if it does not wait.
+    pub fn remove(&mut self, namespace: &str, thing: T) {
+        let Some(things) = self.waiting.get_mut(namespace) else { return };
+        self.len -= usize::from(things.remove(&thing));
+        if things.is_empty() {
+            self.waiting.remove(namespace);
+        }
+    }
+
+    /// Takes the next one.
+    pub fn next(&mut self) -> Option<T> {
+        let namespace = self.next_namespace()?;
+        let thing = *self.waiting.get(&namespace)?.first()?;
+        self.remove(&namespace, thing);
+        self.served_last = Some(namespace);
+        Some(thing)
+    }
+
+    fn next_namespace(&self) -> Option<Arc<str>> {
+        let after = self.served_last.as_deref().and_then(|last| {
+            let bounds = (Bound::Excluded(last), Bound::Unbounded);
+            self.waiting.range::<str, _>(bounds).next()
+        });
+        after.or_else(|| self.waiting.first_key_value()).map(|(namespace, _)| namespace.clone())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn namespaces_take_turns_and_the_least_goes_first() {
+        let mut turns = Turns::default();
+        for (namespace, thing) in [("b", 4), ("a", 3), ("a", 1), ("a", 1), ("c", 5), ("a", 2)] {
+            turns.put(&Arc::from(namespace), thing);
+        }
+        assert_eq!(turns.len(), 5);
+        turns.remove("c", 5);
+        turns.remove("c", 5);
+        let order: Vec<_> = std::iter::from_fn(|| turns.next()).collect();
+        assert_eq!((order, turns.len()), (vec![1, 4, 2, 3], 0));
+    }
+
+    #[test]
+    fn whoever_comes_late_waits_for_one_of_each_other_namespace() {
+        let mut turns = Turns::default();
+        (0..100).for_each(|thing| turns.put(&Arc::from("large"), thing));
+        turns.next();
+        turns.put(&Arc::from("small"), 1000);
+        assert_eq!(turns.next(), Some(1000));
+    }
+}
