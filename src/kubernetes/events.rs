@@ -1,8 +1,9 @@
 //! Events: what a person reads in `kubectl describe`, from a bounded queue that never delays anything.
 //!
-//! Under a burst, events are dropped and counted: they are the first thing that an emergency can do without.
+//! Under a burst, events are dropped and counted, those of what went well first: they are the first thing that an
+//! emergency can do without.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use jiff::Timestamp;
 use k8s_openapi::api::core::v1::ObjectReference;
@@ -11,7 +12,7 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::{MicroTime, ObjectMeta};
 use kube::api::PostParams;
 use kube::{Api, Resource};
 use tokio::sync::mpsc;
-use tokio::time::{MissedTickBehavior, interval, timeout};
+use tokio::time::{sleep_until, timeout};
 
 use super::call::chain;
 use crate::api::{TestPlanRun, TestiniumGateway};
@@ -25,13 +26,32 @@ pub struct Events {
     metrics: Metrics,
 }
 
-/// What a burst may hold: with the pace below, the last one is written ten seconds later.
-const QUEUE: usize = 200;
-/// One event each time, so that the API server's capacity goes to status writes.
-const PACE: Duration = Duration::from_millis(50);
+/// What a burst may hold: with the pace below, the last one is written most of a minute later.
+const QUEUE: usize = 100;
+/// The rest is kept for events that warn.
+const QUEUE_OF_NORMAL: usize = 60;
+/// So many events are written at once: as many as people wait for.
+const BURST: u32 = 20;
+/// Then one each time, so that the API server's capacity goes to status writes, whose cost an event has.
+const PACE: Duration = Duration::from_millis(500);
 const LIMIT: Duration = Duration::from_secs(5);
 /// The API server's limit is 1024.
 const NOTE_BYTES_MAX: usize = 1000;
+
+/// When events may be written: what was not written in quiet times may be written at once later, up to a burst.
+struct Pace {
+    paid_until: Instant,
+}
+
+// === impl Pace ===
+
+impl Pace {
+    /// When the next one may be.
+    fn next(&mut self, now: Instant) -> Instant {
+        self.paid_until = self.paid_until.max(now) + PACE;
+        self.paid_until.checked_sub(PACE * BURST).map_or(now, |at| at.max(now))
+    }
+}
 
 // === impl Events ===
 
@@ -44,7 +64,8 @@ impl Events {
 
     pub fn tell(&self, event: Event, now: Timestamp) {
         tracing::info!(object = %event.key, reason = event.reason, note = event.message, "event");
-        if self.queue.try_send((event, now)).is_err() {
+        let is_crowded = QUEUE - self.queue.capacity() >= QUEUE_OF_NORMAL;
+        if (is_crowded && !event.warning) || self.queue.try_send((event, now)).is_err() {
             self.metrics.event_dropped();
         }
     }
@@ -52,12 +73,11 @@ impl Events {
 
 async fn write_all(client: kube::Client, mut events: mpsc::Receiver<(Event, Timestamp)>) {
     let instance = std::env::var("HOSTNAME").unwrap_or_else(|_| "testinium-operator".to_owned());
-    let mut pace = interval(PACE);
-    pace.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    let mut pace = Pace { paid_until: Instant::now() };
     let mut count = 0_u64;
     let mut failing = false;
     while let Some((event, time)) = events.recv().await {
-        pace.tick().await;
+        sleep_until(pace.next(Instant::now()).into()).await;
         count += 1;
         let api: Api<KubernetesEvent> = Api::namespaced(client.clone(), &event.key.namespace);
         let event = kubernetes_event(event, time, &instance, count);
@@ -103,5 +123,53 @@ fn kubernetes_event(event: Event, time: Timestamp, instance: &str, count: u64) -
         reporting_controller: Some("testinium.io/operator".to_owned()),
         reporting_instance: Some(instance.chars().take(128).collect()),
         ..KubernetesEvent::default()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_burst_is_written_at_once_and_the_rest_at_its_pace() {
+        let start = Instant::now() + Duration::from_secs(3600);
+        let mut pace = Pace { paid_until: start };
+        let mut now = start;
+        let waits: Vec<_> = (0..BURST + 2)
+            .map(|_| {
+                let at = pace.next(now);
+                at - std::mem::replace(&mut now, at)
+            })
+            .collect();
+        let (burst, rest) = waits.split_at(BURST as usize);
+        assert!(burst.iter().all(Duration::is_zero), "{waits:?}");
+        assert_eq!(rest, [PACE, PACE]);
+        now += PACE * 3;
+        assert_eq!(
+            [(); 4].map(|()| pace.next(now) - now),
+            [Duration::ZERO, Duration::ZERO, Duration::ZERO, PACE]
+        );
+    }
+
+    #[tokio::test]
+    async fn what_warns_has_room_where_what_went_well_has_none() {
+        let (queue, mut events) = mpsc::channel(QUEUE);
+        let told = Events { queue, metrics: Metrics::default() };
+        let event = |warning| Event {
+            kind: Kind::Runs,
+            key: crate::stop::Key::new("team", "nightly"),
+            uid: "1".into(),
+            warning,
+            reason: "Any",
+            message: String::new(),
+        };
+        (0..QUEUE).for_each(|_| told.tell(event(false), Timestamp::UNIX_EPOCH));
+        told.tell(event(true), Timestamp::UNIX_EPOCH);
+        drop(told);
+        let mut warnings = Vec::new();
+        while let Some((event, _)) = events.recv().await {
+            warnings.push(event.warning);
+        }
+        assert_eq!((warnings.len(), warnings.last()), (QUEUE_OF_NORMAL + 1, Some(&true)));
     }
 }
