@@ -24,9 +24,13 @@ use std::process::{Command, ExitCode};
 use std::time::Duration;
 
 use clap::{Parser, Subcommand};
+use jiff::Timestamp;
+use serde_json::{Value, json};
 use stats_alloc::{INSTRUMENTED_SYSTEM, StatsAlloc};
 use testinium_operator::cli::RunArgs;
+use testinium_operator::kubernetes::decode;
 use testinium_operator::operator;
+use testinium_operator::stop::{Effect, Input, Kind, Machine, Millis, Now};
 use testinium_testbed::process::{Guarded, Signal};
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::time::timeout;
@@ -50,7 +54,7 @@ struct Arguments {
     #[arg(long, default_value_t = 1000)]
     runs: usize,
     /// Said by cargo.
-    #[arg(long, hide = true)]
+    #[arg(long, hide = true, global = true)]
     bench: bool,
 }
 
@@ -60,6 +64,8 @@ enum Role {
     Floor(FloorArgs),
     #[command(hide = true)]
     Run(Box<RunArgs>),
+    /// Count the bytes of runs that wait for a gateway, and no more: that needs no control plane.
+    Waiting,
 }
 
 fn main() -> ExitCode {
@@ -81,11 +87,11 @@ fn main() -> ExitCode {
 fn work(role: Role) -> Result<(), Failure> {
     std::thread::spawn(|| tell_when_asked().map_err(|why| eprintln!("failed to count: {why}")));
     match role {
+        Role::Waiting => of_waiting_runs(),
         Role::Floor(floor) => floor::run(floor),
         Role::Run(settings) => {
-            let threads =
-                tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build()?;
-            threads.block_on(operator::run(*settings)).map_err(Failure::from)
+            let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+            runtime.block_on(operator::run(*settings)).map_err(Failure::from)
         }
     }
 }
@@ -105,6 +111,8 @@ fn tell_when_asked() -> Result<(), Failure> {
 
 #[tokio::main]
 async fn bench(runs: usize) -> Result<(), Failure> {
+    of_waiting_runs()?;
+    println!();
     let stage = Stage::start(env!("CARGO_BIN_EXE_testinium-operator").into()).await?;
     println!("| of | allocations a stop | bytes a stop |\n|---|---:|---:|");
     let (count, bytes) = of_operator(&stage, runs).await?;
@@ -130,6 +138,24 @@ async fn of_operator(stage: &Stage, runs: usize) -> Result<(f64, f64), Failure> 
     Ok(a_stop(before, operator.counts().await?, runs))
 }
 
+/// What the machine keeps of runs whose gateway is suspended: of fresh ones, and of the same after a restart, when their
+/// statuses say that they wait.
+fn of_waiting_runs() -> Result<(), Failure> {
+    println!("| runs that wait | bytes a run |\n|---|---:|");
+    for (what, status) in [("fresh", json!({})), ("with a status", waiting_status()?)] {
+        let mut machine = suspended()?;
+        let lines: Vec<_> = (0..WAITING).map(|index| run(index, &status).to_string()).collect();
+        let before = resident();
+        for line in &lines {
+            let input = decode::run(line.as_bytes()).into_input().ok_or("a run without a name")?;
+            machine.handle(NOW, input, &mut Vec::new());
+        }
+        assert_eq!(machine.active(), WAITING, "every run waits");
+        println!("| {what} | {:.0} |", (resident() - before) as f64 / WAITING as f64);
+    }
+    Ok(())
+}
+
 /// What more writes cost more: the loop begins as soon as it has listed, so there is no moment before it to count at.
 async fn of_write_loop(stage: &Stage, runs: usize) -> Result<(f64, f64), Failure> {
     let mut totals = [(0.0, 0.0); 2];
@@ -146,6 +172,73 @@ async fn of_write_loop(stage: &Stage, runs: usize) -> Result<(f64, f64), Failure
 
 fn a_stop(before: (f64, f64), after: (f64, f64), runs: usize) -> (f64, f64) {
     ((after.0 - before.0) / runs as f64, (after.1 - before.1) / runs as f64)
+}
+
+/// Runs that wait.
+const WAITING: usize = 10_000;
+
+const NOW: Now = Now { mono: Millis(1_000), wall: Timestamp::UNIX_EPOCH };
+
+/// Bytes that are in use.
+fn resident() -> usize {
+    let stats = ALLOCATOR.stats();
+    stats.bytes_allocated.saturating_sub(stats.bytes_deallocated)
+}
+
+/// A machine with a gateway that nothing is sent to.
+fn suspended() -> Result<Machine, Failure> {
+    let mut machine = Machine::new(7);
+    let gateway = json!({
+        "metadata": {"namespace": "qa", "name": "default", "uid": "83a0", "resourceVersion": "2", "generation": 1},
+        "spec": {
+            "url": "https://testinium.example.com", "suspend": true,
+            "auth": {"bearerToken": {"secretRef": {"name": "token"}}},
+        },
+    });
+    let seen =
+        decode::gateway(gateway.to_string().as_bytes()).into_input().ok_or("a gateway without a name")?;
+    for input in [
+        Input::ListBegan(Kind::Gateways),
+        Input::ListBegan(Kind::Runs),
+        seen,
+        Input::ListDone(Kind::Gateways),
+    ] {
+        machine.handle(NOW, input, &mut Vec::new());
+    }
+    Ok(machine)
+}
+
+/// A run of three plans as the API server shows it.
+fn run(index: usize, status: &Value) -> Value {
+    json!({
+        "apiVersion": "testinium.io/v1alpha1", "kind": "TestPlanRun",
+        "metadata": {
+            "namespace": "qa", "name": format!("nightly-regression-{index:06}"),
+            "uid": format!("28d8a4c0-5f2e-4b6f-9a83-{index:012}"), "resourceVersion": "3", "generation": 2,
+            "managedFields": [{
+                "manager": "kubectl-patch", "operation": "Update", "apiVersion": "testinium.io/v1alpha1",
+                "time": "1970-01-01T00:00:00Z", "fieldsType": "FieldsV1", "fieldsV1": {"f:spec": {"f:stopped": {}}},
+            }],
+        },
+        "spec": {"plans": [3 * index + 1, 3 * index + 2, 3 * index + 3], "stopped": true, "gatewayRef": {"name": "default"}},
+        "status": status,
+    })
+}
+
+/// The status that the machine writes about a run that has waited for a while.
+fn waiting_status() -> Result<Value, Failure> {
+    let mut machine = suspended()?;
+    let mut effects = Vec::new();
+    let seen =
+        decode::run(run(0, &json!({})).to_string().as_bytes()).into_input().ok_or("a run without a name")?;
+    let later = Now { mono: Millis(61_000), ..NOW };
+    machine.handle(NOW, seen, &mut effects);
+    machine.handle(later, Input::Wake, &mut effects);
+    let status = effects.into_iter().find_map(|effect| match effect {
+        Effect::Write { status, .. } => Some(status),
+        _ => None,
+    });
+    Ok(serde_json::to_value(status.ok_or("nothing was written about a run that waits")?)?)
 }
 
 /// A process that counts, and tells when asked.

@@ -7,6 +7,7 @@
 mod term;
 
 use std::io;
+use std::pin::pin;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -37,7 +38,7 @@ pub enum OperatorError {
 }
 
 /// Inputs that wait for the machine: watches are held up beyond that, answers are not many more than calls.
-const INPUTS: usize = 1024;
+const INPUTS: usize = 128;
 /// Inputs that one turn of the wheel takes in, if so many wait.
 const TURN: usize = 64;
 /// How often the wheel turns when nothing happens, to show that it does.
@@ -177,9 +178,13 @@ impl Shell {
         let mut term = Term::new(self, effects);
         let mut asked_at: Option<tokio::time::Instant> = None;
         let (mut seen, mut done) = (Vec::new(), Vec::new());
+        let mut alarm = pin!(sleep_until(term.wake_at()));
         loop {
+            // Only ever set to an earlier time here: setting one costs more than to wake once for nothing.
             let wake = term.wake_at();
-            let give_up = asked_at.map_or_else(far_away, |at| at + DRAIN);
+            if wake < alarm.deadline() {
+                alarm.as_mut().reset(wake);
+            }
             tokio::select! {
                 biased;
                 () = signals.next() => {
@@ -214,8 +219,11 @@ impl Shell {
                 Some(ended) = parts.join_next() => {
                     return Err(OperatorError::Ended(ended.map_err(unexpected)?.to_owned()));
                 }
-                () = sleep_until(wake) => term.put([Input::Wake]),
-                () = sleep_until(give_up) => {
+                () = &mut alarm => {
+                    term.put([Input::Wake]);
+                    alarm.as_mut().reset(term.wake_at());
+                }
+                () = give_up(asked_at) => {
                     tracing::warn!("ending although something is still under way");
                     return Ok(End::Asked);
                 }
@@ -278,8 +286,12 @@ impl Signals {
     }
 }
 
-fn far_away() -> tokio::time::Instant {
-    tokio::time::Instant::now() + Duration::from_secs(86_400)
+/// Waits until what was asked for should long have been done.
+async fn give_up(asked_at: Option<tokio::time::Instant>) {
+    match asked_at {
+        Some(at) => sleep_until(at + DRAIN).await,
+        None => std::future::pending().await,
+    }
 }
 
 fn unexpected(error: JoinError) -> OperatorError {
