@@ -126,10 +126,10 @@ impl Gateways {
     }
 
     /// A run wants a plan stopped.
-    pub fn offer(&mut self, key: &GatewayKey, plan: PlanId, namespace: &Arc<str>, waiter: Waiter) {
+    pub fn offer(&mut self, key: &GatewayKey, plan: PlanId, waiter: Waiter) {
         let gateway = self.by_key.entry(key.clone()).or_insert_with(|| Gateway::new(key.clone()));
         let away = self.rules.hold(Rule::OneCallAnId) && gateway.flying.contains_key(&plan);
-        gateway.queue.offer(plan, namespace, waiter, away);
+        gateway.queue.offer(plan, waiter, away);
     }
 
     /// A run does not want a plan stopped any more.

@@ -262,7 +262,7 @@ impl Machine {
         let (gateway, waiter) =
             (run.gateway.clone(), Waiter { run: id, ask: run.ask, deadline: run.deadline() });
         for plan in errands.offer {
-            self.gateways.offer(&gateway, plan, &run.key.namespace, waiter);
+            self.gateways.offer(&gateway, plan, waiter);
         }
         if errands.invalid_annotation {
             let message = "the annotation testinium.io/stop asks for no stop with this value; set it to anything but \

@@ -5,11 +5,9 @@
 //! call right now, while somebody waits for the next one.
 
 use std::collections::{BTreeMap, VecDeque};
-use std::sync::Arc;
 
 use jiff::Timestamp;
 
-use super::turns::Turns;
 use super::types::{Ask, Millis, PlanId, RunId};
 
 /// A run that waits for a plan.
@@ -26,7 +24,6 @@ pub struct Waiter {
 pub struct Member {
     pub plan: PlanId,
     /// Whose turn it is when the plan is served.
-    pub namespace: Arc<str>,
     pub waiters: Vec<Waiter>,
 }
 
@@ -53,7 +50,6 @@ pub(super) struct Suspects {
 #[derive(Clone, Debug)]
 pub(super) struct Waiting {
     pub(super) place: Place,
-    pub(super) namespace: Arc<str>,
     pub(super) waiters: Vec<Waiter>,
 }
 
@@ -69,7 +65,7 @@ pub(super) enum Place {
 pub struct Queue {
     pub(super) plans: BTreeMap<PlanId, Waiting>,
     /// In order of arrival.
-    pub(super) fresh: Turns<(u64, PlanId)>,
+    pub(super) fresh: BTreeMap<u64, PlanId>,
     pub(super) suspects: VecDeque<Suspects>,
     pub(super) serial: u64,
 }
@@ -78,12 +74,12 @@ pub struct Queue {
 
 impl Queue {
     /// Adds a waiter to a plan. `away`: the plan is in a call right now.
-    pub fn offer(&mut self, plan: PlanId, namespace: &Arc<str>, waiter: Waiter, away: bool) {
+    pub fn offer(&mut self, plan: PlanId, waiter: Waiter, away: bool) {
         if let Some(waiting) = self.plans.get_mut(&plan) {
             join(&mut waiting.waiters, waiter);
             return;
         }
-        let member = Member { plan, namespace: namespace.clone(), waiters: vec![waiter] };
+        let member = Member { plan, waiters: vec![waiter] };
         if away { self.put(member, Place::Away) } else { self.put_fresh(member) }
     }
 
@@ -102,9 +98,8 @@ impl Queue {
         match self.plans.get_mut(&plan) {
             Some(waiting) => {
                 let waiters = std::mem::take(&mut waiting.waiters);
-                let namespace = waiting.namespace.clone();
                 self.plans.remove(&plan);
-                let mut member = back.unwrap_or(Member { plan, namespace, waiters: Vec::new() });
+                let mut member = back.unwrap_or(Member { plan, waiters: Vec::new() });
                 waiters.into_iter().for_each(|waiter| join(&mut member.waiters, waiter));
                 self.put_fresh(member);
             }
@@ -131,7 +126,7 @@ impl Queue {
         }
     }
 
-    /// Up to `max` fresh plans: one a namespace in turn, in order within a namespace.
+    /// Up to `max` fresh plans, in the order in which they came.
     pub fn take_fresh(&mut self, max: usize, wall: Timestamp) -> Vec<Member> {
         let mut members = Vec::new();
         while members.len() < max {
@@ -231,7 +226,7 @@ impl Queue {
 
     /// Whether anything could be put into a call.
     pub fn is_empty(&self) -> bool {
-        self.fresh.len() == 0 && self.suspects.is_empty()
+        self.fresh.is_empty() && self.suspects.is_empty()
     }
 
     /// Everyone who waits here.
@@ -240,7 +235,7 @@ impl Queue {
     }
 
     fn next_fresh(&mut self) -> Option<Member> {
-        let (_, plan) = self.fresh.next()?;
+        let plan = *self.fresh.first_key_value()?.1;
         self.remove(plan)
     }
 
@@ -255,12 +250,12 @@ impl Queue {
         }
         self.serial += 1;
         let order = self.serial;
-        self.fresh.put(&member.namespace, (order, member.plan));
+        self.fresh.insert(order, member.plan);
         self.put(member, Place::Fresh(order));
     }
 
     fn put(&mut self, member: Member, place: Place) {
-        let waiting = Waiting { place, namespace: member.namespace, waiters: member.waiters };
+        let waiting = Waiting { place, waiters: member.waiters };
         let earlier = self.plans.insert(member.plan, waiting);
         debug_assert!(earlier.is_none(), "plan {} is queued twice", member.plan);
     }
@@ -269,9 +264,9 @@ impl Queue {
     fn remove(&mut self, plan: PlanId) -> Option<Member> {
         let waiting = self.plans.remove(&plan)?;
         if let Place::Fresh(order) = waiting.place {
-            self.fresh.remove(&waiting.namespace, (order, plan));
+            self.fresh.remove(&order);
         }
-        Some(Member { plan, namespace: waiting.namespace, waiters: waiting.waiters })
+        Some(Member { plan, waiters: waiting.waiters })
     }
 }
 
@@ -299,10 +294,10 @@ mod tests {
         Waiter { run: RunId(run), ask: Ask(1), deadline: Timestamp::MAX }
     }
 
-    fn queue(offers: &[(i64, &str, u64)]) -> Queue {
+    fn queue(offers: &[(i64, u64)]) -> Queue {
         let mut queue = Queue::default();
-        for (plan, namespace, run) in offers {
-            queue.offer(PlanId(*plan), &Arc::from(*namespace), waiter(*run), false);
+        for (plan, run) in offers {
+            queue.offer(PlanId(*plan), waiter(*run), false);
         }
         queue
     }
@@ -312,23 +307,23 @@ mod tests {
     }
 
     #[test]
-    fn namespaces_take_turns_and_keep_their_order() {
-        let mut queue = queue(&[(1, "a", 1), (2, "a", 1), (3, "a", 1), (4, "b", 2), (5, "c", 3)]);
-        assert_eq!(ids(&queue.take_fresh(3, NOW)), [1, 4, 5]);
-        assert_eq!(ids(&queue.take_fresh(9, NOW)), [2, 3]);
+    fn plans_are_taken_in_the_order_in_which_they_came() {
+        let mut queue = queue(&[(3, 1), (1, 1), (2, 2), (3, 2)]);
+        assert_eq!(ids(&queue.take_fresh(2, NOW)), [3, 1]);
+        assert_eq!(ids(&queue.take_fresh(9, NOW)), [2]);
         assert!(queue.is_empty());
     }
 
     #[test]
     fn one_plan_of_two_runs_is_taken_once_for_both() {
-        let mut queue = queue(&[(1, "a", 1), (1, "b", 2)]);
+        let mut queue = queue(&[(1, 1), (1, 2)]);
         let members = queue.take_fresh(9, NOW);
         assert_eq!((ids(&members), members[0].waiters.len()), (vec![1], 2));
     }
 
     #[test]
     fn a_plan_without_waiters_is_gone() {
-        let mut queue = queue(&[(1, "a", 1), (1, "a", 2), (2, "a", 1)]);
+        let mut queue = queue(&[(1, 1), (1, 2), (2, 1)]);
         queue.withdraw(PlanId(1), RunId(1));
         queue.withdraw(PlanId(2), RunId(1));
         assert_eq!(ids(&queue.take_fresh(9, NOW)), [1]);
@@ -337,14 +332,14 @@ mod tests {
     #[test]
     fn past_its_deadline_a_plan_is_not_taken() {
         let mut queue = Queue::default();
-        queue.offer(PlanId(1), &Arc::from("a"), Waiter { deadline: NOW, ..waiter(1) }, false);
+        queue.offer(PlanId(1), Waiter { deadline: NOW, ..waiter(1) }, false);
         assert!(queue.take_fresh(9, NOW).is_empty());
     }
 
     #[test]
     fn who_comes_while_a_plan_is_away_waits_for_the_next_call() {
         let mut queue = Queue::default();
-        queue.offer(PlanId(1), &Arc::from("a"), waiter(2), true);
+        queue.offer(PlanId(1), waiter(2), true);
         assert!(queue.is_empty(), "it is in a call");
         queue.landed(PlanId(1), None);
         assert_eq!(ids(&queue.take_fresh(9, NOW)), [1]);
@@ -352,7 +347,7 @@ mod tests {
 
     #[test]
     fn suspects_stay_together_and_apart_from_fresh_ones() {
-        let mut queue = queue(&[(1, "a", 1), (2, "a", 1), (3, "a", 1)]);
+        let mut queue = queue(&[(1, 1), (2, 1), (3, 1)]);
         let members = queue.take_fresh(2, NOW);
         queue.suspect(members, Record { not_before: Millis(5), ..Record::default() });
         assert!(queue.take_suspects(9, Millis(4), NOW).is_none(), "not yet");
@@ -364,7 +359,7 @@ mod tests {
 
     #[test]
     fn probes_go_round() {
-        let mut queue = queue(&[(1, "a", 1), (2, "a", 1), (3, "a", 1)]);
+        let mut queue = queue(&[(1, 1), (2, 1), (3, 1)]);
         let members = queue.take_fresh(2, NOW);
         queue.suspect(members, Record::default());
         let mut probed = Vec::new();
@@ -376,7 +371,7 @@ mod tests {
 
     #[test]
     fn what_is_condemned_probes_last_and_in_its_time() {
-        let mut queue = queue(&[(1, "a", 1), (2, "a", 1), (3, "a", 1)]);
+        let mut queue = queue(&[(1, 1), (2, 1), (3, 1)]);
         let mut members = queue.take_fresh(2, NOW);
         let other = members.pop().into_iter().collect();
         let condemned = Record { condemned: true, not_before: Millis(5), ..Record::default() };

@@ -144,7 +144,7 @@ impl Canon for Credential {
 }
 
 fields!(Told { word, since, looked, written, writing, not_before });
-fields!(Queue { plans, suspects, fresh } but { serial });
+fields!(Queue { plans, suspects } but { fresh, serial });
 
 impl<T> Canon for Turns<T> {
     fn canon(&self, sink: &mut Sink) {
@@ -153,9 +153,9 @@ impl<T> Canon for Turns<T> {
     }
 }
 
-fields!(Member { plan, waiters } but { namespace });
+fields!(Member { plan, waiters });
 fields!(Waiter { run, ask } but { deadline });
-fields!(Waiting { place, waiters } but { namespace });
+fields!(Waiting { place, waiters });
 
 impl Canon for Suspects {
     fn canon(&self, sink: &mut Sink) {
