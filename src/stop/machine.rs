@@ -210,7 +210,7 @@ impl Machine {
         let id = RunId(self.next);
         let looked = catch_unwind(AssertUnwindSafe(|| {
             let (mut run, errands) = Run::new(id, &view, now);
-            run.dirty = !run.base.is_of(&run.status(None, None, now));
+            run.dirty = run.status(None, None, now) != view.status;
             (run, errands)
         }));
         let Ok((mut run, errands)) = looked else {
