@@ -80,6 +80,8 @@ struct Report {
 const LIMIT: Duration = Duration::from_secs(60);
 /// What is at rest for so long stays at rest.
 const REST: Duration = Duration::from_millis(300);
+/// The operator writes two events a second; after this long there is none that waits.
+const EVENTS_REST: Duration = Duration::from_secs(2);
 /// Points of a scenario that are played by default.
 const SAMPLE: usize = 20;
 /// Plays at a time: they wait more than they work. Beside other tests, fewer.
@@ -315,7 +317,7 @@ impl Play<'_> {
             self.judge(scenario, point, reached, &api, &gateway).unwrap_or_else(|error| vec![chain(&error)]),
         );
         if point.is_none() {
-            wrong.extend(self.silence());
+            wrong.extend(self.silence().unwrap_or_else(|error| vec![chain(&error)]));
         }
         if !wrong.is_empty() {
             wrong.push(self.operator.log());
@@ -359,26 +361,36 @@ impl Play<'_> {
 
     /// Waits until nothing has happened for this long, but for events, which have their own pace.
     fn rest(&self, time: Duration) -> Result<(), Error> {
-        let mut last = (0, Instant::now());
-        wait_until("the operator to come to rest", LIMIT, || {
+        quiet("the operator to come to rest", time, || {
             self.operator.start().map_err(|error| chain(&error))?;
             let api = self.operator.api.traffic();
             let told = api.iter().filter(|exchange| !exchange.path.contains("/events")).count();
-            let now = told + self.arena.gateway.traffic().len();
-            if now != last.0 {
-                last = (now, Instant::now());
-            }
-            if last.1.elapsed() > time { Ok(()) } else { Err("something happens".to_owned()) }
+            Ok(told + self.arena.gateway.traffic().len())
         })
     }
 
-    /// Whoever has converged writes nothing more.
-    fn silence(&self) -> Vec<String> {
+    /// Whoever has converged writes nothing more, once the events that waited are written.
+    fn silence(&self) -> Result<Vec<String>, Error> {
+        quiet("the last event to be written", EVENTS_REST, || {
+            Ok(self.operator.api.traffic().iter().filter(|exchange| oracles::is_write(exchange)).count())
+        })?;
         let since = Instant::now();
         // The silence is the claim.
         thread::sleep(Duration::from_secs(if full() { 30 } else { 1 }));
-        oracles::writes_since(&self.operator.api.traffic(), since)
+        Ok(oracles::writes_since(&self.operator.api.traffic(), since))
     }
+}
+
+/// Waits until a count has stayed the same for this long.
+fn quiet(what: &str, time: Duration, count: impl Fn() -> Result<usize, String>) -> Result<(), Error> {
+    let mut last = (0, Instant::now());
+    wait_until(what, LIMIT, || {
+        let now = count()?;
+        if now != last.0 {
+            last = (now, Instant::now());
+        }
+        if last.1.elapsed() > time { Ok(()) } else { Err("something happens".to_owned()) }
+    })
 }
 
 /// The sweep finds what it looks for: an operator that is not started again leaves its run undone.

@@ -197,19 +197,19 @@ pub fn stays_within(api: &[Exchange], namespace: &str) -> Vec<String> {
     strays.map(|exchange| format!("{exchange}: not of the namespace {namespace}")).collect()
 }
 
-/// Requests since `since` that ask for a change, Leases and events left out, which have a pace of their own.
+/// Requests since `since` that ask for a change, Leases left out.
 pub fn writes_since(api: &[Exchange], since: Instant) -> Vec<String> {
     let writes = api.iter().filter(|exchange| exchange.at > since && is_write(exchange));
     writes.map(ToString::to_string).collect()
 }
 
-/// Whether a request asks for a change, other than of a Lease or of an event.
-fn is_write(exchange: &Exchange) -> bool {
+/// Whether a request asks for a change, other than of a Lease.
+pub fn is_write(exchange: &Exchange) -> bool {
     let changes = matches!(
         exchange.verb,
         Some(Verb::Create | Verb::Update | Verb::Patch | Verb::Delete | Verb::DeleteCollection)
     );
-    changes && !["/leases", "/events"].iter().any(|kind| exchange.path.contains(kind))
+    changes && !exchange.path.contains("/leases")
 }
 
 /// What an operator's log says that it must never say.
