@@ -300,13 +300,10 @@ impl Machine {
 
     /// Forgets a run. A write under way keeps its slot until it has ended.
     pub(super) fn forget(&mut self, id: RunId) {
-        let Some(run) = self.runs.remove(&id) else { return };
-        self.by_key.remove(&run.key);
-        if let Some(at) = run.timer {
-            self.timers.remove(&(at, id));
-        }
-        if let Some((class, at)) = run.place {
-            self.due.entry(class).or_default().remove(&run.key.namespace, (at, id));
+        self.set_place(id, None);
+        self.set_timer(id, None);
+        if let Some(run) = self.runs.remove(&id) {
+            self.by_key.remove(&run.key);
         }
     }
 

@@ -5,6 +5,7 @@
 //! attempts, a time still running, or an error's changing text.
 
 use std::borrow::Cow;
+use std::ops::Deref;
 
 use jiff::Timestamp;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
@@ -54,7 +55,7 @@ pub struct Request {
 #[derive(Clone, Copy, Debug)]
 pub struct Facts<'a> {
     pub generation: i64,
-    /// How many different plans the spec has.
+    /// How many different plans the spec has, where no stop was asked for.
     pub total: usize,
     /// The status as it was last read or written.
     pub base: &'a Base,
@@ -150,7 +151,7 @@ fn stop(facts: &Facts<'_>, tally: &Tally) -> Option<StopStatus> {
         Stop::None if standing.stopped || standing.request.is_some() => {
             return Some(StopStatus {
                 observed_stopped: Some(standing.stopped),
-                observed_request: standing.request.as_deref().map(str::to_owned),
+                observed_request: text(&standing.request),
                 ..StopStatus::default()
             });
         }
@@ -174,12 +175,12 @@ fn stop(facts: &Facts<'_>, tally: &Tally) -> Option<StopStatus> {
         attempts: (attempts > 0).then_some(attempts),
         completion_time: if complete { completed_before.or_else(|| Some(seconds(facts.now))) } else { None },
         observed_stopped: Some(standing.stopped),
-        observed_request: standing.request.as_deref().map(str::to_owned),
+        observed_request: text(&standing.request),
         last_handled_request: handled_now.map(str::to_owned).or_else(handled_before),
     })
 }
 
-fn text(kept: &Option<Box<str>>) -> Option<String> {
+fn text(kept: &Option<impl Deref<Target = str>>) -> Option<String> {
     kept.as_deref().map(str::to_owned)
 }
 

@@ -28,7 +28,7 @@ pub struct Run {
     pub generation: i64,
     pub reconcile_annotation: Option<Box<str>>,
     pub deadline_seconds: i64,
-    /// How many different plans the spec has.
+    /// How many different plans the spec has; counted for as long as no stop is asked for.
     pub total: usize,
     /// Where its plans are to be stopped.
     pub gateway: GatewayKey,
@@ -185,8 +185,6 @@ impl Run {
         self.generation = view.generation;
         self.reconcile_annotation = view.reconcile_annotation.as_deref().map(Box::from);
         self.deadline_seconds = view.spec.stop_deadline_seconds.unwrap_or(STOP_DEADLINE_SECONDS);
-        let ids: BTreeSet<_> = view.spec.plans.iter().collect();
-        self.total = ids.len();
 
         let Wish { standing, new, invalid_annotation } = wish(view, &self.standing);
         let rearmed =
@@ -204,7 +202,7 @@ impl Run {
             self.request = Some(self.new_request(view, now));
         }
         match self.standing.stop {
-            Stop::None => {}
+            Stop::None => self.total = view.spec.plans.iter().collect::<BTreeSet<_>>().len(),
             Stop::Asked(_) => self.plan_anew(&view.spec.plans, new, &before, &mut errands),
             Stop::Rearmed(_) => self.withdraw_queued(&before, &mut errands),
         }
@@ -339,7 +337,7 @@ impl Run {
         let mut known: std::collections::BTreeMap<_, _> =
             earlier.into_iter().map(|plan| (plan.id, plan)).collect();
         let mut taken = BTreeSet::new();
-        self.plans.reserve_exact(self.total);
+        self.plans.reserve_exact(ids.len());
         for id in ids.iter().copied().map(PlanId) {
             if !taken.insert(id) {
                 continue;

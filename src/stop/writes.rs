@@ -182,7 +182,7 @@ impl Machine {
     }
 
     /// Puts a run where it belongs in the queue of writes, or takes it out.
-    fn set_place(&mut self, id: RunId, place: Option<(Class, Millis)>) {
+    pub(super) fn set_place(&mut self, id: RunId, place: Option<(Class, Millis)>) {
         let Some(run) = self.runs.get_mut(&id) else { return };
         if let Some((class, at)) = std::mem::replace(&mut run.place, place) {
             self.due.entry(class).or_default().remove(&run.key.namespace, (at, id));
@@ -192,7 +192,7 @@ impl Machine {
         }
     }
 
-    fn set_timer(&mut self, id: RunId, at: Option<Millis>) {
+    pub(super) fn set_timer(&mut self, id: RunId, at: Option<Millis>) {
         let Some(run) = self.runs.get_mut(&id) else { return };
         if let Some(before) = std::mem::replace(&mut run.timer, at) {
             self.timers.remove(&(before, id));
