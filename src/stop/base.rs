@@ -8,17 +8,21 @@ use std::hash::Hasher;
 use std::io;
 
 use jiff::Timestamp;
+use serde::Serialize;
 
+use super::record::{Request, seconds};
+use super::wish::{Standing, Stop};
 use crate::api::{Condition, ConditionStatus, StopStatus, TestPlanRunStatus, condition};
 
 /// What is kept of a status.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Default)]
 pub struct Base {
     pub start_time: Option<Timestamp>,
-    pub stop: Option<Box<StopStatus>>,
-    /// Of the condition Stopped.
-    reason: Option<Box<str>>,
+    /// What the next status takes over; none if that is nothing, as for a new request.
+    pub kept: Option<Box<Kept>>,
     since: Box<[Since]>,
+    /// Of the request, and of the reason of the condition Stopped.
+    news: u64,
     /// Of the whole. Two statuses of one run have the same one by chance once in 2^64 times.
     digest: u64,
     /// The model tells states apart by it, and every comparison is held against it.
@@ -26,23 +30,39 @@ pub struct Base {
     pub(super) whole: Box<TestPlanRunStatus>,
 }
 
+/// What of `status.stop` goes on into the next status.
+#[derive(Clone, Debug, Default, Eq, PartialEq)]
+pub struct Kept {
+    pub last_handled_request: Option<Box<str>>,
+    /// The other fields are of the present request, and default if the status tells of another one.
+    pub attempts: i64,
+    pub completion_time: Option<Timestamp>,
+    /// Of the gateway that the stop is for.
+    pub gateway_uid: Option<Box<str>>,
+}
+
 /// Since when a condition stands as it does.
 #[derive(Clone, Debug)]
 struct Since {
-    type_: &'static str,
+    /// Its place in [`TYPES`].
+    type_: u8,
     status: ConditionStatus,
     time: Timestamp,
 }
 
+const TYPES: [&str; 4] = [condition::READY, condition::STOPPED, condition::RECONCILING, condition::STALLED];
+
 // === impl Base ===
 
 impl Base {
-    pub fn of(status: &TestPlanRunStatus) -> Self {
+    /// `standing` and `request`: of the run as it now is, which need not be what the status tells of.
+    pub fn of(status: &TestPlanRunStatus, standing: &Standing, request: Option<&Request>) -> Self {
+        let kept = status.stop.as_ref().map(|stop| Kept::of(stop, standing, request)).unwrap_or_default();
         Self {
             start_time: status.start_time.as_ref().map(|time| time.0),
-            stop: status.stop.clone().map(Box::new),
-            reason: reason(status).map(Box::from),
+            kept: (kept != Kept::default()).then(|| Box::new(kept)),
             since: status.conditions.iter().filter_map(Since::of).collect(),
+            news: news(status),
             digest: digest(status),
             #[cfg(test)]
             whole: Box::new(status.clone()),
@@ -59,13 +79,44 @@ impl Base {
 
     /// Since when a condition stands as it now shall; none if that is new.
     pub fn since(&self, type_: &str, status: ConditionStatus) -> Option<Timestamp> {
-        let since = self.since.iter().find(|since| since.type_ == type_ && since.status == status)?;
-        Some(since.time)
+        let is_this = |since: &&Since| TYPES[usize::from(since.type_)] == type_ && since.status == status;
+        self.since.iter().find(is_this).map(|since| since.time)
     }
 
     /// Whether a status tells of another request, or of another way in which it stands.
     pub fn is_news(&self, status: &TestPlanRunStatus) -> bool {
-        self.stop.as_deref() != status.stop.as_ref() || self.reason.as_deref() != reason(status)
+        let is_news = self.news != news(status);
+        #[cfg(test)]
+        assert_eq!(
+            is_news,
+            self.whole.stop != status.stop || reason(&self.whole) != reason(status),
+            "a digest tells what a comparison does"
+        );
+        is_news
+    }
+}
+
+// === impl Kept ===
+
+impl Kept {
+    fn of(stop: &StopStatus, standing: &Standing, request: Option<&Request>) -> Self {
+        let last_handled_request = stop.last_handled_request.as_deref().map(Box::from);
+        let trigger = match standing.stop {
+            Stop::Asked(trigger) | Stop::Rearmed(trigger) => Some(trigger),
+            Stop::None => None,
+        };
+        let time = request.map(|request| seconds(request.time));
+        if trigger.is_none() || stop.trigger != trigger || stop.request_time != time {
+            return Self { last_handled_request, ..Self::default() };
+        }
+        let name = standing.gateway.as_deref().unwrap_or_default();
+        let gateway = stop.gateway.as_ref().filter(|gateway| gateway.name == name);
+        Self {
+            last_handled_request,
+            attempts: stop.attempts.unwrap_or(0),
+            completion_time: stop.completion_time.as_ref().map(|time| time.0),
+            gateway_uid: gateway.and_then(|gateway| gateway.uid.as_deref()).map(Box::from),
+        }
     }
 }
 
@@ -73,9 +124,7 @@ impl Base {
 
 impl Since {
     fn of(condition: &Condition) -> Option<Self> {
-        const TYPES: [&str; 4] =
-            [condition::READY, condition::STOPPED, condition::RECONCILING, condition::STALLED];
-        let type_ = TYPES.into_iter().find(|type_| *type_ == condition.type_)?;
+        let (type_, _) = (0..).zip(TYPES).find(|(_, type_)| *type_ == condition.type_)?;
         Some(Self { type_, status: condition.status, time: condition.last_transition_time.0 })
     }
 }
@@ -89,8 +138,12 @@ fn reason(status: &TestPlanRunStatus) -> Option<&str> {
     stopped(status).map(|stopped| stopped.reason.as_str())
 }
 
+fn news(status: &TestPlanRunStatus) -> u64 {
+    digest(&(&status.stop, reason(status)))
+}
+
 /// A hash of what would be sent: a field that is added later is in it by itself.
-fn digest(status: &TestPlanRunStatus) -> u64 {
+fn digest(what: &impl Serialize) -> u64 {
     struct Digest(DefaultHasher);
     impl io::Write for Digest {
         fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
@@ -103,6 +156,6 @@ fn digest(status: &TestPlanRunStatus) -> u64 {
     }
     let mut digest = Digest(DefaultHasher::new());
     // Nothing in a status can fail to become JSON; what would, would fail the same way each time.
-    let _ = serde_json::to_writer(&mut digest, status);
+    let _ = serde_json::to_writer(&mut digest, what);
     digest.0.finish()
 }

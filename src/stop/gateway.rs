@@ -7,10 +7,10 @@ use super::credential::Credential;
 use super::gate::Gate;
 use super::input::{CredentialRead, Effect};
 use super::obstacle::Hindrance;
-use super::queue::{Member, Queue, Record};
+use super::queue::{Member, Queue, Record, Wanted};
 use super::retry::{Backoff, chance};
 use super::standing::Told;
-use super::types::{CallId, Epoch, GatewayKey, Millis, Now, PlanId};
+use super::types::{CallId, Epoch, GatewayKey, Millis, PlanId};
 use super::verdict::{Trouble, TroubleKind};
 use super::view::GatewayView;
 
@@ -201,25 +201,29 @@ impl Gateway {
     }
 
     /// The ids of the next call, if one may begin now.
-    pub fn next_call(&mut self, now: Now) -> Option<(Vec<Member>, Option<Record>, bool)> {
+    pub fn next_call(
+        &mut self,
+        now: Millis,
+        wanted: Wanted<'_>,
+    ) -> Option<(Vec<Member>, Option<Record>, bool)> {
         let view = self.view.clone()?;
         if view.spec.suspend == Some(true) || !self.credential.is_there() {
             return None;
         }
         if let Gate::Shut(shut) = &self.gate {
-            if shut.probe.is_some() || shut.until > now.mono {
+            if shut.probe.is_some() || shut.until > now {
                 return None;
             }
             self.fresh_turn = !self.fresh_turn;
-            let (member, record) = self.queue.take_probe(self.fresh_turn, now.mono, now.wall)?;
+            let (member, record) = self.queue.take_probe(self.fresh_turn, now, wanted)?;
             return Some((vec![member], record, true));
         }
         let max = max_plans(&view);
-        let fresh = self.fresh_at(&view).is_some_and(|at| at <= now.mono);
-        let suspects = self.queue.suspects_at().is_some_and(|at| at <= now.mono);
+        let fresh = self.fresh_at(&view).is_some_and(|at| at <= now);
+        let suspects = self.queue.suspects_at().is_some_and(|at| at <= now);
         if suspects && !(fresh && self.fresh_turn) {
             self.fresh_turn = true;
-            if let Some((members, record)) = self.queue.take_suspects(max, now.mono, now.wall) {
+            if let Some((members, record)) = self.queue.take_suspects(max, now, wanted) {
                 return Some((members, Some(record), false));
             }
         }
@@ -227,11 +231,11 @@ impl Gateway {
             return None;
         }
         self.fresh_turn = false;
-        let members = self.queue.take_fresh(max, now.wall);
+        let members = self.queue.take_fresh(max, wanted);
         if members.is_empty() {
             return None;
         }
-        self.last_start = Some(now.mono);
+        self.last_start = Some(now);
         Some((members, None, false))
     }
 

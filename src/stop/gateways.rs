@@ -11,7 +11,7 @@ use super::gate::Gate;
 use super::gateway::{Call, Gateway};
 use super::input::Effect;
 use super::landings::Landings;
-use super::queue::{Member, Record, Waiter};
+use super::queue::{Member, Record, Waiter, Wanted};
 use super::rules::{Rule, Rules};
 use super::types::{CallId, GatewayKey, Millis, Now, PlanId, RunId, Uid};
 use super::verdict::{Settled, Verdict, proves_credential, verdict};
@@ -62,9 +62,13 @@ pub enum End {
     Refused,
 }
 
-/// Whether a run still wants a plan of this call.
+/// What the runs that wait still want.
 pub trait Wants {
+    /// Whether a run still wants a plan of this call.
     fn wants(&self, waiter: &Waiter, plan: PlanId, call: CallId) -> bool;
+
+    /// Whether it is not too late to send a plan for it.
+    fn may_send(&self, waiter: &Waiter, now: Now) -> bool;
 }
 
 // === impl Gateways ===
@@ -147,7 +151,13 @@ impl Gateways {
     }
 
     /// Begins every call and every reading of a credential that may begin now.
-    pub fn pump(&mut self, now: Now, may_call: bool, out: &mut Vec<Effect>) -> Vec<Landing> {
+    pub fn pump(
+        &mut self,
+        now: Now,
+        may_call: bool,
+        wants: &impl Wants,
+        out: &mut Vec<Effect>,
+    ) -> Vec<Landing> {
         let mut landings = Vec::new();
         for gateway in self.by_key.values_mut() {
             gateway.read_credential(&mut self.next_epoch, now.mono, out);
@@ -155,9 +165,10 @@ impl Gateways {
         if may_call {
             let awaited = |key| self.by_key.get(key).is_some_and(Gateway::awaited);
             let asked = self.origins.iter().filter(|(_, origin)| origin.members.iter().any(awaited));
+            let wanted: Wanted<'_> = &|waiter| wants.may_send(waiter, now);
             let origins: Vec<_> = asked.map(|(name, _)| name.clone()).collect();
             for origin in origins {
-                while self.begin_one(&origin, now, out, &mut landings) {}
+                while self.begin_one(&origin, now, wanted, out, &mut landings) {}
             }
         }
         landings
@@ -222,6 +233,7 @@ impl Gateways {
         &mut self,
         name: &str,
         now: Now,
+        wanted: Wanted<'_>,
         out: &mut Vec<Effect>,
         landings: &mut Vec<Landing>,
     ) -> bool {
@@ -230,7 +242,9 @@ impl Gateways {
             return false;
         }
         let interval = self.interval(origin);
-        let Some((key, members, suspects, probe)) = self.next_in_turn(name, now) else { return false };
+        let Some((key, members, suspects, probe)) = self.next_in_turn(name, now.mono, wanted) else {
+            return false;
+        };
         self.next_call += 1;
         let id = CallId(self.next_call);
         let Some(gateway) = self.by_key.get_mut(&key) else { return false };
@@ -276,14 +290,15 @@ impl Gateways {
     fn next_in_turn(
         &mut self,
         name: &str,
-        now: Now,
+        now: Millis,
+        wanted: Wanted<'_>,
     ) -> Option<(GatewayKey, Vec<Member>, Option<Record>, bool)> {
         let origin = self.origins.get(name)?;
         let last = origin.served_last.clone();
         let (before, after): (Vec<_>, Vec<_>) =
             origin.members.iter().cloned().partition(|key| last.as_ref().is_some_and(|last| key <= last));
         after.into_iter().chain(before).find_map(|key| {
-            let (members, record, probe) = self.by_key.get_mut(&key)?.next_call(now)?;
+            let (members, record, probe) = self.by_key.get_mut(&key)?.next_call(now, wanted)?;
             Some((key, members, record, probe))
         })
     }

@@ -67,6 +67,10 @@ impl Wants for BTreeMap<RunId, Box<Run>> {
     fn wants(&self, waiter: &Waiter, plan: PlanId, call: CallId) -> bool {
         self.get(&waiter.run).is_some_and(|run| run.asks() && run.awaits(waiter, plan, call))
     }
+
+    fn may_send(&self, waiter: &Waiter, now: Now) -> bool {
+        self.get(&waiter.run).is_some_and(|run| now.wall < run.deadline())
+    }
 }
 
 // === impl Machine ===
@@ -217,7 +221,7 @@ impl Machine {
             return self.contained(key, uid, out);
         };
         (run.list, run.floor_list) = (serial, serial);
-        if let Some(gateway) = self.gateways.get(&run.gateway) {
+        if let Some(gateway) = self.gateways.get(&run.gateway()) {
             run.share_names(&gateway.key);
         }
         if run.at_rest() && !errands.invalid_annotation {
@@ -247,7 +251,7 @@ impl Machine {
             *until = now.mono;
         }
         if hurried {
-            let gateway = run.gateway.clone();
+            let gateway = run.gateway();
             self.gateways.edit(&gateway, |gateway| gateway.gate.hurry(now.mono));
         }
         self.run_errands(id, errands, out);
@@ -259,8 +263,7 @@ impl Machine {
         for (gateway, plan) in errands.withdraw {
             self.gateways.withdraw(&gateway, plan, id);
         }
-        let (gateway, waiter) =
-            (run.gateway.clone(), Waiter { run: id, ask: run.ask, deadline: run.deadline() });
+        let (gateway, waiter) = (run.gateway(), Waiter { run: id, ask: run.ask });
         for plan in errands.offer {
             self.gateways.offer(&gateway, plan, waiter);
         }
@@ -280,7 +283,7 @@ impl Machine {
         if uid.is_some_and(|uid| *uid != run.uid) {
             return;
         }
-        let gateway = run.gateway.clone();
+        let gateway = run.gateway();
         let plans: Vec<_> = run.plans.iter().map(|plan| plan.id).collect();
         plans.into_iter().for_each(|plan| self.gateways.withdraw(&gateway, plan, id));
         self.forget(id);
@@ -344,7 +347,7 @@ impl Machine {
                 *read_at = Some(now.mono + CONFLICT);
                 out.push(Effect::ReadRun(key));
             }
-            let gateway = run.gateway.clone();
+            let gateway = run.gateway();
             for plan in run.expire(now) {
                 self.tally.settled.push(Outcome::Expired);
                 self.gateways.withdraw(&gateway, plan, id);
@@ -356,7 +359,7 @@ impl Machine {
     /// Begins calls and writes.
     fn advance(&mut self, now: Now, out: &mut Vec<Effect>) {
         let may_call = self.may_call();
-        let landings = self.gateways.pump(now, may_call, out);
+        let landings = self.gateways.pump(now, may_call, &self.runs, out);
         self.land(landings, now);
         // Gateway statuses go before the runs' situations; the runs' outcomes go first of all.
         self.write_runs(Class::Outcome, now, out);

@@ -6,7 +6,7 @@
 
 use std::collections::{BTreeMap, VecDeque};
 
-use jiff::Timestamp;
+use smallvec::{SmallVec, smallvec};
 
 use super::types::{Ask, Millis, PlanId, RunId};
 
@@ -15,16 +15,17 @@ use super::types::{Ask, Millis, PlanId, RunId};
 pub struct Waiter {
     pub run: RunId,
     pub ask: Ask,
-    /// The stop is not to be sent from this time on.
-    pub deadline: Timestamp,
 }
+
+/// Nearly always it is one run.
+pub type Waiters = SmallVec<[Waiter; 1]>;
 
 /// A plan on its way: in a call, with those who wait for its answer.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct Member {
     pub plan: PlanId,
     /// Whose turn it is when the plan is served.
-    pub waiters: Vec<Waiter>,
+    pub waiters: Waiters,
 }
 
 /// What a group of suspects has been through.
@@ -50,7 +51,7 @@ pub(super) struct Suspects {
 #[derive(Clone, Debug)]
 pub(super) struct Waiting {
     pub(super) place: Place,
-    pub(super) waiters: Vec<Waiter>,
+    pub(super) waiters: Waiters,
 }
 
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -59,6 +60,9 @@ pub(super) enum Place {
     Suspect(u32),
     Away,
 }
+
+/// Whether a plan may still be sent for this waiter.
+pub type Wanted<'a> = &'a dyn Fn(&Waiter) -> bool;
 
 /// The queue of one gateway.
 #[derive(Clone, Debug, Default)]
@@ -79,7 +83,7 @@ impl Queue {
             join(&mut waiting.waiters, waiter);
             return;
         }
-        let member = Member { plan, waiters: vec![waiter] };
+        let member = Member { plan, waiters: smallvec![waiter] };
         if away { self.put(member, Place::Away) } else { self.put_fresh(member) }
     }
 
@@ -99,7 +103,7 @@ impl Queue {
             Some(waiting) => {
                 let waiters = std::mem::take(&mut waiting.waiters);
                 self.plans.remove(&plan);
-                let mut member = back.unwrap_or(Member { plan, waiters: Vec::new() });
+                let mut member = back.unwrap_or(Member { plan, waiters: Waiters::new() });
                 waiters.into_iter().for_each(|waiter| join(&mut member.waiters, waiter));
                 self.put_fresh(member);
             }
@@ -126,12 +130,13 @@ impl Queue {
         }
     }
 
-    /// Up to `max` fresh plans, in the order in which they came.
-    pub fn take_fresh(&mut self, max: usize, wall: Timestamp) -> Vec<Member> {
+    /// Up to `max` fresh plans, in the order in which they came. Here as below, whoever is not `wanted` to be served
+    /// any more is left out, and so is a plan that nobody else waits for.
+    pub fn take_fresh(&mut self, max: usize, wanted: Wanted<'_>) -> Vec<Member> {
         let mut members = Vec::new();
         while members.len() < max {
             let Some(member) = self.next_fresh() else { break };
-            members.extend(still_wanted(member, wall));
+            members.extend(served(member, wanted));
         }
         members
     }
@@ -141,7 +146,7 @@ impl Queue {
         &mut self,
         max: usize,
         now: Millis,
-        wall: Timestamp,
+        wanted: Wanted<'_>,
     ) -> Option<(Vec<Member>, Record)> {
         loop {
             let index = self.suspects.iter().position(|group| group.record.not_before <= now)?;
@@ -152,7 +157,7 @@ impl Queue {
                 .plans
                 .into_iter()
                 .filter_map(|plan| self.take_from(plan, serial))
-                .filter_map(|member| still_wanted(member, wall))
+                .filter_map(|member| served(member, wanted))
                 .collect();
             if !rest.is_empty() {
                 self.suspects.push_front(Suspects { serial, plans: rest, record });
@@ -170,20 +175,20 @@ impl Queue {
         &mut self,
         fresh_turn: bool,
         now: Millis,
-        wall: Timestamp,
+        wanted: Wanted<'_>,
     ) -> Option<(Member, Option<Record>)> {
-        if fresh_turn && let Some(member) = self.take_fresh(1, wall).pop() {
+        if fresh_turn && let Some(member) = self.take_fresh(1, wanted).pop() {
             return Some((member, None));
         }
-        self.take_suspect(wall, |record| !record.condemned)
-            .or_else(|| self.take_fresh(1, wall).pop().map(|member| (member, None)))
-            .or_else(|| self.take_suspect(wall, |record| record.not_before <= now))
+        self.take_suspect(wanted, |record| !record.condemned)
+            .or_else(|| self.take_fresh(1, wanted).pop().map(|member| (member, None)))
+            .or_else(|| self.take_suspect(wanted, |record| record.not_before <= now))
     }
 
     /// The first plan of the first such group, whose rest goes to the back.
     fn take_suspect(
         &mut self,
-        wall: Timestamp,
+        wanted: Wanted<'_>,
         which: impl Fn(&Record) -> bool,
     ) -> Option<(Member, Option<Record>)> {
         while let Some(index) = self.suspects.iter().position(|group| which(&group.record)) {
@@ -192,7 +197,7 @@ impl Queue {
             let mut found = None;
             while found.is_none() && !group.plans.is_empty() {
                 let plan = group.plans.remove(0);
-                found = self.take_from(plan, serial).and_then(|member| still_wanted(member, wall));
+                found = self.take_from(plan, serial).and_then(|member| served(member, wanted));
             }
             if !group.plans.is_empty() {
                 self.suspects.push_back(group);
@@ -271,7 +276,7 @@ impl Queue {
 }
 
 /// A run waits once for a plan, with its latest request.
-fn join(waiters: &mut Vec<Waiter>, waiter: Waiter) {
+fn join(waiters: &mut Waiters, waiter: Waiter) {
     match waiters.iter_mut().find(|other| other.run == waiter.run) {
         Some(other) if other.ask >= waiter.ask => {}
         Some(other) => *other = waiter,
@@ -279,8 +284,8 @@ fn join(waiters: &mut Vec<Waiter>, waiter: Waiter) {
     }
 }
 
-fn still_wanted(mut member: Member, wall: Timestamp) -> Option<Member> {
-    member.waiters.retain(|waiter| wall < waiter.deadline);
+fn served(mut member: Member, wanted: Wanted<'_>) -> Option<Member> {
+    member.waiters.retain(|waiter| wanted(waiter));
     (!member.waiters.is_empty()).then_some(member)
 }
 
@@ -288,10 +293,10 @@ fn still_wanted(mut member: Member, wall: Timestamp) -> Option<Member> {
 mod tests {
     use super::*;
 
-    const NOW: Timestamp = Timestamp::UNIX_EPOCH;
+    const ANY: Wanted<'_> = &|_| true;
 
     fn waiter(run: u64) -> Waiter {
-        Waiter { run: RunId(run), ask: Ask(1), deadline: Timestamp::MAX }
+        Waiter { run: RunId(run), ask: Ask(1) }
     }
 
     fn queue(offers: &[(i64, u64)]) -> Queue {
@@ -309,15 +314,15 @@ mod tests {
     #[test]
     fn plans_are_taken_in_the_order_in_which_they_came() {
         let mut queue = queue(&[(3, 1), (1, 1), (2, 2), (3, 2)]);
-        assert_eq!(ids(&queue.take_fresh(2, NOW)), [3, 1]);
-        assert_eq!(ids(&queue.take_fresh(9, NOW)), [2]);
+        assert_eq!(ids(&queue.take_fresh(2, ANY)), [3, 1]);
+        assert_eq!(ids(&queue.take_fresh(9, ANY)), [2]);
         assert!(queue.is_empty());
     }
 
     #[test]
     fn one_plan_of_two_runs_is_taken_once_for_both() {
         let mut queue = queue(&[(1, 1), (1, 2)]);
-        let members = queue.take_fresh(9, NOW);
+        let members = queue.take_fresh(9, ANY);
         assert_eq!((ids(&members), members[0].waiters.len()), (vec![1], 2));
     }
 
@@ -326,14 +331,16 @@ mod tests {
         let mut queue = queue(&[(1, 1), (1, 2), (2, 1)]);
         queue.withdraw(PlanId(1), RunId(1));
         queue.withdraw(PlanId(2), RunId(1));
-        assert_eq!(ids(&queue.take_fresh(9, NOW)), [1]);
+        assert_eq!(ids(&queue.take_fresh(9, ANY)), [1]);
     }
 
     #[test]
-    fn past_its_deadline_a_plan_is_not_taken() {
-        let mut queue = Queue::default();
-        queue.offer(PlanId(1), Waiter { deadline: NOW, ..waiter(1) }, false);
-        assert!(queue.take_fresh(9, NOW).is_empty());
+    fn who_is_not_to_be_served_any_more_is_left_out() {
+        let mut queue = queue(&[(1, 1), (2, 1), (2, 2)]);
+        let members = queue.take_fresh(9, &|waiter| waiter.run != RunId(1));
+        assert_eq!(ids(&members), [2]);
+        assert_eq!(members[0].waiters[..], [waiter(2)]);
+        assert_eq!(queue.len(), 0);
     }
 
     #[test]
@@ -342,29 +349,29 @@ mod tests {
         queue.offer(PlanId(1), waiter(2), true);
         assert!(queue.is_empty(), "it is in a call");
         queue.landed(PlanId(1), None);
-        assert_eq!(ids(&queue.take_fresh(9, NOW)), [1]);
+        assert_eq!(ids(&queue.take_fresh(9, ANY)), [1]);
     }
 
     #[test]
     fn suspects_stay_together_and_apart_from_fresh_ones() {
         let mut queue = queue(&[(1, 1), (2, 1), (3, 1)]);
-        let members = queue.take_fresh(2, NOW);
+        let members = queue.take_fresh(2, ANY);
         queue.suspect(members, Record { not_before: Millis(5), ..Record::default() });
-        assert!(queue.take_suspects(9, Millis(4), NOW).is_none(), "not yet");
+        assert!(queue.take_suspects(9, Millis(4), ANY).is_none(), "not yet");
         queue.withdraw(PlanId(1), RunId(1));
-        let (members, _) = queue.take_suspects(9, Millis(5), NOW).expect("suspects");
+        let (members, _) = queue.take_suspects(9, Millis(5), ANY).expect("suspects");
         assert_eq!(ids(&members), [2]);
-        assert_eq!(ids(&queue.take_fresh(9, NOW)), [3]);
+        assert_eq!(ids(&queue.take_fresh(9, ANY)), [3]);
     }
 
     #[test]
     fn probes_go_round() {
         let mut queue = queue(&[(1, 1), (2, 1), (3, 1)]);
-        let members = queue.take_fresh(2, NOW);
+        let members = queue.take_fresh(2, ANY);
         queue.suspect(members, Record::default());
         let mut probed = Vec::new();
         for turn in [false, true, false, false] {
-            probed.extend(queue.take_probe(turn, Millis(0), NOW).map(|(member, _)| member.plan.0));
+            probed.extend(queue.take_probe(turn, Millis(0), ANY).map(|(member, _)| member.plan.0));
         }
         assert_eq!(probed, [1, 3, 2]);
     }
@@ -372,14 +379,14 @@ mod tests {
     #[test]
     fn what_is_condemned_probes_last_and_in_its_time() {
         let mut queue = queue(&[(1, 1), (2, 1), (3, 1)]);
-        let mut members = queue.take_fresh(2, NOW);
+        let mut members = queue.take_fresh(2, ANY);
         let other = members.pop().into_iter().collect();
         let condemned = Record { condemned: true, not_before: Millis(5), ..Record::default() };
         queue.suspect(members, condemned);
         queue.suspect(other, Record::default());
         let mut probed = Vec::new();
         for now in [9, 9, 4, 5] {
-            let probe = queue.take_probe(false, Millis(now), NOW);
+            let probe = queue.take_probe(false, Millis(now), ANY);
             probed.push(probe.map(|(member, _)| member.plan.0));
         }
         assert_eq!(probed, [Some(2), Some(3), None, Some(1)]);

@@ -17,8 +17,7 @@ use super::types::{CallId, PlanId, Uid};
 use super::verdict::{Detail, Settled};
 use super::wish::{Standing, Stop, can_ask};
 use crate::api::{
-    ConditionStatus, GatewayUsed, Outcome, PlanStatus, StopStatus, TestPlanRunStatus, Trigger, condition,
-    reason,
+    ConditionStatus, GatewayUsed, Outcome, PlanStatus, StopStatus, TestPlanRunStatus, condition, reason,
 };
 
 /// A plan of a run, and how far its stop is.
@@ -144,7 +143,7 @@ fn plans(facts: &Facts<'_>) -> Vec<PlanStatus> {
 }
 
 fn stop(facts: &Facts<'_>, tally: &Tally) -> Option<StopStatus> {
-    let base = facts.base.stop.as_deref();
+    let kept = facts.base.kept.as_deref();
     let standing = facts.standing;
     let trigger = match standing.stop {
         Stop::Asked(trigger) | Stop::Rearmed(trigger) => trigger,
@@ -157,26 +156,25 @@ fn stop(facts: &Facts<'_>, tally: &Tally) -> Option<StopStatus> {
         }
         Stop::None => return None,
     };
-    let same = base.filter(|base| is_same_request(base, trigger, facts.request));
     let complete = tally.pending == 0;
-    let completed_before = same.and_then(|base| base.completion_time.clone());
+    let completed_before = kept.and_then(|kept| kept.completion_time).map(Time);
     let handled_now =
         standing.request.as_deref().filter(|value| complete && asked(standing) && can_ask(value));
-    let handled_before = || base.and_then(|base| base.last_handled_request.clone());
+    let handled_before = kept.and_then(|kept| kept.last_handled_request.as_deref());
     let sent = facts.plans.iter().map(|plan| i64::from(plan.sent)).max().unwrap_or(0);
-    let attempts = sent.max(same.and_then(|base| base.attempts).unwrap_or(0));
+    let attempts = sent.max(kept.map_or(0, |kept| kept.attempts));
     Some(StopStatus {
         trigger: Some(trigger),
         request_time: facts.request.map(|request| seconds(request.time)),
         requested_by: facts.request.and_then(|request| text(&request.requested_by)),
         field_manager: facts.request.and_then(|request| text(&request.field_manager)),
         reason: facts.request.and_then(|request| text(&request.reason)),
-        gateway: Some(gateway(facts, same, complete)),
+        gateway: Some(gateway(facts, complete)),
         attempts: (attempts > 0).then_some(attempts),
         completion_time: if complete { completed_before.or_else(|| Some(seconds(facts.now))) } else { None },
         observed_stopped: Some(standing.stopped),
         observed_request: text(&standing.request),
-        last_handled_request: handled_now.map(str::to_owned).or_else(handled_before),
+        last_handled_request: handled_now.or(handled_before).map(str::to_owned),
     })
 }
 
@@ -188,20 +186,16 @@ fn asked(standing: &Standing) -> bool {
     matches!(standing.stop, Stop::Asked(_))
 }
 
-fn is_same_request(base: &StopStatus, trigger: Trigger, request: Option<&Request>) -> bool {
-    base.trigger == Some(trigger) && base.request_time == request.map(|request| seconds(request.time))
-}
-
 /// A stop that is complete went to the object that it went to, whatever has that name now.
-fn gateway(facts: &Facts<'_>, same: Option<&StopStatus>, complete: bool) -> GatewayUsed {
-    let name = facts.standing.gateway.as_deref().unwrap_or_default().to_owned();
-    let before = same.and_then(|base| base.gateway.as_ref()).filter(|gateway| gateway.name == name);
-    if let Some(before) = before.filter(|before| complete && before.uid.is_some()) {
-        return before.clone();
+fn gateway(facts: &Facts<'_>, complete: bool) -> GatewayUsed {
+    let before = facts.base.kept.as_ref().and_then(|kept| kept.gateway_uid.as_deref());
+    let present = facts.gateway_uid.map(|uid| &**uid);
+    let uid = if complete { before.or(present) } else { present.or(before) };
+    GatewayUsed {
+        kind: "TestiniumGateway".to_owned(),
+        name: facts.standing.gateway.as_deref().unwrap_or_default().to_owned(),
+        uid: uid.map(str::to_owned),
     }
-    let uid = facts.gateway_uid.map(|uid| uid.to_string());
-    let uid = uid.or_else(|| before.and_then(|before| before.uid.clone()));
-    GatewayUsed { kind: "TestiniumGateway".to_owned(), name, uid }
 }
 
 /// Plans by outcome.

@@ -30,8 +30,6 @@ pub struct Run {
     pub deadline_seconds: i64,
     /// How many different plans the spec has; counted for as long as no stop is asked for.
     pub total: usize,
-    /// Where its plans are to be stopped.
-    pub gateway: GatewayKey,
     /// The newest version that the watch has told: what it tells later is newer.
     pub heard: Version,
     /// The newest version that was read or written: anything older is an echo of the past.
@@ -139,12 +137,11 @@ impl Run {
             key: view.key.clone(),
             uid: view.uid.clone(),
             version,
-            base: Base::of(&view.status),
+            base: Base::default(),
             generation: view.generation,
             reconcile_annotation: None,
             deadline_seconds: STOP_DEADLINE_SECONDS,
             total: 0,
-            gateway: standing.gateway_key(&view.key),
             heard: version,
             floor: version,
             floor_list: 0,
@@ -170,13 +167,17 @@ impl Run {
 
     /// The object as it now is: its whole wish replaces the earlier one.
     pub fn see(&mut self, view: &RunView, now: Now) -> Errands {
-        (self.version, self.base) = (view.version, Base::of(&view.status));
+        self.version = view.version;
         self.look(view, now)
+    }
+
+    /// This is what status says now.
+    pub fn says(&mut self, status: &TestPlanRunStatus) {
+        self.base = Base::of(status, &self.standing, self.request.as_ref());
     }
 
     /// Keeps no copies of the names that its gateway has: thousands may wait for it.
     pub fn share_names(&mut self, gateway: &GatewayKey) {
-        self.gateway = gateway.clone();
         self.key.namespace = gateway.namespace.clone();
         self.standing.gateway = Some(gateway.name.clone());
     }
@@ -192,8 +193,8 @@ impl Run {
         let rearmed =
             rearmed.then(|| view.stopped_set.as_ref().map(|set| set.manager.clone()).unwrap_or_default());
         let mut errands = Errands { invalid_annotation, rearmed, ..Errands::default() };
+        let before = self.gateway();
         self.standing = standing;
-        let before = std::mem::replace(&mut self.gateway, self.standing.gateway_key(&self.key));
         if new {
             self.ask.0 += 1;
             self.since = now.mono;
@@ -206,8 +207,14 @@ impl Run {
             Stop::Asked(_) => self.plan_anew(&view.spec.plans, new, &before, &mut errands),
             Stop::Rearmed(_) => self.withdraw_queued(&before, &mut errands),
         }
+        self.says(&view.status);
         self.dirty = true;
         errands
+    }
+
+    /// Where its plans are to be stopped.
+    pub fn gateway(&self) -> GatewayKey {
+        self.standing.gateway_key(&self.key)
     }
 
     /// The plans that wait for a call.

@@ -3,14 +3,15 @@
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 
-use super::base::{Base, stopped};
+use super::base::stopped;
+use super::gateway::Gateway;
 use super::input::{Effect, Event, Target, WriteResult};
 use super::machine::{CONFLICT, LOOK, Machine, STANDS, WRITES_MAX, about};
 use super::obstacle::{Hindrance, Obstacle};
 use super::retry::{Backoff, chance};
 use super::run::{Class, Run, Write};
 use super::turns::Turns;
-use super::types::{Millis, Now, RunId, Uid, WriteSerial};
+use super::types::{GatewayKey, Millis, Now, RunId, Uid, WriteSerial};
 use super::view::RunView;
 use crate::api::{TestPlanRunStatus, reason};
 
@@ -38,7 +39,8 @@ impl Machine {
                 run.floor = run.floor.max(version);
                 run.floor_list = list;
                 if run.version < version {
-                    (run.version, run.base) = (version, Base::of(&status));
+                    run.version = version;
+                    run.says(&status);
                 }
                 run.told = Some(reason);
                 run.write_failures = 0;
@@ -137,14 +139,21 @@ impl Machine {
 
     /// What stands in the way of a run, and which object its gateway is.
     pub(super) fn around(&self, run: &Run) -> (Option<Obstacle>, Option<Uid>) {
-        let obstacle = self.hindrance(run).map(|hindrance| hindrance.told_of(&run.gateway.name));
-        let view = self.gateways.get(&run.gateway).and_then(|gateway| gateway.view.as_ref());
+        let (key, gateway) = self.gateway_of(run);
+        let obstacle = self.hindrance(run, gateway).map(|hindrance| hindrance.told_of(&key.name));
+        let view = gateway.and_then(|gateway| gateway.view.as_ref());
         (obstacle, view.map(|view| view.uid.clone()))
     }
 
-    fn hindrance(&self, run: &Run) -> Option<Hindrance<'_>> {
+    fn gateway_of(&self, run: &Run) -> (GatewayKey, Option<&Gateway>) {
+        let key = run.gateway();
+        let gateway = self.gateways.get(&key);
+        (key, gateway)
+    }
+
+    fn hindrance<'a>(&'a self, run: &Run, gateway: Option<&'a Gateway>) -> Option<Hindrance<'a>> {
         let listed = self.gateways_listed();
-        match self.gateways.get(&run.gateway) {
+        match gateway {
             Some(gateway) => gateway.hindrance(listed),
             None => run.asks().then(|| Hindrance::unknown_gateway(listed)),
         }
@@ -165,9 +174,10 @@ impl Machine {
         if run.at_rest() {
             return self.forget(id);
         }
-        let word = self.hindrance(run).map_or("", Hindrance::reason);
+        let (_, gateway) = self.gateway_of(run);
+        let word = self.hindrance(run, gateway).map_or("", Hindrance::reason);
         // A reason that has just changed is looked at again once it has stood: see `gateways_stand`.
-        let told = self.gateways.get(&run.gateway).map(|gateway| &gateway.told);
+        let told = gateway.map(|gateway| &gateway.told);
         let since = told.filter(|told| told.word == word).map_or(now.mono, |told| told.since);
         let due = run.due(word, since + STANDS);
         let deadline = (run.asks() && !run.decided()).then(|| now.mono + until(run, now).min(LOOK));

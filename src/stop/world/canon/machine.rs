@@ -153,9 +153,19 @@ impl<T> Canon for Turns<T> {
     }
 }
 
-fields!(Member { plan, waiters });
-fields!(Waiter { run, ask } but { deadline });
-fields!(Waiting { place, waiters });
+impl Canon for Member {
+    fn canon(&self, sink: &mut Sink) {
+        (self.plan, &self.waiters[..]).canon(sink);
+    }
+}
+
+fields!(Waiter { run, ask });
+
+impl Canon for Waiting {
+    fn canon(&self, sink: &mut Sink) {
+        (self.place, &self.waiters[..]).canon(sink);
+    }
+}
 
 impl Canon for Suspects {
     fn canon(&self, sink: &mut Sink) {
