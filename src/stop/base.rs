@@ -69,11 +69,11 @@ impl Base {
         }
     }
 
-    /// Whether this is the status that it was made of.
-    pub fn is_of(&self, status: &TestPlanRunStatus) -> bool {
-        let same = self.digest == digest(status);
+    /// Whether both are of the same status.
+    pub fn is_same(&self, other: &Self) -> bool {
+        let same = self.digest == other.digest;
         #[cfg(test)]
-        assert_eq!(same, *self.whole == *status, "a digest tells what a comparison does");
+        assert_eq!(same, self.whole == other.whole, "a digest tells what a comparison does");
         same
     }
 
@@ -83,13 +83,13 @@ impl Base {
         self.since.iter().find(is_this).map(|since| since.time)
     }
 
-    /// Whether a status tells of another request, or of another way in which it stands.
-    pub fn is_news(&self, status: &TestPlanRunStatus) -> bool {
-        let is_news = self.news != news(status);
+    /// Whether the next status tells of another request, or of another way in which it stands.
+    pub fn is_news(&self, next: &Self) -> bool {
+        let is_news = self.news != next.news;
         #[cfg(test)]
         assert_eq!(
             is_news,
-            self.whole.stop != status.stop || reason(&self.whole) != reason(status),
+            self.whole.stop != next.whole.stop || reason(&self.whole) != reason(&next.whole),
             "a digest tells what a comparison does"
         );
         is_news

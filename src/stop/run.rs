@@ -64,14 +64,7 @@ pub struct Run {
 #[derive(Clone, Debug)]
 pub enum Write {
     Idle,
-    InFlight {
-        serial: WriteSerial,
-        base: Version,
-        status: Arc<TestPlanRunStatus>,
-        reason: &'static str,
-        /// It says something that a person would want to be told.
-        news: bool,
-    },
+    InFlight(Box<Flight>),
     /// The object is newer than what is known here, at the latest to be read at `read_at`.
     Conflict {
         base: Version,
@@ -82,6 +75,20 @@ pub enum Write {
         until: Millis,
         plain: bool,
     },
+}
+
+/// A status write under way.
+#[derive(Clone, Debug)]
+pub struct Flight {
+    pub serial: WriteSerial,
+    /// What it replaces, and what will stand there.
+    pub base: Version,
+    pub next: Base,
+    pub status: Arc<TestPlanRunStatus>,
+    /// What the run waits for, in one word.
+    pub reason: &'static str,
+    /// It says something that a person would want to be told.
+    pub news: bool,
 }
 
 /// Which write goes first when there is a queue.
@@ -167,13 +174,22 @@ impl Run {
 
     /// The object as it now is: its whole wish replaces the earlier one.
     pub fn see(&mut self, view: &RunView, now: Now) -> Errands {
+        let before = (self.generation, self.standing.clone(), self.ask);
+        let (dirty, said) = (self.dirty, std::mem::take(&mut self.base));
         self.version = view.version;
-        self.look(view, now)
+        let errands = self.look(view, now);
+        // An echo, mostly of what was just written: who had nothing to say has nothing to say now.
+        let is_known = self.base.is_same(&said)
+            || matches!(&self.write, Write::InFlight(flight) if flight.next.is_same(&self.base));
+        if is_known && before == (self.generation, self.standing.clone(), self.ask) {
+            self.dirty = dirty;
+        }
+        errands
     }
 
-    /// This is what status says now.
-    pub fn says(&mut self, status: &TestPlanRunStatus) {
-        self.base = Base::of(status, &self.standing, self.request.as_ref());
+    /// What is to be kept of a status of this run.
+    pub fn base_of(&self, status: &TestPlanRunStatus) -> Base {
+        Base::of(status, &self.standing, self.request.as_ref())
     }
 
     /// Keeps no copies of the names that its gateway has: thousands may wait for it.
@@ -207,7 +223,7 @@ impl Run {
             Stop::Asked(_) => self.plan_anew(&view.spec.plans, new, &before, &mut errands),
             Stop::Rearmed(_) => self.withdraw_queued(&before, &mut errands),
         }
-        self.says(&view.status);
+        self.base = self.base_of(&view.status);
         self.dirty = true;
         errands
     }
@@ -289,7 +305,7 @@ impl Run {
     /// stood long enough.
     pub fn due(&self, obstacle: &'static str, stands_until: Millis) -> Option<(Millis, Class)> {
         let at = match &self.write {
-            Write::InFlight { .. } | Write::Conflict { .. } => return None,
+            Write::InFlight(_) | Write::Conflict { .. } => return None,
             Write::Backoff { until, .. } => Some(*until),
             Write::Idle => None,
         };

@@ -9,7 +9,7 @@ use super::input::{Effect, Event, Target, WriteResult};
 use super::machine::{CONFLICT, LOOK, Machine, STANDS, WRITES_MAX, about};
 use super::obstacle::{Hindrance, Obstacle};
 use super::retry::{Backoff, chance};
-use super::run::{Class, Run, Write};
+use super::run::{Class, Flight, Run, Write};
 use super::turns::Turns;
 use super::types::{GatewayKey, Millis, Now, RunId, Uid, WriteSerial};
 use super::view::RunView;
@@ -28,10 +28,11 @@ impl Machine {
         let list = self.runs_list.serial;
         let Some(run) = self.runs.get_mut(&id) else { return };
         let write = std::mem::replace(&mut run.write, Write::Idle);
-        let Write::InFlight { serial: began, base, status, reason, news } = write else {
+        let Write::InFlight(flight) = write else {
             run.write = write;
             return;
         };
+        let Flight { serial: began, base, next, status, reason, news } = *flight;
         debug_assert_eq!(began, serial, "one write at a time");
         run.last_write = Some(now.mono);
         match result {
@@ -39,8 +40,7 @@ impl Machine {
                 run.floor = run.floor.max(version);
                 run.floor_list = list;
                 if run.version < version {
-                    run.version = version;
-                    run.says(&status);
+                    (run.version, run.base) = (version, next);
                 }
                 run.told = Some(reason);
                 run.write_failures = 0;
@@ -119,7 +119,8 @@ impl Machine {
         let Some(run) = self.runs.get_mut(&id) else { return };
         run.dirty = false;
         run.unwritten = false;
-        if run.base.is_of(&status) {
+        let next = run.base_of(&status);
+        if run.base.is_same(&next) {
             // As after a write whose reply was lost: the echo shows that it had landed.
             (run.write, run.write_failures) = (Write::Idle, 0);
             run.told = Some(reason);
@@ -129,9 +130,10 @@ impl Machine {
         let serial = WriteSerial(self.next);
         let to = Target { key: run.key.clone(), uid: run.uid.clone(), version: run.version };
         let base = run.version;
-        let news = run.base.is_news(&status);
+        let news = run.base.is_news(&next);
         let status = Arc::new(status);
-        run.write = Write::InFlight { serial, base, status: status.clone(), reason, news };
+        let flight = Flight { serial, base, next, status: status.clone(), reason, news };
+        run.write = Write::InFlight(Box::new(flight));
         self.writes += 1;
         out.push(Effect::Write { run: id, serial, to, status });
         self.look(id, now);
@@ -183,7 +185,7 @@ impl Machine {
         let deadline = (run.asks() && !run.decided()).then(|| now.mono + until(run, now).min(LOOK));
         let conflict = match run.write {
             Write::Conflict { read_at, .. } => read_at,
-            Write::Idle | Write::InFlight { .. } | Write::Backoff { .. } => None,
+            Write::Idle | Write::InFlight(_) | Write::Backoff { .. } => None,
         };
         let later = due.filter(|(at, _)| *at > now.mono).map(|(at, _)| at);
         let place = due.filter(|(at, _)| *at <= now.mono).map(|(at, class)| (class, at));

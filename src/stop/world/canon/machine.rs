@@ -84,9 +84,9 @@ impl Canon for Write {
     fn canon(&self, sink: &mut Sink) {
         match self {
             Self::Idle => sink.plain(0),
-            Self::InFlight { serial, base, status: _, reason, news } => {
-                (1_i64, (*serial, *base)).canon(sink);
-                (reason, *news).canon(sink);
+            Self::InFlight(flight) => {
+                (1_i64, (flight.serial, flight.base)).canon(sink);
+                (flight.reason, flight.news).canon(sink);
             }
             Self::Conflict { base, read_at } => (2_i64, (*base, *read_at)).canon(sink),
             Self::Backoff { until, plain } => (3_i64, (*until, *plain)).canon(sink),
