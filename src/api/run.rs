@@ -109,7 +109,7 @@ pub struct TestPlanRunStatus {
 }
 
 /// What became of one plan.
-#[derive(Clone, Debug, Deserialize, Eq, JsonSchema, PartialEq, Serialize)]
+#[derive(Clone, Debug, Deserialize, Eq, Hash, JsonSchema, PartialEq, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct PlanStatus {
     /// Id of the plan.
@@ -128,7 +128,7 @@ pub struct PlanStatus {
 }
 
 /// What became of a plan.
-#[derive(Clone, Copy, Debug, Deserialize, Eq, JsonSchema, Ord, PartialEq, PartialOrd, Serialize)]
+#[derive(Clone, Copy, Debug, Deserialize, Eq, Hash, JsonSchema, Ord, PartialEq, PartialOrd, Serialize)]
 pub enum Outcome {
     /// Not answered yet.
     Pending,
@@ -186,7 +186,7 @@ pub struct StopStatus {
 }
 
 /// What asked for the stop: Spec (spec.stopped) or Annotation (testinium.io/stop).
-#[derive(Clone, Copy, Debug, Deserialize, Eq, JsonSchema, PartialEq, Serialize)]
+#[derive(Clone, Copy, Debug, Deserialize, Eq, Hash, JsonSchema, PartialEq, Serialize)]
 pub enum Trigger {
     /// spec.stopped.
     Spec,
@@ -195,7 +195,7 @@ pub enum Trigger {
 }
 
 /// The gateway object that a stop went to.
-#[derive(Clone, Debug, Deserialize, Eq, JsonSchema, PartialEq, Serialize)]
+#[derive(Clone, Debug, Deserialize, Eq, Hash, JsonSchema, PartialEq, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct GatewayUsed {
     /// Kind of the gateway.

@@ -4,11 +4,10 @@
 //! Ten thousand runs may be waiting for a gateway that is down, and a status in memory is several times its JSON.
 
 use std::collections::hash_map::DefaultHasher;
-use std::hash::Hasher;
-use std::io;
+use std::hash::{Hash, Hasher};
 
 use jiff::Timestamp;
-use serde::Serialize;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 
 use super::record::{Request, seconds};
 use super::wish::{Standing, Stop};
@@ -58,12 +57,13 @@ impl Base {
     /// `standing` and `request`: of the run as it now is, which need not be what the status tells of.
     pub fn of(status: &TestPlanRunStatus, standing: &Standing, request: Option<&Request>) -> Self {
         let kept = status.stop.as_ref().map(|stop| Kept::of(stop, standing, request)).unwrap_or_default();
+        let (news, digest) = digests(status);
         Self {
-            start_time: status.start_time.as_ref().map(|time| time.0),
+            start_time: when(&status.start_time),
             kept: (kept != Kept::default()).then(|| Box::new(kept)),
             since: status.conditions.iter().filter_map(Since::of).collect(),
-            news: news(status),
-            digest: digest(status),
+            news,
+            digest,
             #[cfg(test)]
             whole: Box::new(status.clone()),
         }
@@ -114,7 +114,7 @@ impl Kept {
         Self {
             last_handled_request,
             attempts: stop.attempts.unwrap_or(0),
-            completion_time: stop.completion_time.as_ref().map(|time| time.0),
+            completion_time: when(&stop.completion_time),
             gateway_uid: gateway.and_then(|gateway| gateway.uid.as_deref()).map(Box::from),
         }
     }
@@ -138,24 +138,43 @@ fn reason(status: &TestPlanRunStatus) -> Option<&str> {
     stopped(status).map(|stopped| stopped.reason.as_str())
 }
 
-fn news(status: &TestPlanRunStatus) -> u64 {
-    digest(&(&status.stop, reason(status)))
+/// Of what is news, and of the whole. Every field is named here, so that one that is added later can't be forgotten.
+fn digests(status: &TestPlanRunStatus) -> (u64, u64) {
+    let TestPlanRunStatus { observed_generation, start_time, summary, plans, stop, conditions } = status;
+    let mut hash = DefaultHasher::new();
+    stop.is_some().hash(&mut hash);
+    if let Some(stop) = stop {
+        hash_stop(stop, &mut hash);
+    }
+    reason(status).hash(&mut hash);
+    let news = hash.finish();
+    (observed_generation, when(start_time), summary, plans, conditions.len()).hash(&mut hash);
+    for condition in conditions {
+        let Condition { type_, status, observed_generation, last_transition_time, reason, message } =
+            condition;
+        (type_, status, observed_generation, last_transition_time.0, reason, message).hash(&mut hash);
+    }
+    (news, hash.finish())
 }
 
-/// A hash of what would be sent: a field that is added later is in it by itself.
-fn digest(what: &impl Serialize) -> u64 {
-    struct Digest(DefaultHasher);
-    impl io::Write for Digest {
-        fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-            self.0.write(bytes);
-            Ok(bytes.len())
-        }
-        fn flush(&mut self) -> io::Result<()> {
-            Ok(())
-        }
-    }
-    let mut digest = Digest(DefaultHasher::new());
-    // Nothing in a status can fail to become JSON; what would, would fail the same way each time.
-    let _ = serde_json::to_writer(&mut digest, what);
-    digest.0.finish()
+fn hash_stop(stop: &StopStatus, hash: &mut DefaultHasher) {
+    let StopStatus {
+        trigger,
+        request_time,
+        requested_by,
+        field_manager,
+        reason,
+        gateway,
+        attempts,
+        completion_time,
+        observed_stopped,
+        observed_request,
+        last_handled_request,
+    } = stop;
+    (trigger, when(request_time), requested_by, field_manager, reason, gateway).hash(hash);
+    (attempts, when(completion_time), observed_stopped, observed_request, last_handled_request).hash(hash);
+}
+
+fn when(time: &Option<Time>) -> Option<Timestamp> {
+    time.as_ref().map(|time| time.0)
 }

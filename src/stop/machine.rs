@@ -214,7 +214,7 @@ impl Machine {
         let id = RunId(self.next);
         let looked = catch_unwind(AssertUnwindSafe(|| {
             let (mut run, errands) = Run::new(id, &view, now);
-            run.dirty = run.status(None, None, now) != view.status;
+            run.dirty = !run.decided() || run.status(None, None, now) != view.status;
             (run, errands)
         }));
         let Ok((mut run, errands)) = looked else {
@@ -260,8 +260,8 @@ impl Machine {
 
     fn run_errands(&mut self, id: RunId, errands: Errands, out: &mut Vec<Effect>) {
         let Some(run) = self.runs.get(&id) else { return };
-        for (gateway, plan) in errands.withdraw {
-            self.gateways.withdraw(&gateway, plan, id);
+        if let Some((gateway, plans)) = errands.withdraw {
+            plans.into_iter().for_each(|plan| self.gateways.withdraw(&gateway, plan, id));
         }
         let (gateway, waiter) = (run.gateway(), Waiter { run: id, ask: run.ask });
         for plan in errands.offer {

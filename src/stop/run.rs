@@ -1,6 +1,6 @@
 //! One run that is not at rest: what it wants, how far its plans are, and what of that is written down.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use jiff::{SignedDuration, Timestamp};
@@ -101,7 +101,8 @@ pub enum Class {
 /// What a look at a run asks of its gateway.
 #[derive(Debug, Default)]
 pub struct Errands {
-    pub withdraw: Vec<(GatewayKey, PlanId)>,
+    /// From the queue of the gateway that the run was for until now.
+    pub withdraw: Option<(GatewayKey, Vec<PlanId>)>,
     pub offer: Vec<PlanId>,
     pub invalid_annotation: bool,
     /// Who has taken the stop back, as far as that is known.
@@ -209,8 +210,7 @@ impl Run {
         let rearmed =
             rearmed.then(|| view.stopped_set.as_ref().map(|set| set.manager.clone()).unwrap_or_default());
         let mut errands = Errands { invalid_annotation, rearmed, ..Errands::default() };
-        let before = self.gateway();
-        self.standing = standing;
+        let before = std::mem::replace(&mut self.standing, standing);
         if new {
             self.ask.0 += 1;
             self.since = now.mono;
@@ -218,10 +218,14 @@ impl Run {
             self.unwritten = false;
             self.request = Some(self.new_request(view, now));
         }
+        let mut withdraw = Vec::new();
         match self.standing.stop {
             Stop::None => self.total = view.spec.plans.iter().collect::<BTreeSet<_>>().len(),
-            Stop::Asked(_) => self.plan_anew(&view.spec.plans, new, &before, &mut errands),
-            Stop::Rearmed(_) => self.withdraw_queued(&before, &mut errands),
+            Stop::Asked(_) => withdraw = self.plan_anew(&view.spec.plans, new, &mut errands.offer),
+            Stop::Rearmed(_) => withdraw = self.withdraw_queued(),
+        }
+        if !withdraw.is_empty() {
+            errands.withdraw = Some((before.gateway_key(&self.key), withdraw));
         }
         self.base = self.base_of(&view.status);
         self.dirty = true;
@@ -354,36 +358,38 @@ impl Run {
         self.plans.iter_mut().find(|plan| plan.id == id)
     }
 
-    /// Every plan of the spec, in its order: with what is known of it, or queued.
-    fn plan_anew(&mut self, ids: &[i64], new: bool, before: &GatewayKey, errands: &mut Errands) {
+    /// Every plan of the spec, in its order: with what is known of it, or queued, which is added to `offer`. Yields
+    /// those that are to be waited for no more.
+    fn plan_anew(&mut self, ids: &[i64], new: bool, offer: &mut Vec<PlanId>) -> Vec<PlanId> {
         let earlier = std::mem::take(&mut self.plans);
-        let mut known: std::collections::BTreeMap<_, _> =
-            earlier.into_iter().map(|plan| (plan.id, plan)).collect();
+        let mut withdraw = Vec::new();
+        let mut known = BTreeMap::new();
+        if new {
+            withdraw.extend(earlier.iter().map(|plan| plan.id));
+        } else {
+            known.extend(earlier.into_iter().map(|plan| (plan.id, plan)));
+        }
         let mut taken = BTreeSet::new();
         self.plans.reserve_exact(ids.len());
-        for id in ids.iter().copied().map(PlanId) {
-            if !taken.insert(id) {
-                continue;
-            }
-            let plan = known.remove(&id).filter(|_| !new);
-            let plan = plan.filter(|plan| !is_withdrawn(plan));
+        for id in ids.iter().copied().map(PlanId).filter(|id| taken.insert(*id)) {
+            let plan = known.remove(&id).filter(|plan| !is_withdrawn(plan));
             if plan.is_none() {
-                errands.offer.push(id);
+                offer.push(id);
             }
             self.plans.push(plan.unwrap_or(Plan { id, sent: 0, unsure: false, state: PlanState::Queued }));
         }
-        if new {
-            errands.withdraw.extend(taken.iter().map(|id| (before.clone(), *id)));
-        }
-        errands.withdraw.extend(known.into_keys().map(|id| (before.clone(), id)));
+        withdraw.extend(known.into_keys());
+        withdraw
     }
 
-    fn withdraw_queued(&mut self, before: &GatewayKey, errands: &mut Errands) {
+    fn withdraw_queued(&mut self) -> Vec<PlanId> {
+        let mut withdraw = Vec::new();
         for plan in self.plans.iter_mut().filter(|plan| plan.state == PlanState::Queued) {
-            errands.withdraw.push((before.clone(), plan.id));
+            withdraw.push(plan.id);
             plan.state = PlanState::Settled(withdrawn(plan));
             self.unwritten = true;
         }
+        withdraw
     }
 
     fn new_request(&self, view: &RunView, now: Now) -> Request {
