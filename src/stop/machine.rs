@@ -15,10 +15,11 @@ use super::gateways::{End, Gateways, Landing, Wants};
 use super::input::{Effect, Event, Input, Kind};
 use super::queue::Waiter;
 use super::rules::Rule;
-use super::run::{Class, Errands, Run, Write};
+use super::run::{Errands, Run};
 use super::turns::Turns;
 use super::types::{CallId, Key, Millis, Now, PlanId, RunId, RunKey, Uid};
 use super::view::RunView;
+use super::write::{Class, Write};
 use crate::api::Outcome;
 
 /// Everything that decides.

@@ -27,6 +27,7 @@ mod types;
 pub mod verdict;
 mod view;
 pub mod wish;
+mod write;
 mod writes;
 
 pub use answer::{Answer, Body, Complaint, Envelope, Loss, Reply};

@@ -1,7 +1,6 @@
 //! One run that is not at rest: what it wants, how far its plans are, and what of that is written down.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::sync::Arc;
 
 use jiff::{SignedDuration, Timestamp};
 
@@ -10,10 +9,11 @@ use super::gateways::End;
 use super::obstacle::Obstacle;
 use super::queue::Waiter;
 use super::record::{Facts, Plan, PlanState, Request, decided, record, settled_in};
-use super::types::{Ask, CallId, GatewayKey, Key, Millis, Now, PlanId, RunId, Uid, Version, WriteSerial};
+use super::types::{Ask, CallId, GatewayKey, Key, Millis, Now, PlanId, RunId, Uid, Version};
 use super::verdict::Settled;
 use super::view::RunView;
 use super::wish::{Standing, Stop, Wish, wish};
+use super::write::{Class, Write};
 use crate::api::{Outcome, TestPlanRunStatus, Trigger};
 
 /// A run that is not at rest.
@@ -58,44 +58,6 @@ pub struct Run {
     pub timer: Option<Millis>,
     /// Its place in the queue of writes.
     pub place: Option<(Class, Millis)>,
-}
-
-/// How the status write of a run stands.
-#[derive(Clone, Debug)]
-pub enum Write {
-    Idle,
-    InFlight(Box<Flight>),
-    /// The object is newer than what is known here, at the latest to be read at `read_at`.
-    Conflict {
-        base: Version,
-        read_at: Option<Millis>,
-    },
-    /// Tried again at `until`; `plain` without the gateway's words.
-    Backoff {
-        until: Millis,
-        plain: bool,
-    },
-}
-
-/// A status write under way.
-#[derive(Clone, Debug)]
-pub struct Flight {
-    pub serial: WriteSerial,
-    /// What it replaces, and what will stand there.
-    pub base: Version,
-    pub next: Base,
-    pub status: Arc<TestPlanRunStatus>,
-    /// What the run waits for, in one word.
-    pub reason: &'static str,
-    /// It says something that a person would want to be told.
-    pub news: bool,
-}
-
-/// Which write goes first when there is a queue.
-#[derive(Clone, Copy, Debug, Eq, Ord, PartialEq, PartialOrd)]
-pub enum Class {
-    Outcome,
-    Situation,
 }
 
 /// What a look at a run asks of its gateway.

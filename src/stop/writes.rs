@@ -9,10 +9,11 @@ use super::input::{Effect, Event, Target, WriteResult};
 use super::machine::{CONFLICT, LOOK, Machine, STANDS, WRITES_MAX, about};
 use super::obstacle::{Hindrance, Obstacle};
 use super::retry::{Backoff, chance};
-use super::run::{Class, Flight, Run, Write};
+use super::run::Run;
 use super::turns::Turns;
 use super::types::{GatewayKey, Millis, Now, RunId, Uid, WriteSerial};
 use super::view::RunView;
+use super::write::{Class, Flight, Write};
 use crate::api::{TestPlanRunStatus, reason};
 
 impl Machine {

@@ -11,7 +11,7 @@ use std::sync::Arc;
 
 use super::World;
 use crate::api::{Condition, Outcome, PlanStatus, StopStatus, TestPlanRunStatus, Trigger};
-use crate::stop::run::Class;
+use crate::stop::write::Class;
 use crate::stop::*;
 
 mod around;

@@ -8,11 +8,12 @@ use crate::stop::gateways::{Gateways, Origin};
 use crate::stop::machine::{self, Machine};
 use crate::stop::queue::{Member, Place, Queue, Record, Suspects, Waiter, Waiting};
 use crate::stop::record::{Plan, PlanState, Request as Asked};
-use crate::stop::run::{Run, Write};
+use crate::stop::run::Run;
 use crate::stop::standing::Told;
 use crate::stop::turns::Turns;
 use crate::stop::verdict::Settled;
 use crate::stop::wish::{Standing, Stop};
+use crate::stop::write::Write;
 use crate::stop::*;
 
 impl Canon for Machine {
