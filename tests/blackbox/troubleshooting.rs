@@ -7,8 +7,9 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use serde_json::{Value, json};
-use testinium_testbed::arena::{METRICS_OFF, PROBES_OFF};
+use testinium_testbed::arena::METRICS_OFF;
 use testinium_testbed::kubectl::wait_until;
+use testinium_testbed::operator::{free_port, page};
 use testinium_testbed::simulator::{Config, Login, Nature, Reply, Simulator, When};
 
 use crate::cluster::{Namespace, gateway, ok, repository, run, site};
@@ -155,7 +156,7 @@ fn without_times(line: &str) -> String {
     words.collect::<Vec<_>>().join(" ")
 }
 
-fn page() -> PathBuf {
+fn docs_page() -> PathBuf {
     repository("docs/troubleshooting.md")
 }
 
@@ -232,15 +233,22 @@ fn the_page_shows_what_kubectl_says() {
     let directory = tempfile::tempdir().expect("a temporary directory");
     let namespaces: Vec<_> = failures.iter().map(|failure| failure.namespace.name.as_str()).collect();
     let flag = format!("--watch-namespaces={}", namespaces.join(","));
-    let flags = ["--leader-elect=false", PROBES_OFF, METRICS_OFF, &flag];
+    let port = ok(free_port());
+    let probes = format!("--health-probe-bind-address=127.0.0.1:{port}");
+    let flags = ["--leader-elect=false", METRICS_OFF, &probes, &flag];
     let operator = ok(site().direct_operator(directory.path(), "operator", &flags));
     ok(operator.start());
+    // Else a busy machine may show that gateways have not been listed yet, which is no failure.
+    ok(wait_until("the operator to be ready", LATER, || match page(port, "/readyz") {
+        Ok((200, _)) => Ok(()),
+        other => Err(format!("{other:?}")),
+    }));
     failures.iter().for_each(Failure::stop);
     let seen: Vec<_> = failures.iter().map(|failure| (failure.name, failure.shown())).collect();
-    let old = std::fs::read_to_string(page()).expect("the page can be read");
+    let old = std::fs::read_to_string(docs_page()).expect("the page can be read");
     let new = filled(&old, &seen);
     if std::env::var_os("UPDATE_DOCS").is_some() {
-        std::fs::write(page(), new).expect("the page can be written");
+        std::fs::write(docs_page(), new).expect("the page can be written");
         return;
     }
     assert_eq!(old, new, "UPDATE_DOCS=1 cargo test --test blackbox troubleshooting would mend it");
