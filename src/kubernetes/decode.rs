@@ -10,8 +10,7 @@ use serde::Deserialize;
 use serde::de::DeserializeOwned;
 use serde_json::value::RawValue;
 
-use super::lean::{Identity, Lean, Meta};
-use crate::api::{TestPlanRunSpec, TestPlanRunStatus, TestiniumGatewaySpec, TestiniumGatewayStatus};
+use super::lean::{Identity, Lean, Meta, Whole};
 use crate::stop::{GatewayView, Input, Key, RunView, Uid, Version};
 
 /// What became of one object's bytes.
@@ -27,46 +26,43 @@ pub enum Decoded<V> {
 
 /// A TestPlanRun from its JSON.
 pub fn run(json: &[u8]) -> Decoded<RunView> {
-    contained(json, |identity, meta, lean| {
+    contained(json, |known, meta, spec, status| {
         let (stopped_set, annotation_set) = (meta.stopped_set(), meta.annotation_set());
         let annotations = meta.annotations.unwrap_or_default();
-        Ok(RunView {
-            key: identity.key,
-            uid: identity.uid,
-            version: identity.version,
+        RunView {
+            key: known.key,
+            uid: known.uid,
+            version: known.version,
             generation: meta.generation,
             stop_annotation: annotations.stop,
             requested_by: annotations.requested_by,
             reconcile_annotation: annotations.reconcile,
             restored: meta.labels.is_some_and(|labels| labels.restored.is_some()),
-            spec: required::<TestPlanRunSpec>("spec", lean.spec)?,
-            status: optional::<TestPlanRunStatus>("status", lean.status)?,
+            spec,
+            status,
             stopped_set,
             annotation_set,
-        })
+        }
     })
 }
 
 /// A TestiniumGateway from its JSON.
 pub fn gateway(json: &[u8]) -> Decoded<GatewayView> {
-    contained(json, |identity, meta, lean| {
-        Ok(GatewayView {
-            key: identity.key,
-            uid: identity.uid,
-            version: identity.version,
-            generation: meta.generation,
-            reconcile_annotation: meta.annotations.unwrap_or_default().reconcile,
-            spec: required::<TestiniumGatewaySpec>("spec", lean.spec)?,
-            status: optional::<TestiniumGatewayStatus>("status", lean.status)?,
-        })
+    contained(json, |known, meta, spec, status| GatewayView {
+        key: known.key,
+        uid: known.uid,
+        version: known.version,
+        generation: meta.generation,
+        reconcile_annotation: meta.annotations.unwrap_or_default().reconcile,
+        spec,
+        status,
     })
 }
 
 /// Which object it is: all that is needed of one that was deleted.
 pub fn identity(json: &[u8]) -> Result<(Key, Uid), String> {
     let lean: Lean<'_> = serde_json::from_slice(json).map_err(|error| plain(&error))?;
-    let identity: Identity<'_> = parse("metadata", lean.metadata)?;
-    Ok((Key::new(identity.namespace, identity.name), identity.uid.into()))
+    parse::<Identity<'_>>("metadata", lean.metadata).map(|identity| identity.names())
 }
 
 /// The version that a reply to a write, or a bookmark, tells.
@@ -126,45 +122,72 @@ struct Known {
     version: Version,
 }
 
-fn contained<V>(
-    json: &[u8],
-    build: impl FnOnce(Known, Meta<'_>, &Lean<'_>) -> Result<V, String>,
-) -> Decoded<V> {
+fn contained<'a, Spec, Status, V>(
+    json: &'a [u8],
+    view: impl FnOnce(Known, Meta<'a>, Spec, Status) -> V,
+) -> Decoded<V>
+where
+    Spec: DeserializeOwned,
+    Status: DeserializeOwned + Default,
+{
     // What a panic leaves behind is dropped with the closure: nothing outside can see it half done.
-    catch_unwind(AssertUnwindSafe(|| decode(json, build)))
+    catch_unwind(AssertUnwindSafe(|| decode(json, view)))
         .unwrap_or_else(|_| unreadable(json, "decoding it panicked".to_owned()))
 }
 
-fn decode<V>(json: &[u8], build: impl FnOnce(Known, Meta<'_>, &Lean<'_>) -> Result<V, String>) -> Decoded<V> {
-    let lean: Lean<'_> = match serde_json::from_slice(json) {
-        Ok(lean) => lean,
-        Err(error) => return Decoded::Nameless(plain(&error)),
+fn decode<'a, Spec, Status, V>(
+    json: &'a [u8],
+    view: impl FnOnce(Known, Meta<'a>, Spec, Status) -> V,
+) -> Decoded<V>
+where
+    Spec: DeserializeOwned,
+    Status: DeserializeOwned + Default,
+{
+    // In one go if all is well. Else part by part, to tell what is wrong, and of which object.
+    let whole = serde_json::from_slice::<Whole<'a, Spec, Status>>(json).or_else(|_| by_parts(json));
+    let Whole { metadata, spec, status } = match whole {
+        Ok(whole) => whole,
+        Err(broken) => return broken,
     };
-    // In one go if all is well; which object it is can be read even where the rest is odd.
-    let meta = parse::<Meta<'_>>("metadata", lean.metadata);
-    let identity = match &meta {
-        Ok(meta) => meta.identity(),
-        Err(_) => match parse("metadata", lean.metadata) {
-            Ok(identity) => identity,
-            Err(why) => return Decoded::Nameless(why),
-        },
-    };
-    let (key, uid) = (Key::new(&*identity.namespace, &*identity.name), Uid::from(&*identity.uid));
-    let version = version(&identity.resource_version);
-    let known = version.ok_or_else(|| {
-        format!("metadata.resourceVersion: {:?}, expected a decimal number", identity.resource_version)
-    });
-    let view =
-        known.and_then(|version| build(Known { key: key.clone(), uid: uid.clone(), version }, meta?, &lean));
-    match view {
-        Ok(view) => Decoded::Seen(Box::new(view)),
-        Err(why) => Decoded::Unreadable {
-            key,
-            uid,
-            version: version.unwrap_or_default(),
-            why: bounded(why, WHY_BYTES_MAX),
-        },
+    let identity = metadata.identity();
+    match version(&identity.resource_version) {
+        Some(version) => {
+            let (key, uid) = identity.names();
+            Decoded::Seen(Box::new(view(
+                Known { key, uid, version },
+                metadata,
+                spec,
+                status.unwrap_or_default(),
+            )))
+        }
+        None => {
+            let found = &identity.resource_version;
+            broken(&identity, format!("metadata.resourceVersion: {found:?}, expected a decimal number"))
+        }
     }
+}
+
+fn by_parts<'a, Spec, Status, V>(json: &'a [u8]) -> Result<Whole<'a, Spec, Status>, Decoded<V>>
+where
+    Spec: DeserializeOwned,
+    Status: DeserializeOwned,
+{
+    let lean: Lean<'_> = serde_json::from_slice(json).map_err(|error| Decoded::Nameless(plain(&error)))?;
+    let identity: Identity<'_> = parse("metadata", lean.metadata).map_err(Decoded::Nameless)?;
+    let parts = || {
+        let metadata = parse("metadata", lean.metadata)?;
+        let spec = lean.spec.ok_or_else(|| "spec: missing, expected an object".to_owned())?;
+        let spec = parse("spec", spec)?;
+        let status = lean.status.map(|status| parse("status", status)).transpose()?;
+        Ok(Whole { metadata, spec, status })
+    };
+    parts().map_err(|why| broken(&identity, why))
+}
+
+fn broken<V>(identity: &Identity<'_>, why: String) -> Decoded<V> {
+    let (key, uid) = identity.names();
+    let version = version(&identity.resource_version).unwrap_or_default();
+    Decoded::Unreadable { key, uid, version, why: bounded(why, WHY_BYTES_MAX) }
 }
 
 fn unreadable<V>(json: &[u8], why: String) -> Decoded<V> {
@@ -172,14 +195,6 @@ fn unreadable<V>(json: &[u8], why: String) -> Decoded<V> {
         Ok((key, uid)) => Decoded::Unreadable { key, uid, version: Version::default(), why },
         Err(_) => Decoded::Nameless(why),
     }
-}
-
-fn required<T: DeserializeOwned>(field: &str, raw: Option<&RawValue>) -> Result<T, String> {
-    parse(field, raw.ok_or_else(|| format!("{field}: missing, expected an object"))?)
-}
-
-fn optional<T: DeserializeOwned + Default>(field: &str, raw: Option<&RawValue>) -> Result<T, String> {
-    raw.map_or_else(|| Ok(T::default()), |raw| parse(field, raw))
 }
 
 fn parse<'a, T: Deserialize<'a>>(field: &str, raw: &'a RawValue) -> Result<T, String> {

@@ -1,8 +1,7 @@
 //! The lean shape of an object on the wire: only what a decision needs is ever built.
 //!
 //! Typed objects cost five times their JSON, most of it for metadata that nobody looks at. So metadata goes through
-//! small structs that skip what they don't know, managedFields are walked for two fields without being built, and spec
-//! and status stay slices of the response until [`decode`](super::decode) parses each on its own.
+//! small structs that skip what they don't know, and managedFields are walked for two fields without being built.
 
 use std::borrow::Cow;
 
@@ -11,9 +10,19 @@ use serde::Deserialize;
 use serde::de::IgnoredAny;
 use serde_json::value::RawValue;
 
-use crate::stop::FieldSet;
+use crate::stop::{FieldSet, Key, Uid};
 
-/// An object, cut into its three parts.
+/// An object, read in one go.
+#[derive(Debug, Deserialize)]
+pub(super) struct Whole<'a, Spec, Status> {
+    #[serde(borrow)]
+    pub(super) metadata: Meta<'a>,
+    pub(super) spec: Spec,
+    #[serde(default = "Option::default")]
+    pub(super) status: Option<Status>,
+}
+
+/// An object, cut into its three parts, each of which can be read on its own if another one is broken.
 #[derive(Debug, Deserialize)]
 pub(super) struct Lean<'a> {
     #[serde(borrow)]
@@ -116,6 +125,14 @@ struct MetadataFields {
 struct AnnotationFields {
     #[serde(rename = "f:testinium.io/stop")]
     stop: Option<IgnoredAny>,
+}
+
+// === impl Identity ===
+
+impl Identity<'_> {
+    pub(super) fn names(&self) -> (Key, Uid) {
+        (Key::new(&*self.namespace, &*self.name), Uid::from(&*self.uid))
+    }
 }
 
 // === impl Meta ===

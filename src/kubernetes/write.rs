@@ -5,6 +5,8 @@
 
 use std::time::Duration;
 
+use http::HeaderValue;
+use http::header::ACCEPT;
 use kube::Resource;
 use kube::api::{GetParams, PostParams};
 use kube::core::Request;
@@ -94,7 +96,8 @@ where
             .map_err(|error| error.to_string())
     });
     match request {
-        Ok(request) => {
+        Ok(mut request) => {
+            request.headers_mut().insert(ACCEPT, METADATA_ALONE);
             let result = call::send(client, request, LIMIT).await;
             log_failure(&K::kind(&()), to, &result);
             classify(&result)
@@ -105,6 +108,11 @@ where
         }
     }
 }
+
+/// All that is read of a reply is the version. Whoever can't cut it down sends the whole object.
+const METADATA_ALONE: HeaderValue = HeaderValue::from_static(
+    "application/json;as=PartialObjectMetadata;g=meta.k8s.io;v=v1, application/json",
+);
 
 fn classify(result: &Result<Reply, NoReply>) -> WriteResult {
     let Ok(reply) = result else { return WriteResult::Failed { retry_after: None } };
