@@ -50,7 +50,7 @@ struct Arguments {
     /// What to measure; everything if absent.
     #[arg(long, value_enum, value_delimiter = ',')]
     only: Vec<Scenario>,
-    /// Numbers of runs for all that grows with them; 100,1000,10000 if absent. 100000 takes half an hour.
+    /// Numbers of runs for all that grows with them; 100,1000,10000 if absent. 100000 takes an hour.
     #[arg(long, value_delimiter = ',')]
     runs: Vec<usize>,
     /// The binary under test; the one that cargo has just built if absent.
@@ -100,20 +100,27 @@ fn main() -> ExitCode {
 #[tokio::main]
 async fn bench(arguments: &Arguments) -> Result<(), Failure> {
     let load = host::load();
-    let operator = arguments.operator.clone().unwrap_or(env!("CARGO_BIN_EXE_testinium-operator").into());
-    let stage = Stage::start(operator).await?;
+    let stage = stage(arguments).await?;
     let mut report = Report::new(Host::describe(&stage, load).await?);
     eprintln!("{}", report.host);
-    let measured = scenarios(arguments, &stage, &mut report).await;
+    let measured = scenarios(arguments, stage, &mut report).await;
     // What was measured before a failure is worth telling too.
     println!("\n{}\n\n{}", report.host, report.table());
     std::fs::write(&arguments.json, serde_json::to_vec_pretty(&report)?)?;
     eprintln!("the same as JSON: {}", arguments.json.display());
-    measured?;
-    if arguments.docs { docs::write(&report) } else { Ok(()) }
+    if arguments.docs {
+        docs::write(&report)?;
+    }
+    measured
 }
 
-async fn scenarios(arguments: &Arguments, stage: &Stage, report: &mut Report) -> Result<(), Failure> {
+async fn stage(arguments: &Arguments) -> Result<Stage, Failure> {
+    let operator = arguments.operator.clone().unwrap_or(env!("CARGO_BIN_EXE_testinium-operator").into());
+    Stage::start(operator).await
+}
+
+/// Each measurement has a control plane of its own: one that is full of what others have left behind is slower.
+async fn scenarios(arguments: &Arguments, small: Stage, report: &mut Report) -> Result<(), Failure> {
     let wanted = |scenario| arguments.only.is_empty() || arguments.only.contains(&scenario);
     let (quick, sizes) = (arguments.quick, &arguments.runs);
     let sizes = match (sizes.is_empty(), quick) {
@@ -122,24 +129,26 @@ async fn scenarios(arguments: &Arguments, stage: &Stage, report: &mut Report) ->
         (true, false) => vec![100, 1_000, 10_000],
     };
     if wanted(Scenario::Idle) {
-        latency::measure(stage, report, if quick { 20 } else { 200 }).await?;
+        latency::measure(&small, report, if quick { 20 } else { 200 }).await?;
     }
     let starts = if quick { 1 } else { 5 };
     if wanted(Scenario::Restart) {
-        restart::empty(stage, report, starts).await?;
+        restart::empty(&small, report, starts).await?;
     }
+    drop(small);
     let most = sizes.iter().copied().max().unwrap_or(0);
     for runs in sizes {
+        // As many as take minutes.
+        let rounds = if runs > 10_000 || quick { 1 } else { 3 };
         if wanted(Scenario::Burst) {
-            let rounds = if runs > 1_000 || quick { 1 } else { 3 };
-            burst::measure(stage, report, runs, rounds).await?;
+            burst::measure(&stage(arguments).await?, report, runs, rounds).await?;
         }
         if wanted(Scenario::Restart) {
-            restart::measure(stage, report, runs, starts).await?;
+            restart::measure(&stage(arguments).await?, report, runs, rounds, starts).await?;
         }
     }
     if wanted(Scenario::Fairness) {
-        fairness::measure(stage, report, most.min(10_000)).await?;
+        fairness::measure(&stage(arguments).await?, report, most.min(10_000)).await?;
     }
     Ok(())
 }

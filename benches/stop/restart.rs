@@ -10,10 +10,41 @@ use crate::stage::{Field, PLANS, PLANS_A_CALL, Stage};
 /// After a start, until memory that is only needed for a moment has been given back.
 const SETTLE: Duration = Duration::from_secs(3);
 
+/// What starts into a backlog came to.
+#[derive(Debug, Default)]
+struct Samples {
+    seconds: Vec<f64>,
+    cpu: Vec<f64>,
+    calls: Vec<f64>,
+    writes: Vec<f64>,
+    peak: Vec<f64>,
+}
+
 /// Starts into a backlog, and then often into what it has left behind: a namespace full of settled runs.
-pub async fn measure(stage: &Stage, report: &mut Report, runs: usize, starts: usize) -> Result<(), Failure> {
-    let field = backlog(stage, report, runs).await?;
-    start(stage, report, &field, runs, starts).await
+pub async fn measure(
+    stage: &Stage,
+    report: &mut Report,
+    runs: usize,
+    rounds: usize,
+    starts: usize,
+) -> Result<(), Failure> {
+    let (mut ours, mut floor) = (Samples::default(), Samples::default());
+    let mut left = None;
+    for _ in 0..rounds {
+        left = Some(backlog(stage, runs, &mut ours).await?);
+        bare_list_and_writes(stage, runs, &mut floor).await?;
+    }
+    let mut add = |what, unit, samples| report.add("restart", what, unit, Some(runs), samples);
+    add("start to last status", Unit::Seconds, (ours.seconds, floor.seconds));
+    add("CPU a stop, start included", Unit::Microseconds, (ours.cpu, floor.cpu));
+    let least = (runs * PLANS).div_ceil(PLANS_A_CALL);
+    add("calls", Unit::Count, (ours.calls, vec![least as f64]));
+    add("status writes a run", Unit::Count, (ours.writes, vec![1.0]));
+    add("memory, peak with all runs being stopped", Unit::Mebibytes, (ours.peak, Vec::new()));
+    match left {
+        Some(field) => start(stage, report, &field, runs, starts).await,
+        None => Ok(()),
+    }
 }
 
 /// Starts with nothing there at all.
@@ -21,7 +52,7 @@ pub async fn empty(stage: &Stage, report: &mut Report, starts: usize) -> Result<
     start(stage, report, &stage.field("empty").await?, 0, starts).await
 }
 
-async fn backlog(stage: &Stage, report: &mut Report, runs: usize) -> Result<Field, Failure> {
+async fn backlog(stage: &Stage, runs: usize, samples: &mut Samples) -> Result<Field, Failure> {
     let field = stage.field("restart").await?;
     stage.create(&field, runs, true).await?;
     stage.simulator.forget_requests();
@@ -31,30 +62,27 @@ async fn backlog(stage: &Stage, report: &mut Report, runs: usize) -> Result<Fiel
     let counts = field.board.wait(|counts| counts.stopped == runs, LIMIT).await?;
     let took = field.board.last_stopped()?.saturating_duration_since(operator.started());
     let usage = operator.usage()?;
-    drop(operator);
-
-    let floor_field = stage.field("restart-floor").await?;
-    stage.create(&floor_field, runs, true).await?;
-    let status = &stage.status;
-    let mut floor =
-        Floor::start(stage, &["write", "--namespace", &floor_field.namespace, "--status", status])?;
-    floor_field.board.wait(|counts| counts.stopped == runs, LIMIT).await?;
-    let floor_took = floor_field.board.last_stopped()?.saturating_duration_since(floor.started());
-    floor.ready().await?;
-    let floor_cpu = floor.done().await?;
-    floor.kill().await?;
-
-    let mut add =
-        |what, unit, ours, floor| report.add("restart", what, unit, Some(runs), (vec![ours], floor));
-    add("start to last status", Unit::Seconds, took.as_secs_f64(), vec![floor_took.as_secs_f64()]);
-    let cpu = |cpu| microseconds(cpu) / runs as f64;
-    add("CPU a stop, start included", Unit::Microseconds, cpu(usage.cpu), vec![cpu(floor_cpu)]);
-    let least = (runs * PLANS).div_ceil(PLANS_A_CALL);
-    add("calls", Unit::Count, stage.simulator.calls().len() as f64, vec![least as f64]);
-    let writes = (counts.events - before.events) as f64 / runs as f64;
-    add("status writes a run", Unit::Count, writes, vec![1.0]);
-    add("memory, peak with all runs being stopped", Unit::Mebibytes, mebibytes(usage.peak), Vec::new());
+    samples.seconds.push(took.as_secs_f64());
+    samples.cpu.push(microseconds(usage.cpu) / runs as f64);
+    samples.calls.push(stage.simulator.calls().len() as f64);
+    samples.writes.push((counts.events - before.events) as f64 / runs as f64);
+    samples.peak.push(mebibytes(usage.peak));
     Ok(field)
+}
+
+async fn bare_list_and_writes(stage: &Stage, runs: usize, samples: &mut Samples) -> Result<(), Failure> {
+    let field = stage.field("restart-floor").await?;
+    stage.create(&field, runs, true).await?;
+    let mut floor =
+        Floor::start(stage, &["write", "--namespace", &field.namespace, "--status", &stage.status])?;
+    field.board.wait(|counts| counts.stopped == runs, LIMIT).await?;
+    let took = field.board.last_stopped()?.saturating_duration_since(floor.started());
+    floor.ready().await?;
+    let cpu = floor.done().await?;
+    floor.kill().await?;
+    samples.seconds.push(took.as_secs_f64());
+    samples.cpu.push(microseconds(cpu) / runs as f64);
+    Ok(())
 }
 
 async fn start(

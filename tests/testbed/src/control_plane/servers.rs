@@ -16,6 +16,8 @@ pub(super) fn etcd(binary: &Path, files: &Files) -> Command {
         "--name=testbed",
         "--data-dir=data",
         "--unsafe-no-fsync",
+        // Benchmarks write more than the usual 2 GiB before the first compaction.
+        "--quota-backend-bytes=8589934592",
         "--listen-client-urls=unix://etcd.sock",
         "--advertise-client-urls=unix://etcd.sock",
         "--listen-peer-urls=unix://peer.sock",
