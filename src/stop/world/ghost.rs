@@ -316,7 +316,7 @@ impl World {
     pub(super) fn check_write(&mut self, to: &Target, status: &TestPlanRunStatus, asks: &[Claim]) {
         let writes = self.ops.values().filter(|op| !op.orphan && op.is_write()).count();
         let twice = self.ops.values().any(|op| !op.orphan && op.writes_run(&to.key, &to.uid));
-        if twice || writes >= 16 {
+        if twice || writes >= 24 {
             self.breach("I7", format!("a write of {} while {writes} are under way", to.key));
         }
         match self.ghost.known.get(&to.key) {
