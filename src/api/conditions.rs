@@ -48,7 +48,8 @@ pub mod reason {
     pub const DEPENDENCY_NOT_READY: &str = "DependencyNotReady";
     pub const SUCCEEDED: &str = "Succeeded";
     pub const FAILED: &str = "Failed";
-    pub const REARMED: &str = "Rearmed";
+    pub const WITHDRAWN: &str = "Withdrawn";
+    pub const RESTORED: &str = "Restored";
 
     pub const STOPPING: &str = "Stopping";
     pub const ACCEPTED: &str = "Accepted";

@@ -43,19 +43,23 @@ use super::{Condition, rules};
               set stopped to false in the same change, or create another TestPlanRun for the other gateway")
     .field_path(".gatewayRef"))]
 pub struct TestPlanRunSpec {
-    /// Ids of the test plans of this run, 1 to 1000 of them. An id given twice counts once.
+    /// Ids of the test plans of this run, 1 to 1000 of them. An id given twice counts once. An id that is added while
+    /// stopped is true, or while a stop is under way, is stopped too.
     #[schemars(length(min = 1, max = 1000), inner(range(min = 1, max = 9_007_199_254_740_991_i64)))]
     // A set would merge the ids of several field managers into one list that nobody wrote.
     #[x_kube(merge_strategy = ListMerge::Atomic)]
     pub plans: Vec<i64>,
-    /// True: the plans shall be stopped. False: withdraws what was not sent yet, and makes the next true a new stop.
+    /// True: the plans shall be stopped. The stop happens once: a plan that is started again at Testinium is not
+    /// stopped by a standing true, and the operator never learns that a plan has ended by itself, so delete the run when
+    /// its test is over. A change to true stops every plan anew. A change to false takes back what was not sent yet. To
+    /// remove the field takes nothing back.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub stopped: Option<bool>,
     /// Why the plans shall be stopped, in at most 256 characters. Kept in status and events.
     #[schemars(length(max = 256))]
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub reason: Option<String>,
-    /// The gateway to stop the plans at. It can't change while stopped is true.
+    /// The gateway to stop the plans at. It can't change while stopped is true; a change takes back any other stop.
     // A default in the schema, so that field selectors and printer columns find it.
     #[schemars(extend("default" = {}))]
     #[x_kube(merge_strategy = MapMerge::Atomic)]
@@ -88,7 +92,7 @@ pub struct TestPlanRunStatus {
     /// Generation of the spec that this status speaks of.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub observed_generation: Option<i64>,
-    /// When the operator first saw the run.
+    /// When the run began: the creationTimestamp of this object, whether an operator was there or not.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub start_time: Option<Time>,
     /// Settled plans of all plans, such as 3/3.
@@ -109,7 +113,7 @@ pub struct TestPlanRunStatus {
 }
 
 /// What became of one plan.
-#[derive(Clone, Debug, Deserialize, Eq, Hash, JsonSchema, PartialEq, Serialize)]
+#[derive(Clone, Debug, Deserialize, Eq, JsonSchema, PartialEq, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct PlanStatus {
     /// Id of the plan.
@@ -125,6 +129,10 @@ pub struct PlanStatus {
     /// The gateway's words, in at most 128 bytes.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub message: Option<String>,
+    /// When the stop of this plan was asked for, where that was later than the stop of the run: the plan was added to
+    /// the run since. Its deadline counts from here.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub request_time: Option<Time>,
 }
 
 /// What became of a plan.
@@ -174,12 +182,25 @@ pub struct StopStatus {
     /// When the last plan was settled.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub completion_time: Option<Time>,
-    /// spec.stopped as last acted on: a change from false to true is a new stop.
+    /// When the stop was taken back; absent while it stands.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub withdrawn_time: Option<Time>,
+    /// The field manager that took the stop back, such as kubectl-patch.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub withdrawn_by: Option<String>,
+    /// spec.stopped as last seen, absent if it was absent: a change to true is a new stop.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub observed_stopped: Option<bool>,
-    /// Value of the annotation testinium.io/stop as last seen: another value is a new stop.
+    /// Value of the annotation testinium.io/stop as last seen, absent if it was absent: another value is a new stop.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub observed_request: Option<String>,
+    /// Value of the label velero.io/restore-name as last seen: another value means that the run was restored from a
+    /// backup, and that what it carries is of the past.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub observed_restore: Option<String>,
+    /// Value of the annotation testinium.io/stop that this stop answers, even if the annotation is gone meanwhile.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub request: Option<String>,
     /// Value of the annotation testinium.io/stop whose stop is complete. Wait for this one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub last_handled_request: Option<String>,

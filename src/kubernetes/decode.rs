@@ -28,6 +28,7 @@ pub enum Decoded<V> {
 pub fn run(json: &[u8]) -> Decoded<RunView> {
     contained(json, |known, meta, spec, status| {
         let (stopped_set, annotation_set) = (meta.stopped_set(), meta.annotation_set());
+        let (gateway_set, plans_set, written) = (meta.gateway_set(), meta.plans_set(), meta.written());
         let annotations = meta.annotations.unwrap_or_default();
         RunView {
             key: known.key,
@@ -37,11 +38,15 @@ pub fn run(json: &[u8]) -> Decoded<RunView> {
             stop_annotation: annotations.stop,
             requested_by: annotations.requested_by,
             reconcile_annotation: annotations.reconcile,
-            restored: meta.labels.is_some_and(|labels| labels.restored.is_some()),
+            restored: meta.labels.and_then(|labels| labels.restored),
+            created: meta.creation_timestamp,
+            written,
             spec,
             status,
             stopped_set,
             annotation_set,
+            gateway_set,
+            plans_set,
         }
     })
 }

@@ -62,6 +62,8 @@ pub(super) struct Meta<'a> {
     #[serde(default)]
     pub(super) generation: i64,
     #[serde(default)]
+    pub(super) creation_timestamp: Option<Timestamp>,
+    #[serde(default)]
     pub(super) annotations: Option<Annotations>,
     #[serde(default)]
     pub(super) labels: Option<Labels>,
@@ -84,7 +86,7 @@ pub(super) struct Annotations {
 #[derive(Debug, Default, Deserialize)]
 pub(super) struct Labels {
     #[serde(rename = "velero.io/restore-name")]
-    pub(super) restored: Option<IgnoredAny>,
+    pub(super) restored: Option<String>,
 }
 
 /// Which fields a manager owns.
@@ -100,7 +102,7 @@ struct Managed<'a> {
     fields: Option<Fields>,
 }
 
-/// The two fields of interest in a tree of fields; everything else is skipped while parsing.
+/// The fields of interest in a tree of fields; everything else is skipped while parsing.
 #[derive(Debug, Default, Deserialize)]
 struct Fields {
     #[serde(rename = "f:spec")]
@@ -113,6 +115,10 @@ struct Fields {
 struct SpecFields {
     #[serde(rename = "f:stopped")]
     stopped: Option<IgnoredAny>,
+    #[serde(rename = "f:plans")]
+    plans: Option<IgnoredAny>,
+    #[serde(rename = "f:gatewayRef")]
+    gateway_ref: Option<IgnoredAny>,
 }
 
 #[derive(Debug, Deserialize)]
@@ -158,16 +164,35 @@ impl<'a> Meta<'a> {
         self.last_to_own(Fields::own_annotation)
     }
 
+    /// Who last set `spec.gatewayRef`.
+    pub(super) fn gateway_set(&self) -> Option<FieldSet> {
+        self.last_to_own(Fields::own_gateway_ref)
+    }
+
+    /// When `spec.plans` was last set.
+    pub(super) fn plans_set(&self) -> Option<Timestamp> {
+        self.last_owner(Fields::own_plans)?.time
+    }
+
+    /// When anything of the object was last written, its status included.
+    pub(super) fn written(&self) -> Option<Timestamp> {
+        self.managed_fields.iter().flatten().filter_map(|managed| managed.time).max()
+    }
+
+    fn last_to_own(&self, own: fn(&Fields) -> bool) -> Option<FieldSet> {
+        let owner = self.last_owner(own)?;
+        Some(FieldSet { manager: owner.manager.clone().into_owned(), time: owner.time })
+    }
+
     /// A field may have several owners, such as those who applied the same value; the latest counts. What was written
     /// through a subresource can't have set either field.
-    fn last_to_own(&self, own: fn(&Fields) -> bool) -> Option<FieldSet> {
+    fn last_owner(&self, own: fn(&Fields) -> bool) -> Option<&Managed<'a>> {
         self.managed_fields
             .iter()
             .flatten()
             .filter(|managed| managed.subresource.is_empty())
             .filter(|managed| managed.fields.as_ref().is_some_and(own))
             .max_by_key(|managed| managed.time)
-            .map(|managed| FieldSet { manager: managed.manager.clone().into_owned(), time: managed.time })
     }
 }
 
@@ -176,6 +201,14 @@ impl<'a> Meta<'a> {
 impl Fields {
     fn own_stopped(&self) -> bool {
         self.spec.as_ref().is_some_and(|spec| spec.stopped.is_some())
+    }
+
+    fn own_plans(&self) -> bool {
+        self.spec.as_ref().is_some_and(|spec| spec.plans.is_some())
+    }
+
+    fn own_gateway_ref(&self) -> bool {
+        self.spec.as_ref().is_some_and(|spec| spec.gateway_ref.is_some())
     }
 
     fn own_annotation(&self) -> bool {
@@ -267,7 +300,7 @@ mod tests {
         assert_eq!(annotations.stop.as_deref(), Some("1"));
         assert_eq!(annotations.requested_by.as_deref(), Some("2"));
         assert_eq!(annotations.reconcile.as_deref(), Some("3"));
-        assert!(meta.labels.as_ref().is_some_and(|labels| labels.restored.is_some()));
+        assert!(meta.labels.as_ref().is_some_and(|labels| labels.restored.as_deref() == Some("backup")));
         assert_eq!(meta.annotation_set().map(|set| set.manager).as_deref(), Some("a"));
     }
 }

@@ -9,9 +9,10 @@ use std::hash::{Hash, Hasher};
 use jiff::Timestamp;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 
-use super::record::{Request, seconds};
-use super::wish::{Standing, Stop};
-use crate::api::{Condition, ConditionStatus, StopStatus, TestPlanRunStatus, condition};
+use super::intent::{Observed, StopState};
+use super::record::seconds;
+use super::request::Request;
+use crate::api::{Condition, ConditionStatus, PlanStatus, StopStatus, TestPlanRunStatus, condition};
 
 /// What is kept of a status.
 #[derive(Clone, Debug, Default)]
@@ -54,9 +55,9 @@ const TYPES: [&str; 4] = [condition::READY, condition::STOPPED, condition::RECON
 // === impl Base ===
 
 impl Base {
-    /// `standing` and `request`: of the run as it now is, which need not be what the status tells of.
-    pub fn of(status: &TestPlanRunStatus, standing: &Standing, request: Option<&Request>) -> Self {
-        let kept = status.stop.as_ref().map(|stop| Kept::of(stop, standing, request)).unwrap_or_default();
+    /// `observed` and `request`: of the run as it now is, which need not be what the status tells of.
+    pub fn of(status: &TestPlanRunStatus, observed: &Observed, request: Option<&Request>) -> Self {
+        let kept = status.stop.as_ref().map(|stop| Kept::of(stop, observed, request)).unwrap_or_default();
         let (news, digest) = digests(status);
         Self {
             start_time: when(&status.start_time),
@@ -99,17 +100,17 @@ impl Base {
 // === impl Kept ===
 
 impl Kept {
-    fn of(stop: &StopStatus, standing: &Standing, request: Option<&Request>) -> Self {
+    fn of(stop: &StopStatus, observed: &Observed, request: Option<&Request>) -> Self {
         let last_handled_request = stop.last_handled_request.as_deref().map(Box::from);
-        let trigger = match standing.stop {
-            Stop::Asked(trigger) | Stop::Rearmed(trigger) => Some(trigger),
-            Stop::None => None,
+        let trigger = match observed.stop {
+            StopState::Asked(trigger) | StopState::Withdrawn(trigger) => Some(trigger),
+            StopState::None => None,
         };
-        let time = request.map(|request| seconds(request.time));
+        let time = request.map(|request| seconds(request.asked.time));
         if trigger.is_none() || stop.trigger != trigger || stop.request_time != time {
             return Self { last_handled_request, ..Self::default() };
         }
-        let name = standing.gateway.as_deref().unwrap_or_default();
+        let name = observed.gateway.as_deref().unwrap_or_default();
         let gateway = stop.gateway.as_ref().filter(|gateway| gateway.name == name);
         Self {
             last_handled_request,
@@ -148,7 +149,11 @@ fn digests(status: &TestPlanRunStatus) -> (u64, u64) {
     }
     reason(status).hash(&mut hash);
     let news = hash.finish();
-    (observed_generation, when(start_time), summary, plans, conditions.len()).hash(&mut hash);
+    (observed_generation, when(start_time), summary, plans.len(), conditions.len()).hash(&mut hash);
+    for plan in plans {
+        let PlanStatus { id, outcome, reason, message, request_time } = plan;
+        (id, outcome, reason, message, when(request_time)).hash(&mut hash);
+    }
     for condition in conditions {
         let Condition { type_, status, observed_generation, last_transition_time, reason, message } =
             condition;
@@ -167,12 +172,17 @@ fn hash_stop(stop: &StopStatus, hash: &mut DefaultHasher) {
         gateway,
         attempts,
         completion_time,
+        withdrawn_time,
+        withdrawn_by,
         observed_stopped,
         observed_request,
+        observed_restore,
+        request,
         last_handled_request,
     } = stop;
     (trigger, when(request_time), requested_by, field_manager, reason, gateway).hash(hash);
-    (attempts, when(completion_time), observed_stopped, observed_request, last_handled_request).hash(hash);
+    (attempts, when(completion_time), when(withdrawn_time), withdrawn_by).hash(hash);
+    (observed_stopped, observed_request, observed_restore, request, last_handled_request).hash(hash);
 }
 
 fn when(time: &Option<Time>) -> Option<Timestamp> {

@@ -15,7 +15,9 @@ pub(super) fn run(namespace: &str, name: &str, plans: Vec<i64>) -> RunView {
         stop_annotation: None,
         requested_by: None,
         reconcile_annotation: None,
-        restored: false,
+        restored: None,
+        created: None,
+        written: None,
         spec: TestPlanRunSpec {
             plans,
             stopped: None,
@@ -26,6 +28,8 @@ pub(super) fn run(namespace: &str, name: &str, plans: Vec<i64>) -> RunView {
         status: TestPlanRunStatus::default(),
         stopped_set: None,
         annotation_set: None,
+        gateway_set: None,
+        plans_set: None,
     }
 }
 

@@ -7,7 +7,7 @@ use super::credential::Credential;
 use super::gate::Gate;
 use super::input::{CredentialRead, Effect};
 use super::obstacle::Hindrance;
-use super::queue::{Member, Queue, Record, Wanted};
+use super::queue::{Member, Queue, Record};
 use super::retry::{Backoff, chance};
 use super::standing::Told;
 use super::types::{CallId, Epoch, GatewayKey, Millis, PlanId};
@@ -201,11 +201,7 @@ impl Gateway {
     }
 
     /// The ids of the next call, if one may begin now.
-    pub fn next_call(
-        &mut self,
-        now: Millis,
-        wanted: Wanted<'_>,
-    ) -> Option<(Vec<Member>, Option<Record>, bool)> {
+    pub fn next_call(&mut self, now: Millis) -> Option<(Vec<Member>, Option<Record>, bool)> {
         let view = self.view.clone()?;
         if view.spec.suspend == Some(true) || !self.credential.is_there() {
             return None;
@@ -215,7 +211,7 @@ impl Gateway {
                 return None;
             }
             self.fresh_turn = !self.fresh_turn;
-            let (member, record) = self.queue.take_probe(self.fresh_turn, now, wanted)?;
+            let (member, record) = self.queue.take_probe(self.fresh_turn, now)?;
             return Some((vec![member], record, true));
         }
         let max = max_plans(&view);
@@ -223,7 +219,7 @@ impl Gateway {
         let suspects = self.queue.suspects_at().is_some_and(|at| at <= now);
         if suspects && !(fresh && self.fresh_turn) {
             self.fresh_turn = true;
-            if let Some((members, record)) = self.queue.take_suspects(max, now, wanted) {
+            if let Some((members, record)) = self.queue.take_suspects(max, now) {
                 return Some((members, Some(record), false));
             }
         }
@@ -231,7 +227,7 @@ impl Gateway {
             return None;
         }
         self.fresh_turn = false;
-        let members = self.queue.take_fresh(max, wanted);
+        let members = self.queue.take_fresh(max);
         if members.is_empty() {
             return None;
         }

@@ -11,7 +11,7 @@ use super::gate::Gate;
 use super::gateway::{Call, Gateway};
 use super::input::Effect;
 use super::landings::Landings;
-use super::queue::{Member, Record, Waiter, Wanted};
+use super::queue::{Member, Record, Waiter};
 use super::rules::{Rule, Rules};
 use super::types::{CallId, GatewayKey, Millis, Now, PlanId, RunId, Uid};
 use super::verdict::{Settled, Verdict, proves_credential, verdict};
@@ -64,11 +64,9 @@ pub enum End {
 
 /// What the runs that wait still want.
 pub trait Wants {
-    /// Whether a run still wants a plan of this call.
-    fn wants(&self, waiter: &Waiter, plan: PlanId, call: CallId) -> bool;
-
-    /// Whether it is not too late to send a plan for it.
-    fn may_send(&self, waiter: &Waiter, now: Now) -> bool;
+    /// Whether a run asks again for a plan whose call has ended without a verdict. The run decides, and the queue
+    /// follows: who waits is the run's fact alone.
+    fn goes_on(&self, waiter: &Waiter, plan: PlanId, call: CallId, now: Now) -> bool;
 }
 
 // === impl Gateways ===
@@ -151,13 +149,7 @@ impl Gateways {
     }
 
     /// Begins every call and every reading of a credential that may begin now.
-    pub fn pump(
-        &mut self,
-        now: Now,
-        may_call: bool,
-        wants: &impl Wants,
-        out: &mut Vec<Effect>,
-    ) -> Vec<Landing> {
+    pub fn pump(&mut self, now: Now, may_call: bool, out: &mut Vec<Effect>) -> Vec<Landing> {
         let mut landings = Vec::new();
         for gateway in self.by_key.values_mut() {
             gateway.read_credential(&mut self.next_epoch, now.mono, out);
@@ -165,10 +157,9 @@ impl Gateways {
         if may_call {
             let awaited = |key| self.by_key.get(key).is_some_and(Gateway::awaited);
             let asked = self.origins.iter().filter(|(_, origin)| origin.members.iter().any(awaited));
-            let wanted: Wanted<'_> = &|waiter| wants.may_send(waiter, now);
             let origins: Vec<_> = asked.map(|(name, _)| name.clone()).collect();
             for origin in origins {
-                while self.begin_one(&origin, now, wanted, out, &mut landings) {}
+                while self.begin_one(&origin, now, out, &mut landings) {}
             }
         }
         landings
@@ -204,7 +195,7 @@ impl Gateways {
         let was_probe = gateway.gate.is_probe(call_id);
         gateway.gate.forget_probe(call_id);
 
-        let mut landing = Landings { gateway, call: call_id, wants, out: Vec::new() };
+        let mut landing = Landings { gateway, call: call_id, wants, now, out: Vec::new() };
         if call.endpoint != landing.gateway.endpoint && self.rules.hold(Rule::Endpoint) {
             landing.again(call.members, &End::Unanswered);
             return landing.out;
@@ -214,7 +205,7 @@ impl Gateways {
         let proven = landing.gateway.credential.proven && landing.gateway.credential.epoch == call.credential;
         match verdict(answer, &plans, proven) {
             Verdict::Wait(trouble) => {
-                let condemned = landing.wait(call, trouble.clone(), now, self.seed);
+                let condemned = landing.wait(call, trouble.clone(), self.seed);
                 if !condemned && moves_gate {
                     landing.gateway.shut(trouble, now.mono, self.seed);
                 }
@@ -233,7 +224,6 @@ impl Gateways {
         &mut self,
         name: &str,
         now: Now,
-        wanted: Wanted<'_>,
         out: &mut Vec<Effect>,
         landings: &mut Vec<Landing>,
     ) -> bool {
@@ -242,7 +232,7 @@ impl Gateways {
             return false;
         }
         let interval = self.interval(origin);
-        let Some((key, members, suspects, probe)) = self.next_in_turn(name, now.mono, wanted) else {
+        let Some((key, members, suspects, probe)) = self.next_in_turn(name, now.mono) else {
             return false;
         };
         self.next_call += 1;
@@ -291,14 +281,13 @@ impl Gateways {
         &mut self,
         name: &str,
         now: Millis,
-        wanted: Wanted<'_>,
     ) -> Option<(GatewayKey, Vec<Member>, Option<Record>, bool)> {
         let origin = self.origins.get(name)?;
         let last = origin.served_last.clone();
         let (before, after): (Vec<_>, Vec<_>) =
             origin.members.iter().cloned().partition(|key| last.as_ref().is_some_and(|last| key <= last));
         after.into_iter().chain(before).find_map(|key| {
-            let (members, record, probe) = self.by_key.get_mut(&key)?.next_call(now, wanted)?;
+            let (members, record, probe) = self.by_key.get_mut(&key)?.next_call(now)?;
             Some((key, members, record, probe))
         })
     }

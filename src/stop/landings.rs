@@ -12,6 +12,7 @@ pub(super) struct Landings<'a, W> {
     pub(super) gateway: &'a mut Gateway,
     pub(super) call: CallId,
     pub(super) wants: &'a W,
+    pub(super) now: Now,
     pub(super) out: Vec<Landing>,
 }
 
@@ -38,7 +39,7 @@ impl<W: Wants> Landings<'_, W> {
     }
 
     /// The gateway is to be waited for. Yields whether the plans are to blame rather than the gateway.
-    pub(super) fn wait(&mut self, call: Call, trouble: Trouble, now: Now, seed: u64) -> bool {
+    pub(super) fn wait(&mut self, call: Call, trouble: Trouble, seed: u64) -> bool {
         if !trouble.suspicious {
             match call.suspects {
                 Some(record) => self.together(call.members, record, &End::Refused),
@@ -58,8 +59,8 @@ impl<W: Wants> Landings<'_, W> {
             self.split(call.members, record);
         } else {
             let chance = chance(seed, &self.gateway.key, self.call.0);
-            record.not_before =
-                now.mono + self.gateway.alone(record.strikes.saturating_sub(STRIKES - 1), chance, &trouble);
+            record.not_before = self.now.mono
+                + self.gateway.alone(record.strikes.saturating_sub(STRIKES - 1), chance, &trouble);
             self.together(call.members, record, &End::Unanswered);
         }
         record.condemned
@@ -92,7 +93,7 @@ impl<W: Wants> Landings<'_, W> {
     /// Tells everyone, and keeps only those who still want the plan.
     fn unanswered(&mut self, mut member: Member, end: &End) -> Member {
         self.tell(member.plan, &member.waiters, end);
-        member.waiters.retain(|waiter| self.wants.wants(waiter, member.plan, self.call));
+        member.waiters.retain(|waiter| self.wants.goes_on(waiter, member.plan, self.call, self.now));
         member
     }
 

@@ -10,14 +10,16 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
+use super::announce;
 use super::answer::Answer;
 use super::gateways::{End, Gateways, Landing, Wants};
 use super::input::{Effect, Event, Input, Kind};
 use super::queue::Waiter;
+use super::request::Source;
 use super::rules::Rule;
 use super::run::{Errands, Run};
 use super::turns::Turns;
-use super::types::{CallId, Key, Millis, Now, PlanId, RunId, RunKey, Uid};
+use super::types::{CallId, Millis, Now, PlanId, RunId, RunKey, Uid};
 use super::view::RunView;
 use super::write::{Class, Write};
 use crate::api::Outcome;
@@ -51,6 +53,8 @@ pub struct Tally {
 #[derive(Clone, Debug, Default)]
 pub struct List {
     pub(super) serial: u32,
+    /// One is under way: what is seen comes from it.
+    pub(super) under_way: bool,
     pub(super) done: bool,
     pub(super) failed: Option<String>,
 }
@@ -62,16 +66,10 @@ pub(super) const WRITES_MAX: usize = 24;
 pub(super) const STANDS: Millis = Millis(30_000);
 /// How long a conflict waits for the watch to bring the newer object.
 pub(super) const CONFLICT: Millis = Millis(5_000);
-/// A timer for a wall time looks again at least this often, so that a clock that jumps is noticed.
-pub(super) const LOOK: Millis = Millis(60_000);
 
 impl Wants for BTreeMap<RunId, Box<Run>> {
-    fn wants(&self, waiter: &Waiter, plan: PlanId, call: CallId) -> bool {
-        self.get(&waiter.run).is_some_and(|run| run.asks() && run.awaits(waiter, plan, call))
-    }
-
-    fn may_send(&self, waiter: &Waiter, now: Now) -> bool {
-        self.get(&waiter.run).is_some_and(|run| now.wall < run.deadline())
+    fn goes_on(&self, waiter: &Waiter, plan: PlanId, call: CallId, now: Now) -> bool {
+        self.get(&waiter.run).is_some_and(|run| run.goes_on(waiter, plan, call, now))
     }
 }
 
@@ -111,7 +109,11 @@ impl Machine {
 
     fn take_in(&mut self, now: Now, input: Input, out: &mut Vec<Effect>) {
         match input {
-            Input::ListBegan(kind) => self.list(kind).serial += 1,
+            Input::ListBegan(kind) => {
+                let list = self.list(kind);
+                list.serial += 1;
+                list.under_way = true;
+            }
             Input::ListDone(kind) => self.listed(kind),
             Input::ListFailed(kind, text) => self.list(kind).failed = Some(text),
             Input::RunSeen(view) => self.run_seen(*view, now, out),
@@ -120,8 +122,9 @@ impl Machine {
             Input::GatewaySeen(view) => self.gateways.seen(*view, self.gateways_list.serial, now.mono),
             Input::GatewayGone(key, uid) => self.gateways.gone(&key, Some(&uid)),
             Input::GatewayUnreadable(key, uid, _, text) => {
+                let kind = Kind::Gateways;
                 self.gateways.gone(&key, Some(&uid));
-                out.push(Effect::Tell(event(Kind::Gateways, key, uid, true, "Unreadable", text)));
+                out.push(Effect::Tell(Event { kind, ..announce::unreadable(text).about(key, uid) }));
             }
             Input::Credential(key, epoch, read) => {
                 self.gateways.edit(&key, |gateway| gateway.credential_read(epoch, read, now.mono));
@@ -177,7 +180,7 @@ impl Machine {
     /// A list is complete: what it did not bring is gone.
     fn listed(&mut self, kind: Kind) {
         let list = self.list(kind);
-        list.done = true;
+        (list.done, list.under_way) = (true, false);
         list.failed = None;
         let serial = list.serial;
         match kind {
@@ -194,6 +197,7 @@ impl Machine {
     fn run_seen(&mut self, view: RunView, now: Now, out: &mut Vec<Effect>) {
         let (key, uid, version) = (view.key.clone(), view.uid.clone(), view.version);
         let serial = self.runs_list.serial;
+        let source = if self.runs_list.under_way { Source::List } else { Source::Watch };
         if let Some(id) = self.by_key.get(&key).copied()
             && let Some(run) = self.runs.get_mut(&id)
         {
@@ -208,15 +212,15 @@ impl Machine {
             if run.uid == uid || !self.gateways.rules.hold(Rule::OtherUid) {
                 // It is as new as anything known, or the datastore has gone back.
                 (run.list, run.floor, run.heard) = (serial, version, version);
-                return self.run_seen_again(id, view, now, out);
+                return self.run_seen_again(id, view, source, now, out);
             }
             self.run_gone(&key, None);
         }
         self.next += 1;
         let id = RunId(self.next);
         let looked = catch_unwind(AssertUnwindSafe(|| {
-            let (mut run, errands) = Run::new(id, &view, now);
-            run.dirty = !run.decided() || run.status(None, None, now) != view.status;
+            let (mut run, errands) = Run::new(id, &view, source, now);
+            run.dirty = !run.all_settled() || run.status(None, None, now) != view.status;
             (run, errands)
         }));
         let Ok((mut run, errands)) = looked else {
@@ -226,7 +230,7 @@ impl Machine {
         if let Some(gateway) = self.gateways.get(&run.gateway()) {
             run.share_names(&gateway.key);
         }
-        if run.at_rest() && !errands.invalid_annotation {
+        if run.at_rest() && errands.announcements.is_empty() {
             return;
         }
         self.by_key.insert(run.key.clone(), id);
@@ -235,13 +239,20 @@ impl Machine {
         self.look(id, now);
     }
 
-    pub(super) fn run_seen_again(&mut self, id: RunId, view: RunView, now: Now, out: &mut Vec<Effect>) {
+    pub(super) fn run_seen_again(
+        &mut self,
+        id: RunId,
+        view: RunView,
+        source: Source,
+        now: Now,
+        out: &mut Vec<Effect>,
+    ) {
         let Some(run) = self.runs.get_mut(&id) else { return };
         let hurried = run.reconcile_annotation.as_deref() != view.reconcile_annotation.as_deref();
         let (key, uid) = (run.key.clone(), run.uid.clone());
         run.floor = run.floor.max(view.version);
         run.floor_list = self.runs_list.serial;
-        let Ok(errands) = catch_unwind(AssertUnwindSafe(|| run.see(&view, now))) else {
+        let Ok(errands) = catch_unwind(AssertUnwindSafe(|| run.see(&view, source, now))) else {
             return self.contained(key, uid, out);
         };
         if let Write::Conflict { base, .. } = run.write
@@ -269,14 +280,8 @@ impl Machine {
         for plan in errands.offer {
             self.gateways.offer(&gateway, plan, waiter);
         }
-        if errands.invalid_annotation {
-            let message = "the annotation testinium.io/stop asks for no stop with this value; set it to anything but \
-                           an empty value, false, no or 0, such as the present time";
-            out.push(Effect::Tell(about(run, true, "InvalidAnnotation", message.to_owned())));
-        }
-        if let Some(by) = errands.rearmed {
-            out.push(Effect::Tell(withdrawn(run, &by)));
-        }
+        let events = errands.announcements.into_iter().map(|announcement| announcement.of(run));
+        out.extend(events.map(Effect::Tell));
     }
 
     fn run_gone(&mut self, key: &RunKey, uid: Option<&Uid>) {
@@ -293,7 +298,7 @@ impl Machine {
 
     fn run_unreadable(&mut self, key: RunKey, uid: Uid, text: String, out: &mut Vec<Effect>) {
         self.run_gone(&key, None);
-        out.push(Effect::Tell(event(Kind::Runs, key, uid, true, "Unreadable", text)));
+        out.push(Effect::Tell(announce::unreadable(text).about(key, uid)));
     }
 
     /// A panic while one run was looked at is that run's alone.
@@ -361,7 +366,7 @@ impl Machine {
     /// Begins calls and writes.
     fn advance(&mut self, now: Now, out: &mut Vec<Effect>) {
         let may_call = self.may_call();
-        let landings = self.gateways.pump(now, may_call, &self.runs, out);
+        let landings = self.gateways.pump(now, may_call, out);
         self.land(landings, now);
         // Gateway statuses go before the runs' situations; the runs' outcomes go first of all.
         self.write_runs(Class::Outcome, now, out);
@@ -375,31 +380,4 @@ impl Machine {
             out.push(Effect::Drained);
         }
     }
-}
-
-/// The event for a stop that is taken back. If no person did it, the person who stopped wants to know who, and what
-/// would last.
-fn withdrawn(run: &Run, manager: &str) -> Event {
-    if ["", "kubectl", "testinium"].contains(&manager) || manager.starts_with("kubectl-") {
-        return about(
-            run,
-            false,
-            "StopWithdrawn",
-            "the stop was withdrawn: spec.stopped is false".to_owned(),
-        );
-    }
-    let message = format!(
-        "\"{manager}\" has set spec.stopped to false again; a stop that lasts: kubectl annotate tpr {} --overwrite \
-         testinium.io/stop=<any value>",
-        run.key.name
-    );
-    about(run, true, "StopReverted", message)
-}
-
-pub(super) fn about(run: &Run, warning: bool, reason: &'static str, message: String) -> Event {
-    event(Kind::Runs, run.key.clone(), run.uid.clone(), warning, reason, message)
-}
-
-fn event(kind: Kind, key: Key, uid: Uid, warning: bool, reason: &'static str, message: String) -> Event {
-    Event { kind, key, uid, warning, reason, message }
 }

@@ -5,6 +5,8 @@
 
 #![deny(clippy::disallowed_methods, clippy::disallowed_types)]
 
+mod advice;
+mod announce;
 mod answer;
 mod base;
 mod claim;
@@ -13,11 +15,14 @@ pub mod gate;
 pub mod gateway;
 pub mod gateways;
 mod input;
+pub mod intent;
 mod landings;
 pub mod machine;
 pub mod obstacle;
+mod plan;
 pub mod queue;
 pub mod record;
+mod request;
 pub mod retry;
 mod rules;
 pub mod run;
@@ -26,7 +31,6 @@ mod turns;
 mod types;
 pub mod verdict;
 mod view;
-pub mod wish;
 mod write;
 mod writes;
 

@@ -196,7 +196,8 @@ impl Model for Explored {
     type Action = Act;
 
     fn init_states(&self) -> Vec<State> {
-        let options = Options { without: self.without, quiet_gateways: true, lenient: true };
+        let options =
+            Options { without: self.without, quiet_gateways: true, lenient: true, ..Options::default() };
         let mut world = World::settled(self.runs, options);
         world.truth.natures = self.bad.iter().map(|plan| (*plan, Nature::Bad)).collect();
         // Every failure waits the same 50 ms: what chance would draw is no part of a state.

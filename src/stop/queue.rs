@@ -61,9 +61,6 @@ pub(super) enum Place {
     Away,
 }
 
-/// Whether a plan may still be sent for this waiter.
-pub type Wanted<'a> = &'a dyn Fn(&Waiter) -> bool;
-
 /// The queue of one gateway.
 #[derive(Clone, Debug, Default)]
 pub struct Queue {
@@ -130,35 +127,20 @@ impl Queue {
         }
     }
 
-    /// Up to `max` fresh plans, in the order in which they came. Here as below, whoever is not `wanted` to be served
-    /// any more is left out, and so is a plan that nobody else waits for.
-    pub fn take_fresh(&mut self, max: usize, wanted: Wanted<'_>) -> Vec<Member> {
-        let mut members = Vec::new();
-        while members.len() < max {
-            let Some(member) = self.next_fresh() else { break };
-            members.extend(served(member, wanted));
-        }
-        members
+    /// Up to `max` fresh plans, in the order in which they came.
+    pub fn take_fresh(&mut self, max: usize) -> Vec<Member> {
+        std::iter::from_fn(|| self.next_fresh()).take(max).collect()
     }
 
     /// The first group of suspects whose time has come, and what it has been through.
-    pub fn take_suspects(
-        &mut self,
-        max: usize,
-        now: Millis,
-        wanted: Wanted<'_>,
-    ) -> Option<(Vec<Member>, Record)> {
+    pub fn take_suspects(&mut self, max: usize, now: Millis) -> Option<(Vec<Member>, Record)> {
         loop {
             let index = self.suspects.iter().position(|group| group.record.not_before <= now)?;
             let mut group = self.suspects.remove(index)?;
             let rest = group.plans.split_off(group.plans.len().min(max));
             let (serial, record) = (group.serial, group.record);
-            let members: Vec<_> = group
-                .plans
-                .into_iter()
-                .filter_map(|plan| self.take_from(plan, serial))
-                .filter_map(|member| served(member, wanted))
-                .collect();
+            let members: Vec<_> =
+                group.plans.into_iter().filter_map(|plan| self.take_from(plan, serial)).collect();
             if !rest.is_empty() {
                 self.suspects.push_front(Suspects { serial, plans: rest, record });
             }
@@ -171,33 +153,24 @@ impl Queue {
     /// One plan to try a shut gate with. Suspects and fresh ones take turns (`fresh_turn`), and whatever was tried
     /// goes to the back, so that one bad plan can't keep the gate shut. What is condemned tells little of the
     /// gateway: it tries only if there is nothing else, and when its time has come.
-    pub fn take_probe(
-        &mut self,
-        fresh_turn: bool,
-        now: Millis,
-        wanted: Wanted<'_>,
-    ) -> Option<(Member, Option<Record>)> {
-        if fresh_turn && let Some(member) = self.take_fresh(1, wanted).pop() {
+    pub fn take_probe(&mut self, fresh_turn: bool, now: Millis) -> Option<(Member, Option<Record>)> {
+        if fresh_turn && let Some(member) = self.next_fresh() {
             return Some((member, None));
         }
-        self.take_suspect(wanted, |record| !record.condemned)
-            .or_else(|| self.take_fresh(1, wanted).pop().map(|member| (member, None)))
-            .or_else(|| self.take_suspect(wanted, |record| record.not_before <= now))
+        self.take_suspect(|record| !record.condemned)
+            .or_else(|| self.next_fresh().map(|member| (member, None)))
+            .or_else(|| self.take_suspect(|record| record.not_before <= now))
     }
 
     /// The first plan of the first such group, whose rest goes to the back.
-    fn take_suspect(
-        &mut self,
-        wanted: Wanted<'_>,
-        which: impl Fn(&Record) -> bool,
-    ) -> Option<(Member, Option<Record>)> {
+    fn take_suspect(&mut self, which: impl Fn(&Record) -> bool) -> Option<(Member, Option<Record>)> {
         while let Some(index) = self.suspects.iter().position(|group| which(&group.record)) {
             let mut group = self.suspects.remove(index)?;
             let (serial, record) = (group.serial, group.record);
             let mut found = None;
             while found.is_none() && !group.plans.is_empty() {
                 let plan = group.plans.remove(0);
-                found = self.take_from(plan, serial).and_then(|member| served(member, wanted));
+                found = self.take_from(plan, serial);
             }
             if !group.plans.is_empty() {
                 self.suspects.push_back(group);
@@ -284,16 +257,9 @@ fn join(waiters: &mut Waiters, waiter: Waiter) {
     }
 }
 
-fn served(mut member: Member, wanted: Wanted<'_>) -> Option<Member> {
-    member.waiters.retain(|waiter| wanted(waiter));
-    (!member.waiters.is_empty()).then_some(member)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    const ANY: Wanted<'_> = &|_| true;
 
     fn waiter(run: u64) -> Waiter {
         Waiter { run: RunId(run), ask: Ask(1) }
@@ -314,15 +280,15 @@ mod tests {
     #[test]
     fn plans_are_taken_in_the_order_in_which_they_came() {
         let mut queue = queue(&[(3, 1), (1, 1), (2, 2), (3, 2)]);
-        assert_eq!(ids(&queue.take_fresh(2, ANY)), [3, 1]);
-        assert_eq!(ids(&queue.take_fresh(9, ANY)), [2]);
+        assert_eq!(ids(&queue.take_fresh(2)), [3, 1]);
+        assert_eq!(ids(&queue.take_fresh(9)), [2]);
         assert!(queue.is_empty());
     }
 
     #[test]
     fn one_plan_of_two_runs_is_taken_once_for_both() {
         let mut queue = queue(&[(1, 1), (1, 2)]);
-        let members = queue.take_fresh(9, ANY);
+        let members = queue.take_fresh(9);
         assert_eq!((ids(&members), members[0].waiters.len()), (vec![1], 2));
     }
 
@@ -331,16 +297,7 @@ mod tests {
         let mut queue = queue(&[(1, 1), (1, 2), (2, 1)]);
         queue.withdraw(PlanId(1), RunId(1));
         queue.withdraw(PlanId(2), RunId(1));
-        assert_eq!(ids(&queue.take_fresh(9, ANY)), [1]);
-    }
-
-    #[test]
-    fn who_is_not_to_be_served_any_more_is_left_out() {
-        let mut queue = queue(&[(1, 1), (2, 1), (2, 2)]);
-        let members = queue.take_fresh(9, &|waiter| waiter.run != RunId(1));
-        assert_eq!(ids(&members), [2]);
-        assert_eq!(members[0].waiters[..], [waiter(2)]);
-        assert_eq!(queue.len(), 0);
+        assert_eq!(ids(&queue.take_fresh(9)), [1]);
     }
 
     #[test]
@@ -349,29 +306,29 @@ mod tests {
         queue.offer(PlanId(1), waiter(2), true);
         assert!(queue.is_empty(), "it is in a call");
         queue.landed(PlanId(1), None);
-        assert_eq!(ids(&queue.take_fresh(9, ANY)), [1]);
+        assert_eq!(ids(&queue.take_fresh(9)), [1]);
     }
 
     #[test]
     fn suspects_stay_together_and_apart_from_fresh_ones() {
         let mut queue = queue(&[(1, 1), (2, 1), (3, 1)]);
-        let members = queue.take_fresh(2, ANY);
+        let members = queue.take_fresh(2);
         queue.suspect(members, Record { not_before: Millis(5), ..Record::default() });
-        assert!(queue.take_suspects(9, Millis(4), ANY).is_none(), "not yet");
+        assert!(queue.take_suspects(9, Millis(4)).is_none(), "not yet");
         queue.withdraw(PlanId(1), RunId(1));
-        let (members, _) = queue.take_suspects(9, Millis(5), ANY).expect("suspects");
+        let (members, _) = queue.take_suspects(9, Millis(5)).expect("suspects");
         assert_eq!(ids(&members), [2]);
-        assert_eq!(ids(&queue.take_fresh(9, ANY)), [3]);
+        assert_eq!(ids(&queue.take_fresh(9)), [3]);
     }
 
     #[test]
     fn probes_go_round() {
         let mut queue = queue(&[(1, 1), (2, 1), (3, 1)]);
-        let members = queue.take_fresh(2, ANY);
+        let members = queue.take_fresh(2);
         queue.suspect(members, Record::default());
         let mut probed = Vec::new();
         for turn in [false, true, false, false] {
-            probed.extend(queue.take_probe(turn, Millis(0), ANY).map(|(member, _)| member.plan.0));
+            probed.extend(queue.take_probe(turn, Millis(0)).map(|(member, _)| member.plan.0));
         }
         assert_eq!(probed, [1, 3, 2]);
     }
@@ -379,14 +336,14 @@ mod tests {
     #[test]
     fn what_is_condemned_probes_last_and_in_its_time() {
         let mut queue = queue(&[(1, 1), (2, 1), (3, 1)]);
-        let mut members = queue.take_fresh(2, ANY);
+        let mut members = queue.take_fresh(2);
         let other = members.pop().into_iter().collect();
         let condemned = Record { condemned: true, not_before: Millis(5), ..Record::default() };
         queue.suspect(members, condemned);
         queue.suspect(other, Record::default());
         let mut probed = Vec::new();
         for now in [9, 9, 4, 5] {
-            let probe = queue.take_probe(false, Millis(now), ANY);
+            let probe = queue.take_probe(false, Millis(now));
             probed.push(probe.map(|(member, _)| member.plan.0));
         }
         assert_eq!(probed, [Some(2), Some(3), None, Some(1)]);

@@ -4,51 +4,23 @@
 //! so that comparing the two tells whether there is anything to write. For that reason no message holds a counter of
 //! attempts, a time still running, or an error's changing text.
 
-use std::borrow::Cow;
 use std::ops::Deref;
 
 use jiff::Timestamp;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 
+use super::advice;
+use super::announce;
 use super::base::Base;
 use super::claim::Claim;
+use super::intent::{Observed, StopState};
 use super::obstacle::Obstacle;
-use super::types::{CallId, PlanId, Uid};
-use super::verdict::{Detail, Settled};
-use super::wish::{Standing, Stop, can_ask};
+use super::plan::{Plan, PlanState};
+use super::request::{Request, Withdrawal};
+use super::types::{Key, PlanId, Uid};
 use crate::api::{
     ConditionStatus, GatewayUsed, Outcome, PlanStatus, StopStatus, TestPlanRunStatus, condition, reason,
 };
-
-/// A plan of a run, and how far its stop is.
-#[derive(Clone, Debug, Eq, PartialEq)]
-pub struct Plan {
-    pub id: PlanId,
-    /// Calls that it has been in since the stop was asked for, as far as this term knows.
-    pub sent: u8,
-    /// One of these calls may have stopped it without telling.
-    pub unsure: bool,
-    pub state: PlanState,
-}
-
-/// How far the stop of a plan is.
-#[derive(Clone, Debug, Eq, PartialEq)]
-pub enum PlanState {
-    /// Waits for a call.
-    Queued,
-    /// Waits for the answer to this call.
-    InFlight(CallId),
-    Settled(Settled),
-}
-
-/// A request for a stop, as status tells it.
-#[derive(Clone, Debug, Eq, PartialEq)]
-pub struct Request {
-    pub time: Timestamp,
-    pub requested_by: Option<Box<str>>,
-    pub field_manager: Option<Box<str>>,
-    pub reason: Option<Box<str>>,
-}
 
 /// What is known of a run.
 #[derive(Clone, Copy, Debug)]
@@ -58,9 +30,15 @@ pub struct Facts<'a> {
     pub total: usize,
     /// The status as it was last read or written.
     pub base: &'a Base,
-    pub standing: &'a Standing,
+    pub key: &'a Key,
+    /// When the object was made.
+    pub created: Option<Timestamp>,
+    pub observed: &'a Observed,
     pub request: Option<&'a Request>,
+    pub withdrawal: Option<&'a Withdrawal>,
     pub plans: &'a [Plan],
+    /// Plans of the spec that the stop does not cover.
+    pub unasked: &'a [PlanId],
     pub obstacle: Option<&'a Obstacle>,
     pub gateway_uid: Option<&'a Uid>,
     /// Leave the gateway's words out: the API server refused the status with them.
@@ -70,11 +48,6 @@ pub struct Facts<'a> {
 
 /// Most plans whose outcome comes with the gateway's words; keeps a thousand plans under 100 KiB.
 const MESSAGES_MAX: usize = 50;
-
-/// Whether every plan has its outcome.
-pub fn decided(plans: &[Plan]) -> bool {
-    plans.iter().all(|plan| matches!(plan.state, PlanState::Settled(_)))
-}
 
 /// The status of the run.
 pub fn record(facts: Facts<'_>) -> TestPlanRunStatus {
@@ -88,7 +61,8 @@ pub fn record(facts: Facts<'_>) -> TestPlanRunStatus {
         .collect();
     TestPlanRunStatus {
         observed_generation: Some(facts.generation),
-        start_time: facts.base.start_time.map(Time).or(Some(now)),
+        // A run begins when it is declared, whether an operator was there or not.
+        start_time: facts.created.or(facts.base.start_time).map(seconds).or(Some(now)),
         summary: Some(summary(&facts, &tally)),
         plans: plans(&facts),
         stop: stop(&facts, &tally),
@@ -101,21 +75,10 @@ pub fn seconds(time: Timestamp) -> Time {
     Time(Timestamp::from_second(time.as_second()).unwrap_or(time))
 }
 
-/// The outcome that a status tells of a plan; none while it is pending or was withdrawn.
-pub fn settled_in(status: &PlanStatus) -> Option<Settled> {
-    let detail = status.reason.as_ref().map(|reason| {
-        Box::new(Detail { reason: Cow::Owned(reason.clone()), message: status.message.clone() })
-    });
-    match status.outcome {
-        Outcome::Pending => None,
-        outcome => Some(Settled { outcome, detail }),
-    }
-}
-
 fn summary(facts: &Facts<'_>, tally: &Tally) -> String {
-    let total = match facts.standing.stop {
-        Stop::None => facts.total,
-        Stop::Asked(_) | Stop::Rearmed(_) => facts.plans.len(),
+    let total = match facts.observed.stop {
+        StopState::None => facts.total,
+        StopState::Asked(_) | StopState::Withdrawn(_) => facts.plans.len() + facts.unasked.len(),
     };
     format!("{}/{total}", tally.settled())
 }
@@ -126,64 +89,68 @@ fn plans(facts: &Facts<'_>) -> Vec<PlanStatus> {
         .plans
         .iter()
         .map(|plan| {
-            let PlanState::Settled(settled) = &plan.state else {
-                return PlanStatus { id: plan.id.0, outcome: Outcome::Pending, reason: None, message: None };
+            let (outcome, detail) = match &plan.state {
+                PlanState::Queued | PlanState::InFlight(_) => (Outcome::Pending, None),
+                PlanState::Settled(settled) => (settled.outcome, settled.detail.as_deref()),
             };
-            let (reason, mut message) = match &settled.detail {
-                Some(detail) => (Some(detail.reason.to_string()), detail.message.clone()),
-                None => (None, None),
-            };
+            let message = detail.and_then(|detail| detail.message.as_ref());
             messages += usize::from(message.is_some());
-            if facts.plain || messages > MESSAGES_MAX {
-                message = None;
+            PlanStatus {
+                id: plan.id.0,
+                outcome,
+                reason: detail.map(|detail| detail.reason.to_string()),
+                message: message.filter(|_| !facts.plain && messages <= MESSAGES_MAX).cloned(),
+                request_time: plan.asked.as_ref().map(|asked| seconds(asked.time)),
             }
-            PlanStatus { id: plan.id.0, outcome: settled.outcome, reason, message }
         })
         .collect()
 }
 
 fn stop(facts: &Facts<'_>, tally: &Tally) -> Option<StopStatus> {
-    let kept = facts.base.kept.as_deref();
-    let standing = facts.standing;
-    let trigger = match standing.stop {
-        Stop::Asked(trigger) | Stop::Rearmed(trigger) => trigger,
-        Stop::None if standing.stopped || standing.request.is_some() => {
-            return Some(StopStatus {
-                observed_stopped: Some(standing.stopped),
-                observed_request: text(&standing.request),
-                ..StopStatus::default()
-            });
-        }
-        Stop::None => return None,
+    let observed = facts.observed;
+    let memory = StopStatus {
+        observed_stopped: observed.stopped,
+        observed_request: text(&observed.annotation),
+        observed_restore: text(&observed.restore),
+        ..StopStatus::default()
     };
+    let (StopState::Asked(trigger) | StopState::Withdrawn(trigger)) = observed.stop else {
+        return (memory != StopStatus::default()).then_some(memory);
+    };
+    let kept = facts.base.kept.as_deref();
     let complete = tally.pending == 0;
     let completed_before = kept.and_then(|kept| kept.completion_time).map(Time);
-    let handled_now =
-        standing.request.as_deref().filter(|value| complete && asked(standing) && can_ask(value));
-    let handled_before = kept.and_then(|kept| kept.last_handled_request.as_deref());
     let sent = facts.plans.iter().map(|plan| i64::from(plan.sent)).max().unwrap_or(0);
     let attempts = sent.max(kept.map_or(0, |kept| kept.attempts));
     Some(StopStatus {
         trigger: Some(trigger),
-        request_time: facts.request.map(|request| seconds(request.time)),
+        request_time: facts.request.map(|request| seconds(request.asked.time)),
         requested_by: facts.request.and_then(|request| text(&request.requested_by)),
         field_manager: facts.request.and_then(|request| text(&request.field_manager)),
         reason: facts.request.and_then(|request| text(&request.reason)),
         gateway: Some(gateway(facts, complete)),
         attempts: (attempts > 0).then_some(attempts),
         completion_time: if complete { completed_before.or_else(|| Some(seconds(facts.now))) } else { None },
-        observed_stopped: Some(standing.stopped),
-        observed_request: text(&standing.request),
-        last_handled_request: handled_now.or(handled_before).map(str::to_owned),
+        withdrawn_time: facts.withdrawal.map(|withdrawal| seconds(withdrawal.time)),
+        withdrawn_by: facts.withdrawal.and_then(|withdrawal| text(&withdrawal.by)),
+        request: text(&observed.request),
+        last_handled_request: last_handled_request(facts, complete),
+        ..memory
     })
+}
+
+/// The last annotation request that settled. One that is asked for again has not settled until it does so again
+/// (rule 14).
+fn last_handled_request(facts: &Facts<'_>, complete: bool) -> Option<String> {
+    let request = facts.observed.request.as_deref().filter(|_| facts.observed.asks());
+    let before = facts.base.kept.as_deref().and_then(|kept| kept.last_handled_request.as_deref());
+    let handled =
+        if complete { request.or(before) } else { before.filter(|before| Some(*before) != request) };
+    handled.map(str::to_owned)
 }
 
 fn text(kept: &Option<impl Deref<Target = str>>) -> Option<String> {
     kept.as_deref().map(str::to_owned)
-}
-
-fn asked(standing: &Standing) -> bool {
-    matches!(standing.stop, Stop::Asked(_))
 }
 
 /// A stop that is complete went to the object that it went to, whatever has that name now.
@@ -193,7 +160,7 @@ fn gateway(facts: &Facts<'_>, complete: bool) -> GatewayUsed {
     let uid = if complete { before.or(present) } else { present.or(before) };
     GatewayUsed {
         kind: "TestiniumGateway".to_owned(),
-        name: facts.standing.gateway.as_deref().unwrap_or_default().to_owned(),
+        name: facts.observed.gateway.as_deref().unwrap_or_default().to_owned(),
         uid: uid.map(str::to_owned),
     }
 }
@@ -243,7 +210,7 @@ impl Tally {
         self.rejected + self.unknown + self.expired
     }
 
-    /// Such as "2 accepted, 1 rejected".
+    /// Such as "2 accepted, 1 rejected"; "none" if the plans of the stop were all removed from the run.
     fn text(&self) -> String {
         let parts = [
             (self.pending, "pending"),
@@ -252,14 +219,14 @@ impl Tally {
             (self.rejected, "rejected"),
             (self.unknown, "unknown"),
             (self.expired, "expired"),
-            (self.withdrawn, "withdrawn before they were sent"),
+            (self.withdrawn, "taken back before they were sent"),
         ];
         let parts: Vec<_> = parts
             .iter()
             .filter(|(count, _)| *count > 0)
             .map(|(count, word)| format!("{count} {word}"))
             .collect();
-        parts.join(", ")
+        if parts.is_empty() { "none".to_owned() } else { parts.join(", ") }
     }
 }
 
@@ -270,32 +237,26 @@ fn conditions(facts: &Facts<'_>, tally: &Tally) -> Vec<Claim> {
     };
     let (ready, stopped, reconciling, stalled) =
         (condition::READY, condition::STOPPED, condition::RECONCILING, condition::STALLED);
-    let gateway = facts.standing.gateway.as_deref().unwrap_or_default();
-    match facts.standing.stop {
-        Stop::None => {
-            let message = if facts.standing.stopped || facts.standing.request.as_deref().is_some_and(can_ask)
-            {
-                "the run was restored from a backup, so the stop that it carries is not repeated; change the \
-                 annotation testinium.io/stop to stop it"
-            } else {
-                "no stop is asked for"
-            };
-            claims(&[(ready, True, reason::NOT_REQUESTED), (stopped, False, reason::NOT_REQUESTED)], message)
+    let at_rest = |word, message: &str| claims(&[(ready, True, word), (stopped, False, word)], message);
+    let gateway = facts.observed.gateway.as_deref().unwrap_or_default();
+    match facts.observed.stop {
+        StopState::None if facts.observed.is_restored() => {
+            at_rest(reason::RESTORED, &announce::restored(facts.key))
         }
-        Stop::Rearmed(_) if tally.pending == 0 => claims(
-            &[(ready, True, reason::REARMED), (stopped, False, reason::REARMED)],
-            &rearmed(facts, tally),
-        ),
-        // The reason is what a restart tells a withdrawn stop by: one that was asked for would be sent again.
-        Stop::Rearmed(_) => claims(
+        StopState::None => at_rest(reason::NOT_REQUESTED, "no stop is asked for"),
+        StopState::Withdrawn(_) if tally.pending > 0 => claims(
             &[
                 (ready, False, reason::PROGRESSING),
-                (stopped, Unknown, reason::REARMED),
+                (stopped, Unknown, reason::WITHDRAWN),
                 (reconciling, True, reason::PROGRESSING),
             ],
-            "the stop is withdrawn; a call that had already begun has not been answered yet",
+            "the stop was taken back; a call that had already begun has not been answered yet",
         ),
-        Stop::Asked(_) if tally.pending > 0 => match facts.obstacle {
+        StopState::Withdrawn(_) if facts.plans.iter().any(Plan::is_withdrawn) => {
+            at_rest(reason::WITHDRAWN, &withdrawn(facts, tally))
+        }
+        StopState::Withdrawn(_) => at_rest(reason::NOT_REQUESTED, &ended_before(facts, tally)),
+        StopState::Asked(_) if tally.pending > 0 => match facts.obstacle {
             None => claims(
                 &[
                     (ready, False, reason::PROGRESSING),
@@ -313,30 +274,63 @@ fn conditions(facts: &Facts<'_>, tally: &Tally) -> Vec<Claim> {
                 &obstacle.message,
             ),
         },
-        Stop::Asked(_) if tally.bad() == 0 => {
+        StopState::Asked(_) if !facts.unasked.is_empty() => {
+            at_rest(reason::NOT_REQUESTED, &added_since(facts, tally))
+        }
+        StopState::Asked(_) if tally.bad() == 0 => {
             let word = if tally.accepted > 0 { reason::ACCEPTED } else { reason::NOT_RUNNING };
             let message = format!("at gateway \"{gateway}\": {}", tally.text());
             claims(&[(ready, True, reason::SUCCEEDED), (stopped, True, word)], &message)
         }
-        Stop::Asked(_) => {
+        StopState::Asked(_) => {
             let word = match tally {
                 _ if tally.good() > 0 => reason::PARTIALLY_STOPPED,
                 _ if tally.expired == tally.bad() => reason::EXPIRED,
                 _ => reason::FAILED,
             };
             let message = format!(
-                "at gateway \"{gateway}\": {}; status.plans says why; to try again, change the annotation \
-                 testinium.io/stop",
-                tally.text()
+                "at gateway \"{gateway}\": {}; status.plans says why; to stop all of them again, run: {}",
+                tally.text(),
+                advice::stop_again(facts.key)
             );
             claims(&[(ready, False, reason::FAILED), (stopped, False, word), (stalled, True, word)], &message)
         }
     }
 }
 
-fn rearmed(facts: &Facts<'_>, tally: &Tally) -> String {
-    let when = facts.request.map_or_else(String::new, |request| {
-        format!(" asked for at {}", request.time.strftime("%Y-%m-%dT%H:%M:%SZ"))
-    });
-    format!("the stop{when} was withdrawn; what became of its plans: {}", tally.text())
+fn withdrawn(facts: &Facts<'_>, tally: &Tally) -> String {
+    format!("the stop{} was taken back; its plans: {}", asked_at(facts), tally.text())
+}
+
+fn ended_before(facts: &Facts<'_>, tally: &Tally) -> String {
+    format!(
+        "no stop is asked for any more; the stop{} had ended before it was taken back: {}",
+        asked_at(facts),
+        tally.text()
+    )
+}
+
+/// How many ids a message names; the others are counted.
+const IDS_MAX: usize = 5;
+
+fn added_since(facts: &Facts<'_>, tally: &Tally) -> String {
+    let ids: Vec<_> = facts.unasked.iter().take(IDS_MAX).map(ToString::to_string).collect();
+    let more = match facts.unasked.len().saturating_sub(IDS_MAX) {
+        0 => String::new(),
+        more => format!(" and {more} more"),
+    };
+    format!(
+        "plans {}{more} were added after the stop{} was complete, and no stop is asked for them; the earlier plans: \
+         {}; to stop all of them, run: {}",
+        ids.join(", "),
+        asked_at(facts),
+        tally.text(),
+        advice::stop_again(facts.key)
+    )
+}
+
+fn asked_at(facts: &Facts<'_>) -> String {
+    facts.request.map_or_else(String::new, |request| {
+        format!(" asked for at {}", request.asked.time.strftime("%Y-%m-%dT%H:%M:%SZ"))
+    })
 }

@@ -2,19 +2,21 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use jiff::{SignedDuration, Timestamp};
+use jiff::Timestamp;
 
-use super::base::Base;
+use super::announce::{self, Announcement};
+use super::base::{Base, stopped};
 use super::gateways::End;
+use super::intent::{DecidingField, History, Intent, Observed, StopState, decide_intent};
 use super::obstacle::Obstacle;
+use super::plan::{Plan, PlanState, all_settled, settled_in};
 use super::queue::Waiter;
-use super::record::{Facts, Plan, PlanState, Request, decided, record, settled_in};
+use super::record::{Facts, record};
+use super::request::{Moment, Request, Source, Withdrawal};
 use super::types::{Ask, CallId, GatewayKey, Key, Millis, Now, PlanId, RunId, Uid, Version};
-use super::verdict::Settled;
 use super::view::RunView;
-use super::wish::{Standing, Stop, Wish, wish};
 use super::write::{Class, Write};
-use crate::api::{Outcome, TestPlanRunStatus, Trigger};
+use crate::api::{ConditionStatus, Outcome, TestPlanRunStatus, Trigger};
 
 /// A run that is not at rest.
 #[derive(Clone, Debug)]
@@ -28,6 +30,8 @@ pub struct Run {
     pub generation: i64,
     pub reconcile_annotation: Option<Box<str>>,
     pub deadline_seconds: i64,
+    /// When the object was made.
+    pub created: Option<Timestamp>,
     /// How many different plans the spec has; counted for as long as no stop is asked for.
     pub total: usize,
     /// The newest version that the watch has told: what it tells later is newer.
@@ -38,13 +42,18 @@ pub struct Run {
     pub floor_list: u32,
     /// The list that last brought the run.
     pub list: u32,
-    pub standing: Standing,
+    pub observed: Observed,
     pub request: Option<Request>,
+    pub withdrawal: Option<Box<Withdrawal>>,
     /// Counts the requests of this record: a verdict counts only for the request that it was given for.
     pub ask: Ask,
     /// When the request was seen.
     pub since: Millis,
     pub plans: Vec<Plan>,
+    /// Plans of the spec that the stop does not cover: they were added after it was complete.
+    pub unasked: Box<[PlanId]>,
+    /// The present request is told at once, since what status says of the one before could be taken for its end.
+    pub tell_at_once: bool,
     /// Something was told that status does not say yet.
     pub dirty: bool,
     /// Verdicts that status does not say yet.
@@ -66,9 +75,7 @@ pub struct Errands {
     /// From the queue of the gateway that the run was for until now.
     pub withdraw: Option<(GatewayKey, Vec<PlanId>)>,
     pub offer: Vec<PlanId>,
-    pub invalid_annotation: bool,
-    /// Who has taken the stop back, as far as that is known.
-    pub rearmed: Option<String>,
+    pub announcements: Vec<Announcement>,
 }
 
 /// How long a quick answer may take: until then nothing is written but the outcome.
@@ -82,25 +89,7 @@ const STOP_DEADLINE_SECONDS: i64 = 3600;
 
 impl Run {
     /// The record of a run as it was read, with what its status remembers.
-    pub fn new(id: RunId, view: &RunView, now: Now) -> (Self, Errands) {
-        let standing = Standing::of_status(&view.status);
-        let request = remembered(view);
-        // What a withdrawn stop still waited for was in a call. Of a stop that holds, any plan may have been, if one was.
-        let withdrawn = matches!(standing.stop, Stop::Rearmed(_));
-        let sent = u8::from(view.status.stop.as_ref().and_then(|stop| stop.attempts).unwrap_or(0) > 0);
-        let plans = view
-            .status
-            .plans
-            .iter()
-            .map(|plan| {
-                let state = match settled_in(plan) {
-                    Some(settled) => PlanState::Settled(settled),
-                    None if withdrawn => PlanState::Settled(unanswered(Outcome::Unknown)),
-                    None => PlanState::Queued,
-                };
-                Plan { id: PlanId(plan.id), sent, unsure: sent > 0, state }
-            })
-            .collect();
+    pub fn new(id: RunId, view: &RunView, source: Source, now: Now) -> (Self, Errands) {
         let version = view.version;
         let mut run = Self {
             id,
@@ -111,16 +100,20 @@ impl Run {
             generation: view.generation,
             reconcile_annotation: None,
             deadline_seconds: STOP_DEADLINE_SECONDS,
+            created: view.created,
             total: 0,
             heard: version,
             floor: version,
             floor_list: 0,
             list: 0,
-            standing,
-            request,
+            observed: Observed::of_status(&view.status),
+            request: Request::of_status(view, source, now),
+            withdrawal: Withdrawal::of_status(view).map(Box::new),
             ask: Ask(0),
             since: now.mono,
-            plans,
+            plans: Vec::new(),
+            unasked: Box::default(),
+            tell_at_once: false,
             dirty: false,
             unwritten: false,
             told: None,
@@ -130,104 +123,191 @@ impl Run {
             timer: None,
             place: None,
         };
-        let mut errands = run.look(view, now);
+        run.plans = remembered_plans(view, &run.observed, source, now);
+        let completed = view.status.stop.as_ref().is_some_and(|stop| stop.completion_time.is_some());
+        let history = History {
+            is_first: true,
+            settled: completed && all_settled(&run.plans),
+            generation: view.status.observed_generation,
+            ..run.history()
+        };
+        let intent = decide_intent(view, &run.observed, history);
+        let settled = history.settled;
+        let mut errands = run.look(view, intent, settled, source, now);
         errands.offer = run.queued().collect();
         (run, errands)
     }
 
-    /// The object as it now is: its whole wish replaces the earlier one.
-    pub fn see(&mut self, view: &RunView, now: Now) -> Errands {
-        let before = (self.generation, self.standing.clone(), self.ask);
+    /// The object as it now is: its whole intent replaces the earlier one.
+    pub fn see(&mut self, view: &RunView, source: Source, now: Now) -> Errands {
+        let before = (self.generation, self.observed.clone(), self.ask);
         let (dirty, said) = (self.dirty, std::mem::take(&mut self.base));
         self.version = view.version;
-        let errands = self.look(view, now);
-        // An echo, mostly of what was just written: who had nothing to say has nothing to say now.
+        let history = self.history();
+        let (intent, settled) = (decide_intent(view, &self.observed, history), history.settled);
+        let errands = self.look(view, intent, settled, source, now);
+        // An echo, mostly of what was just written: a run that had nothing to say has nothing to say now.
         let is_known = self.base.is_same(&said)
             || matches!(&self.write, Write::InFlight(flight) if flight.next.is_same(&self.base));
-        if is_known && before == (self.generation, self.standing.clone(), self.ask) {
+        if is_known && before == (self.generation, self.observed.clone(), self.ask) {
             self.dirty = dirty;
         }
         errands
     }
 
+    /// What is known of the stop so far.
+    fn history(&self) -> History<'_> {
+        let request = self.request.as_ref();
+        History {
+            is_first: false,
+            settled: all_settled(&self.plans),
+            generation: Some(self.generation),
+            requested: request.map(|request| request.asked.time),
+            requested_by: request.and_then(|request| request.field_manager.as_deref()),
+            withdrawn_by: self.withdrawal.as_ref().and_then(|withdrawal| withdrawal.by.as_deref()),
+        }
+    }
+
     /// What is to be kept of a status of this run.
     pub fn base_of(&self, status: &TestPlanRunStatus) -> Base {
-        Base::of(status, &self.standing, self.request.as_ref())
+        Base::of(status, &self.observed, self.request.as_ref())
     }
 
     /// Keeps no copies of the names that its gateway has: thousands may wait for it.
     pub fn share_names(&mut self, gateway: &GatewayKey) {
         self.key.namespace = gateway.namespace.clone();
-        self.standing.gateway = Some(gateway.name.clone());
+        if self.observed.gateway.as_deref() == Some(&*gateway.name) {
+            self.observed.gateway = Some(gateway.name.clone());
+        }
     }
 
-    fn look(&mut self, view: &RunView, now: Now) -> Errands {
+    /// Takes the intent of a look over. `settled`: the stop before it was complete.
+    fn look(&mut self, view: &RunView, intent: Intent, settled: bool, source: Source, now: Now) -> Errands {
         self.generation = view.generation;
         self.reconcile_annotation = view.reconcile_annotation.as_deref().map(Box::from);
         self.deadline_seconds = view.spec.stop_deadline_seconds.unwrap_or(STOP_DEADLINE_SECONDS);
 
-        let Wish { standing, new, invalid_annotation } = wish(view, &self.standing);
-        let rearmed =
-            matches!(standing.stop, Stop::Rearmed(_)) && matches!(self.standing.stop, Stop::Asked(_));
-        let rearmed =
-            rearmed.then(|| view.stopped_set.as_ref().map(|set| set.manager.clone()).unwrap_or_default());
-        let mut errands = Errands { invalid_annotation, rearmed, ..Errands::default() };
-        let before = std::mem::replace(&mut self.standing, standing);
-        if new {
-            self.ask.0 += 1;
-            self.since = now.mono;
-            self.told = None;
-            self.unwritten = false;
-            self.request = Some(self.new_request(view, now));
-        }
-        let mut withdraw = Vec::new();
-        match self.standing.stop {
-            Stop::None => self.total = view.spec.plans.iter().collect::<BTreeSet<_>>().len(),
-            Stop::Asked(_) => withdraw = self.plan_anew(&view.spec.plans, new, &mut errands.offer),
-            Stop::Rearmed(_) => withdraw = self.withdraw_queued(),
-        }
+        let Intent { observed, is_new, taken_back, notices } = intent;
+        let mut errands = Errands::default();
+        let before = std::mem::replace(&mut self.observed, observed);
+        let withdraw = match self.observed.stop {
+            StopState::None => {
+                self.total = view.spec.plans.iter().collect::<BTreeSet<_>>().len();
+                (self.request, self.withdrawal, self.unasked) = (None, None, Box::default());
+                std::mem::take(&mut self.plans).into_iter().map(|plan| plan.id).collect()
+            }
+            StopState::Asked(trigger) if is_new => {
+                self.begin_request(trigger, view, source, now);
+                self.ask_anew(&view.spec.plans, &mut errands.offer)
+            }
+            StopState::Asked(_) => {
+                let asks_for_added = self.observed.stopped == Some(true) || !settled;
+                let added = asks_for_added.then(|| self.added_later(view, source, now));
+                self.ask_on(&view.spec.plans, added, &mut errands.offer)
+            }
+            StopState::Withdrawn(_) => {
+                self.unasked = Box::default();
+                self.withdraw_queued()
+            }
+        };
         if !withdraw.is_empty() {
             errands.withdraw = Some((before.gateway_key(&self.key), withdraw));
         }
+        if let Some(field) = taken_back {
+            self.withdrawal = Some(Box::new(Withdrawal::new(field.set(view), now)));
+            let is_told = !settled || field == DecidingField::GatewayRef;
+            errands.announcements.extend(is_told.then(|| announce::taken_back(field, view)));
+        }
+        let notices = notices.into_iter().filter_map(|notice| announce::notice(notice, view, self));
+        errands.announcements.extend(notices);
         self.base = self.base_of(&view.status);
         self.dirty = true;
         errands
     }
 
+    fn begin_request(&mut self, trigger: Trigger, view: &RunView, source: Source, now: Now) {
+        let set = match trigger {
+            Trigger::Spec => view.stopped_set.as_ref(),
+            Trigger::Annotation => view.annotation_set.as_ref(),
+        };
+        let stop = view.status.stop.as_ref();
+        let handled = stop.and_then(|stop| stop.last_handled_request.as_deref());
+        // Whoever waits for the end of this request must not see the end of an earlier one (rule 14).
+        self.tell_at_once = stopped(&view.status)
+            .is_some_and(|stopped| stopped.status == ConditionStatus::True)
+            || (handled.is_some() && handled == self.observed.request.as_deref());
+        self.ask.0 += 1;
+        self.since = now.mono;
+        self.told = None;
+        self.unwritten = false;
+        self.request = Some(Request::new(set, view, source, now));
+        self.withdrawal = None;
+    }
+
+    /// When plans that were added to the spec since were asked for; none if that is no later than the stop itself.
+    fn added_later(&self, view: &RunView, source: Source, now: Now) -> Option<Moment> {
+        let added = Moment::of_field(view.plans_set, view, source, now);
+        let asked = self.request.as_ref()?.asked;
+        (added.mono > asked.mono).then_some(added)
+    }
+
     /// Where its plans are to be stopped.
     pub fn gateway(&self) -> GatewayKey {
-        self.standing.gateway_key(&self.key)
+        self.observed.gateway_key(&self.key)
     }
 
     /// The plans that wait for a call.
     pub fn queued(&self) -> impl Iterator<Item = PlanId> {
-        self.plans.iter().filter(|plan| plan.state == PlanState::Queued).map(|plan| plan.id)
+        self.plans.iter().filter(|plan| plan.is_queued()).map(|plan| plan.id)
     }
 
     pub fn asks(&self) -> bool {
-        matches!(self.standing.stop, Stop::Asked(_))
+        self.observed.asks()
     }
 
-    pub fn decided(&self) -> bool {
-        decided(&self.plans)
+    pub fn all_settled(&self) -> bool {
+        all_settled(&self.plans)
     }
 
-    /// From when on the stop is given up.
-    pub fn deadline(&self) -> Timestamp {
-        let asked = self.request.as_ref().map_or(Timestamp::MAX, |request| request.time);
-        asked.checked_add(SignedDuration::from_secs(self.deadline_seconds)).unwrap_or(Timestamp::MAX)
+    /// From when on the stop of a plan is given up.
+    fn deadline_of(&self, plan: &Plan) -> Millis {
+        let asked = plan.asked.as_deref().copied().or(self.request.as_ref().map(|request| request.asked));
+        asked.map_or(Millis(u64::MAX), |asked| asked.deadline(self.deadline_seconds))
+    }
+
+    /// When the next plan that waits for a call is given up.
+    pub fn next_deadline(&self) -> Option<Millis> {
+        if !self.asks() {
+            return None;
+        }
+        self.plans.iter().filter(|plan| plan.is_queued()).map(|plan| self.deadline_of(plan)).min()
     }
 
     /// Whether what came of the plan in this call is what the present request waits for.
     pub fn awaits(&self, waiter: &Waiter, plan: PlanId, call: CallId) -> bool {
-        let is_in = |other: &Plan| other.id == plan && other.state == PlanState::InFlight(call);
-        self.ask == waiter.ask && self.plans.iter().any(is_in)
+        self.in_call(waiter, plan, call).is_some()
+    }
+
+    /// Whether a plan whose call has ended without a verdict is to be asked for again.
+    pub fn goes_on(&self, waiter: &Waiter, plan: PlanId, call: CallId, now: Now) -> bool {
+        self.in_call(waiter, plan, call).is_some_and(|plan| self.is_worth_another_call(plan, now))
+    }
+
+    fn in_call(&self, waiter: &Waiter, plan: PlanId, call: CallId) -> Option<&Plan> {
+        let is_in = |other: &&Plan| other.id == plan && other.state == PlanState::InFlight(call);
+        self.plans.iter().find(is_in).filter(|_| self.ask == waiter.ask)
+    }
+
+    fn is_worth_another_call(&self, plan: &Plan, now: Now) -> bool {
+        self.asks() && now.mono < self.deadline_of(plan)
     }
 
     /// The plan's call has begun or ended. Yields the outcome, if the plan has one now.
     pub fn land(&mut self, plan: PlanId, call: CallId, end: End, now: Now) -> Option<Outcome> {
-        let (asks, expired) = (self.asks(), now.wall >= self.deadline());
-        let plan = self.plan(plan)?;
+        let asks = self.asks();
+        let index = self.plans.iter().position(|other| other.id == plan)?;
+        let goes_on = self.is_worth_another_call(&self.plans[index], now);
+        let plan = &mut self.plans[index];
         plan.unsure |= end == End::Unanswered;
         let settled = match end {
             End::Began => {
@@ -236,8 +316,8 @@ impl Run {
                 return None;
             }
             End::Settled(settled) => settled,
-            End::Unanswered | End::Refused if !asks => withdrawn(plan),
-            End::Unanswered | End::Refused if expired => expired_plan(plan),
+            End::Unanswered | End::Refused if !asks => plan.withdrawn(),
+            End::Unanswered | End::Refused if !goes_on => plan.expired(),
             End::Unanswered | End::Refused => {
                 plan.state = PlanState::Queued;
                 return None;
@@ -250,21 +330,23 @@ impl Run {
         Some(outcome)
     }
 
-    /// Gives up what could not be delivered by the deadline. Yields what waits for a call no more.
+    /// Gives up what could not be delivered by its deadline. Yields the plans that wait for a call no more.
     pub fn expire(&mut self, now: Now) -> Vec<PlanId> {
-        if !self.asks() || now.wall < self.deadline() {
+        if self.next_deadline().is_none_or(|at| at > now.mono) {
             return Vec::new();
         }
-        let mut given_up = Vec::new();
-        for plan in self.plans.iter_mut().filter(|plan| plan.state == PlanState::Queued) {
-            plan.state = PlanState::Settled(expired_plan(plan));
-            given_up.push(plan.id);
+        let late: Vec<_> = self
+            .plans
+            .iter()
+            .filter(|plan| plan.is_queued() && self.deadline_of(plan) <= now.mono)
+            .map(|plan| plan.id)
+            .collect();
+        for plan in self.plans.iter_mut().filter(|plan| late.contains(&plan.id)) {
+            plan.state = PlanState::Settled(plan.expired());
         }
-        if !given_up.is_empty() {
-            self.dirty = true;
-            self.unwritten = true;
-        }
-        given_up
+        self.dirty = true;
+        self.unwritten = true;
+        late
     }
 
     /// When a status write falls due, and how urgent it is. `stands_until`: when a changed reason for waiting will have
@@ -276,12 +358,12 @@ impl Run {
             Write::Idle => None,
         };
         let wait = |due: Millis| at.map_or(due, |at| at.max(due));
-        if self.decided() {
+        if self.all_settled() {
             return self.dirty.then(|| (wait(Millis(0)), Class::Outcome));
         }
         let part = self.unwritten.then(|| self.last_write.unwrap_or(self.since) + PARTS);
         let situation = match self.told {
-            None => Some(self.since + QUICK),
+            None => Some(self.since + if self.tell_at_once { Millis(0) } else { QUICK }),
             Some(told) if told != obstacle => Some(stands_until),
             Some(_) => None,
         };
@@ -301,9 +383,13 @@ impl Run {
             generation: self.generation,
             total: self.total,
             base: &self.base,
-            standing: &self.standing,
+            key: &self.key,
+            created: self.created,
+            observed: &self.observed,
             request: self.request.as_ref(),
+            withdrawal: self.withdrawal.as_deref(),
             plans: &self.plans,
+            unasked: &self.unasked,
             obstacle,
             gateway_uid,
             plain: matches!(self.write, Write::Backoff { plain: true, .. }),
@@ -313,92 +399,77 @@ impl Run {
 
     /// Nothing to send, nothing to write, and the own last write has been seen: all that matters is in the object.
     pub fn at_rest(&self) -> bool {
-        self.decided() && !self.dirty && matches!(self.write, Write::Idle) && self.heard >= self.floor
+        self.all_settled() && !self.dirty && matches!(self.write, Write::Idle) && self.heard >= self.floor
     }
 
-    fn plan(&mut self, id: PlanId) -> Option<&mut Plan> {
-        self.plans.iter_mut().find(|plan| plan.id == id)
-    }
-
-    /// Every plan of the spec, in its order: with what is known of it, or queued, which is added to `offer`. Yields
-    /// those that are to be waited for no more.
-    fn plan_anew(&mut self, ids: &[i64], new: bool, offer: &mut Vec<PlanId>) -> Vec<PlanId> {
-        let earlier = std::mem::take(&mut self.plans);
-        let mut withdraw = Vec::new();
-        let mut known = BTreeMap::new();
-        if new {
-            withdraw.extend(earlier.iter().map(|plan| plan.id));
-        } else {
-            known.extend(earlier.into_iter().map(|plan| (plan.id, plan)));
-        }
-        let mut taken = BTreeSet::new();
-        self.plans.reserve_exact(ids.len());
-        for id in ids.iter().copied().map(PlanId).filter(|id| taken.insert(*id)) {
-            let plan = known.remove(&id).filter(|plan| !is_withdrawn(plan));
-            if plan.is_none() {
-                offer.push(id);
-            }
-            self.plans.push(plan.unwrap_or(Plan { id, sent: 0, unsure: false, state: PlanState::Queued }));
-        }
-        withdraw.extend(known.into_keys());
+    /// Asks for every plan of the spec, in its order. Yields those that were waited for until now.
+    fn ask_anew(&mut self, ids: &[i64], offer: &mut Vec<PlanId>) -> Vec<PlanId> {
+        let withdraw = self.plans.iter().map(|plan| plan.id).collect();
+        self.unasked = Box::default();
+        offer.extend(distinct(ids));
+        self.plans = offer.iter().map(|id| Plan::queued(*id, None)).collect();
         withdraw
+    }
+
+    /// Goes on with the stop that stands: with what is known of each plan of the spec, in its order. Plans that were
+    /// added to the spec are asked for too if `added` says since when (rule 10). Yields the plans that were removed.
+    fn ask_on(&mut self, ids: &[i64], added: Option<Option<Moment>>, offer: &mut Vec<PlanId>) -> Vec<PlanId> {
+        let earlier = std::mem::take(&mut self.plans);
+        let mut known: BTreeMap<_, _> = earlier.into_iter().map(|plan| (plan.id, plan)).collect();
+        let mut unasked = Vec::new();
+        self.plans.reserve_exact(ids.len());
+        for id in distinct(ids) {
+            match (known.remove(&id), added) {
+                (Some(plan), _) => self.plans.push(plan),
+                (None, Some(asked)) => {
+                    offer.push(id);
+                    self.plans.push(Plan::queued(id, asked));
+                }
+                (None, None) => unasked.push(id),
+            }
+        }
+        self.unasked = unasked.into();
+        known.into_keys().collect()
     }
 
     fn withdraw_queued(&mut self) -> Vec<PlanId> {
         let mut withdraw = Vec::new();
-        for plan in self.plans.iter_mut().filter(|plan| plan.state == PlanState::Queued) {
+        for plan in self.plans.iter_mut().filter(|plan| plan.is_queued()) {
             withdraw.push(plan.id);
-            plan.state = PlanState::Settled(withdrawn(plan));
+            plan.state = PlanState::Settled(plan.withdrawn());
             self.unwritten = true;
         }
         withdraw
     }
+}
 
-    fn new_request(&self, view: &RunView, now: Now) -> Request {
-        let set = match self.standing.stop {
-            Stop::Asked(Trigger::Annotation) => view.annotation_set.as_ref(),
-            _ => view.stopped_set.as_ref(),
-        };
-        // A clock of the API server that runs ahead must not lengthen the deadline.
-        let time = set.and_then(|set| set.time).map_or(now.wall, |time| time.min(now.wall));
-        Request {
-            time,
-            requested_by: view.requested_by.as_deref().map(Box::from),
-            field_manager: set.map(|set| set.manager.as_str().into()),
-            reason: view.spec.reason.as_deref().map(Box::from),
+/// The plans of a spec in its order, each once.
+fn distinct(ids: &[i64]) -> impl Iterator<Item = PlanId> {
+    let mut taken = BTreeSet::new();
+    ids.iter().copied().map(PlanId).filter(move |id| taken.insert(*id))
+}
+
+/// How far a status says that the plans of its stop are. Without a stop it says nothing, whatever it lists: the right
+/// to write a status is no right to stop a plan.
+fn remembered_plans(view: &RunView, observed: &Observed, source: Source, now: Now) -> Vec<Plan> {
+    if observed.stop == StopState::None {
+        return Vec::new();
+    }
+    // Of a stop that holds, any plan may have been in a call, if one was.
+    let sent = u8::from(view.status.stop.as_ref().and_then(|stop| stop.attempts).unwrap_or(0) > 0);
+    let remembered = |status: &crate::api::PlanStatus| {
+        let asked = status.request_time.as_ref().map(|time| Moment::at(time.0, view, source, now));
+        let mut plan = Plan { sent, unsure: sent > 0, ..Plan::queued(PlanId(status.id), asked) };
+        match settled_in(status) {
+            Some(settled) => plan.state = PlanState::Settled(settled),
+            // What a withdrawn stop still waited for was in a call.
+            None if !observed.asks() => {
+                plan.unsure = true;
+                plan.state = PlanState::Settled(plan.withdrawn());
+            }
+            None => {}
         }
-    }
-}
-
-/// The request that a status tells of.
-fn remembered(view: &RunView) -> Option<Request> {
-    let stop = view.status.stop.as_ref().filter(|stop| stop.trigger.is_some())?;
-    Some(Request {
-        time: stop.request_time.as_ref().map(|time| time.0)?,
-        requested_by: stop.requested_by.as_deref().map(Box::from),
-        field_manager: stop.field_manager.as_deref().map(Box::from),
-        reason: stop.reason.as_deref().map(Box::from),
-    })
-}
-
-fn is_withdrawn(plan: &Plan) -> bool {
-    matches!(&plan.state, PlanState::Settled(settled) if settled.outcome == Outcome::Withdrawn)
-}
-
-/// What is told of a plan whose stop is not wanted any more.
-fn withdrawn(plan: &Plan) -> Settled {
-    if plan.unsure { unanswered(Outcome::Unknown) } else { Settled::plain(Outcome::Withdrawn) }
-}
-
-/// What is told of a plan whose stop was not delivered by its deadline.
-fn expired_plan(plan: &Plan) -> Settled {
-    if plan.unsure {
-        return unanswered(Outcome::Expired);
-    }
-    let message = "the stop could not be delivered before its deadline";
-    Settled::because(Outcome::Expired, "DeadlineExceeded", Some(message.to_owned()))
-}
-
-fn unanswered(outcome: Outcome) -> Settled {
-    Settled::because(outcome, "NoAnswer", Some("the stop was sent, but no answer came".to_owned()))
+        plan
+    };
+    view.status.plans.iter().map(remembered).collect()
 }

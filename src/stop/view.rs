@@ -18,14 +18,23 @@ pub struct RunView {
     pub requested_by: Option<String>,
     /// Value of `reconcile.fluxcd.io/requestedAt`.
     pub reconcile_annotation: Option<String>,
-    /// The run came out of a backup.
-    pub restored: bool,
+    /// Value of the label `velero.io/restore-name`: the run came out of a backup.
+    pub restored: Option<String>,
+    /// The object's creationTimestamp.
+    pub created: Option<Timestamp>,
+    /// When the object was last written, as far as its managedFields tell: for an object that has just come by a watch
+    /// this is the present, by the API server's clock.
+    pub written: Option<Timestamp>,
     pub spec: TestPlanRunSpec,
     pub status: TestPlanRunStatus,
     /// Who set `spec.stopped`, and when.
     pub stopped_set: Option<FieldSet>,
     /// Who set the stop annotation, and when.
     pub annotation_set: Option<FieldSet>,
+    /// Who set `spec.gatewayRef`, and when.
+    pub gateway_set: Option<FieldSet>,
+    /// When `spec.plans` was set.
+    pub plans_set: Option<Timestamp>,
 }
 
 /// Who last set a field, from the object's managedFields.

@@ -3,18 +3,18 @@
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 
-use super::base::stopped;
+use super::announce;
 use super::gateway::Gateway;
-use super::input::{Effect, Event, Target, WriteResult};
-use super::machine::{CONFLICT, LOOK, Machine, STANDS, WRITES_MAX, about};
+use super::input::{Effect, Target, WriteResult};
+use super::machine::{CONFLICT, Machine, STANDS, WRITES_MAX};
 use super::obstacle::{Hindrance, Obstacle};
+use super::request::Source;
 use super::retry::{Backoff, chance};
 use super::run::Run;
 use super::turns::Turns;
 use super::types::{GatewayKey, Millis, Now, RunId, Uid, WriteSerial};
 use super::view::RunView;
 use super::write::{Class, Flight, Write};
-use crate::api::{TestPlanRunStatus, reason};
 
 impl Machine {
     pub(super) fn wrote(
@@ -46,7 +46,8 @@ impl Machine {
                 run.told = Some(reason);
                 run.write_failures = 0;
                 if news {
-                    out.extend(crossed(run, &status, reason).map(Effect::Tell));
+                    let announcement = announce::transition(run, &status, reason);
+                    out.extend(announcement.map(|announcement| Effect::Tell(announcement.of(run))));
                 }
             }
             WriteResult::Conflict => {
@@ -67,8 +68,7 @@ impl Machine {
                 let pause = if run.write_failures == 0 { Millis(0) } else { Millis(300_000) };
                 run.write_failures = run.write_failures.saturating_add(1);
                 run.write = Write::Backoff { until: now.mono + pause, plain: true };
-                let message = "the API server refuses the status of this run; it is tried again".to_owned();
-                out.push(Effect::Tell(about(run, true, "StatusRefused", message)));
+                out.push(Effect::Tell(announce::status_refused().of(run)));
             }
             WriteResult::Failed { retry_after } => {
                 run.dirty = true;
@@ -94,7 +94,7 @@ impl Machine {
         if matches!(run.write, Write::Conflict { base, .. } if base == view.version) {
             run.write = Write::Idle;
         }
-        self.run_seen_again(id, view, now, out);
+        self.run_seen_again(id, view, Source::Watch, now, out);
     }
 
     /// Begins the writes of a class that are due, as far as there are slots.
@@ -183,7 +183,7 @@ impl Machine {
         let told = gateway.map(|gateway| &gateway.told);
         let since = told.filter(|told| told.word == word).map_or(now.mono, |told| told.since);
         let due = run.due(word, since + STANDS);
-        let deadline = (run.asks() && !run.decided()).then(|| now.mono + until(run, now).min(LOOK));
+        let deadline = run.next_deadline();
         let conflict = match run.write {
             Write::Conflict { read_at, .. } => read_at,
             Write::Idle | Write::InFlight(_) | Write::Backoff { .. } => None,
@@ -214,24 +214,4 @@ impl Machine {
             self.timers.insert((at, id));
         }
     }
-}
-
-/// Time left until the stop of a run is given up.
-fn until(run: &Run, now: Now) -> Millis {
-    let left = run.deadline().duration_since(now.wall).as_millis();
-    Millis(u64::try_from(left).unwrap_or(0).saturating_add(1))
-}
-
-/// The event for what a written status says for the first time.
-fn crossed(run: &Run, status: &TestPlanRunStatus, waiting: &'static str) -> Option<Event> {
-    let stopped = stopped(status).filter(|_| run.asks())?;
-    let (warning, word) = match stopped.reason.as_str() {
-        _ if !run.decided() && waiting.is_empty() => return None,
-        _ if !run.decided() => (true, "GatewayUnavailable"),
-        reason::ACCEPTED | reason::NOT_RUNNING => (false, "StopAccepted"),
-        reason::PARTIALLY_STOPPED => (true, "PartiallyStopped"),
-        reason::EXPIRED => (true, "StopExpired"),
-        _ => (true, "StopFailed"),
-    };
-    Some(about(run, warning, word, stopped.message.clone()))
 }

@@ -58,7 +58,7 @@ fn a_run_is_read_whole() {
     assert_eq!(view.stop_annotation.as_deref(), Some("1"));
     assert_eq!(view.requested_by.as_deref(), Some("jane@corp"));
     assert_eq!(view.reconcile_annotation.as_deref(), Some("now"));
-    assert!(view.restored);
+    assert_eq!(view.restored.as_deref(), Some("b"));
     assert_eq!(view.spec.plans, [614, 615]);
     assert_eq!(view.spec.gateway_ref.and_then(|gateway| gateway.name).as_deref(), Some("eu"));
     assert_eq!(view.status.plans[0].outcome, Outcome::Accepted);
@@ -72,7 +72,7 @@ fn what_may_be_absent_may_be_absent() {
     let bare = json!({"metadata": {"name": "n", "namespace": "ns", "uid": "u", "resourceVersion": "1"}, "spec": {"plans": [1]}});
     let Decoded::Seen(view) = decoded(&bare) else { panic!("not readable") };
     assert_eq!(view.status, TestPlanRunStatus::default());
-    assert_eq!((view.generation, view.restored), (0, false));
+    assert_eq!((view.generation, view.restored), (0, None));
 
     let Decoded::Seen(view) = decoded(&with("/status", Value::Null)) else { panic!("not readable") };
     assert_eq!(view.status, TestPlanRunStatus::default());

@@ -64,7 +64,7 @@ fn a_stop_withdrawn_before_its_call_is_not_sent() {
     world.withdraw("one");
     world.truth.secret_missing = false;
     world.live(60_000, How::Truth);
-    assert_eq!((world.stopped("one"), world.outcomes("one")), ("Rearmed", vec![Outcome::Withdrawn]));
+    assert_eq!((world.stopped("one"), world.outcomes("one")), ("Withdrawn", vec![Outcome::Withdrawn]));
     assert!(world.diary.posts.is_empty());
     world.stop("one");
     world.live(60_000, How::Truth);

@@ -28,32 +28,36 @@ fn h01_crash_between_post_and_answer() {
     assert_eq!(stop.request_time.map(|time| time.0), Some(asked));
 }
 
-/// Nobody saw `false`, so the later `true` is no new request: the outcomes stay, with their times. The annotation is
-/// the request that can't be missed.
+/// Nobody saw `false`. The later `true` is a new request if its field was set after the stop was asked for; within the
+/// same second nobody can tell. The annotation is the request that can't be missed.
 #[test]
 fn h05_false_and_true_again_while_no_operator_ran() {
     let mut world = World::of(&[("one", &[1])]);
     world.stop("one");
     world.calm();
     let settled = world.run("one").status.stop.clone();
-    world.edit_unseen("one", |run| run.spec.stopped = Some(false));
-    world.edit_unseen("one", |run| run.spec.stopped = Some(true));
-    world.crash();
-    world.calm();
-    assert_eq!((world.diary.posts.len(), &world.run("one").status.stop), (1, &settled));
+    let flip = |world: &mut World, later: u64| {
+        world.now += later;
+        world.edit_unseen("one", |run| run.spec.stopped = Some(false));
+        world.edit_unseen("one", |run| run.spec.stopped = Some(true));
+        world.crash();
+        world.calm();
+        world.diary.posts.len()
+    };
+    assert_eq!(flip(&mut world, 0), 1, "the same second");
+    assert_eq!(&world.run("one").status.stop, &settled);
+    assert_eq!(flip(&mut world, 2_000), 2);
 
-    // The same, if the process dies before it has written that the stop was withdrawn.
+    // The same, if the process dies before it has written that the stop was taken back.
+    world.now += 2_000;
     world.withdraw("one");
     world.lose(world.request());
-    world.edit_unseen("one", |run| run.spec.stopped = Some(true));
-    world.crash();
-    world.calm();
-    assert_eq!((world.diary.posts.len(), &world.run("one").status.stop), (1, &settled));
+    assert_eq!(flip(&mut world, 0), 3);
 
     world.edit_unseen("one", |run| run.stop_annotation = Some("once more".to_owned()));
     world.crash();
     world.calm();
-    assert_eq!((world.diary.posts.len(), world.outcomes("one")), (2, vec![Accepted]));
+    assert_eq!((world.diary.posts.len(), world.outcomes("one")), (4, vec![Accepted]));
 }
 
 /// A term is over when the Lease is lost, as if the process had died. The old term's reply finds no call.
@@ -81,14 +85,19 @@ fn h19_wall_clock_jumps_and_restart() {
     world.live(600_000, How::Status(503));
     let calls = world.diary.posts.len();
     world.crash();
-    world.skew = i64::try_from(world.now).expect("a small time") - 5;
+    world.jump(i64::try_from(world.now).expect("a small time") - 5);
     world.now = 5;
     world.hear_all();
     assert_eq!(world.diary.posts.len(), calls + 1, "tried at once");
     world.flow(How::Status(503));
-    assert_eq!(world.outcomes("one"), [Pending]);
-    world.skew += 7_200_000;
-    world.live(61_000, How::Status(503));
+    for jump in [7_200_000, -14_400_000, 7_200_000] {
+        world.jump(jump);
+        world.live(61_000, How::Status(503));
+        assert_eq!(world.outcomes("one"), [Pending], "after a jump of {jump} ms");
+    }
+    world.live(2_700_000, How::Status(503));
+    assert_eq!(world.outcomes("one"), [Pending], "the outage counts, and no more than that");
+    world.live(200_000, How::Status(503));
     assert_eq!(world.outcomes("one"), [Expired]);
 }
 

@@ -235,14 +235,16 @@ impl<A: Canon, B: Canon> Canon for (A, B) {
 fields!(Key { namespace, name });
 fields!(Target { key, uid, version });
 fields!(TestPlanRunStatus { observed_generation, plans, stop, conditions } but { start_time, summary });
-fields!(PlanStatus { id, outcome, reason } but { message });
+fields!(PlanStatus { id, outcome, reason } but { message, request_time });
 fields!(Condition { type_, status, reason, observed_generation } but { message, last_transition_time });
 
 impl Canon for StopStatus {
     fn canon(&self, sink: &mut Sink) {
         (self.trigger, self.attempts.is_some()).canon(sink);
         (self.observed_stopped, &self.observed_request).canon(sink);
-        (self.completion_time.is_some(), &self.last_handled_request).canon(sink);
+        (&self.observed_restore, self.withdrawn_time.is_some()).canon(sink);
+        (&self.request, &self.last_handled_request).canon(sink);
+        self.completion_time.is_some().canon(sink);
     }
 }
 

@@ -7,11 +7,12 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use jiff::{SignedDuration, Timestamp};
+use jiff::Timestamp;
 
+use super::reference::Reference;
 use super::{Flight, World};
 use crate::api::{Outcome, TestPlanRunStatus};
-use crate::stop::wish::{Standing, Stop, gateway_name, wish};
+use crate::stop::fixtures::wall;
 use crate::stop::{GatewayView, Key, Now, PlanId, RunView, Target, Uid, Version};
 
 /// Which request for the stop of which plan of which run.
@@ -31,8 +32,11 @@ pub(in crate::stop) struct Known {
     /// The list that was the latest when the floor was set.
     pub(in crate::stop) floor_list: u32,
     pub(in crate::stop) listed: u32,
-    pub(in crate::stop) standing: Standing,
-    pub(in crate::stop) asked_at: Timestamp,
+    pub(in crate::stop) reference: Reference,
+    /// When the stop was asked for, by the object's times.
+    pub(in crate::stop) requested: Option<Timestamp>,
+    /// The shortest deadline that this process has seen of it, in seconds.
+    pub(in crate::stop) shortest: i64,
 }
 
 /// A gateway as the machine has been told.
@@ -54,15 +58,17 @@ pub(in crate::stop) struct Ghost {
     pub(in crate::stop) next_ask: u32,
     /// The present request for each plan of each run, whether or not it still holds.
     pub(in crate::stop) asks: BTreeMap<(Uid, i64), u32>,
+    /// When a machine was first told of each request, by its number.
+    pub(in crate::stop) told: BTreeMap<u32, u64>,
     /// Claims that a call has answered with an outcome, and with which.
     pub(in crate::stop) granted: BTreeSet<(Claim, Outcome)>,
     /// Claims that a call of this term has answered with any outcome.
     pub(in crate::stop) answered: BTreeSet<Claim>,
+    /// Claims that a write has called expired.
+    pub(in crate::stop) given_up: BTreeSet<Claim>,
     /// Claims whose outcome is at the API server.
     pub(in crate::stop) written: BTreeSet<Claim>,
 }
-
-const STOP_DEADLINE_SECONDS: i64 = 3600;
 
 // === impl Ghost ===
 
@@ -72,6 +78,7 @@ impl Ghost {
         self.known.clear();
         self.gateways.clear();
         self.answered.clear();
+        self.given_up.clear();
         self.list = 0;
     }
 
@@ -97,36 +104,57 @@ impl Ghost {
             self.answered.retain(|claim| claim.uid != view.uid);
             self.written.retain(|claim| claim.uid != view.uid);
         }
-        let standing =
-            before.as_ref().map_or_else(|| Standing::of_status(&view.status), |known| known.standing.clone());
-        let wish = wish(view, &standing);
-        let asked_at = match before {
-            Some(known) if !wish.new => known.asked_at,
-            _ if wish.new => now.wall,
-            _ => {
-                let stop = view.status.stop.as_ref();
-                stop.and_then(|stop| stop.request_time.as_ref()).map_or(now.wall, |time| time.0)
+        let stop = view.status.stop.clone().unwrap_or_default();
+        let (mut reference, seen, settled, requested) = match &before {
+            Some(known) => {
+                let settled = self.is_settled(known);
+                (known.reference.clone(), Some(known.view.generation), settled, known.requested)
             }
+            None => (
+                Reference::of_status(&view.status),
+                view.status.observed_generation,
+                stop.completion_time.is_some(),
+                stop.request_time.map(|time| time.0),
+            ),
         };
+        let set = view.stopped_set.as_ref().and_then(|set| set.time);
+        let unseen_flip = settled
+            && seen.is_some_and(|seen| seen + 2 <= view.generation)
+            && set.zip(requested).is_some_and(|(set, asked)| set > asked);
+        let is_new = reference.show(view, unseen_flip);
+        let requested = if is_new { asked_at(view, now) } else { requested };
+        let seconds = deadline_seconds(view);
         let known = Known {
             view: Arc::new(view.clone()),
             floor: view.version,
             floor_list: list,
             listed: list,
-            standing: wish.standing,
-            asked_at,
+            reference,
+            requested,
+            shortest: before.map_or(seconds, |known| known.shortest.min(seconds)),
         };
-        self.number(&known, wish.new, first);
+        self.number(&known, is_new, first, now);
         self.known.insert(view.key.clone(), known);
     }
 
+    /// Whether every plan that is asked for has its outcome, as far as an onlooker can tell.
+    fn is_settled(&self, known: &Known) -> bool {
+        let uid = &known.view.uid;
+        let asks = self.asks.iter().filter(|((other, _), _)| other == uid);
+        let claims = asks.map(|((_, plan), ask)| Claim { uid: uid.clone(), plan: *plan, ask: *ask });
+        let mut claims = claims.filter(|claim| known.view.spec.plans.contains(&claim.plan));
+        claims.all(|claim| {
+            self.answered.contains(&claim) || self.written.contains(&claim) || self.given_up.contains(&claim)
+        })
+    }
+
     /// Gives every plan of a run its number.
-    fn number(&mut self, known: &Known, new: bool, first: bool) {
+    fn number(&mut self, known: &Known, new: bool, first: bool, now: Now) {
         let (view, uid) = (&known.view, &known.view.uid);
         if first && !new {
             self.take_over(view);
         }
-        if !matches!(known.standing.stop, Stop::Asked(_)) {
+        if !known.reference.stands() {
             return;
         }
         let plans: BTreeSet<i64> = view.spec.plans.iter().copied().collect();
@@ -135,6 +163,7 @@ impl Ghost {
             if new || !self.asks.contains_key(&(uid.clone(), plan)) {
                 self.next_ask += 1;
                 self.asks.insert((uid.clone(), plan), self.next_ask);
+                self.told.insert(self.next_ask, now.mono.0);
             }
         }
         let asks = &self.asks;
@@ -210,14 +239,11 @@ impl Ghost {
     }
 
     /// Everyone who wants a plan stopped at a gateway, as far as the machine has been told.
-    pub(in crate::stop) fn claims(&self, gateway: &Key, plan: i64, wall: Timestamp) -> Vec<Claim> {
+    pub(in crate::stop) fn claims(&self, gateway: &Key, plan: i64) -> Vec<Claim> {
         let wants = |known: &&Known| {
-            let seconds = known.view.spec.stop_deadline_seconds.unwrap_or(STOP_DEADLINE_SECONDS);
             known.view.key.namespace == gateway.namespace
-                && gateway_name(&known.view) == &*gateway.name
-                && matches!(known.standing.stop, Stop::Asked(_))
+                && known.reference.stands_at.as_deref() == Some(&*gateway.name)
                 && known.view.spec.plans.contains(&plan)
-                && wall < known.asked_at + SignedDuration::from_secs(seconds)
         };
         let claim = |known: &Known| {
             let uid = known.view.uid.clone();
@@ -225,6 +251,14 @@ impl Ghost {
             Some(Claim { uid, plan, ask })
         };
         self.known.values().filter(wants).filter_map(claim).collect()
+    }
+
+    /// Whether the deadline of a request has passed, counted from when a machine was first told of it.
+    pub(in crate::stop) fn is_late(&self, claim: &Claim, now: u64, slack: u64) -> bool {
+        let known = self.known.values().find(|known| known.view.uid == claim.uid);
+        let (Some(known), Some(told)) = (known, self.told.get(&claim.ask)) else { return false };
+        let seconds = u64::try_from(deadline_seconds(&known.view)).unwrap_or(0);
+        now > told + seconds * 1000 + slack
     }
 
     /// The requests that a write of this run speaks of.
@@ -249,6 +283,17 @@ impl Ghost {
             }
         }
     }
+}
+
+fn deadline_seconds(view: &RunView) -> i64 {
+    view.spec.stop_deadline_seconds.unwrap_or(3600)
+}
+
+/// The time of the field that has just asked for a stop.
+fn asked_at(view: &RunView, now: Now) -> Option<Timestamp> {
+    let by_spec = view.stopped_set.as_ref().filter(|_| view.spec.stopped == Some(true));
+    let set = by_spec.into_iter().chain(&view.annotation_set).filter_map(|set| set.time).max();
+    set.or(Some(now.wall))
 }
 
 /// Where a call goes. Another object of the same name is another place.
@@ -295,6 +340,8 @@ impl World {
             let claims: Vec<_> = flight.claims.iter().filter(|claim| claim.plan == *plan).collect();
             if claims.is_empty() {
                 self.breach("I4", format!("nobody wants plan {plan}"));
+            } else if claims.iter().all(|claim| self.ghost.is_late(claim, self.now, self.slack())) {
+                self.breach("I4", format!("plan {plan} is sent after its deadline"));
             } else if claims.iter().all(|claim| self.is_at_server(claim)) {
                 self.breach("I5", format!("plan {plan} is sent, and its outcome is written already"));
             } else if claims
@@ -328,7 +375,34 @@ impl World {
             Some(_) => {}
             None => self.breach("I7", format!("a write of {}, which is gone", to.key)),
         }
+        let expired = |claim: &&Claim| {
+            status.plans.iter().any(|plan| plan.id == claim.plan && plan.outcome == Outcome::Expired)
+        };
+        self.ghost.given_up.extend(asks.iter().filter(expired).cloned());
         self.check_outcomes(status, asks);
+        self.check_expired(to, status);
+    }
+
+    /// Times in objects are whole seconds, and a list's age is told by a clock that may be wrong.
+    fn slack(&self) -> u64 {
+        1_000 + self.worst_skew
+    }
+
+    /// What a write gives up is not given up before its time.
+    fn check_expired(&mut self, to: &Target, status: &TestPlanRunStatus) {
+        let Some(known) = self.ghost.known.get(&to.key) else { return };
+        let view = &known.view;
+        let set = [&view.stopped_set, &view.annotation_set];
+        let Some(asked) = set.into_iter().flatten().filter_map(|set| set.time).min() else { return };
+        let earliest = asked + jiff::SignedDuration::from_secs(known.shortest);
+        let latest = wall(self.now + self.worst_skew);
+        let is_new = |plan: &&crate::api::PlanStatus| {
+            let before = view.status.plans.iter().find(|other| other.id == plan.id);
+            plan.outcome == Outcome::Expired && before.is_none_or(|before| before.outcome != Outcome::Expired)
+        };
+        if let Some(plan) = status.plans.iter().find(is_new).filter(|_| latest < earliest) {
+            self.breach("I4", format!("plan {} of {} is given up before its deadline", plan.id, to.key));
+        }
     }
 
     /// What a write calls a success was one.

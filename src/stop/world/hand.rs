@@ -22,6 +22,7 @@ impl World {
 
     /// An edit that the machine is told of later.
     pub(in crate::stop) fn edit_unseen(&mut self, name: &str, change: impl FnOnce(&mut RunView)) {
+        self.server.wall = wall(self.now);
         self.server.edit_run(&key(name), change);
     }
 
@@ -161,7 +162,10 @@ impl World {
             if run.status.observed_generation != Some(run.generation) {
                 return Some(format!("L1: the status of {} is of an earlier generation", run.key));
             }
-            if [reason::NOT_REQUESTED, reason::REARMED].contains(&stopped(run)) {
+            if let Some(wrong) = self.wrong_request(run) {
+                return Some(wrong);
+            }
+            if [reason::NOT_REQUESTED, reason::WITHDRAWN].contains(&stopped(run)) {
                 continue;
             }
             let told: BTreeSet<_> = run.status.plans.iter().map(|plan| plan.id).collect();
@@ -176,9 +180,34 @@ impl World {
         (self.machine.active() > 0).then(|| format!("L2: {} runs are not at rest", self.machine.active()))
     }
 
-    /// A plan that was stopped may have finished since.
+    /// What a status says of the request, beside what the objects that the machine was shown have asked for.
+    fn wrong_request(&self, run: &RunView) -> Option<String> {
+        let known = self.ghost.known.get(&run.key)?;
+        let reason = stopped(run);
+        let listed = |plan: &i64| run.status.plans.iter().any(|other| other.id == *plan);
+        let wrong = match known.reference.stands() {
+            true if reason == reason::WITHDRAWN => "a stop that stands is withdrawn",
+            // Plans that were added after the stop of an event was complete are not asked for.
+            true if reason == reason::NOT_REQUESTED && run.spec.stopped == Some(true) => {
+                "a stop that stands is lost"
+            }
+            true if reason == reason::NOT_REQUESTED && run.spec.plans.iter().all(listed) => {
+                "a stop that stands is lost"
+            }
+            false if ![reason::WITHDRAWN, reason::NOT_REQUESTED].contains(&reason) => {
+                "a stop that nobody asks for stands"
+            }
+            true | false => return None,
+        };
+        Some(format!("L1: {}: {wrong}", run.key))
+    }
+
+    /// A plan that was stopped may have finished since, and one whose run has a short deadline may have expired.
     fn is_right(&self, plan: i64, outcome: Outcome) -> bool {
         let expected = self.truth.expected(plan);
+        if outcome == Outcome::Expired && self.options.expires {
+            return true;
+        }
         outcome == expected || (expected == Outcome::NotRunning && outcome == Outcome::Accepted)
     }
 }

@@ -7,6 +7,7 @@
 pub(super) mod canon;
 pub(super) mod ghost;
 mod hand;
+pub(super) mod reference;
 pub(super) mod server;
 mod truth;
 
@@ -28,6 +29,8 @@ pub(super) struct World {
     pub(super) now: u64,
     /// How far the wall clock has jumped, in milliseconds.
     pub(super) skew: i64,
+    /// The furthest that it ever was from the truth.
+    pub(super) worst_skew: u64,
     pub(super) server: Server,
     pub(super) runs: Watch,
     pub(super) gateways: Watch,
@@ -48,6 +51,8 @@ pub(super) struct Options {
     pub(super) without: Option<Rule>,
     /// Gateway statuses are written at once and have no echo: fewer states.
     pub(super) quiet_gateways: bool,
+    /// Deadlines are so short that a stop may be given up.
+    pub(super) expires: bool,
     /// A broken invariant is noted, but nobody is told of it by a panic.
     pub(super) lenient: bool,
 }
@@ -115,6 +120,7 @@ impl World {
             machine: machine(options),
             now: 1_000,
             skew: 0,
+            worst_skew: 0,
             server: Server::default(),
             runs: Watch::new(Kind::Runs),
             gateways: Watch::new(Kind::Gateways),
@@ -198,6 +204,7 @@ impl World {
 
     /// The API server carries a request out.
     pub(super) fn land(&mut self, id: u64) {
+        self.server.wall = wall(self.now);
         let Some(op) = self.ops.get(&id).filter(|op| op.done.is_none()) else { return };
         let (request, orphan) = (op.request.clone(), op.orphan);
         let done = match request {
@@ -283,6 +290,12 @@ impl World {
         }
     }
 
+    /// The wall clock of the process jumps; nothing tells it so.
+    pub(super) fn jump(&mut self, millis: i64) {
+        self.skew += millis;
+        self.worst_skew = self.worst_skew.max(self.skew.unsigned_abs());
+    }
+
     pub(super) fn put(&mut self, input: Input) {
         let mut inputs = VecDeque::from([input]);
         while let Some(input) = inputs.pop_front() {
@@ -291,7 +304,7 @@ impl World {
             self.tell_ghost(&input, now);
             let mut effects = Vec::new();
             self.machine.handle(now, input, &mut effects);
-            effects.into_iter().for_each(|effect| inputs.extend(self.take(effect, now)));
+            effects.into_iter().for_each(|effect| inputs.extend(self.take(effect)));
             self.check_gates();
         }
         if let Some((invariant, text)) = self.breach.as_ref().filter(|_| !self.options.lenient) {
@@ -316,12 +329,11 @@ impl World {
     }
 
     /// Takes an effect in: what is done at once yields its input.
-    fn take(&mut self, effect: Effect, now: Now) -> Option<Input> {
+    fn take(&mut self, effect: Effect) -> Option<Input> {
         match effect {
             Effect::Post { call, gateway, plans, .. } => {
                 let plans = Self::plan_ids(&plans);
-                let claims =
-                    plans.iter().flat_map(|plan| self.ghost.claims(&gateway.key, *plan, now.wall)).collect();
+                let claims = plans.iter().flat_map(|plan| self.ghost.claims(&gateway.key, *plan)).collect();
                 let round = self.ghost.gateways.get(&gateway.key).map_or(0, |known| known.round);
                 let flight = Flight { gateway, round, plans: plans.clone(), claims };
                 self.check_call(&flight);

@@ -3,13 +3,17 @@
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 
+use jiff::Timestamp;
+
 use crate::api::{TestPlanRunStatus, TestiniumGatewayStatus};
-use crate::stop::{GatewayView, Input, Key, Kind, RunView, Target, Uid, Version, WriteResult};
+use crate::stop::{FieldSet, GatewayView, Input, Key, Kind, RunView, Target, Uid, Version, WriteResult};
 
 /// Objects, and what happened to them.
 #[derive(Clone, Debug, Default)]
 pub(in crate::stop) struct Server {
     pub(in crate::stop) revision: u64,
+    /// The API server's clock.
+    pub(in crate::stop) wall: Timestamp,
     pub(in crate::stop) runs: Runs,
     pub(in crate::stop) gateways: BTreeMap<Key, Arc<GatewayView>>,
     /// What watches have yet to tell.
@@ -87,6 +91,7 @@ impl Server {
 
     pub(in crate::stop) fn put_run(&mut self, mut view: RunView) -> Version {
         view.version = Version(self.revision + 1);
+        view.written = Some(self.second());
         let view = Arc::new(view);
         self.runs.insert(view.key.clone(), view.clone());
         self.log(Change::Run(view))
@@ -96,10 +101,32 @@ impl Server {
     pub(in crate::stop) fn edit_run(&mut self, key: &Key, change: impl FnOnce(&mut RunView)) {
         let Some(view) = self.runs.get(key) else { return };
         let mut view = (**view).clone();
-        let spec = view.spec.clone();
+        let before = view.clone();
         change(&mut view);
-        view.generation += i64::from(view.spec != spec);
+        view.generation += i64::from(view.spec != before.spec);
+        self.note_owners(&before, &mut view);
         self.put_run(view);
+    }
+
+    /// Keeps the times of fields as managedFields do, in whole seconds, unless the edit says who it was.
+    fn note_owners(&self, before: &RunView, view: &mut RunView) {
+        let set = || Some(FieldSet { manager: "kubectl-edit".to_owned(), time: Some(self.second()) });
+        if view.spec.stopped != before.spec.stopped && view.stopped_set == before.stopped_set {
+            view.stopped_set = view.spec.stopped.and_then(|_| set());
+        }
+        if view.stop_annotation != before.stop_annotation && view.annotation_set == before.annotation_set {
+            view.annotation_set = view.stop_annotation.as_ref().and_then(|_| set());
+        }
+        if view.spec.gateway_ref != before.spec.gateway_ref {
+            view.gateway_set = set();
+        }
+        if view.spec.plans != before.spec.plans {
+            view.plans_set = Some(self.second());
+        }
+    }
+
+    fn second(&self) -> Timestamp {
+        Timestamp::from_second(self.wall.as_second()).unwrap_or(self.wall)
     }
 
     pub(in crate::stop) fn delete_run(&mut self, key: &Key) {

@@ -2,6 +2,7 @@
 
 use super::{Canon, Sink, Sort, fields};
 use crate::stop::world::ghost::{Claim, Ghost, Known, KnownGateway};
+use crate::stop::world::reference::Reference;
 use crate::stop::world::server::{Change, List, Server, Watch};
 use crate::stop::world::{Flight, Op, Request, Truth, World};
 use crate::stop::*;
@@ -87,9 +88,11 @@ impl Canon for Known {
         (self.view.version, self.floor).canon(sink);
         sink.sorted(Sort::List, u64::from(self.floor_list));
         sink.sorted(Sort::List, u64::from(self.listed));
-        (&self.standing, self.view.status.stop.is_some()).canon(sink);
+        (&self.reference, self.view.status.stop.is_some()).canon(sink);
     }
 }
+
+fields!(Reference { stopped, annotation, stands_at });
 
 impl Canon for KnownGateway {
     fn canon(&self, sink: &mut Sink) {
@@ -108,5 +111,6 @@ impl Canon for Ghost {
             sink.sorted(Sort::Ask, u64::from(*ask));
         }
         (&self.granted, (&self.answered, &self.written)).canon(sink);
+        self.given_up.canon(sink);
     }
 }

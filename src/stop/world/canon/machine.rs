@@ -5,14 +5,15 @@ use crate::stop::credential::{Credential, Problem};
 use crate::stop::gate::{Gate, Shut};
 use crate::stop::gateway::{Call, Gateway};
 use crate::stop::gateways::{Gateways, Origin};
+use crate::stop::intent::{Observed, StopState};
 use crate::stop::machine::{self, Machine};
+use crate::stop::plan::{Plan, PlanState};
 use crate::stop::queue::{Member, Place, Queue, Record, Suspects, Waiter, Waiting};
-use crate::stop::record::{Plan, PlanState, Request as Asked};
+use crate::stop::request::{Request as Asked, Withdrawal};
 use crate::stop::run::Run;
 use crate::stop::standing::Told;
 use crate::stop::turns::Turns;
 use crate::stop::verdict::Settled;
-use crate::stop::wish::{Standing, Stop};
 use crate::stop::write::Write;
 use crate::stop::*;
 
@@ -31,7 +32,7 @@ impl Canon for Machine {
 impl Canon for machine::List {
     fn canon(&self, sink: &mut Sink) {
         sink.sorted(Sort::List, u64::from(self.serial));
-        (self.done, self.failed.is_some()).canon(sink);
+        (self.done, (self.under_way, self.failed.is_some())).canon(sink);
     }
 }
 
@@ -43,7 +44,8 @@ impl Canon for Run {
         (self.heard, self.floor).canon(sink);
         sink.sorted(Sort::List, u64::from(self.floor_list));
         sink.sorted(Sort::List, u64::from(self.list));
-        (&self.standing, &self.request).canon(sink);
+        (&self.observed, &self.request).canon(sink);
+        (&self.unasked[..], (self.withdrawal.as_deref(), self.tell_at_once)).canon(sink);
         (self.ask, self.since).canon(sink);
         (&self.plans, self.dirty).canon(sink);
         (self.unwritten, self.told).canon(sink);
@@ -57,14 +59,18 @@ impl Canon for Asked {
     fn canon(&self, _sink: &mut Sink) {}
 }
 
-fields!(Standing { stopped, request, stop, gateway });
+impl Canon for Withdrawal {
+    fn canon(&self, _sink: &mut Sink) {}
+}
 
-impl Canon for Stop {
+fields!(Observed { stopped, annotation, restore, stop, request, gateway });
+
+impl Canon for StopState {
     fn canon(&self, sink: &mut Sink) {
         match self {
             Self::None => sink.plain(0),
             Self::Asked(trigger) => (1_i64, *trigger).canon(sink),
-            Self::Rearmed(trigger) => (2_i64, *trigger).canon(sink),
+            Self::Withdrawn(trigger) => (2_i64, *trigger).canon(sink),
         }
     }
 }

@@ -1,0 +1,100 @@
+//! One plan of a run, and how far its stop is.
+
+use std::borrow::Cow;
+
+use super::request::Moment;
+use super::types::{CallId, PlanId};
+use super::verdict::{Detail, Settled};
+use crate::api::{Outcome, PlanStatus};
+
+/// A plan of a run, and how far its stop is.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct Plan {
+    pub id: PlanId,
+    /// Calls that it has been in since the stop was asked for, as far as this term knows.
+    pub sent: u8,
+    /// One of these calls may have stopped it without telling.
+    pub unsure: bool,
+    pub state: PlanState,
+    /// When its stop was asked for, if that was later than the stop of the run. Hardly any plan has one.
+    pub asked: Option<Box<Moment>>,
+}
+
+/// How far the stop of a plan is.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub enum PlanState {
+    /// Waits for a call.
+    Queued,
+    /// Waits for the answer to this call.
+    InFlight(CallId),
+    Settled(Settled),
+}
+
+/// The word by which a plan is told that was sent and not answered.
+const NO_ANSWER: &str = "NoAnswer";
+
+// === impl Plan ===
+
+impl Plan {
+    /// A plan that waits for its first call.
+    pub fn queued(id: PlanId, asked: Option<Moment>) -> Self {
+        Self { id, sent: 0, unsure: false, state: PlanState::Queued, asked: asked.map(Box::new) }
+    }
+
+    pub fn is_queued(&self) -> bool {
+        self.state == PlanState::Queued
+    }
+
+    pub fn is_settled(&self) -> bool {
+        matches!(self.state, PlanState::Settled(_))
+    }
+
+    /// Whether its stop was taken back before it could be told what became of it (rule 9).
+    pub fn is_withdrawn(&self) -> bool {
+        let PlanState::Settled(settled) = &self.state else { return false };
+        let reason = settled.detail.as_ref().map(|detail| &*detail.reason);
+        match settled.outcome {
+            Outcome::Withdrawn => true,
+            Outcome::Unknown => reason == Some(NO_ANSWER),
+            Outcome::Pending
+            | Outcome::Accepted
+            | Outcome::NotRunning
+            | Outcome::Rejected
+            | Outcome::Expired => false,
+        }
+    }
+
+    /// The outcome of a plan whose stop is not wanted any more.
+    pub fn withdrawn(&self) -> Settled {
+        if self.unsure { unanswered(Outcome::Unknown) } else { Settled::plain(Outcome::Withdrawn) }
+    }
+
+    /// The outcome of a plan whose stop was not delivered by its deadline.
+    pub fn expired(&self) -> Settled {
+        if self.unsure {
+            return unanswered(Outcome::Expired);
+        }
+        let message = "the stop could not be delivered before its deadline";
+        Settled::because(Outcome::Expired, "DeadlineExceeded", Some(message.to_owned()))
+    }
+}
+
+/// Whether every plan has its outcome.
+pub fn all_settled(plans: &[Plan]) -> bool {
+    plans.iter().all(Plan::is_settled)
+}
+
+/// The outcome that a status tells of a plan; none while it is pending.
+pub fn settled_in(status: &PlanStatus) -> Option<Settled> {
+    let detail = status.reason.as_ref().map(|reason| {
+        Box::new(Detail { reason: Cow::Owned(reason.clone()), message: status.message.clone() })
+    });
+    match status.outcome {
+        Outcome::Pending => None,
+        outcome => Some(Settled { outcome, detail }),
+    }
+}
+
+fn unanswered(outcome: Outcome) -> Settled {
+    Settled::because(outcome, NO_ANSWER, Some("the stop was sent, but no answer came".to_owned()))
+}

@@ -1,0 +1,72 @@
+//! The rules of requests once more, told in another way: for each object that the machine is shown, whether a stop
+//! stands and whether it was asked for anew.
+//!
+//! The onlooker judges by this and calls nothing of the machine, so that a fault there can't hide itself.
+
+use crate::api::TestPlanRunStatus;
+use crate::stop::RunView;
+
+/// What the shown objects of one run have asked for so far.
+#[derive(Clone, Debug, Default, Eq, PartialEq)]
+pub(in crate::stop) struct Reference {
+    pub(in crate::stop) stopped: Option<bool>,
+    pub(in crate::stop) annotation: Option<String>,
+    /// Name of the gateway at which a stop stands.
+    pub(in crate::stop) stands_at: Option<String>,
+}
+
+const NOES: [&str; 5] = ["false", "no", "off", "none", "0"];
+
+// === impl Reference ===
+
+impl Reference {
+    /// What an earlier process has left in the status.
+    pub(in crate::stop) fn of_status(status: &TestPlanRunStatus) -> Self {
+        let stop = status.stop.clone().unwrap_or_default();
+        let stands = stop.trigger.is_some() && stop.withdrawn_time.is_none();
+        Self {
+            stopped: stop.observed_stopped,
+            annotation: stop.observed_request,
+            stands_at: stop.gateway.filter(|_| stands).map(|gateway| gateway.name),
+        }
+    }
+
+    pub(in crate::stop) fn stands(&self) -> bool {
+        self.stands_at.is_some()
+    }
+
+    /// Shows the next state of the object. `unseen_flip`: the field went to false and back while nobody looked. Yields
+    /// whether a stop is asked for that was not before.
+    pub(in crate::stop) fn show(&mut self, view: &RunView, unseen_flip: bool) -> bool {
+        let before = std::mem::replace(
+            self,
+            Self {
+                stopped: view.spec.stopped,
+                annotation: view.stop_annotation.clone(),
+                stands_at: self.stands_at.clone(),
+            },
+        );
+        let gateway = gateway_of(view);
+        let value = view.stop_annotation.as_deref().unwrap_or("").trim().to_lowercase();
+        let is_other_value = view.stop_annotation.is_some() && before.annotation != self.annotation;
+        let became_true = self.stopped == Some(true) && (before.stopped != Some(true) || unseen_flip);
+        let became_a_request = is_other_value && !value.is_empty() && !NOES.contains(&value.as_str());
+        if became_true || became_a_request {
+            self.stands_at = Some(gateway);
+            return true;
+        }
+        let became_false = self.stopped == Some(false) && before.stopped != Some(false);
+        let became_a_no = is_other_value && NOES.contains(&value.as_str()) && self.stopped != Some(true);
+        let moved = self.stands_at.as_ref().is_some_and(|at| *at != gateway);
+        if became_false || became_a_no || moved {
+            self.stands_at = None;
+        }
+        false
+    }
+}
+
+/// The gateway that an object names.
+fn gateway_of(view: &RunView) -> String {
+    let named = view.spec.gateway_ref.clone().and_then(|gateway| gateway.name);
+    named.unwrap_or_else(|| "default".to_owned())
+}
