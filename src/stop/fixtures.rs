@@ -35,6 +35,11 @@ pub(super) fn run(namespace: &str, name: &str, plans: Vec<i64>) -> RunView {
 
 /// The gateway "default" of a namespace.
 pub(super) fn gateway(namespace: &str) -> GatewayView {
+    GatewayView { uid: format!("{namespace}-gateway").into(), ..gateway_named(namespace, "default") }
+}
+
+/// A gateway of a namespace.
+pub(super) fn gateway_named(namespace: &str, name: &str) -> GatewayView {
     let spec: TestiniumGatewaySpec = serde_json::from_value(serde_json::json!({
         "url": format!("https://{namespace}.example.com"),
         "auth": {"bearerToken": {"secretRef": {"name": "token"}}},
@@ -44,8 +49,8 @@ pub(super) fn gateway(namespace: &str) -> GatewayView {
     }))
     .expect("a valid gateway");
     GatewayView {
-        key: Key::new(namespace, "default"),
-        uid: format!("{namespace}-gateway").into(),
+        key: Key::new(namespace, name),
+        uid: format!("{namespace}-{name}").into(),
         version: Version(1),
         generation: 1,
         reconcile_annotation: None,

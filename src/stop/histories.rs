@@ -4,6 +4,7 @@
 mod answers;
 mod basics;
 mod edits;
+mod requests;
 mod restarts;
 mod scale;
 mod writes;

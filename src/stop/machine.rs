@@ -105,6 +105,8 @@ impl Machine {
         inputs.into_iter().for_each(|input| self.take_in(now, input, out));
         self.fire(now, out);
         self.advance(now, out);
+        #[cfg(debug_assertions)]
+        self.check();
     }
 
     fn take_in(&mut self, now: Now, input: Input, out: &mut Vec<Effect>) {

@@ -9,6 +9,8 @@ mod advice;
 mod announce;
 mod answer;
 mod base;
+#[cfg(debug_assertions)]
+mod check;
 mod claim;
 pub mod credential;
 pub mod gate;

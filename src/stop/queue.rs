@@ -207,6 +207,11 @@ impl Queue {
         self.fresh.is_empty() && self.suspects.is_empty()
     }
 
+    /// Whether this waiter is among those of a plan.
+    pub fn holds(&self, plan: PlanId, waiter: Waiter) -> bool {
+        self.plans.get(&plan).is_some_and(|waiting| waiting.waiters.contains(&waiter))
+    }
+
     /// Everyone who waits here.
     pub fn waiters(&self) -> impl Iterator<Item = RunId> {
         self.plans.values().flat_map(|waiting| waiting.waiters.iter().map(|waiter| waiter.run))

@@ -15,9 +15,13 @@ use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use super::retry::chance;
 use super::world::{How, Nature, Options, World, key};
 use super::{CallId, Input, Key, Kind, RunView, fixtures};
+use crate::api::GatewayRef;
 
 const RUNS: &[(&str, &[i64])] = &[("a/one", &[1, 2, 3]), ("a/two", &[3, 4]), ("b/one", &[1, 5, 6, 7, 8])];
-const GATEWAYS: &[&str] = &["a/default", "b/default"];
+const GATEWAYS: &[&str] = &["a/default", "b/default", "a/other", "b/other"];
+/// A stop with this deadline never expires within a history; with one of the short ones it may.
+const LONG_DEADLINE: i64 = 600_000;
+const SHORT_DEADLINES: [i64; 4] = [1, 5, 20, 60];
 /// Acts of people and faults in one history.
 const ACTS: u64 = 40;
 /// Mean time between two of them.
@@ -58,6 +62,8 @@ struct Simulation {
     weather: How,
     outside: u64,
     faults: bool,
+    /// Deadlines are short and change, and the process' clock jumps.
+    hasty: bool,
 }
 
 // === impl Dice ===
@@ -87,8 +93,12 @@ impl Dice {
 
 impl Simulation {
     fn new(seed: u64, stale_lists: bool) -> Self {
-        let options = Options { lenient: stale_lists, ..Options::default() };
+        let hasty = seed.is_multiple_of(2) && !stale_lists;
+        let options = Options { lenient: stale_lists, expires: hasty, ..Options::default() };
         let mut world = World::new(RUNS, options);
+        for namespace in ["a", "b"] {
+            world.server.put_gateway(fixtures::gateway_named(namespace, "other"));
+        }
         if stale_lists {
             world.server.past = Some(VecDeque::new());
         }
@@ -109,10 +119,10 @@ impl Simulation {
             weather: How::Truth,
             outside: ACTS,
             faults: true,
+            hasty,
         };
-        // A stop never expires within a history.
         for (name, _) in RUNS {
-            simulation.world.edit_unseen(name, |run| run.spec.stop_deadline_seconds = Some(600_000));
+            simulation.world.edit_unseen(name, |run| run.spec.stop_deadline_seconds = Some(LONG_DEADLINE));
         }
         simulation.push(0, Act::Outside);
         simulation
@@ -222,6 +232,10 @@ impl Simulation {
                 let plan = 1 + self.dice.below(8) as i64;
                 self.world.truth.natures.entry(plan).or_insert(Nature::Finished);
             }
+            6 if self.hasty => {
+                let jump = self.dice.of(&[-7_200_000, -120_000, 120_000, 7_200_000]);
+                self.world.jump(jump);
+            }
             _ => self.edit_run(),
         }
         let delay = self.dice.below(2 * PACE);
@@ -230,10 +244,14 @@ impl Simulation {
 
     fn edit_gateway(&mut self) {
         let gateway = key(self.dice.of(GATEWAYS));
-        let (what, version) = (self.dice.below(4), self.outside);
+        let (what, version) = (self.dice.below(5), self.outside);
+        let Some(view) = self.world.server.gateways.get(&gateway).cloned() else {
+            return self.make_gateway(&gateway, version);
+        };
         match what {
             0 => self.world.truth.secret += 1,
             1 => self.world.truth.secret_missing = !self.world.truth.secret_missing,
+            4 => self.world.server.delete_gateway(&view.key),
             2 => self.world.server.edit_gateway(&gateway, |gateway| {
                 gateway.spec.url = format!("https://{}.example.com/v{version}", gateway.key.namespace);
             }),
@@ -243,11 +261,36 @@ impl Simulation {
         }
     }
 
+    /// Another object under the name of a gateway that was deleted.
+    fn make_gateway(&mut self, key: &Key, version: u64) {
+        let mut gateway = fixtures::gateway_named(&key.namespace, &key.name);
+        gateway.uid = format!("{}-{version}", gateway.uid).into();
+        self.world.server.put_gateway(gateway);
+    }
+
     fn edit_run(&mut self) {
         let (name, plans) = self.dice.of(RUNS);
         let value = format!("request-{}", self.outside);
         let Some(old) = self.world.server.runs.get(&key(name)).cloned() else { return };
-        match self.dice.below(16) {
+        match self.dice.below(22) {
+            16 => self.world.edit_unseen(name, |run| run.stop_annotation = None),
+            17 => {
+                let no = self.dice.of(&["no", "off", "", "False", "0"]);
+                self.world.edit_unseen(name, |run| run.stop_annotation = Some(no.to_owned()));
+            }
+            // A value that was there before asks again too.
+            18 => self.world.edit_unseen(name, |run| run.stop_annotation = Some("always".to_owned())),
+            19 => {
+                let other = self.dice.of(&["other", "default", "missing"]);
+                self.world.edit_unseen(name, |run| {
+                    run.spec.gateway_ref = Some(GatewayRef { name: Some(other.to_owned()) });
+                });
+            }
+            20 | 21 if self.hasty => {
+                let seconds = self.dice.of(&SHORT_DEADLINES);
+                let seconds = if self.dice.one_in(3) { LONG_DEADLINE } else { seconds };
+                self.world.edit_unseen(name, |run| run.spec.stop_deadline_seconds = Some(seconds));
+            }
             0..4 => self.world.edit_unseen(name, |run| run.spec.stopped = Some(true)),
             4..7 => self.world.edit_unseen(name, |run| run.spec.stopped = Some(false)),
             7 => self.world.edit_unseen(name, |run| run.spec.stopped = None),
@@ -273,8 +316,18 @@ impl Simulation {
     fn settle(&mut self) {
         (self.faults, self.outside, self.weather) = (false, 0, How::Truth);
         self.world.truth.secret_missing = false;
-        for gateway in GATEWAYS {
-            self.world.server.edit_gateway(&key(gateway), |gateway| gateway.spec.suspend = None);
+        for gateway in GATEWAYS.iter().map(|name| key(name)) {
+            if !self.world.server.gateways.contains_key(&gateway) {
+                self.make_gateway(&gateway, 0);
+            }
+            self.world.server.edit_gateway(&gateway, |gateway| gateway.spec.suspend = None);
+        }
+        // Nothing may wait for a gateway that will never be there.
+        for (name, _) in RUNS {
+            let missing = GatewayRef { name: Some("missing".to_owned()) };
+            if self.world.run(name).spec.gateway_ref.as_ref() == Some(&missing) {
+                self.world.edit_unseen(name, |run| run.spec.gateway_ref = None);
+            }
         }
         self.pass(AGES);
         assert_eq!(self.world.unsettled(), None, "{:?}", self.world.machine);

@@ -392,8 +392,7 @@ impl World {
     fn check_expired(&mut self, to: &Target, status: &TestPlanRunStatus) {
         let Some(known) = self.ghost.known.get(&to.key) else { return };
         let view = &known.view;
-        let set = [&view.stopped_set, &view.annotation_set];
-        let Some(asked) = set.into_iter().flatten().filter_map(|set| set.time).min() else { return };
+        let Some(asked) = known.requested else { return };
         let earliest = asked + jiff::SignedDuration::from_secs(known.shortest);
         let latest = wall(self.now + self.worst_skew);
         let is_new = |plan: &&crate::api::PlanStatus| {
