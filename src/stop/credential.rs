@@ -9,9 +9,7 @@ pub struct Credential {
     /// The one in use; zero while there is none.
     pub epoch: Epoch,
     pub version: Option<SecretVersion>,
-    /// It has had an answer that only a valid credential gets.
-    pub proven: bool,
-    /// Requests in a row that were answered with 401 or an unproven 403.
+    /// Requests in a row that were answered as if it were no good.
     pub failures: u8,
     pub problem: Option<Problem>,
     /// The reading that is under way.
@@ -81,10 +79,9 @@ impl Credential {
         *self = Self { problem, refused, failures, again: true, ..Self::default() };
     }
 
-    /// The answer of a call made with this credential.
-    pub fn answered(&mut self, epoch: Epoch, proves: bool) {
-        if proves && epoch == self.epoch {
-            self.proven = true;
+    /// A call made with this credential had an answer that only a valid one gets.
+    pub fn proven(&mut self, epoch: Epoch) {
+        if epoch == self.epoch {
             self.failures = 0;
         }
     }
@@ -93,7 +90,6 @@ impl Credential {
     /// there can only be another one if its Secret has changed.
     pub fn rejected(&mut self, now: Millis) {
         self.failures = self.failures.saturating_add(1);
-        self.proven = false;
         self.polls = 0;
         self.poll_at = Some(now + POLL_FIRST);
         self.again = true;
@@ -152,7 +148,6 @@ impl Credential {
                 self.version = Some(version);
                 self.problem = None;
                 self.refused = None;
-                self.proven = false;
                 self.polls = 0;
                 self.refresh_at = good_for.map(|good_for| now + Millis(good_for.0 / 5 * 4).max(POLL_FIRST));
                 return Change::New;

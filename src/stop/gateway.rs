@@ -30,8 +30,10 @@ pub struct Gateway {
     pub gate: Gate,
     /// Grows whenever the gate moves: an answer to an earlier call moves it no more.
     pub seq: u32,
-    /// How often the gate was opened.
-    pub opened: u32,
+    /// The address has answered in Testinium's form since the object was last edited.
+    pub spoken: bool,
+    /// Answers in Testinium's form that were not bad ones.
+    pub heard: u32,
     /// When the last call with fresh ids began.
     pub last_start: Option<Millis>,
     pub queue: Queue,
@@ -61,9 +63,6 @@ impl Call {
     }
 }
 
-/// Failures of a group of suspects after which it is the group, if others succeeded meanwhile.
-pub const STRIKES: u8 = 3;
-
 // === impl Gateway ===
 
 impl Gateway {
@@ -77,7 +76,8 @@ impl Gateway {
             credential: Credential::default(),
             gate: Gate::Open,
             seq: 0,
-            opened: 0,
+            spoken: false,
+            heard: 0,
             last_start: None,
             queue: Queue::default(),
             flying: BTreeMap::new(),
@@ -103,6 +103,7 @@ impl Gateway {
         if edited {
             self.seq += 1;
             self.gate = Gate::Open;
+            self.spoken = false;
             self.credential.restart();
         } else if hurried {
             self.gate.hurry(now);
@@ -144,10 +145,15 @@ impl Gateway {
         self.gate.shut(trouble, failures, now, self.backoff(), chance);
     }
 
+    /// The gateway has answered as it should: whoever has failed often enough meanwhile is to blame.
+    pub fn hear(&mut self) {
+        self.heard = self.heard.wrapping_add(1);
+        self.queue.blame(self.heard);
+    }
+
     pub fn open(&mut self) {
         if self.gate != Gate::Open {
             self.seq += 1;
-            self.opened += 1;
             self.gate = Gate::Open;
         }
     }

@@ -323,7 +323,7 @@ impl Machine {
             let Some(run) = self.runs.get_mut(&waiter.run) else { continue };
             let stands = match &end {
                 End::Began => run.ask == waiter.ask,
-                End::Settled(_) | End::Unanswered | End::Refused => {
+                End::Settled(_) | End::Unanswered(_) | End::Refused(_) => {
                     run.awaits(&waiter, plan, call) || !self.gateways.rules.hold(Rule::Asks)
                 }
             };

@@ -27,10 +27,11 @@ mod types;
 pub mod verdict;
 mod view;
 pub mod wish;
+pub mod words;
 mod write;
 mod writes;
 
-pub use answer::{Answer, Body, Complaint, Envelope, Loss, Reply};
+pub use answer::{Answer, Body, Complaint, Envelope, Gist, Loss, Reply};
 pub use input::{CredentialRead, Effect, Event, Input, Kind, Target, WriteResult};
 pub use machine::{Machine, Tally};
 pub use types::*;

@@ -228,7 +228,7 @@ impl Run {
     pub fn land(&mut self, plan: PlanId, call: CallId, end: End, now: Now) -> Option<Outcome> {
         let (asks, expired) = (self.asks(), now.wall >= self.deadline());
         let plan = self.plan(plan)?;
-        plan.unsure |= end == End::Unanswered;
+        plan.unsure |= matches!(end, End::Unanswered(_));
         let settled = match end {
             End::Began => {
                 plan.state = PlanState::InFlight(call);
@@ -236,9 +236,9 @@ impl Run {
                 return None;
             }
             End::Settled(settled) => settled,
-            End::Unanswered | End::Refused if !asks => withdrawn(plan),
-            End::Unanswered | End::Refused if expired => expired_plan(plan),
-            End::Unanswered | End::Refused => {
+            End::Unanswered(_) | End::Refused(_) if !asks => withdrawn(plan),
+            End::Unanswered(_) | End::Refused(_) if expired => expired_plan(plan),
+            End::Unanswered(_) | End::Refused(_) => {
                 plan.state = PlanState::Queued;
                 return None;
             }

@@ -203,6 +203,15 @@ impl Simulation {
             How::Status(503),
             How::Status(429),
             How::Status(401),
+            How::Status(403),
+            How::Status(404),
+            How::Status(302),
+            How::Status(400),
+            How::Status(200),
+            How::Json(403),
+            How::Json(404),
+            How::Expired(400),
+            How::Expired(200),
         ])
     }
 

@@ -188,9 +188,9 @@ impl World {
     /// A call ends.
     pub(super) fn answer(&mut self, call: CallId, how: How) {
         let Some(flight) = self.calls.remove(&call) else { return };
-        let (answer, outcomes) = self.truth.answer(&flight, how);
-        self.ghost.grant(&flight, &outcomes);
-        if truth::is_trouble(&answer) {
+        let (answer, worth) = self.truth.answer(&flight, how);
+        self.ghost.grant(&flight, &worth.outcomes);
+        if worth.is_trouble {
             self.ghost.failed(&flight);
         }
         self.put(Input::Answered(call, answer));

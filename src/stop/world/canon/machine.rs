@@ -109,7 +109,8 @@ impl Canon for Gateway {
         (&self.view, &self.credential).canon(sink);
         sink.sorted(Sort::List, u64::from(self.list));
         sink.sorted(Sort::Move, u64::from(self.seq));
-        sink.sorted(Sort::Round, u64::from(self.opened));
+        sink.sorted(Sort::Round, u64::from(self.heard));
+        self.spoken.canon(sink);
         (self.endpoint, &self.gate).canon(sink);
         (self.last_start, &self.queue).canon(sink);
         (&self.flying, (self.fresh_turn, &self.told)).canon(sink);
@@ -135,7 +136,7 @@ impl Canon for Gate {
 
 impl Canon for Credential {
     fn canon(&self, sink: &mut Sink) {
-        (self.epoch, (self.proven, self.reading)).canon(sink);
+        (self.epoch, self.reading).canon(sink);
         let problem = self.problem.as_ref().map(|problem| matches!(problem, Problem::Refused(_)));
         (self.version.as_ref().map(|version| &version.0), problem).canon(sink);
         (self.again, (self.poll_at, self.refresh_at)).canon(sink);
@@ -178,8 +179,12 @@ impl Canon for Suspects {
 impl Canon for Record {
     fn canon(&self, sink: &mut Sink) {
         sink.plain(u64::from(self.strikes.min(4)));
-        sink.sorted(Sort::Round, u64::from(self.opened));
-        (self.condemned, self.not_before).canon(sink);
+        sink.sorted(Sort::Round, u64::from(self.heard));
+        (self.condemned, (self.parts as usize, self.not_before)).canon(sink);
+        sink.plain(u64::from(self.forbidden.min(4)));
+        sink.sorted(Sort::Round, u64::from(self.heard_before_forbidden));
+        self.home.is_some().canon(sink);
+        self.home.into_iter().for_each(|home| sink.sorted(Sort::Order, u64::from(home)));
     }
 }
 
