@@ -5,12 +5,13 @@ use std::sync::Arc;
 
 use super::credential::Credential;
 use super::gate::Gate;
+use super::held::Held;
 use super::input::{CredentialRead, Effect};
 use super::obstacle::Hindrance;
 use super::queue::{Member, Queue, Record, Wanted};
 use super::retry::{Backoff, chance};
 use super::standing::Told;
-use super::types::{CallId, Epoch, GatewayKey, Millis, PlanId};
+use super::types::{CallId, Epoch, GatewayKey, Millis, PlanId, SecretVersion};
 use super::verdict::{Trouble, TroubleKind};
 use super::view::GatewayView;
 
@@ -37,8 +38,11 @@ pub struct Gateway {
     /// When the last call with fresh ids began.
     pub last_start: Option<Millis>,
     pub queue: Queue,
-    /// Ids in a call right now.
+    /// Ids in a call right now, or in one whose verdict is held back.
     pub flying: BTreeMap<PlanId, CallId>,
+    pub held: Vec<Held>,
+    /// Plans that were sent again after a verdict, and for which version of the Secret.
+    pub sent_again: BTreeMap<PlanId, Option<SecretVersion>>,
     /// Fresh ids and suspects take turns.
     pub fresh_turn: bool,
     pub told: Told,
@@ -81,6 +85,8 @@ impl Gateway {
             last_start: None,
             queue: Queue::default(),
             flying: BTreeMap::new(),
+            held: Vec::new(),
+            sent_again: BTreeMap::new(),
             fresh_turn: true,
             told: Told::default(),
         }
@@ -131,9 +137,8 @@ impl Gateway {
 
     /// Shuts the gate for the trouble that one of its own calls met.
     pub fn shut(&mut self, trouble: Trouble, now: Millis, seed: u64) {
-        let blames = matches!(trouble.kind, TroubleKind::Unauthorized | TroubleKind::Forbidden);
-        let failures = if blames {
-            self.credential.rejected(now);
+        let failures = if trouble.doubts_credential {
+            self.credential.rejected(now, trouble.kind == TroubleKind::Unauthorized);
             // Only a proven credential ends this count: a login that works and a token that doesn't must not chase
             // each other.
             self.credential.failures.saturating_sub(1)
@@ -172,8 +177,14 @@ impl Gateway {
         out.push(Effect::ReadCredential { gateway: view.clone(), epoch, known_bad });
     }
 
-    /// Whether its Secrets, if they changed, could end the trouble. With certificates in them, any failure to reach
-    /// it may be theirs: a server that refuses a client's certificate may just close the connection.
+    /// A plan is about to try a shut gate. Whatever shut it, another credential may be what it takes.
+    pub fn probes(&mut self) {
+        self.credential.doubt(false);
+    }
+
+    /// Whether its Secrets are what the trouble is most likely about: then they are looked at more often than the gate
+    /// is tried. With certificates in them, any failure to reach it may be theirs: a server that refuses a client's
+    /// certificate may just close the connection.
     fn doubts_secrets(&self) -> bool {
         match self.gate.trouble() {
             Some(TroubleKind::Unauthorized | TroubleKind::Forbidden) => true,
@@ -185,14 +196,18 @@ impl Gateway {
     /// A reading has ended.
     pub fn credential_read(&mut self, epoch: Epoch, read: CredentialRead, now: Millis) {
         use super::credential::Change;
-        match self.credential.read(epoch, read, now) {
+        let is_latest = self.credential.reading == Some(epoch);
+        let change = self.credential.read(epoch, read, now);
+        if is_latest {
+            self.held_are_ready();
+        }
+        let is_shut = self.gate != Gate::Open;
+        match change {
             Change::None => {}
-            Change::New if self.doubts_secrets() => {
-                let repeated_login = self.credential.failures > 1
-                    && self.view.as_ref().is_some_and(|view| view.spec.auth.password.is_some());
-                if repeated_login { self.seq += 1 } else { self.open() }
-            }
-            Change::New => self.seq += 1,
+            Change::New if is_shut => self.open(),
+            // A login that works and a token that doesn't must not chase each other.
+            Change::Renewed if is_shut && self.credential.failures <= 1 => self.open(),
+            Change::New | Change::Renewed => self.seq += 1,
         }
     }
 

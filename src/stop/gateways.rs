@@ -160,6 +160,12 @@ impl Gateways {
     ) -> Vec<Landing> {
         let mut landings = Vec::new();
         for gateway in self.by_key.values_mut() {
+            for (held, doubt) in gateway.release_held() {
+                let (call, gist) = (held.call, held.gist);
+                let mut landing = Landings { gateway, call, gist, wants, rereads: true, out: Vec::new() };
+                landing.release(held, doubt);
+                landings.append(&mut landing.out);
+            }
             gateway.read_credential(&mut self.next_epoch, now.mono, out);
         }
         if may_call {
@@ -205,7 +211,8 @@ impl Gateways {
         gateway.gate.forget_probe(call_id);
 
         let gist = answer.gist();
-        let mut landing = Landings { gateway, call: call_id, gist, wants, out: Vec::new() };
+        let rereads = self.rules.hold(Rule::Reread);
+        let mut landing = Landings { gateway, call: call_id, gist, wants, rereads, out: Vec::new() };
         if call.endpoint != landing.gateway.endpoint && self.rules.hold(Rule::Endpoint) {
             landing.again(call.members, &End::Unanswered(gist));
             return landing.out;
@@ -227,7 +234,7 @@ impl Gateways {
                 if moves_gate && was_probe {
                     landing.gateway.open();
                 }
-                landing.judge(call, answered);
+                landing.judge(call, answered, now.mono);
             }
         }
         landing.out
@@ -262,8 +269,12 @@ impl Gateways {
                 end: End::Began,
             }));
         }
-        if probe && let Gate::Shut(shut) = &mut gateway.gate {
-            shut.probe = Some(id);
+        if probe {
+            if let Gate::Shut(shut) = &mut gateway.gate {
+                shut.probe = Some(id);
+            }
+            gateway.probes();
+            gateway.read_credential(&mut self.next_epoch, now.mono, out);
         }
         let call = Call {
             gateway: key.clone(),

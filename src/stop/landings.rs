@@ -3,10 +3,12 @@
 use super::answer::Gist;
 use super::gateway::{Call, Gateway};
 use super::gateways::{End, Landing, Wants};
-use super::queue::{Member, Record, Waiter};
+use super::held::{Doubt, Held, gives_up};
+use super::queue::{Member, Record, Waiter, Waiters};
 use super::retry::chance;
-use super::types::{CallId, Now, PlanId};
-use super::verdict::{Parts, Settled, Trouble, Verdict};
+use super::types::{CallId, Epoch, Millis, Now, PlanId};
+use super::verdict::{Parts, STRIKES, Settled, Trouble, Verdict};
+use crate::api::Outcome;
 
 /// Hands the ids of an ended call back.
 pub(super) struct Landings<'a, W> {
@@ -15,21 +17,25 @@ pub(super) struct Landings<'a, W> {
     /// What the call was answered, in short.
     pub(super) gist: Gist,
     pub(super) wants: &'a W,
+    /// Verdicts that give plans up wait for the Secret to be read.
+    pub(super) rereads: bool,
     pub(super) out: Vec<Landing>,
 }
 
 impl<W: Wants> Landings<'_, W> {
-    pub(super) fn judge(&mut self, call: Call, verdict: Verdict) {
+    pub(super) fn judge(&mut self, call: Call, verdict: Verdict, now: Millis) {
         let end = End::Unanswered(self.gist);
         match verdict {
             Verdict::Settled(settled) => {
-                call.members.into_iter().for_each(|member| self.settle(member, &settled));
+                for member in call.members {
+                    self.conclude(member, &settled, call.credential, now);
+                }
             }
             Verdict::Named(named) => {
                 let mut rest = Vec::new();
                 for member in call.members {
                     match named.iter().find(|(plan, _)| *plan == member.plan) {
-                        Some((_, settled)) => self.settle(member, settled),
+                        Some((_, settled)) => self.conclude(member, settled, call.credential, now),
                         None => rest.push(member),
                     }
                 }
@@ -49,16 +55,17 @@ impl<W: Wants> Landings<'_, W> {
     pub(super) fn wait(&mut self, call: Call, trouble: &Trouble, probe: bool, now: Now, seed: u64) -> bool {
         let end = if trouble.maybe_stopped { End::Unanswered(self.gist) } else { End::Refused(self.gist) };
         // A plan that was taken out of its group to try a shut gate speaks of the gate, and goes back to the others:
-        // after an outage they are asked together.
+        // after an outage they are asked together. But one that was not answered in time must not cost that time again.
+        let costly = trouble.strikes >= STRIKES;
         match call.suspects {
-            Some(record) if record.home.is_some() => {
+            Some(record) if record.home.is_some() && !costly => {
                 for member in call.members {
                     let member = self.unanswered(member, &end);
                     self.gateway.queue.rejoin(member, record);
                 }
                 return record.condemned;
             }
-            None if probe => {
+            None if probe && !costly => {
                 self.again(call.members, &end);
                 return false;
             }
@@ -71,7 +78,7 @@ impl<W: Wants> Landings<'_, W> {
             }
             return false;
         }
-        let mut record = call.suspects.unwrap_or_default();
+        let mut record = Record { home: None, ..call.suspects.unwrap_or_default() };
         record.strike(trouble.strikes, trouble.blamed.is_some(), self.gateway.heard);
         let newly = !record.condemned && record.is_to_blame(self.gateway.heard);
         record.condemned |= newly;
@@ -85,7 +92,9 @@ impl<W: Wants> Landings<'_, W> {
             return true;
         };
         if let Some(settled) = trouble.blamed.as_ref().filter(|_| record.is_forbidden(self.gateway.heard)) {
-            call.members.into_iter().for_each(|member| self.settle(member, settled));
+            for member in call.members {
+                self.conclude(member, settled, call.credential, now.mono);
+            }
             return true;
         }
         if newly {
@@ -97,7 +106,53 @@ impl<W: Wants> Landings<'_, W> {
         true
     }
 
+    /// Settles a plan, unless that gives it up for what may be the credential's fault.
+    fn conclude(&mut self, member: Member, settled: &Settled, credential: Epoch, now: Millis) {
+        if !gives_up(settled) || !self.rereads {
+            return self.settle(member, settled);
+        }
+        match self.gateway.doubt(member.plan, credential, now) {
+            Doubt::Stands => self.settle(member, settled),
+            Doubt::Again => self.send_again(member, settled),
+            Doubt::Hold => {
+                self.gateway.flying.insert(member.plan, self.call);
+                self.gateway.held.push(Held {
+                    call: self.call,
+                    endpoint: self.gateway.endpoint,
+                    credential,
+                    gist: self.gist,
+                    member,
+                    settled: settled.clone(),
+                    ready: false,
+                });
+            }
+        }
+    }
+
+    /// A verdict that was held back is held back no more.
+    pub(super) fn release(&mut self, held: Held, doubt: Doubt) {
+        match doubt {
+            Doubt::Stands | Doubt::Hold => self.settle(held.member, &held.settled),
+            Doubt::Again => self.send_again(held.member, &held.settled),
+        }
+    }
+
+    /// Whoever still wants the plan waits for another call; whoever does not takes the verdict.
+    fn send_again(&mut self, mut member: Member, settled: &Settled) {
+        let (wants, call, plan) = (self.wants, self.call, member.plan);
+        let (kept, gone) = member.waiters.into_iter().partition(|waiter| wants.wants(waiter, plan, call));
+        member.waiters = kept;
+        let gone: Waiters = gone;
+        self.tell(plan, &gone, &End::Settled(settled.clone()));
+        let end = match settled.outcome {
+            Outcome::Unknown => End::Unanswered(self.gist),
+            _ => End::Refused(self.gist),
+        };
+        self.again(vec![member], &end);
+    }
+
     fn settle(&mut self, member: Member, settled: &Settled) {
+        self.gateway.sent_again.remove(&member.plan);
         self.gateway.queue.landed(member.plan, None);
         let end = End::Settled(settled.clone());
         self.tell(member.plan, &member.waiters, &end);

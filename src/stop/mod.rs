@@ -12,6 +12,7 @@ pub mod credential;
 pub mod gate;
 pub mod gateway;
 pub mod gateways;
+pub mod held;
 mod input;
 mod landings;
 pub mod machine;

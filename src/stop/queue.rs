@@ -313,6 +313,10 @@ impl Queue {
         self.plans.len()
     }
 
+    pub fn contains(&self, plan: PlanId) -> bool {
+        self.plans.contains_key(&plan)
+    }
+
     /// Number of fresh plans.
     pub fn fresh_len(&self) -> usize {
         self.fresh.len()

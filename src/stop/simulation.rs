@@ -87,7 +87,7 @@ impl Dice {
 
 impl Simulation {
     fn new(seed: u64, stale_lists: bool) -> Self {
-        let options = Options { lenient: stale_lists, ..Options::default() };
+        let options = Options { lenient: stale_lists, slow_secrets: true, ..Options::default() };
         let mut world = World::new(RUNS, options);
         if stale_lists {
             world.server.past = Some(VecDeque::new());
@@ -98,6 +98,17 @@ impl Simulation {
                 world.truth.natures.insert(plan, Nature::Bad);
             }
         }
+        // How a token is refused whose Secret has changed.
+        world.truth.stale = dice.of(&[
+            None,
+            Some(How::Status(401)),
+            Some(How::Status(403)),
+            Some(How::Status(302)),
+            Some(How::Status(500)),
+            Some(How::Status(200)),
+            Some(How::Expired(400)),
+            Some(How::Own(403)),
+        ]);
         let mut simulation = Self {
             world,
             dice,
@@ -198,7 +209,7 @@ impl Simulation {
     fn trouble(&mut self) -> How {
         self.dice.of(&[
             How::Lost,
-            How::Lost,
+            How::Late,
             How::Status(500),
             How::Status(503),
             How::Status(429),

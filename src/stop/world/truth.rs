@@ -29,7 +29,11 @@ pub(in crate::stop) enum How {
     Json(u16),
     /// With this status in Testinium's form, and a word on the credential, whatever the plans.
     Expired(u16),
-    /// No answer comes.
+    /// With this status in Testinium's form, and a word on something else, whatever the plans.
+    Own(u16),
+    /// No answer comes in time.
+    Late,
+    /// The connection breaks.
     Lost,
 }
 
@@ -49,6 +53,8 @@ pub(in crate::stop) struct Truth {
     pub(in crate::stop) natures: BTreeMap<i64, Nature>,
     /// Version of the Secret.
     pub(in crate::stop) secret: u32,
+    /// How a call is answered that carries an earlier version of it; as if it were the present one, if none.
+    pub(in crate::stop) stale: Option<How>,
     /// Why no credential can be made of it.
     pub(in crate::stop) secret_missing: bool,
 }
@@ -58,9 +64,15 @@ pub(in crate::stop) struct Truth {
 impl Truth {
     /// The answer to a call, and what it is worth.
     pub(in crate::stop) fn answer(&self, flight: &Flight, how: How) -> (Answer, Worth) {
+        let how = match self.stale {
+            Some(stale) if how == How::Truth && flight.secret != self.secret => stale,
+            _ => how,
+        };
         let answer = match how {
             How::Truth => return self.by_nature(&flight.plans),
             How::Lost => Answer::Lost(Loss::Broken),
+            How::Late => Answer::Lost(Loss::Timeout),
+            How::Own(status) => own(status, "no", Sense::Other),
             How::Status(status) => reply(status, Body::Other),
             How::Json(status) => reply(status, Body::Json),
             How::Expired(status) => own(status, "the token has expired", Sense::Credential),

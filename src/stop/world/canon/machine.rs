@@ -5,6 +5,7 @@ use crate::stop::credential::{Credential, Problem};
 use crate::stop::gate::{Gate, Shut};
 use crate::stop::gateway::{Call, Gateway};
 use crate::stop::gateways::{Gateways, Origin};
+use crate::stop::held::Held;
 use crate::stop::machine::{self, Machine};
 use crate::stop::queue::{Member, Place, Queue, Record, Suspects, Waiter, Waiting};
 use crate::stop::record::{Plan, PlanState, Request as Asked};
@@ -114,6 +115,21 @@ impl Canon for Gateway {
         (self.endpoint, &self.gate).canon(sink);
         (self.last_start, &self.queue).canon(sink);
         (&self.flying, (self.fresh_turn, &self.told)).canon(sink);
+        (&self.held, &self.sent_again).canon(sink);
+    }
+}
+
+impl Canon for Held {
+    fn canon(&self, sink: &mut Sink) {
+        let Self { call, endpoint, credential, gist: _, member, settled, ready } = self;
+        (*call, (*endpoint, *credential)).canon(sink);
+        (member, (settled.outcome, *ready)).canon(sink);
+    }
+}
+
+impl Canon for SecretVersion {
+    fn canon(&self, sink: &mut Sink) {
+        self.0.canon(sink);
     }
 }
 
@@ -140,6 +156,8 @@ impl Canon for Credential {
         let problem = self.problem.as_ref().map(|problem| matches!(problem, Problem::Refused(_)));
         (self.version.as_ref().map(|version| &version.0), problem).canon(sink);
         (self.again, (self.poll_at, self.refresh_at)).canon(sink);
+        (self.check, (self.renew, self.insists)).canon(sink);
+        (self.renewed_at, self.read_at).canon(sink);
         sink.count(self.failures);
         sink.count(self.polls);
     }
