@@ -15,18 +15,55 @@ pub fn check(bytes: &[u8]) {
     {
         let body = wire::body(bytes, status == 200, &secrets);
         check_texts(&body);
+        assert_eq!(matches!(body, Body::Envelope(_)), has_the_mark(bytes), "its form: {:?}", show(bytes));
         for plans in [&[PlanId(614)][..], &[PlanId(614), PlanId(615)]] {
             let answer = Answer::Reply(Reply { status, retry_after: None, body: body.clone() });
-            match verdict(&answer, plans, true) {
-                Verdict::Settled(settled) if settled.outcome == Outcome::Accepted => {
-                    assert!(status == 200 && is_known_and_clean(bytes), "accepted: {:?}", show(bytes));
-                }
-                Verdict::Settled(_) | Verdict::Named(_) | Verdict::Split | Verdict::Wait(_) => {}
+            for spoken in [false, true] {
+                check_verdict(&verdict(&answer, plans, spoken), status, &body, bytes);
             }
         }
     }
     let quoted = wire::body(bytes, true, &Secrets::new([token]));
     assert!(!format!("{quoted:?}").contains(token), "the token is quoted: {:?}", show(bytes));
+}
+
+/// No plan is stopped but by Testinium's own word, and no plan is given up by a word that is not.
+fn check_verdict(verdict: &Verdict, status: u16, body: &Body, bytes: &[u8]) {
+    let settled: Vec<_> = match verdict {
+        Verdict::Settled(settled) => vec![settled.outcome],
+        Verdict::Named(named) => named.iter().map(|(_, settled)| settled.outcome).collect(),
+        Verdict::Split(_) | Verdict::Wait(_) => Vec::new(),
+    };
+    let own = matches!(body, Body::Envelope(_));
+    for outcome in settled {
+        match outcome {
+            Outcome::Accepted => {
+                assert!(status == 200 && is_known_and_clean(bytes), "accepted: {:?}", show(bytes));
+            }
+            Outcome::NotRunning => {
+                assert!(own && says_one_of_the_words(bytes), "not running: {:?}", show(bytes));
+            }
+            _ => assert!(!matches!(body, Body::Other), "given up: {:?}", show(bytes)),
+        }
+    }
+}
+
+/// Whether any text of a body has a word in it that a plan which is not running can be told by: what is read as such
+/// must hold at least that.
+fn says_one_of_the_words(bytes: &[u8]) -> bool {
+    let text = show(bytes).to_lowercase();
+    ["running", "available", "\\u", "degil", "değil", "yor"].iter().any(|word| text.contains(word))
+}
+
+/// The mark of Testinium's form, told by other means than the parser's. Duplicate keys are for the parser to find.
+fn has_the_mark(bytes: &[u8]) -> bool {
+    if !wire::is_unambiguous(bytes) {
+        return false;
+    }
+    let text = bytes.strip_prefix(b"\xef\xbb\xbf").unwrap_or(bytes);
+    let Ok(Value::Object(top)) = serde_json::from_slice(text) else { return false };
+    let code = &top.get("result").cloned().unwrap_or_default()["code"];
+    (top.contains_key("data") && top.contains_key("errors")) || code.is_i64() || code.is_u64()
 }
 
 fn check_texts(body: &Body) {
@@ -42,10 +79,12 @@ fn check_texts(body: &Body) {
 
 /// The documented envelope without errors, told by other means than the parser's.
 fn is_known_and_clean(bytes: &[u8]) -> bool {
-    let Ok(Value::Object(top)) = serde_json::from_slice(bytes) else { return false };
+    let text = bytes.strip_prefix(b"\xef\xbb\xbf").unwrap_or(bytes);
+    let Ok(Value::Object(top)) = serde_json::from_slice(text) else { return false };
     let code = top.get("result").and_then(|result| result.get("code"));
     let errors = top.get("errors");
-    let none = [Value::Null, "".into(), Value::Array(Vec::new()), Value::Object(Default::default())];
+    let none =
+        [Value::Null, false.into(), "".into(), Value::Array(Vec::new()), Value::Object(Default::default())];
     let is_success = |status: &Value| match status {
         Value::String(status) => status.eq_ignore_ascii_case("success"),
         _ => true,

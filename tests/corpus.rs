@@ -23,12 +23,16 @@ fn the_corpus_is_read_as_its_names_say() {
         oracle::check(&bytes);
 
         let read = match wire::body(&bytes, true, &Secrets::default()) {
-            Body::Envelope(envelope) if envelope.errors.is_empty() => "accepted",
-            Body::Envelope(_) => "complaint",
+            Body::Envelope(envelope) if !envelope.errors.is_empty() => "complaint",
+            Body::Envelope(envelope) if envelope.opaque => "opaque",
+            Body::Envelope(_) => "accepted",
+            Body::Json => "json",
             Body::Other => "other",
         };
         // The fuzzer names what it finds by a hash.
-        if let Some((expected @ ("accepted" | "complaint" | "other"), _)) = name.split_once('-') {
+        if let Some((expected @ ("accepted" | "complaint" | "opaque" | "json" | "other"), _)) =
+            name.split_once('-')
+        {
             assert_eq!(read, expected, "{name}: {}", String::from_utf8_lossy(&bytes));
             named += 1;
         }
@@ -42,6 +46,8 @@ fn json() -> impl Strategy<Value = String> {
     let texts = [
         r#""SUCCESS""#,
         r#""NOT_AVAILABLE""#,
+        r#""plan 614 is not running""#,
+        r#""the grid is not running""#,
         r#""plan 614""#,
         r#""plan 614, 615""#,
         r#""tok-0123456789abcdef""#,

@@ -506,8 +506,7 @@ mod tests {
         let proxy = format!("http://localhost:{port}");
         let answering = std::thread::spawn(move || {
             // One for plain http, which the proxy answers itself, one for https, for which it opens no tunnel.
-            let envelope =
-                "HTTP/1.1 200 OK\r\nContent-Length: 15\r\nConnection: close\r\n\r\n{\"errors\":null}";
+            let envelope = "HTTP/1.1 200 OK\r\nContent-Length: 27\r\nConnection: close\r\n\r\n{\"data\":null,\"errors\":null}";
             let no_tunnel = "HTTP/1.1 502 Bad Gateway\r\nContent-Length: 0\r\nConnection: close\r\n\r\n";
             [envelope, no_tunnel].map(|answer| {
                 let (mut stream, _) = listener.accept().expect("the child connects");

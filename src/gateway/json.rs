@@ -8,8 +8,10 @@ use std::fmt;
 use serde::de::{Deserialize, Deserializer, Error, MapAccess, SeqAccess, Visitor};
 use serde_json::{Map, Value};
 
-/// Reads JSON in which no object, at any depth, has a key twice.
+/// Reads JSON in which no object, at any depth, has a key twice. A byte order mark before it is skipped, as servers
+/// on Windows like to send one.
 pub fn parse(bytes: &[u8]) -> Option<Value> {
+    let bytes = bytes.strip_prefix(b"\xef\xbb\xbf").unwrap_or(bytes);
     serde_json::from_slice::<Unambiguous>(bytes).ok().map(|json| json.0)
 }
 
@@ -114,6 +116,8 @@ mod tests {
             assert_eq!(parse(text.as_bytes()), expected, "{text}");
         }
         assert_eq!(parse(b"\"\xff\""), None, "not UTF-8");
+        assert_eq!(parse("\u{feff}{}".as_bytes()), Some(Value::Object(Map::new())), "a byte order mark");
+        assert_eq!(parse("\u{feff}\u{feff}{}".as_bytes()), None, "two of them");
         assert_eq!(parse("[".repeat(100_000).as_bytes()), None, "too deep");
     }
 

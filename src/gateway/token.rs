@@ -18,7 +18,7 @@ use super::credential::{ConnectError, Material, checked_token, invalid, trimmed}
 use super::text::Secrets;
 use super::{json, wire};
 use crate::api::PasswordGrant;
-use crate::stop::{Body, Complaint, Loss, Millis};
+use crate::stop::{Loss, Millis};
 
 /// How long a token counts as good if the answer does not say: as long as in Testinium's documented example. If it
 /// lasts longer, a login too many is made in an hour; if shorter, the first 401 leads to one.
@@ -179,15 +179,12 @@ fn grant(body: &[u8]) -> Result<Granted, String> {
 }
 
 fn has_complaints(body: &[u8]) -> bool {
-    matches!(wire::body(body, true, &Secrets::default()), Body::Envelope(envelope) if !envelope.errors.is_empty())
+    !wire::complaints(body, true, &Secrets::default()).is_empty()
 }
 
 /// The status, with the endpoint's own words if it has any.
 fn said(status: StatusCode, body: &[u8], secrets: &Secrets<'_>) -> String {
-    let complaint = match wire::body(body, false, secrets) {
-        Body::Envelope(envelope) => envelope.errors.into_iter().next().unwrap_or_default(),
-        Body::Other => Complaint::default(),
-    };
+    let complaint = wire::complaints(body, false, secrets).into_iter().next().unwrap_or_default();
     let words: Vec<_> = [complaint.code, complaint.message].into_iter().flatten().collect();
     if words.is_empty() { status.to_string() } else { format!("{status} ({})", words.join(": ")) }
 }

@@ -2,7 +2,10 @@
 //!
 //! The HTTP side turns bytes into these types; what an answer *means* is [`verdict`](super::verdict)'s business.
 
+use std::fmt;
+
 use super::types::{Millis, PlanId};
+use super::words::Sense;
 
 /// How a call ended.
 #[derive(Clone, Debug, Eq, PartialEq)]
@@ -22,12 +25,14 @@ pub struct Reply {
     pub body: Body,
 }
 
-/// The body of a reply.
+/// The body of a reply, by whose form it has. Only Testinium's own proves anything.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub enum Body {
-    /// The envelope that Testinium documents.
+    /// Testinium's: a JSON object with the keys `data` and `errors`, or with an integer `result.code`.
     Envelope(Envelope),
-    /// Nothing, HTML, other JSON, too large: nothing of it is kept.
+    /// Any other JSON object: nothing of it is kept.
+    Json,
+    /// Nothing, HTML, text, cut off, a key twice, too large: nothing of it is kept.
     Other,
 }
 
@@ -36,17 +41,32 @@ pub enum Body {
 pub struct Envelope {
     /// `result.code`, where there is one.
     pub code: Option<i64>,
-    /// Every complaint in it; empty means none. Texts are cut to 128 bytes and free of control characters.
+    /// Every complaint in it; empty means none.
     pub errors: Vec<Complaint>,
+    /// There is something in it that could mean a failure and can't be told, such as `data` that nobody documents.
+    pub opaque: bool,
 }
 
-/// One error in an envelope.
+/// One error in an envelope. Texts are cut to 128 bytes and free of control characters.
 #[derive(Clone, Debug, Default, Eq, PartialEq)]
 pub struct Complaint {
     pub code: Option<String>,
     pub message: Option<String>,
     /// The plan that it names plainly: by an id field, as a key of a map, or as "plan 614" in its text.
     pub plan: Option<PlanId>,
+    /// What its words say, before anything of them was cut or hidden.
+    pub sense: Sense,
+}
+
+/// An answer that was no verdict, in short: for people who ask what a plan waits for.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Gist {
+    /// A status, and whether the body had Testinium's form.
+    Status {
+        status: u16,
+        own: bool,
+    },
+    Lost(Loss),
 }
 
 /// Why no answer came.
@@ -64,4 +84,51 @@ pub enum Loss {
     Broken,
     /// The address is one that gateways must not have (loopback, link-local, the API server).
     AddressRefused,
+}
+
+// === impl Answer ===
+
+impl Answer {
+    /// The answer in short.
+    pub fn gist(&self) -> Gist {
+        match self {
+            Self::Reply(reply) => Gist::Status { status: reply.status, own: reply.is_own() },
+            Self::Lost(loss) => Gist::Lost(*loss),
+        }
+    }
+
+    /// Whether it has Testinium's form.
+    pub fn is_own(&self) -> bool {
+        match self {
+            Self::Reply(reply) => reply.is_own(),
+            Self::Lost(_) => false,
+        }
+    }
+}
+
+impl Reply {
+    /// Whether it has Testinium's form.
+    pub fn is_own(&self) -> bool {
+        match self.body {
+            Body::Envelope(_) => true,
+            Body::Json | Body::Other => false,
+        }
+    }
+}
+
+impl fmt::Display for Gist {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Status { status, own: true } => write!(f, "HTTP {status}"),
+            Self::Status { status, own: false } => write!(f, "HTTP {status}, not in Testinium's form"),
+            Self::Lost(loss) => f.write_str(match loss {
+                Loss::Timeout => "none in time",
+                Loss::Dns => "none, the host name can't be resolved",
+                Loss::Connect => "none, there is no connection",
+                Loss::Tls => "none, the TLS handshake failed",
+                Loss::Broken => "cut off, the connection broke",
+                Loss::AddressRefused => "none, the address is refused",
+            }),
+        }
+    }
 }

@@ -9,15 +9,23 @@ pub struct Credential {
     /// The one in use; zero while there is none.
     pub epoch: Epoch,
     pub version: Option<SecretVersion>,
-    /// It has had an answer that only a valid credential gets.
-    pub proven: bool,
-    /// Requests in a row that were answered with 401 or an unproven 403.
+    /// Requests in a row that were answered as if it were no good.
     pub failures: u8,
     pub problem: Option<Problem>,
     /// The reading that is under way.
     pub reading: Option<Epoch>,
     /// Another reading has become necessary meanwhile.
     pub(super) again: bool,
+    /// The Secret is to be looked at: it may have changed.
+    pub(super) check: bool,
+    /// And if it has not, a login may be made anew.
+    pub(super) renew: bool,
+    /// When a login was last made anew for that reason.
+    pub(super) renewed_at: Option<Millis>,
+    /// When the last reading ended.
+    pub(super) read_at: Option<Millis>,
+    /// The reading under way is to bring another token even if the Secret is the same: if it fails, it is tried again.
+    pub(super) insists: bool,
     /// The next reading, if anybody waits by then.
     pub(super) poll_at: Option<Millis>,
     pub(super) polls: u8,
@@ -49,11 +57,18 @@ const REFUSED_PAUSE: Millis = Millis(300_000);
 const POLL_FIRST: Millis = Millis(1_000);
 const POLL_MAX: Millis = Millis(15_000);
 
+/// How long what was read counts as the present state, and so the least time between two looks.
+const FRESH: Millis = Millis(2_000);
+/// Least time between two logins that are made although the gateway has not said that the token is no good.
+const RENEW_PAUSE: Millis = Millis(60_000);
+
 /// What a reading changed.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub enum Change {
     /// There is a credential that was not there before.
     New,
+    /// There is another token, by the same Secret.
+    Renewed,
     /// Nothing that matters.
     None,
 }
@@ -73,30 +88,40 @@ impl Credential {
         self.again = true;
     }
 
+    /// Wants the Secret looked at, unless that has just been done. `renew`: a login may be made anew.
+    pub fn doubt(&mut self, renew: bool) {
+        self.check = true;
+        self.renew |= renew;
+    }
+
+    /// Whether what was last read is the present state, as far as that can be known.
+    pub fn is_fresh(&self, now: Millis) -> bool {
+        self.read_at.is_some_and(|at| now < at + FRESH)
+    }
+
     /// The gateway's object was edited: what was read for it before must not be sent to where it may now point, and a
     /// reading under way is of the past. Only a login that was refused is remembered, for the account's sake.
     pub fn restart(&mut self) {
         let problem = self.problem.take().filter(|problem| matches!(problem, Problem::Refused(_)));
-        let (refused, failures) = (self.refused.take(), self.failures);
-        *self = Self { problem, refused, failures, again: true, ..Self::default() };
+        let (refused, failures, renewed_at) = (self.refused.take(), self.failures, self.renewed_at);
+        *self = Self { problem, refused, failures, renewed_at, again: true, ..Self::default() };
     }
 
-    /// The answer of a call made with this credential.
-    pub fn answered(&mut self, epoch: Epoch, proves: bool) {
-        if proves && epoch == self.epoch {
-            self.proven = true;
+    /// A call made with this credential had an answer that only a valid one gets.
+    pub fn proven(&mut self, epoch: Epoch) {
+        if epoch == self.epoch {
             self.failures = 0;
         }
     }
 
-    /// The gateway does not accept the credential in use. A login is repeated, whatever the Secrets say; of a token
-    /// there can only be another one if its Secret has changed.
-    pub fn rejected(&mut self, now: Millis) {
+    /// The gateway does not accept the credential in use, or may not (`surely`). A login is repeated, whatever the
+    /// Secrets say; of a token there can only be another one if its Secret has changed.
+    pub fn rejected(&mut self, now: Millis, surely: bool) {
         self.failures = self.failures.saturating_add(1);
-        self.proven = false;
         self.polls = 0;
         self.poll_at = Some(now + POLL_FIRST);
-        self.again = true;
+        self.again |= surely;
+        self.doubt(true);
     }
 
     /// Whether a reading shall begin now. `awaited`: a run waits for it. `doubted`: the gate is shut because of it.
@@ -106,6 +131,7 @@ impl Credential {
         }
         let missing = self.problem.is_some() || doubted;
         self.again
+            || (self.check && !self.is_fresh(now))
             || self.refresh_at.is_some_and(|at| at <= now)
             || (awaited && missing && self.poll_at.is_some_and(|at| at <= now))
     }
@@ -116,7 +142,8 @@ impl Credential {
             return None;
         }
         let poll = self.poll_at.filter(|_| awaited && (self.problem.is_some() || doubted));
-        [poll, self.refresh_at].into_iter().flatten().min()
+        let check = self.check.then(|| self.read_at.map_or(Millis(0), |at| at + FRESH));
+        [poll, self.refresh_at, check].into_iter().flatten().min()
     }
 
     /// Begins a reading. Yields the version that is known to be of no use: nothing new can come of it.
@@ -128,14 +155,24 @@ impl Credential {
         doubted: bool,
     ) -> Option<SecretVersion> {
         let forced = std::mem::take(&mut self.again);
-        let refreshing = self.refresh_at.take().is_some_and(|at| at <= now);
+        let refreshing = self.refresh_at.is_some_and(|at| at <= now);
+        if refreshing {
+            self.refresh_at = None;
+        }
+        let checking = std::mem::take(&mut self.check);
+        let paused = self.renewed_at.is_some_and(|at| now < at + RENEW_PAUSE);
+        let renewing = std::mem::take(&mut self.renew) && is_login && !paused;
+        if renewing {
+            self.renewed_at = Some(now);
+        }
+        self.insists = forced || refreshing;
         self.reading = Some(epoch);
         match &self.refused {
             Some((version, at)) if now < *at + REFUSED_PAUSE => return Some(version.clone()),
             _ => {}
         }
-        let repeat_login = is_login && (forced || refreshing);
-        if doubted && !repeat_login { self.version.clone() } else { None }
+        let repeat_login = is_login && (forced || refreshing || renewing);
+        if (doubted || checking) && !repeat_login { self.version.clone() } else { None }
     }
 
     /// A reading has ended. Replies to any but the latest are of an earlier spec and mean nothing.
@@ -144,18 +181,21 @@ impl Credential {
             return Change::None;
         }
         self.reading = None;
+        // Whoever has wanted a look meanwhile has had it.
+        (self.check, self.renew, self.read_at) = (false, false, Some(now));
         self.poll_at = Some(now + self.pause());
         self.polls = self.polls.saturating_add(1);
         match read {
             CredentialRead::Have { version, good_for } => {
+                let change =
+                    if self.version.as_ref() == Some(&version) { Change::Renewed } else { Change::New };
                 self.epoch = epoch;
                 self.version = Some(version);
                 self.problem = None;
                 self.refused = None;
-                self.proven = false;
                 self.polls = 0;
                 self.refresh_at = good_for.map(|good_for| now + Millis(good_for.0 / 5 * 4).max(POLL_FIRST));
-                return Change::New;
+                return change;
             }
             // They are there, whatever was missing for a while.
             CredentialRead::Unchanged if self.refused.is_none() => self.problem = None,
@@ -172,7 +212,7 @@ impl Credential {
                 // What is in use may still be good: a refresh that failed is tried again, and calls go on.
                 if self.epoch == Epoch(0) || self.problem.is_some() {
                     self.fail(Problem::Failed(why));
-                } else {
+                } else if self.insists {
                     self.refresh_at = self.poll_at;
                 }
             }

@@ -5,12 +5,13 @@ use std::sync::Arc;
 
 use super::credential::Credential;
 use super::gate::Gate;
+use super::held::Held;
 use super::input::{CredentialRead, Effect};
 use super::obstacle::Hindrance;
 use super::queue::{Member, Queue, Record};
 use super::retry::{Backoff, chance};
 use super::standing::Told;
-use super::types::{CallId, Epoch, GatewayKey, Millis, PlanId};
+use super::types::{CallId, Epoch, GatewayKey, Millis, PlanId, SecretVersion};
 use super::verdict::{Trouble, TroubleKind};
 use super::view::GatewayView;
 
@@ -30,13 +31,18 @@ pub struct Gateway {
     pub gate: Gate,
     /// Grows whenever the gate moves: an answer to an earlier call moves it no more.
     pub seq: u32,
-    /// How often the gate was opened.
-    pub opened: u32,
+    /// The address has answered in Testinium's form since the object was last edited.
+    pub spoken: bool,
+    /// Answers in Testinium's form that were not bad ones.
+    pub heard: u32,
     /// When the last call with fresh ids began.
     pub last_start: Option<Millis>,
     pub queue: Queue,
-    /// Ids in a call right now.
+    /// Ids in a call right now, or in one whose verdict is held back.
     pub flying: BTreeMap<PlanId, CallId>,
+    pub held: Vec<Held>,
+    /// Plans that were sent again after a verdict, and for which version of the Secret.
+    pub sent_again: BTreeMap<PlanId, Option<SecretVersion>>,
     /// Fresh ids and suspects take turns.
     pub fresh_turn: bool,
     pub told: Told,
@@ -61,9 +67,6 @@ impl Call {
     }
 }
 
-/// Failures of a group of suspects after which it is the group, if others succeeded meanwhile.
-pub const STRIKES: u8 = 3;
-
 // === impl Gateway ===
 
 impl Gateway {
@@ -77,10 +80,13 @@ impl Gateway {
             credential: Credential::default(),
             gate: Gate::Open,
             seq: 0,
-            opened: 0,
+            spoken: false,
+            heard: 0,
             last_start: None,
             queue: Queue::default(),
             flying: BTreeMap::new(),
+            held: Vec::new(),
+            sent_again: BTreeMap::new(),
             fresh_turn: true,
             told: Told::default(),
         }
@@ -103,6 +109,7 @@ impl Gateway {
         if edited {
             self.seq += 1;
             self.gate = Gate::Open;
+            self.spoken = false;
             self.credential.restart();
         } else if hurried {
             self.gate.hurry(now);
@@ -130,9 +137,8 @@ impl Gateway {
 
     /// Shuts the gate for the trouble that one of its own calls met.
     pub fn shut(&mut self, trouble: Trouble, now: Millis, seed: u64) {
-        let blames = matches!(trouble.kind, TroubleKind::Unauthorized | TroubleKind::Forbidden);
-        let failures = if blames {
-            self.credential.rejected(now);
+        let failures = if trouble.doubts_credential {
+            self.credential.rejected(now, trouble.kind == TroubleKind::Unauthorized);
             // Only a proven credential ends this count: a login that works and a token that doesn't must not chase
             // each other.
             self.credential.failures.saturating_sub(1)
@@ -144,10 +150,15 @@ impl Gateway {
         self.gate.shut(trouble, failures, now, self.backoff(), chance);
     }
 
+    /// The gateway has answered as it should: whoever has failed often enough meanwhile is to blame.
+    pub fn hear(&mut self) {
+        self.heard = self.heard.wrapping_add(1);
+        self.queue.blame(self.heard);
+    }
+
     pub fn open(&mut self) {
         if self.gate != Gate::Open {
             self.seq += 1;
-            self.opened += 1;
             self.gate = Gate::Open;
         }
     }
@@ -166,8 +177,14 @@ impl Gateway {
         out.push(Effect::ReadCredential { gateway: view.clone(), epoch, known_bad });
     }
 
-    /// Whether its Secrets, if they changed, could end the trouble. With certificates in them, any failure to reach
-    /// it may be theirs: a server that refuses a client's certificate may just close the connection.
+    /// A plan is about to try a shut gate. Whatever shut it, another credential may be what it takes.
+    pub fn probes(&mut self) {
+        self.credential.doubt(false);
+    }
+
+    /// Whether its Secrets are what the trouble is most likely about: then they are looked at more often than the gate
+    /// is tried. With certificates in them, any failure to reach it may be theirs: a server that refuses a client's
+    /// certificate may just close the connection.
     fn doubts_secrets(&self) -> bool {
         match self.gate.trouble() {
             Some(TroubleKind::Unauthorized | TroubleKind::Forbidden) => true,
@@ -179,14 +196,18 @@ impl Gateway {
     /// A reading has ended.
     pub fn credential_read(&mut self, epoch: Epoch, read: CredentialRead, now: Millis) {
         use super::credential::Change;
-        match self.credential.read(epoch, read, now) {
+        let is_latest = self.credential.reading == Some(epoch);
+        let change = self.credential.read(epoch, read, now);
+        if is_latest {
+            self.held_are_ready();
+        }
+        let is_shut = self.gate != Gate::Open;
+        match change {
             Change::None => {}
-            Change::New if self.doubts_secrets() => {
-                let repeated_login = self.credential.failures > 1
-                    && self.view.as_ref().is_some_and(|view| view.spec.auth.password.is_some());
-                if repeated_login { self.seq += 1 } else { self.open() }
-            }
-            Change::New => self.seq += 1,
+            Change::New if is_shut => self.open(),
+            // A login that works and a token that doesn't must not chase each other.
+            Change::Renewed if is_shut && self.credential.failures <= 1 => self.open(),
+            Change::New | Change::Renewed => self.seq += 1,
         }
     }
 

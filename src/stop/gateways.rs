@@ -6,7 +6,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use super::answer::Answer;
+use super::answer::{Answer, Gist};
 use super::gate::Gate;
 use super::gateway::{Call, Gateway};
 use super::input::Effect;
@@ -14,7 +14,7 @@ use super::landings::Landings;
 use super::queue::{Member, Record, Waiter};
 use super::rules::{Rule, Rules};
 use super::types::{CallId, GatewayKey, Millis, Now, PlanId, RunId, Uid};
-use super::verdict::{Settled, Verdict, proves_credential, verdict};
+use super::verdict::{Settled, Verdict, proves, verdict};
 use super::view::GatewayView;
 
 /// All gateways, their calls and the limits that they share.
@@ -55,11 +55,11 @@ pub enum End {
     Began,
     /// Its call has settled it.
     Settled(Settled),
-    /// Its call has ended without a verdict on it, and may have stopped it. Who still wants it waits for the next
+    /// Its call has ended so, without a verdict on it, and may have stopped it. Who still wants it waits for the next
     /// call.
-    Unanswered,
+    Unanswered(Gist),
     /// The same, but its call has surely stopped nothing.
-    Refused,
+    Refused(Gist),
 }
 
 /// What the runs that wait still want.
@@ -149,9 +149,22 @@ impl Gateways {
     }
 
     /// Begins every call and every reading of a credential that may begin now.
-    pub fn pump(&mut self, now: Now, may_call: bool, out: &mut Vec<Effect>) -> Vec<Landing> {
+    pub fn pump(
+        &mut self,
+        now: Now,
+        may_call: bool,
+        wants: &impl Wants,
+        out: &mut Vec<Effect>,
+    ) -> Vec<Landing> {
         let mut landings = Vec::new();
         for gateway in self.by_key.values_mut() {
+            for (held, doubt) in gateway.release_held() {
+                let (call, gist) = (held.call, held.gist);
+                let mut landing =
+                    Landings { gateway, call, gist, wants, now, rereads: true, out: Vec::new() };
+                landing.release(held, doubt);
+                landings.append(&mut landing.out);
+            }
             gateway.read_credential(&mut self.next_epoch, now.mono, out);
         }
         if may_call {
@@ -195,17 +208,22 @@ impl Gateways {
         let was_probe = gateway.gate.is_probe(call_id);
         gateway.gate.forget_probe(call_id);
 
-        let mut landing = Landings { gateway, call: call_id, wants, now, out: Vec::new() };
+        let gist = answer.gist();
+        let rereads = self.rules.hold(Rule::Reread);
+        let mut landing = Landings { gateway, call: call_id, gist, wants, now, rereads, out: Vec::new() };
         if call.endpoint != landing.gateway.endpoint && self.rules.hold(Rule::Endpoint) {
-            landing.again(call.members, &End::Unanswered);
+            landing.again(call.members, &End::Unanswered(gist));
             return landing.out;
         }
-        landing.gateway.credential.answered(call.credential, proves_credential(answer));
-        let plans = call.plans();
-        let proven = landing.gateway.credential.proven && landing.gateway.credential.epoch == call.credential;
-        match verdict(answer, &plans, proven) {
+        landing.gateway.spoken |= answer.is_own();
+        let verdict = verdict(answer, &call.plans(), landing.gateway.spoken);
+        if proves(answer, &verdict) {
+            landing.gateway.credential.proven(call.credential);
+            landing.gateway.hear();
+        }
+        match verdict {
             Verdict::Wait(trouble) => {
-                let condemned = landing.wait(call, trouble.clone(), self.seed);
+                let condemned = landing.wait(call, &trouble, was_probe, self.seed);
                 if !condemned && moves_gate {
                     landing.gateway.shut(trouble, now.mono, self.seed);
                 }
@@ -248,8 +266,12 @@ impl Gateways {
                 end: End::Began,
             }));
         }
-        if probe && let Gate::Shut(shut) = &mut gateway.gate {
-            shut.probe = Some(id);
+        if probe {
+            if let Gate::Shut(shut) = &mut gateway.gate {
+                shut.probe = Some(id);
+            }
+            gateway.probes();
+            gateway.read_credential(&mut self.next_epoch, now.mono, out);
         }
         let call = Call {
             gateway: key.clone(),

@@ -1,72 +1,160 @@
 //! What becomes of the ids of a call that has ended: settled, asked for again, or kept apart.
 
-use super::gateway::{Call, Gateway, STRIKES};
+use super::answer::Gist;
+use super::gateway::{Call, Gateway};
 use super::gateways::{End, Landing, Wants};
-use super::queue::{Member, Record, Waiter};
+use super::held::{Doubt, Held, gives_up};
+use super::queue::{Member, Record, Waiter, Waiters};
 use super::retry::chance;
-use super::types::{CallId, Now, PlanId};
-use super::verdict::{Settled, Trouble, Verdict};
+use super::types::{CallId, Epoch, Now, PlanId};
+use super::verdict::{Parts, STRIKES, Settled, Trouble, Verdict};
+use crate::api::Outcome;
 
 /// Hands the ids of an ended call back.
 pub(super) struct Landings<'a, W> {
     pub(super) gateway: &'a mut Gateway,
     pub(super) call: CallId,
+    /// What the call was answered, in short.
+    pub(super) gist: Gist,
     pub(super) wants: &'a W,
     pub(super) now: Now,
+    /// Verdicts that give plans up wait for the Secret to be read.
+    pub(super) rereads: bool,
     pub(super) out: Vec<Landing>,
 }
 
 impl<W: Wants> Landings<'_, W> {
     pub(super) fn judge(&mut self, call: Call, verdict: Verdict) {
-        let record = call.suspects.unwrap_or_default();
+        let end = End::Unanswered(self.gist);
         match verdict {
             Verdict::Settled(settled) => {
-                call.members.into_iter().for_each(|member| self.settle(member, &settled));
+                for member in call.members {
+                    self.conclude(member, &settled, call.credential);
+                }
             }
             Verdict::Named(named) => {
                 let mut rest = Vec::new();
                 for member in call.members {
                     match named.iter().find(|(plan, _)| *plan == member.plan) {
-                        Some((_, settled)) => self.settle(member, settled),
+                        Some((_, settled)) => self.conclude(member, settled, call.credential),
                         None => rest.push(member),
                     }
                 }
                 // They have had an answer: whatever they were blamed for, they did not make the gateway fail.
-                self.together(rest, Record::default(), &End::Unanswered);
+                self.together(rest, Record::default(), &end);
             }
-            Verdict::Split | Verdict::Wait(_) => self.split(call.members, record),
+            // As smaller groups they begin at no strikes.
+            Verdict::Split(parts) => {
+                let record = Record { strikes: 0, home: None, ..call.suspects.unwrap_or_default() };
+                self.split(call.members, record, parts, &end);
+            }
+            Verdict::Wait(_) => self.again(call.members, &end),
         }
     }
 
     /// The gateway is to be waited for. Yields whether the plans are to blame rather than the gateway.
-    pub(super) fn wait(&mut self, call: Call, trouble: Trouble, seed: u64) -> bool {
-        if !trouble.suspicious {
+    pub(super) fn wait(&mut self, call: Call, trouble: &Trouble, probe: bool, seed: u64) -> bool {
+        let end = if trouble.maybe_stopped { End::Unanswered(self.gist) } else { End::Refused(self.gist) };
+        // A plan that was taken out of its group to try a shut gate speaks of the gate, and goes back to the others:
+        // after an outage they are asked together. But one that was not answered in time must not cost that time again.
+        let costly = trouble.strikes >= STRIKES;
+        match call.suspects {
+            Some(record) if record.home.is_some() && !costly => {
+                for member in call.members {
+                    let member = self.unanswered(member, &end);
+                    self.gateway.queue.rejoin(member, record);
+                }
+                return record.condemned;
+            }
+            None if probe && !costly => {
+                self.again(call.members, &end);
+                return false;
+            }
+            Some(_) | None => {}
+        }
+        if trouble.strikes == 0 {
             match call.suspects {
-                Some(record) => self.together(call.members, record, &End::Refused),
-                None => self.again(call.members, &End::Refused),
+                Some(record) => self.together(call.members, record, &end),
+                None => self.again(call.members, &end),
             }
             return false;
         }
-        let mut record = call.suspects.unwrap_or_default();
-        if record.strikes == 0 {
-            record.opened = self.gateway.opened;
-        }
-        record.strikes = record.strikes.saturating_add(1);
-        record.condemned |= record.strikes >= STRIKES && self.gateway.opened > record.opened;
+        let mut record = Record { home: None, ..call.suspects.unwrap_or_default() };
+        record.strike(trouble.strikes, trouble.blamed.is_some(), self.gateway.heard);
+        let newly = !record.condemned && record.is_to_blame(self.gateway.heard);
+        record.condemned |= newly;
         if !record.condemned {
-            self.together(call.members, record, &End::Unanswered);
-        } else if call.members.len() > 1 {
-            self.split(call.members, record);
-        } else {
-            let chance = chance(seed, &self.gateway.key, self.call.0);
-            record.not_before = self.now.mono
-                + self.gateway.alone(record.strikes.saturating_sub(STRIKES - 1), chance, &trouble);
-            self.together(call.members, record, &End::Unanswered);
+            self.together(call.members, record, &end);
+            return false;
         }
-        record.condemned
+        let [_] = &call.members[..] else {
+            let parts = record.parts;
+            self.split(call.members, Record { strikes: 0, ..record }, parts, &end);
+            return true;
+        };
+        if let Some(settled) = trouble.blamed.as_ref().filter(|_| record.is_forbidden(self.gateway.heard)) {
+            for member in call.members {
+                self.conclude(member, settled, call.credential);
+            }
+            return true;
+        }
+        if newly {
+            record.strikes = 1;
+        }
+        let chance = chance(seed, &self.gateway.key, self.call.0);
+        record.not_before = self.now.mono + self.gateway.alone(record.strikes, chance, trouble);
+        self.together(call.members, record, &end);
+        true
+    }
+
+    /// Settles a plan, unless that gives it up for what may be the credential's fault.
+    fn conclude(&mut self, member: Member, settled: &Settled, credential: Epoch) {
+        if !gives_up(settled) || !self.rereads {
+            return self.settle(member, settled);
+        }
+        match self.gateway.doubt(member.plan, credential, self.now.mono) {
+            Doubt::Stands => self.settle(member, settled),
+            Doubt::Again => self.send_again(member, settled),
+            Doubt::Hold => {
+                self.gateway.flying.insert(member.plan, self.call);
+                self.gateway.held.push(Held {
+                    call: self.call,
+                    endpoint: self.gateway.endpoint,
+                    credential,
+                    gist: self.gist,
+                    member,
+                    settled: settled.clone(),
+                    ready: false,
+                });
+            }
+        }
+    }
+
+    /// A verdict that was held back is held back no more.
+    pub(super) fn release(&mut self, held: Held, doubt: Doubt) {
+        match doubt {
+            Doubt::Stands | Doubt::Hold => self.settle(held.member, &held.settled),
+            Doubt::Again => self.send_again(held.member, &held.settled),
+        }
+    }
+
+    /// Whoever still wants the plan waits for another call; whoever does not takes the verdict.
+    fn send_again(&mut self, mut member: Member, settled: &Settled) {
+        let (wants, call, plan, now) = (self.wants, self.call, member.plan, self.now);
+        let (kept, gone) =
+            member.waiters.into_iter().partition(|waiter| wants.goes_on(waiter, plan, call, now));
+        member.waiters = kept;
+        let gone: Waiters = gone;
+        self.tell(plan, &gone, &End::Settled(settled.clone()));
+        let end = match settled.outcome {
+            Outcome::Unknown => End::Unanswered(self.gist),
+            _ => End::Refused(self.gist),
+        };
+        self.again(vec![member], &end);
     }
 
     fn settle(&mut self, member: Member, settled: &Settled) {
+        self.gateway.sent_again.remove(&member.plan);
         self.gateway.queue.landed(member.plan, None);
         let end = End::Settled(settled.clone());
         self.tell(member.plan, &member.waiters, &end);
@@ -84,10 +172,14 @@ impl<W: Wants> Landings<'_, W> {
         self.gateway.queue.suspect(members, record);
     }
 
-    fn split(&mut self, mut members: Vec<Member>, record: Record) {
-        let half = members.split_off(members.len() / 2);
-        self.together(members, record, &End::Unanswered);
-        self.together(half, record, &End::Unanswered);
+    fn split(&mut self, members: Vec<Member>, record: Record, parts: Parts, end: &End) {
+        let mut members = members;
+        let size = parts.size_of(members.len());
+        while !members.is_empty() {
+            let rest = members.split_off(members.len().min(size));
+            self.together(members, record, end);
+            members = rest;
+        }
     }
 
     /// Tells everyone, and keeps only those who still want the plan.

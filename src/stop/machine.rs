@@ -330,7 +330,7 @@ impl Machine {
             let Some(run) = self.runs.get_mut(&waiter.run) else { continue };
             let stands = match &end {
                 End::Began => run.ask == waiter.ask,
-                End::Settled(_) | End::Unanswered | End::Refused => {
+                End::Settled(_) | End::Unanswered(_) | End::Refused(_) => {
                     run.awaits(&waiter, plan, call) || !self.gateways.rules.hold(Rule::Asks)
                 }
             };
@@ -368,7 +368,7 @@ impl Machine {
     /// Begins calls and writes.
     fn advance(&mut self, now: Now, out: &mut Vec<Effect>) {
         let may_call = self.may_call();
-        let landings = self.gateways.pump(now, may_call, out);
+        let landings = self.gateways.pump(now, may_call, &self.runs, out);
         self.land(landings, now);
         // Gateway statuses go before the runs' situations; the runs' outcomes go first of all.
         self.write_runs(Class::Outcome, now, out);

@@ -32,6 +32,8 @@ struct Budget {
     troubles: u8,
     lost_replies: u8,
     relists: u8,
+    /// Changes of the Secret.
+    rotations: u8,
     crashes: u8,
     ticks: u8,
 }
@@ -59,6 +61,7 @@ enum Act {
     Recreate(&'static str),
     EditGateway { moves: bool },
     Relist,
+    Rotate,
     Crash,
     Tick,
 }
@@ -69,6 +72,9 @@ struct Explored {
     runs: &'static [(&'static str, &'static [i64])],
     bad: &'static [i64],
     troubles: &'static [How],
+    /// How a call is answered that carries an earlier version of the Secret.
+    stale: Option<How>,
+    slow_secrets: bool,
     budget: Budget,
     without: Option<Rule>,
 }
@@ -108,6 +114,7 @@ impl State {
             Act::Delete(_) | Act::Recreate(_) => &mut left.deletions,
             Act::EditGateway { .. } => &mut left.edits,
             Act::Relist => &mut left.relists,
+            Act::Rotate => &mut left.rotations,
             Act::Crash => &mut left.crashes,
             Act::Tick => &mut left.ticks,
         };
@@ -132,6 +139,7 @@ impl State {
                 gateway.spec.url.push_str(if *moves { "/v2" } else { "" });
             }),
             Act::Relist => world.relist(Kind::Runs),
+            Act::Rotate => world.truth.secret += 1,
             Act::Crash => world.crash(),
             Act::Tick => world.tick(),
         }
@@ -179,6 +187,9 @@ impl Explored {
         if left.edits > 0 {
             acts.extend([Act::EditGateway { moves: false }, Act::EditGateway { moves: true }]);
         }
+        if left.rotations > 0 {
+            acts.push(Act::Rotate);
+        }
         if left.crashes > 0 {
             acts.push(Act::Crash);
         }
@@ -196,9 +207,15 @@ impl Model for Explored {
     type Action = Act;
 
     fn init_states(&self) -> Vec<State> {
-        let options =
-            Options { without: self.without, quiet_gateways: true, lenient: true, ..Options::default() };
+        let options = Options {
+            without: self.without,
+            quiet_gateways: true,
+            slow_secrets: self.slow_secrets,
+            lenient: true,
+            ..Options::default()
+        };
         let mut world = World::settled(self.runs, options);
+        world.truth.stale = self.stale;
         world.truth.natures = self.bad.iter().map(|plan| (*plan, Nature::Bad)).collect();
         // Every failure waits the same 50 ms: what chance would draw is no part of a state.
         world.edit_gateway("default", |gateway| {

@@ -8,9 +8,11 @@ use std::cmp::Reverse;
 use std::collections::{BTreeMap, BTreeSet, BinaryHeap};
 
 use proptest::prelude::*;
+use proptest::sample::select;
 
 use super::fixtures::{self, wall};
 use super::machine::Machine;
+use super::words::Sense;
 use super::*;
 use crate::api::{Outcome, TestiniumGatewaySpec, TestiniumGatewayStatus};
 
@@ -47,6 +49,7 @@ struct Site {
     outages: Vec<(u64, u64, Down)>,
     /// When the token expires, and how long it takes until there is a new one.
     expiries: Vec<(u64, u64)>,
+    refusal: Refusal,
 }
 
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -54,8 +57,19 @@ enum Down {
     Unreachable,
     Overloaded,
     TimesOut,
-    /// A proxy in front answers for it.
-    Forbids,
+    /// A proxy in front answers for it, with a page of this status.
+    Page(u16),
+}
+
+/// How a token is refused that has expired.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+enum Refusal {
+    /// With a page of this status: a login page, an error of a proxy, of Testinium itself.
+    Page(u16),
+    /// In Testinium's form, with a word of the credential.
+    Word(u16),
+    /// In Testinium's form, as forbidden.
+    Forbidden,
 }
 
 fn sites(troubled: bool) -> impl Strategy<Value = Site> {
@@ -71,7 +85,12 @@ fn sites(troubled: bool) -> impl Strategy<Value = Site> {
         Just(Down::Unreachable),
         Just(Down::Overloaded),
         Just(Down::TimesOut),
-        Just(Down::Forbids),
+        select(vec![200, 302, 400, 403, 404, 405, 502]).prop_map(Down::Page),
+    ];
+    let refusal = prop_oneof![
+        select(vec![401, 403, 302, 400, 500, 200]).prop_map(Refusal::Page),
+        select(vec![400, 401, 200]).prop_map(Refusal::Word),
+        Just(Refusal::Forbidden),
     ];
     let troubles = if troubled { 0..4_usize } else { 0..1 };
     (
@@ -87,10 +106,14 @@ fn sites(troubled: bool) -> impl Strategy<Value = Site> {
             any::<bool>(),
             prop::collection::vec((0..TROUBLED / 2, 1..TROUBLED / 2, down), troubles.clone()),
             prop::collection::vec((0..TROUBLED / 2, 0..TROUBLED / 2), troubles),
+            refusal,
         ),
     )
         .prop_map(
-            |((natures, runs, max_plans, rate, max_in_flight), (latency, names_plans, outages, expiries))| {
+            |(
+                (natures, runs, max_plans, rate, max_in_flight),
+                (latency, names_plans, outages, expiries, refusal),
+            )| {
                 Site {
                     natures,
                     runs,
@@ -101,6 +124,7 @@ fn sites(troubled: bool) -> impl Strategy<Value = Site> {
                     names_plans,
                     outages,
                     expiries,
+                    refusal,
                 }
             },
         )
@@ -121,35 +145,45 @@ impl Site {
     }
 
     fn answer(&self, plans: &[PlanId], token: usize, now: u64) -> Answer {
-        let reply = |status, body| Answer::Reply(Reply { status, retry_after: Some(Millis(2_000)), body });
+        let reply = |status, body| {
+            let retry_after = (status == 503).then_some(Millis(2_000));
+            Answer::Reply(Reply { status, retry_after, body })
+        };
+        let own =
+            |status, errors| reply(status, Body::Envelope(Envelope { code: Some(0), errors, opaque: false }));
+        let word =
+            |code: &str, sense| Complaint { code: Some(code.to_owned()), sense, ..Complaint::default() };
         match self.down(now) {
             Some(Down::Unreachable) => return Answer::Lost(Loss::Connect),
             Some(Down::TimesOut) => return Answer::Lost(Loss::Timeout),
             Some(Down::Overloaded) => return reply(503, Body::Other),
-            Some(Down::Forbids) => return reply(405, Body::Other),
+            Some(Down::Page(status)) => return reply(status, Body::Other),
             None => {}
         }
         if token != self.tokens(now).0 {
-            return reply(401, Body::Other);
+            return match self.refusal {
+                Refusal::Page(status) => reply(status, Body::Other),
+                Refusal::Word(status) => own(status, vec![word("TOKEN_EXPIRED", Sense::Credential)]),
+                Refusal::Forbidden => own(403, vec![word("ACCESS_DENIED", Sense::Other)]),
+            };
         }
         let natures = || plans.iter().map(|plan| (plan, self.nature(*plan)));
         if natures().any(|(_, nature)| nature == Nature::Breaks) {
             return reply(500, Body::Other);
         }
         if natures().any(|(_, nature)| nature == Nature::Poison) {
-            return reply(400, Body::Other);
+            return own(400, vec![word("INVALID_REQUEST", Sense::Other)]);
         }
         let complaint = |(plan, nature): (&PlanId, Nature)| {
-            let code = match nature {
-                Nature::NotRunning => "NOT_AVAILABLE",
-                Nature::Rejected => "UNKNOWN_PLAN",
+            let (code, sense) = match nature {
+                Nature::NotRunning => ("NOT_AVAILABLE", Sense::NotRunning),
+                Nature::Rejected => ("UNKNOWN_PLAN", Sense::Other),
                 _ => return None,
             };
             let plan = self.names_plans.then_some(*plan);
-            Some(Complaint { code: Some(code.to_owned()), message: None, plan })
+            Some(Complaint { plan, ..word(code, sense) })
         };
-        let errors = natures().filter_map(complaint).collect();
-        reply(200, Body::Envelope(Envelope { code: Some(0), errors }))
+        own(200, natures().filter_map(complaint).collect())
     }
 
     fn nature(&self, plan: PlanId) -> Nature {
@@ -397,6 +431,7 @@ fn a_condemned_plan_does_not_hammer_a_gateway_that_was_down() {
         names_plans: false,
         outages: vec![(148_531, 7_004, Down::Unreachable)],
         expiries: Vec::new(),
+        refusal: Refusal::Page(401),
     };
     let world = World::new(&site).run();
     world.check_outcomes();

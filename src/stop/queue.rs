@@ -9,6 +9,7 @@ use std::collections::{BTreeMap, VecDeque};
 use smallvec::{SmallVec, smallvec};
 
 use super::types::{Ask, Millis, PlanId, RunId};
+use super::verdict::{Parts, STRIKES};
 
 /// A run that waits for a plan.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -31,14 +32,57 @@ pub struct Member {
 /// What a group of suspects has been through.
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
 pub struct Record {
-    /// Calls of the group that got 500 or no answer.
+    /// Bad answers to the group. Of an id that is alone and to blame: how often it was asked since.
     pub strikes: u8,
-    /// How often the gate had been opened when the first strike fell.
-    pub opened: u32,
-    /// Others succeeded while the group failed three times: it is the group, not the gateway.
+    /// How many answers in Testinium's form there had been when the first strike fell.
+    pub heard: u32,
+    /// The group is to blame: the gateway has answered others while it failed three times.
     pub condemned: bool,
+    /// How often in a row its calls were forbidden in Testinium's form, and what had been heard before the first time.
+    /// Counted by itself: a group that is to blame for something else has not been forbidden by that.
+    pub forbidden: u8,
+    pub heard_before_forbidden: u32,
+    /// Into how many parts it is split then.
+    pub parts: Parts,
+    /// Of a plan that tries a shut gate: the group that it was taken from, which is still there.
+    pub home: Option<u32>,
     /// Not to be sent before.
     pub not_before: Millis,
+}
+
+// === impl Record ===
+
+impl Record {
+    /// Whether the group has failed so often, while the gateway has answered others since it first did, that it is
+    /// the group. `heard`: the answers in Testinium's form until now.
+    pub fn is_to_blame(&self, heard: u32) -> bool {
+        self.strikes >= STRIKES && heard > self.heard
+    }
+
+    /// The same for calls that were forbidden.
+    pub fn is_forbidden(&self, heard: u32) -> bool {
+        self.forbidden >= STRIKES && heard > self.heard_before_forbidden
+    }
+
+    /// One more bad answer. `forbids`: in Testinium's form it was forbidden.
+    pub fn strike(&mut self, strikes: u8, forbids: bool, heard: u32) {
+        if self.strikes == 0 {
+            self.heard = heard;
+            self.parts = Parts::Halves;
+        }
+        self.strikes = self.strikes.saturating_add(strikes);
+        if strikes >= STRIKES {
+            self.parts = Parts::Several;
+        }
+        if !forbids {
+            self.forbidden = 0;
+        } else {
+            if self.forbidden == 0 {
+                self.heard_before_forbidden = heard;
+            }
+            self.forbidden = self.forbidden.saturating_add(1);
+        }
+    }
 }
 
 #[derive(Clone, Debug)]
@@ -127,6 +171,60 @@ impl Queue {
         }
     }
 
+    /// The gateway has answered somebody: groups whose call had no answer in time are to blame, and are split at once.
+    /// To ask them as a whole once more would take as long again. Other failures cost no time: they may have been the
+    /// gateway's, and only the next one will tell.
+    pub fn blame(&mut self, heard: u32) {
+        let is_to_blame = |group: &Suspects| {
+            let Record { condemned, parts, .. } = group.record;
+            !condemned && parts == Parts::Several && group.record.is_to_blame(heard)
+        };
+        if !self.suspects.iter().any(is_to_blame) {
+            return;
+        }
+        for group in std::mem::take(&mut self.suspects) {
+            if !is_to_blame(&group) {
+                self.suspects.push_back(group);
+                continue;
+            }
+            let record = Record { condemned: true, strikes: 0, ..group.record };
+            for plans in group.plans.chunks(record.parts.size_of(group.plans.len())) {
+                self.serial += 1;
+                let serial = self.serial as u32;
+                let mut moved = Vec::with_capacity(plans.len());
+                for plan in plans {
+                    if let Some(waiting) = self
+                        .plans
+                        .get_mut(plan)
+                        .filter(|waiting| waiting.place == Place::Suspect(group.serial))
+                    {
+                        waiting.place = Place::Suspect(serial);
+                        moved.push(*plan);
+                    }
+                }
+                if !moved.is_empty() {
+                    self.suspects.push_back(Suspects { serial, plans: moved, record });
+                }
+            }
+        }
+    }
+
+    /// A plan that has tried a shut gate in vain goes back to its group, and there to the end.
+    pub fn rejoin(&mut self, mut member: Member, record: Record) {
+        let home = self.suspects.iter_mut().find(|group| Some(group.serial) == record.home);
+        let Some(group) = home else {
+            return self.suspect(vec![member], Record { home: None, ..record });
+        };
+        if let Some(waiting) = self.plans.remove(&member.plan) {
+            waiting.waiters.into_iter().for_each(|waiter| join(&mut member.waiters, waiter));
+        }
+        if !member.waiters.is_empty() {
+            group.plans.push(member.plan);
+            let place = Place::Suspect(group.serial);
+            self.put(member, place);
+        }
+    }
+
     /// Up to `max` fresh plans, in the order in which they came.
     pub fn take_fresh(&mut self, max: usize) -> Vec<Member> {
         std::iter::from_fn(|| self.next_fresh()).take(max).collect()
@@ -166,13 +264,14 @@ impl Queue {
     fn take_suspect(&mut self, which: impl Fn(&Record) -> bool) -> Option<(Member, Option<Record>)> {
         while let Some(index) = self.suspects.iter().position(|group| which(&group.record)) {
             let mut group = self.suspects.remove(index)?;
-            let (serial, record) = (group.serial, group.record);
+            let (serial, mut record) = (group.serial, group.record);
             let mut found = None;
             while found.is_none() && !group.plans.is_empty() {
                 let plan = group.plans.remove(0);
                 found = self.take_from(plan, serial);
             }
             if !group.plans.is_empty() {
+                record.home = Some(serial);
                 self.suspects.push_back(group);
             }
             if let Some(member) = found {
@@ -185,6 +284,10 @@ impl Queue {
     /// Plans that somebody waits for.
     pub fn len(&self) -> usize {
         self.plans.len()
+    }
+
+    pub fn contains(&self, plan: PlanId) -> bool {
+        self.plans.contains_key(&plan)
     }
 
     /// Number of fresh plans.

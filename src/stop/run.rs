@@ -308,7 +308,7 @@ impl Run {
         let index = self.plans.iter().position(|other| other.id == plan)?;
         let goes_on = self.is_worth_another_call(&self.plans[index], now);
         let plan = &mut self.plans[index];
-        plan.unsure |= end == End::Unanswered;
+        plan.unsure |= matches!(end, End::Unanswered(_));
         let settled = match end {
             End::Began => {
                 plan.state = PlanState::InFlight(call);
@@ -316,9 +316,9 @@ impl Run {
                 return None;
             }
             End::Settled(settled) => settled,
-            End::Unanswered | End::Refused if !asks => plan.withdrawn(),
-            End::Unanswered | End::Refused if !goes_on => plan.expired(),
-            End::Unanswered | End::Refused => {
+            End::Unanswered(_) | End::Refused(_) if !asks => plan.withdrawn(),
+            End::Unanswered(_) | End::Refused(_) if !goes_on => plan.expired(),
+            End::Unanswered(_) | End::Refused(_) => {
                 plan.state = PlanState::Queued;
                 return None;
             }

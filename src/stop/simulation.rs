@@ -94,7 +94,8 @@ impl Dice {
 impl Simulation {
     fn new(seed: u64, stale_lists: bool) -> Self {
         let hasty = seed.is_multiple_of(2) && !stale_lists;
-        let options = Options { lenient: stale_lists, expires: hasty, ..Options::default() };
+        let options =
+            Options { lenient: stale_lists, expires: hasty, slow_secrets: true, ..Options::default() };
         let mut world = World::new(RUNS, options);
         for namespace in ["a", "b"] {
             world.server.put_gateway(fixtures::gateway_named(namespace, "other"));
@@ -108,6 +109,17 @@ impl Simulation {
                 world.truth.natures.insert(plan, Nature::Bad);
             }
         }
+        // How a token is refused whose Secret has changed.
+        world.truth.stale = dice.of(&[
+            None,
+            Some(How::Status(401)),
+            Some(How::Status(403)),
+            Some(How::Status(302)),
+            Some(How::Status(500)),
+            Some(How::Status(200)),
+            Some(How::Expired(400)),
+            Some(How::Own(403)),
+        ]);
         let mut simulation = Self {
             world,
             dice,
@@ -208,11 +220,20 @@ impl Simulation {
     fn trouble(&mut self) -> How {
         self.dice.of(&[
             How::Lost,
-            How::Lost,
+            How::Late,
             How::Status(500),
             How::Status(503),
             How::Status(429),
             How::Status(401),
+            How::Status(403),
+            How::Status(404),
+            How::Status(302),
+            How::Status(400),
+            How::Status(200),
+            How::Json(403),
+            How::Json(404),
+            How::Expired(400),
+            How::Expired(200),
         ])
     }
 

@@ -1,12 +1,14 @@
-//! What an answer means, for the plans of the call and for the gateway.
+//! What an answer means, for the plans of the call and for the gateway: the table of `docs/verdicts.md`.
 //!
-//! A pure function of the answer, the plans that were asked for, and whether the credential has proven itself. It
-//! fails closed: nothing but the documented envelope without a complaint is [`Outcome::Accepted`].
+//! A pure function of the answer, the plans that were asked for, and whether the gateway's address has spoken as
+//! Testinium does. It fails closed: nothing but Testinium's own form without a complaint is [`Outcome::Accepted`], and
+//! an answer in another form is somebody else's word, which says nothing of a plan.
 
 use std::borrow::Cow;
 
-use super::answer::{Answer, Body, Complaint, Envelope, Loss, Reply};
+use super::answer::{Answer, Body, Complaint, Envelope, Gist, Loss, Reply};
 use super::types::{Millis, PlanId};
+use super::words::Sense;
 use crate::api::Outcome;
 
 /// What became of one plan, as far as a call can tell.
@@ -43,9 +45,35 @@ pub enum Verdict {
     /// For the plans that the answer names; the others are asked for again.
     Named(Vec<(PlanId, Settled)>),
     /// Something is wrong with one plan or several, and only smaller calls will tell with which.
-    Split,
+    Split(Parts),
     /// Nothing about any plan: the gateway has to be waited for.
     Wait(Trouble),
+}
+
+/// Into how many calls a call is split.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+pub enum Parts {
+    /// Two: mostly one plan is wrong, which halving finds with the fewest calls.
+    #[default]
+    Halves,
+    /// As many as each of them then has plans: for what takes long to find out.
+    Several,
+    /// Each plan alone: mostly all of them are wrong.
+    Singles,
+}
+
+// === impl Parts ===
+
+impl Parts {
+    /// How many plans each part of so many has.
+    pub fn size_of(self, plans: usize) -> usize {
+        let size = match self {
+            Self::Halves => plans.div_ceil(2),
+            Self::Several => plans.isqrt(),
+            Self::Singles => 1,
+        };
+        size.max(1)
+    }
 }
 
 /// Why the whole gateway has to be waited for.
@@ -55,9 +83,20 @@ pub struct Trouble {
     /// What happened, in words that stay the same while the trouble does.
     pub text: Cow<'static, str>,
     pub retry_after: Option<Millis>,
-    /// The plans may be the cause, or may have been stopped: they stay together until more is known.
-    pub suspicious: bool,
+    /// How much it counts against the plans of the call, which may be the cause; at [`STRIKES`] they are to blame, if
+    /// the gateway answers others. None: it speaks of the gateway alone.
+    pub strikes: u8,
+    /// The plans may have been stopped all the same.
+    pub maybe_stopped: bool,
+    /// It may be that the credential is no good: a login is made anew.
+    pub doubts_credential: bool,
+    /// What it means for a plan that is to blame for it, if it means anything.
+    pub blamed: Option<Settled>,
+    pub gist: Gist,
 }
+
+/// Bad answers to a group of plans after which it is to blame.
+pub const STRIKES: u8 = 3;
 
 /// Who has to act.
 #[derive(Clone, Copy, Debug, Eq, Ord, PartialEq, PartialOrd)]
@@ -72,146 +111,181 @@ pub enum TroubleKind {
     Misconfigured,
 }
 
-/// Words by which a complaint says that a plan is not running: matched anywhere in its code or text, in any case.
-/// Testinium answers in the language of the site; add a language here.
-pub const NOT_RUNNING_WORDS: &[&str] = &[
-    "not_available",
-    "not available",
-    "not running",
-    "not_running",
-    "çalışmıyor",
-    "calismiyor",
-    "mevcut değil",
-    "uygun değil",
-];
-
-/// Judges an answer to a call for `plans`. `proven`: the credential of the call has had an answer that only a valid
-/// credential gets.
-pub fn verdict(answer: &Answer, plans: &[PlanId], proven: bool) -> Verdict {
+/// Judges an answer to a call for `plans`. `spoken`: the gateway's address has answered in Testinium's form since it
+/// was last edited.
+pub fn verdict(answer: &Answer, plans: &[PlanId], spoken: bool) -> Verdict {
     match answer {
         Answer::Lost(loss) => Verdict::Wait(lost(*loss)),
-        Answer::Reply(reply) => replied(reply, plans, proven),
+        Answer::Reply(reply) => replied(reply, plans, spoken),
     }
 }
 
-/// Whether an answer shows that its credential is a valid one. What a proxy in between may say proves nothing.
-pub fn proves_credential(answer: &Answer) -> bool {
-    match answer {
-        Answer::Lost(_) => false,
-        Answer::Reply(reply) => matches!(reply.status, 200..=299 | 400 | 404 | 409 | 413 | 422),
+/// Whether an answer with this verdict shows that the gateway works and takes the credential: only Testinium's own
+/// word does.
+pub fn proves(answer: &Answer, verdict: &Verdict) -> bool {
+    match verdict {
+        Verdict::Settled(_) | Verdict::Named(_) | Verdict::Split(_) => answer.is_own(),
+        Verdict::Wait(_) => false,
     }
 }
 
-fn replied(reply: &Reply, plans: &[PlanId], proven: bool) -> Verdict {
-    use TroubleKind::{Down, Forbidden, Misconfigured, Unauthorized};
+fn replied(reply: &Reply, plans: &[PlanId], spoken: bool) -> Verdict {
+    use Body::{Envelope, Json, Other};
+    use TroubleKind::{Down, Misconfigured};
     let several = plans.len() > 1;
-    let waits = |kind, what, advice| Verdict::Wait(trouble(reply, kind, what, advice));
-    match reply.status {
-        200 => success(&reply.body, plans),
-        201..=299 => unrecognized(several),
-        300..=399 => {
-            waits(Misconfigured, "answered with a redirect", "spec.url must be where the answer comes from")
+    match (reply.status, &reply.body) {
+        (200..=202, Envelope(envelope)) => {
+            complained(reply, envelope, plans).unwrap_or_else(|| success(envelope, several))
         }
-        400 | 404 | 409 | 413 | 422 if several => Verdict::Split,
-        400 | 404 | 409 | 413 | 422 => Verdict::Settled(refused(reply)),
-        401 => waits(Unauthorized, "does not accept the credential", "put a valid one into its Secret"),
-        403 if !proven => waits(
-            Forbidden,
-            "forbids this credential to stop plans",
-            "use one that may, or set spec.companyID if it has none",
-        ),
-        403 if several => Verdict::Split,
-        403 => Verdict::Settled(refused(reply)),
-        408 | 425 | 429 | 500..=599 => waits(Down, "answered", "it is asked again by itself"),
-        _ => waits(Misconfigured, "answered", "check that POST <spec.url>/stop/execution leads to Testinium"),
+        (200..=299, Envelope(_) | Json) => unrecognized(several),
+        (200..=299, Other) => Verdict::Wait(striking(reply, Down)),
+        (300..=399, _) => Verdict::Wait(Trouble { doubts_credential: true, ..trouble(reply, Misconfigured) }),
+        (400, Envelope(envelope)) => {
+            complained(reply, envelope, plans).unwrap_or_else(|| malformed(reply, several, spoken))
+        }
+        (400, Json) => malformed(reply, several, spoken),
+        (401, _) => Verdict::Wait(unauthorized(reply)),
+        (403, body) => Verdict::Wait(forbidden(reply, body)),
+        (404 | 409 | 410 | 422, Envelope(envelope)) => complained(reply, envelope, plans)
+            .unwrap_or_else(|| Verdict::Wait(striking(reply, kind_of(reply.status)))),
+        (413, _) if several => Verdict::Split(Parts::Halves),
+        (413, Envelope(envelope)) => Verdict::Settled(refused(envelope, reply.status)),
+        (408 | 425 | 429, _) => Verdict::Wait(trouble(reply, Down)),
+        (503, _) if reply.retry_after.is_some() => Verdict::Wait(trouble(reply, Down)),
+        (400 | 404 | 409 | 410 | 413 | 422 | 500..=599, _) => {
+            Verdict::Wait(striking(reply, kind_of(reply.status)))
+        }
+        _ => Verdict::Wait(striking(reply, Misconfigured)),
     }
 }
 
-fn success(body: &Body, plans: &[PlanId]) -> Verdict {
-    let envelope = match body {
-        Body::Envelope(envelope) => envelope,
-        Body::Other => return unrecognized(plans.len() > 1),
+/// The verdict by the words of an envelope, if it complains.
+fn complained(reply: &Reply, envelope: &Envelope, plans: &[PlanId]) -> Option<Verdict> {
+    let errors = &envelope.errors;
+    if errors.is_empty() {
+        return None;
+    }
+    if errors.iter().any(|complaint| complaint.sense == Sense::Credential) {
+        return Some(Verdict::Wait(unauthorized(reply)));
+    }
+    if errors.iter().any(|complaint| complaint.sense == Sense::Trouble) {
+        return Some(Verdict::Wait(Trouble {
+            text: format!(
+                "says that something it needs does not work (HTTP {}); it is asked again by itself",
+                reply.status
+            )
+            .into(),
+            ..striking(reply, TroubleKind::Down)
+        }));
+    }
+    if let [plan] = plans {
+        return Some(Verdict::Settled(judged(errors.iter(), *plan, reply.status)));
+    }
+    let named: Vec<_> =
+        plans.iter().filter_map(|plan| Some((*plan, named(errors, *plan, reply.status)?))).collect();
+    let all_not_running = errors.iter().all(|complaint| complaint.sense == Sense::NotRunning);
+    Some(match named.is_empty() {
+        false => Verdict::Named(named),
+        true if all_not_running => Verdict::Split(Parts::Singles),
+        true => Verdict::Split(Parts::Halves),
+    })
+}
+
+/// What the complaints say that name this plan, if any does. One that names nothing may be the real reason: then only
+/// the plan alone will tell whether it is running.
+fn named(errors: &[Complaint], plan: PlanId, status: u16) -> Option<Settled> {
+    let about = errors.iter().filter(|complaint| complaint.plan == Some(plan));
+    about.clone().next()?;
+    let settled = judged(about, plan, status);
+    let unclear = |complaint: &Complaint| complaint.plan.is_none() && complaint.sense != Sense::NotRunning;
+    let doubtful = settled.outcome == Outcome::NotRunning && errors.iter().any(unclear);
+    (!doubtful).then_some(settled)
+}
+
+/// One plan that is complained of. Not running only if every complaint says so, and of no other plan: another one
+/// may be the real reason.
+fn judged<'a>(mut errors: impl Iterator<Item = &'a Complaint>, plan: PlanId, status: u16) -> Settled {
+    let says_so = |complaint: &&Complaint| {
+        complaint.sense == Sense::NotRunning && complaint.plan.is_none_or(|named| named == plan)
     };
-    if envelope.errors.is_empty() {
-        return match envelope.code {
-            None | Some(0) => Verdict::Settled(Settled::plain(Outcome::Accepted)),
-            Some(code) if plans.len() == 1 => Verdict::Settled(Settled::because(
-                Outcome::Rejected,
-                "GatewayError",
-                Some(format!("the gateway answered with code {code}")),
-            )),
-            Some(_) => Verdict::Split,
-        };
+    match errors.find(|complaint| !says_so(complaint)) {
+        None => Settled::plain(Outcome::NotRunning),
+        Some(Complaint { code, message, .. }) => {
+            Settled::because(Outcome::Rejected, reason_of(status), message.clone().or_else(|| code.clone()))
+        }
     }
-    if plans.len() == 1 {
-        return Verdict::Settled(complained(envelope, 200));
-    }
-    let named: Vec<_> = plans
-        .iter()
-        .filter_map(|plan| {
-            let complaint = envelope.errors.iter().find(|complaint| complaint.plan == Some(*plan))?;
-            Some((*plan, judged(complaint, 200)))
-        })
-        .collect();
-    if named.is_empty() { Verdict::Split } else { Verdict::Named(named) }
 }
 
-/// One plan that the gateway refused with a status of its own.
-fn refused(reply: &Reply) -> Settled {
-    match &reply.body {
-        Body::Envelope(envelope) if !envelope.errors.is_empty() => complained(envelope, reply.status),
-        Body::Envelope(_) | Body::Other => Settled::because(
+fn success(envelope: &Envelope, several: bool) -> Verdict {
+    match envelope.code {
+        None | Some(0) if envelope.opaque => unrecognized(several),
+        None | Some(0) => Verdict::Settled(Settled::plain(Outcome::Accepted)),
+        Some(_) if several => Verdict::Split(Parts::Halves),
+        Some(code) => Verdict::Settled(Settled::because(
             Outcome::Rejected,
-            reason_of(reply.status),
-            Some(format!("the gateway answered HTTP {}", reply.status)),
-        ),
+            "GatewayError",
+            Some(format!("the gateway answered with code {code}")),
+        )),
     }
 }
 
-/// One plan that an envelope complains about. Not running only if every complaint says so: another one may be the
-/// real reason.
-fn complained(envelope: &Envelope, status: u16) -> Settled {
-    let telling = envelope.errors.iter().find(|complaint| !says_not_running(complaint));
-    match telling.or(envelope.errors.first()) {
-        Some(complaint) => judged(complaint, status),
-        None => Settled::because(Outcome::Rejected, reason_of(status), None),
+/// A request that was refused as malformed, without a word on why. Of an address that has spoken as Testinium does it
+/// is believed.
+fn malformed(reply: &Reply, several: bool, spoken: bool) -> Verdict {
+    match (spoken || reply.is_own(), several) {
+        (false, _) => Verdict::Wait(striking(reply, TroubleKind::Down)),
+        (true, true) => Verdict::Split(Parts::Halves),
+        (true, false) => Verdict::Settled(refused(&Envelope::default(), reply.status)),
     }
 }
 
-fn judged(complaint: &Complaint, status: u16) -> Settled {
-    if says_not_running(complaint) {
-        return Settled::plain(Outcome::NotRunning);
-    }
-    let message = match (&complaint.code, &complaint.message) {
-        (_, Some(message)) => Some(message.clone()),
-        (Some(code), None) => Some(code.clone()),
-        (None, None) => None,
-    };
-    Settled::because(Outcome::Rejected, reason_of(status), message)
-}
-
-fn says_not_running(complaint: &Complaint) -> bool {
-    let says = |text: &Option<String>| {
-        text.as_ref().is_some_and(|text| {
-            let text = folded(text);
-            NOT_RUNNING_WORDS.iter().any(|word| text.contains(&folded(word)))
-        })
-    };
-    says(&complaint.code) || says(&complaint.message)
-}
-
-/// Lower case, with one i for the four of Turkish: without a locale, I becomes i where Turkish has ı, and İ becomes i
-/// with a dot of its own.
-fn folded(text: &str) -> String {
-    text.to_lowercase().replace('ı', "i").replace('\u{307}', "")
+/// One plan that is refused with a status, for whatever reason.
+fn refused(envelope: &Envelope, status: u16) -> Settled {
+    let words = envelope
+        .errors
+        .iter()
+        .find_map(|complaint| complaint.message.clone().or_else(|| complaint.code.clone()));
+    let words = words.unwrap_or_else(|| format!("the gateway answered HTTP {status}"));
+    Settled::because(Outcome::Rejected, reason_of(status), Some(words))
 }
 
 fn unrecognized(several: bool) -> Verdict {
     if several {
-        return Verdict::Split;
+        return Verdict::Split(Parts::Halves);
     }
     let message = "the gateway's answer is not one that Testinium documents";
     Verdict::Settled(Settled::because(Outcome::Unknown, "UnrecognizedAnswer", Some(message.to_owned())))
+}
+
+fn unauthorized(reply: &Reply) -> Trouble {
+    let text =
+        format!("does not accept the credential (HTTP {}); put a valid one into its Secret", reply.status);
+    Trouble {
+        text: text.into(),
+        doubts_credential: true,
+        maybe_stopped: false,
+        ..trouble(reply, TroubleKind::Unauthorized)
+    }
+}
+
+/// Forbidden may be the account, or one plan. Only in Testinium's form it can be about a plan at all.
+fn forbidden(reply: &Reply, body: &Body) -> Trouble {
+    let trouble = Trouble { doubts_credential: true, ..striking(reply, TroubleKind::Down) };
+    match body {
+        Body::Envelope(envelope) => Trouble {
+            kind: TroubleKind::Forbidden,
+            text: "forbids this credential to stop plans (HTTP 403); use one that may, or set spec.companyID if it has \
+                   none"
+                .into(),
+            blamed: Some(refused(envelope, reply.status)),
+            ..trouble
+        },
+        Body::Json | Body::Other => trouble,
+    }
+}
+
+fn kind_of(status: u16) -> TroubleKind {
+    if status == 404 { TroubleKind::Misconfigured } else { TroubleKind::Down }
 }
 
 fn reason_of(status: u16) -> &'static str {
@@ -220,43 +294,85 @@ fn reason_of(status: u16) -> &'static str {
         403 => "Forbidden",
         404 => "NotFound",
         409 => "Conflict",
+        410 => "Gone",
         413 => "TooLarge",
         422 => "Unprocessable",
         _ => "GatewayError",
     }
 }
 
-fn trouble(reply: &Reply, kind: TroubleKind, what: &str, advice: &str) -> Trouble {
+/// An answer that says nothing of any plan, nor against one.
+fn trouble(reply: &Reply, kind: TroubleKind) -> Trouble {
+    let status = reply.status;
+    let says_nothing =
+        matches!(status, 200..=299 | 400 | 403 | 404 | 409 | 410 | 413 | 422) && !reply.is_own();
+    let text = match (status, kind) {
+        (300..=399, _) => {
+            format!("answered with a redirect (HTTP {status}); spec.url must be where the answer comes from")
+        }
+        (_, TroubleKind::Misconfigured) => {
+            let form = if says_nothing { ", not in Testinium's form" } else { "" };
+            format!(
+                "answered (HTTP {status}{form}); check that POST <spec.url>/stop/execution leads to Testinium"
+            )
+        }
+        (_, TroubleKind::Down | TroubleKind::Forbidden | TroubleKind::Unauthorized) if says_nothing => {
+            format!(
+                "answered (HTTP {status}, not in Testinium's form); it is asked again by itself; if it stays so, check \
+             spec.url and what stands before Testinium"
+            )
+        }
+        (_, TroubleKind::Down | TroubleKind::Forbidden | TroubleKind::Unauthorized) => {
+            format!("answered (HTTP {status}); it is asked again by itself")
+        }
+    };
     Trouble {
         kind,
-        text: format!("{what} (HTTP {}); {advice}", reply.status).into(),
+        text: text.into(),
         retry_after: reply.retry_after,
-        // A poisonous plan shows as 500 or as a proxy's word for "no answer"; 503 and 429 speak of the gateway.
-        suspicious: matches!(reply.status, 500 | 502 | 504),
+        strikes: 0,
+        maybe_stopped: false,
+        doubts_credential: false,
+        blamed: None,
+        gist: Gist::Status { status, own: reply.is_own() },
     }
 }
 
+/// The same, but the plans may be its cause. A refusal has stopped nothing; after a failure nobody knows.
+fn striking(reply: &Reply, kind: TroubleKind) -> Trouble {
+    let maybe_stopped = !matches!(reply.status, 400..=499 | 503);
+    Trouble { strikes: 1, maybe_stopped, ..trouble(reply, kind) }
+}
+
 fn lost(loss: Loss) -> Trouble {
-    let (kind, text, suspicious) = match loss {
-        Loss::Timeout => (TroubleKind::Down, "did not answer in time; it is asked again by itself", true),
+    // A time-out costs so much that one is enough, once others are answered.
+    let (kind, text, strikes) = match loss {
+        Loss::Timeout => (TroubleKind::Down, "did not answer in time; it is asked again by itself", STRIKES),
         Loss::Broken => (
             TroubleKind::Down,
             "closed the connection before its answer was complete; it is asked again by itself",
-            true,
+            1,
         ),
-        Loss::Dns => (TroubleKind::Down, "has a host name that can't be resolved; check spec.url", false),
-        Loss::Connect => (TroubleKind::Down, "can't be connected to; it is tried again by itself", false),
-        Loss::Tls => {
-            (TroubleKind::Down, "can't be reached over TLS; check its certificate and spec.tls", false)
-        }
+        Loss::Dns => (TroubleKind::Down, "has a host name that can't be resolved; check spec.url", 0),
+        Loss::Connect => (TroubleKind::Down, "can't be connected to; it is tried again by itself", 0),
+        Loss::Tls => (TroubleKind::Down, "can't be reached over TLS; check its certificate and spec.tls", 0),
         Loss::AddressRefused => (
             TroubleKind::Misconfigured,
             "resolves to an address that gateways must not have (loopback, link-local or the API server's); \
              --allow-gateway-cidr permits it",
-            false,
+            0,
         ),
     };
-    Trouble { kind, text: text.into(), retry_after: None, suspicious }
+    Trouble {
+        kind,
+        text: text.into(),
+        retry_after: None,
+        strikes,
+        maybe_stopped: strikes > 0,
+        doubts_credential: false,
+        blamed: None,
+        gist: Gist::Lost(loss),
+    }
 }
 
 #[cfg(test)]

@@ -16,7 +16,7 @@ fn h20_many_runs_wait_on_a_dead_gateway() {
     world.edit_gateway("default", |gateway| (gateway.spec.batching, gateway.spec.retry) = (None, None));
     names.iter().for_each(|name| world.edit_unseen(name, |run| run.spec.stopped = Some(true)));
     world.hear_all();
-    world.live(600_000, How::Status(503));
+    world.live(600_000, How::Status(429));
     assert_eq!(world.diary.writes.len(), RUNS, "one write a run");
     let calls = world.diary.posts.len();
     assert!(calls < 40, "{calls} calls in ten minutes");

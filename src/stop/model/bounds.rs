@@ -14,15 +14,37 @@ const NOTHING: Budget = Budget {
     troubles: 0,
     lost_replies: 0,
     relists: 0,
+    rotations: 0,
     crashes: 0,
     ticks: 0,
 };
 
 /// One run with one plan that can be stopped, at a gateway that fails in no way.
-const PLAIN: Explored =
-    Explored { runs: &[("one", &[1])], bad: &[], troubles: &[], budget: NOTHING, without: None };
+const PLAIN: Explored = Explored {
+    runs: &[("one", &[1])],
+    bad: &[],
+    troubles: &[],
+    stale: None,
+    slow_secrets: false,
+    budget: NOTHING,
+    without: None,
+};
 
 const TROUBLES: &[How] = &[How::Status(401), How::Status(500), How::Lost];
+
+/// Too many for looking at every history.
+const ALL_TROUBLES: &[How] = &[
+    How::Status(401),
+    How::Status(500),
+    How::Status(404),
+    How::Status(403),
+    How::Status(302),
+    How::Json(403),
+    How::Expired(400),
+    How::Own(403),
+    How::Late,
+    How::Lost,
+];
 
 fn is_large() -> bool {
     #[allow(clippy::disallowed_methods, reason = "how far a test goes is no decision of the machine")]
@@ -112,6 +134,21 @@ fn without_a_sequence_the_past_shuts_the_gate() {
 }
 
 #[test]
+fn without_a_second_look_a_rotated_token_gives_a_plan_up() {
+    let budget = Budget { requests: 1, rotations: 1, ticks: 1, ..NOTHING };
+    let explored = Explored { stale: Some(How::Own(400)), budget, ..PLAIN };
+    breaks(Rule::Reread, &["L1"], explored);
+}
+
+#[test]
+fn one_run_whose_verdicts_wait_for_the_secret() {
+    let budget = Budget { requests: 2, rotations: 1, edits: 1, lost_replies: 1, ticks: 1, ..NOTHING };
+    let large = Budget { crashes: 1, ticks: 2, ..budget };
+    let budget = if is_large() { large } else { budget };
+    explore("one run, held", Explored { bad: &[1], slow_secrets: true, budget, ..PLAIN });
+}
+
+#[test]
 fn without_asks_an_old_verdict_fulfils_a_new_request() {
     let budget = Budget { requests: 3, ..NOTHING };
     breaks(Rule::Asks, &["I1"], Explored { budget, ..PLAIN });
@@ -163,6 +200,7 @@ fn three_runs_walked_at_random() {
         troubles: 4,
         lost_replies: 3,
         relists: 2,
+        rotations: 2,
         crashes: 2,
         ticks: 12,
     };
@@ -173,5 +211,6 @@ fn three_runs_walked_at_random() {
         ..PLAIN
     };
     let states = if is_large() { 3_000_000 } else { 20_000 };
-    walk("three runs", Explored { troubles: TROUBLES, ..explored }, states);
+    let stale = Some(How::Status(403));
+    walk("three runs", Explored { troubles: ALL_TROUBLES, stale, slow_secrets: true, ..explored }, states);
 }

@@ -33,6 +33,7 @@ enum Sort {
     Move,
     Order,
     Round,
+    Secret,
 }
 
 /// Tokens of a world.

@@ -211,6 +211,18 @@ impl Ghost {
         if let Some(known) = self.gateways.get_mut(key) {
             known.round += 1;
         }
+        self.doubt_refusals();
+    }
+
+    /// Another credential, or another address: what was refused may be asked for once more, unless that is written.
+    fn doubt_refusals(&mut self) {
+        let granted = &self.granted;
+        let refused = |claim: &Claim| {
+            [Outcome::Rejected, Outcome::Unknown]
+                .into_iter()
+                .any(|outcome| granted.contains(&(claim.clone(), outcome)))
+        };
+        self.answered.retain(|claim| !refused(claim));
     }
 
     /// A call has failed for what is the gateway's.
@@ -236,6 +248,9 @@ impl Ghost {
             known.failed = false;
         }
         self.gateways.insert(view.key.clone(), known);
+        if edited {
+            self.doubt_refusals();
+        }
     }
 
     /// Everyone who wants a plan stopped at a gateway, as far as the machine has been told.
@@ -281,6 +296,9 @@ impl Ghost {
                 self.granted.insert((claim.clone(), *outcome));
                 self.answered.insert(claim.clone());
             }
+        }
+        if self.gateways.get(&flight.gateway.key).is_some_and(|known| known.round != flight.round) {
+            self.doubt_refusals();
         }
     }
 }

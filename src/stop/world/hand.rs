@@ -16,6 +16,11 @@ impl World {
         Self::settled(runs, Options { quiet_gateways: true, ..Options::default() })
     }
 
+    /// The same, where Secrets are read as slowly as runs are.
+    pub(in crate::stop) fn with_slow_secrets(runs: &[(&str, &[i64])]) -> Self {
+        Self::settled(runs, Options { quiet_gateways: true, slow_secrets: true, ..Options::default() })
+    }
+
     pub(in crate::stop) fn run(&self, name: &str) -> &RunView {
         self.server.runs.get(&key(name)).expect("there is such a run")
     }

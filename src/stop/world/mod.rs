@@ -37,6 +37,8 @@ pub(super) struct World {
     pub(super) calls: BTreeMap<CallId, Flight>,
     pub(super) ops: BTreeMap<u64, Op>,
     pub(super) truth: Truth,
+    /// Versions of the Secret that credentials were made of.
+    pub(super) secrets: BTreeMap<(Key, Epoch), u32>,
     pub(super) ghost: Ghost,
     pub(super) breach: Option<(&'static str, String)>,
     pub(super) options: Options,
@@ -53,6 +55,8 @@ pub(super) struct Options {
     pub(super) quiet_gateways: bool,
     /// Deadlines are so short that a stop may be given up.
     pub(super) expires: bool,
+    /// Secrets are read as slowly as runs are.
+    pub(super) slow_secrets: bool,
     /// A broken invariant is noted, but nobody is told of it by a panic.
     pub(super) lenient: bool,
 }
@@ -64,6 +68,8 @@ pub(super) struct Diary {
     /// Statuses of runs that landed.
     pub(super) writes: Vec<Key>,
     pub(super) told: Vec<&'static str>,
+    /// Readings of a Secret.
+    pub(super) readings: usize,
     pub(super) drained: bool,
 }
 
@@ -72,6 +78,8 @@ pub(super) struct Diary {
 pub(super) struct Flight {
     pub(super) gateway: Arc<GatewayView>,
     pub(super) round: u32,
+    /// The version of the Secret that it carries.
+    pub(super) secret: u32,
     pub(super) plans: Vec<i64>,
     pub(super) claims: Vec<Claim>,
 }
@@ -91,6 +99,7 @@ pub(super) enum Request {
     Write { run: RunId, serial: WriteSerial, to: Target, status: Arc<TestPlanRunStatus>, asks: Vec<Claim> },
     WriteGateway { serial: WriteSerial, to: Target, status: Arc<TestiniumGatewayStatus> },
     Read(Key),
+    ReadCredential { gateway: Arc<GatewayView>, epoch: Epoch, known_bad: Option<SecretVersion> },
 }
 
 // === impl Op ===
@@ -127,6 +136,7 @@ impl World {
             calls: BTreeMap::new(),
             ops: BTreeMap::new(),
             truth: Truth::default(),
+            secrets: BTreeMap::new(),
             ghost: Ghost::default(),
             breach: None,
             options,
@@ -194,9 +204,9 @@ impl World {
     /// A call ends.
     pub(super) fn answer(&mut self, call: CallId, how: How) {
         let Some(flight) = self.calls.remove(&call) else { return };
-        let (answer, outcomes) = self.truth.answer(&flight, how);
-        self.ghost.grant(&flight, &outcomes);
-        if truth::is_trouble(&answer) {
+        let (answer, worth) = self.truth.answer(&flight, how);
+        self.ghost.grant(&flight, &worth.outcomes);
+        if worth.is_trouble {
             self.ghost.failed(&flight);
         }
         self.put(Input::Answered(call, answer));
@@ -226,6 +236,9 @@ impl World {
                 let found = self.server.runs.get(&key).map(|view| Box::new((**view).clone()));
                 Input::Read(key, found)
             }
+            Request::ReadCredential { gateway, epoch, known_bad } => {
+                self.read_secret(&gateway.key, epoch, known_bad)
+            }
         };
         if orphan {
             self.ops.remove(&id);
@@ -254,6 +267,10 @@ impl World {
             Request::Write { run, serial, .. } => Input::Wrote(run, serial, failed),
             Request::WriteGateway { serial, to, .. } => Input::WroteGateway(to.key, serial, failed),
             Request::Read(key) => Input::Read(key, None),
+            Request::ReadCredential { gateway, epoch, .. } => {
+                let read = CredentialRead::Failed { why: "no answer".to_owned(), retry_after: None };
+                Input::Credential(gateway.key.clone(), epoch, read)
+            }
         });
     }
 
@@ -275,6 +292,7 @@ impl World {
     /// The process dies and starts again. What it had sent to the API server may land all the same.
     pub(super) fn crash(&mut self) {
         self.calls.clear();
+        self.secrets.clear();
         self.ops.retain(|_, op| op.done.is_none() && op.is_write());
         self.ops.values_mut().for_each(|op| op.orphan = true);
         self.ghost.crash();
@@ -331,11 +349,13 @@ impl World {
     /// Takes an effect in: what is done at once yields its input.
     fn take(&mut self, effect: Effect) -> Option<Input> {
         match effect {
-            Effect::Post { call, gateway, plans, .. } => {
+            Effect::Post { call, gateway, credential, plans } => {
                 let plans = Self::plan_ids(&plans);
                 let claims = plans.iter().flat_map(|plan| self.ghost.claims(&gateway.key, *plan)).collect();
                 let round = self.ghost.gateways.get(&gateway.key).map_or(0, |known| known.round);
-                let flight = Flight { gateway, round, plans: plans.clone(), claims };
+                let carried = self.secrets.get(&(gateway.key.clone(), credential));
+                let secret = carried.copied().unwrap_or_default();
+                let flight = Flight { gateway, round, secret, plans: plans.clone(), claims };
                 self.check_call(&flight);
                 self.calls.insert(call, flight);
                 self.diary.posts.push(plans);
@@ -355,8 +375,12 @@ impl World {
                 None
             }
             Effect::ReadCredential { gateway, epoch, known_bad } => {
-                let read = self.truth.credential(known_bad);
-                Some(Input::Credential(gateway.key.clone(), epoch, read))
+                self.diary.readings += 1;
+                if self.options.slow_secrets {
+                    self.begin(Request::ReadCredential { gateway, epoch, known_bad });
+                    return None;
+                }
+                Some(self.read_secret(&gateway.key, epoch, known_bad))
             }
             Effect::ReadRun(key) => {
                 self.begin(Request::Read(key));
@@ -371,6 +395,16 @@ impl World {
                 None
             }
         }
+    }
+
+    fn read_secret(&mut self, key: &Key, epoch: Epoch, known_bad: Option<SecretVersion>) -> Input {
+        let read = self.truth.credential(known_bad);
+        if matches!(read, CredentialRead::Have { .. }) {
+            // A call carries one of the latest.
+            self.secrets.retain(|(other, kept), _| other != key || kept.0 + 64 > epoch.0);
+            self.secrets.insert((key.clone(), epoch), self.truth.secret);
+        }
+        Input::Credential(key.clone(), epoch, read)
     }
 
     fn begin(&mut self, request: Request) {

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use super::Flight;
 use crate::api::Outcome;
-use crate::stop::verdict::proves_credential;
+use crate::stop::words::Sense;
 use crate::stop::{Answer, Body, Complaint, CredentialRead, Envelope, Loss, Reply, SecretVersion};
 
 /// What kind of plan an id is.
@@ -23,10 +23,27 @@ pub(in crate::stop) enum Nature {
 pub(in crate::stop) enum How {
     /// As its plans would have it.
     Truth,
-    /// With this status, whatever the plans.
+    /// With this status and somebody else's page, whatever the plans.
     Status(u16),
-    /// No answer comes.
+    /// With this status and somebody else's JSON.
+    Json(u16),
+    /// With this status in Testinium's form, and a word on the credential, whatever the plans.
+    Expired(u16),
+    /// With this status in Testinium's form, and a word on something else, whatever the plans.
+    Own(u16),
+    /// No answer comes in time.
+    Late,
+    /// The connection breaks.
     Lost,
+}
+
+/// What an answer is worth, as the one knows who gave it.
+#[derive(Clone, Debug)]
+pub(in crate::stop) struct Worth {
+    /// What it means for the plans that it means something for.
+    pub(in crate::stop) outcomes: Vec<(i64, Outcome)>,
+    /// It is about the gateway rather than about plans.
+    pub(in crate::stop) is_trouble: bool,
 }
 
 /// The gateway, and the Secret with its credential.
@@ -36,6 +53,8 @@ pub(in crate::stop) struct Truth {
     pub(in crate::stop) natures: BTreeMap<i64, Nature>,
     /// Version of the Secret.
     pub(in crate::stop) secret: u32,
+    /// How a call is answered that carries an earlier version of it; as if it were the present one, if none.
+    pub(in crate::stop) stale: Option<How>,
     /// Why no credential can be made of it.
     pub(in crate::stop) secret_missing: bool,
 }
@@ -43,29 +62,45 @@ pub(in crate::stop) struct Truth {
 // === impl Truth ===
 
 impl Truth {
-    /// The answer to a call, and what it means for the plans that it means something for.
-    pub(in crate::stop) fn answer(&self, flight: &Flight, how: How) -> (Answer, Vec<(i64, Outcome)>) {
-        let status = match how {
-            How::Truth => return self.by_nature(&flight.plans),
-            How::Lost => return (Answer::Lost(Loss::Broken), Vec::new()),
-            How::Status(status) => status,
+    /// The answer to a call, and what it is worth.
+    pub(in crate::stop) fn answer(&self, flight: &Flight, how: How) -> (Answer, Worth) {
+        let how = match self.stale {
+            Some(stale) if how == How::Truth && flight.secret != self.secret => stale,
+            _ => how,
         };
-        (reply(status, None), Vec::new())
+        let answer = match how {
+            How::Truth => return self.by_nature(&flight.plans),
+            How::Lost => Answer::Lost(Loss::Broken),
+            How::Late => Answer::Lost(Loss::Timeout),
+            How::Own(status) => own(status, "no", Sense::Other),
+            How::Status(status) => reply(status, Body::Other),
+            How::Json(status) => reply(status, Body::Json),
+            How::Expired(status) => own(status, "the token has expired", Sense::Credential),
+        };
+        (answer, Worth { outcomes: Vec::new(), is_trouble: true })
     }
 
-    fn by_nature(&self, plans: &[i64]) -> (Answer, Vec<(i64, Outcome)>) {
+    fn by_nature(&self, plans: &[i64]) -> (Answer, Worth) {
         let of = |plan: &i64| self.natures.get(plan).copied();
         let worst = plans.iter().filter_map(of).max();
+        let about = |answer, outcomes| (answer, Worth { outcomes, is_trouble: false });
         match (worst, plans) {
-            (None, _) => (reply(200, None), plans.iter().map(|plan| (*plan, Outcome::Accepted)).collect()),
-            (Some(Nature::Poison), _) => (reply(500, None), Vec::new()),
+            (None, _) => {
+                let clean = reply(200, Body::Envelope(Envelope::default()));
+                about(clean, plans.iter().map(|plan| (*plan, Outcome::Accepted)).collect())
+            }
+            (Some(Nature::Poison), _) => {
+                (reply(500, Body::Other), Worth { outcomes: Vec::new(), is_trouble: true })
+            }
             (Some(Nature::Bad), [plan]) => {
-                (reply(400, Some("no such plan")), vec![(*plan, Outcome::Rejected)])
+                about(own(400, "no such plan", Sense::Other), vec![(*plan, Outcome::Rejected)])
             }
             (Some(Nature::Finished), [plan]) => {
-                (reply(400, Some("plan is not running")), vec![(*plan, Outcome::NotRunning)])
+                about(own(400, "plan is not running", Sense::NotRunning), vec![(*plan, Outcome::NotRunning)])
             }
-            (Some(Nature::Bad | Nature::Finished), _) => (reply(400, Some("something is wrong")), Vec::new()),
+            (Some(Nature::Bad | Nature::Finished), _) => {
+                about(own(400, "something is wrong", Sense::Other), Vec::new())
+            }
         }
     }
 
@@ -90,19 +125,12 @@ impl Truth {
     }
 }
 
-fn reply(status: u16, complaint: Option<&str>) -> Answer {
-    let errors = complaint.map(|text| Complaint { message: Some(text.to_owned()), ..Complaint::default() });
-    let body = match status {
-        200 => Body::Envelope(Envelope::default()),
-        _ if errors.is_some() => {
-            Body::Envelope(Envelope { code: None, errors: errors.into_iter().collect() })
-        }
-        _ => Body::Other,
-    };
+fn reply(status: u16, body: Body) -> Answer {
     Answer::Reply(Reply { status, retry_after: None, body })
 }
 
-/// Whether an answer is about the gateway rather than about plans.
-pub(super) fn is_trouble(answer: &Answer) -> bool {
-    !proves_credential(answer)
+/// A complaint in Testinium's form.
+fn own(status: u16, text: &str, sense: Sense) -> Answer {
+    let complaint = Complaint { message: Some(text.to_owned()), sense, ..Complaint::default() };
+    reply(status, Body::Envelope(Envelope { errors: vec![complaint], ..Envelope::default() }))
 }

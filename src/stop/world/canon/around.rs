@@ -45,12 +45,19 @@ impl Canon for List {
     }
 }
 
-fields!(Truth { secret_missing } but { natures, secret });
+impl Canon for Truth {
+    fn canon(&self, sink: &mut Sink) {
+        let Self { natures: _, secret, stale, secret_missing } = self;
+        sink.sorted(Sort::Secret, u64::from(*secret));
+        (stale.is_some(), *secret_missing).canon(sink);
+    }
+}
 
 impl Canon for Flight {
     fn canon(&self, sink: &mut Sink) {
         (&self.gateway, &self.plans).canon(sink);
         sink.sorted(Sort::Round, u64::from(self.round));
+        sink.sorted(Sort::Secret, u64::from(self.secret));
         self.claims.canon(sink);
     }
 }
@@ -62,6 +69,14 @@ impl Canon for Op {
             None => sink.plain(0),
             Some(Input::Wrote(.., WriteResult::Done(version))) => (1_i64, *version).canon(sink),
             Some(Input::Read(_, Some(view))) => (2_i64, &**view).canon(sink),
+            Some(Input::Credential(_, _, read)) => {
+                sink.plain(4);
+                match read {
+                    CredentialRead::Have { version, .. } => sink.text(&version.0),
+                    CredentialRead::Unchanged => sink.plain(0),
+                    _ => sink.plain(1),
+                }
+            }
             Some(_) => sink.plain(3),
         }
         match &self.request {
@@ -71,6 +86,10 @@ impl Canon for Op {
             }
             Request::WriteGateway { serial, to, status: _ } => (*serial, to).canon(sink),
             Request::Read(key) => key.canon(sink),
+            Request::ReadCredential { gateway, epoch, known_bad } => {
+                (&gateway.key, *epoch).canon(sink);
+                known_bad.as_ref().map(|version| &version.0).canon(sink);
+            }
         }
     }
 }

@@ -5,6 +5,7 @@ use crate::stop::credential::{Credential, Problem};
 use crate::stop::gate::{Gate, Shut};
 use crate::stop::gateway::{Call, Gateway};
 use crate::stop::gateways::{Gateways, Origin};
+use crate::stop::held::Held;
 use crate::stop::intent::{Observed, StopState};
 use crate::stop::machine::{self, Machine};
 use crate::stop::plan::{Plan, PlanState};
@@ -115,10 +116,26 @@ impl Canon for Gateway {
         (&self.view, &self.credential).canon(sink);
         sink.sorted(Sort::List, u64::from(self.list));
         sink.sorted(Sort::Move, u64::from(self.seq));
-        sink.sorted(Sort::Round, u64::from(self.opened));
+        sink.sorted(Sort::Round, u64::from(self.heard));
+        self.spoken.canon(sink);
         (self.endpoint, &self.gate).canon(sink);
         (self.last_start, &self.queue).canon(sink);
         (&self.flying, (self.fresh_turn, &self.told)).canon(sink);
+        (&self.held, &self.sent_again).canon(sink);
+    }
+}
+
+impl Canon for Held {
+    fn canon(&self, sink: &mut Sink) {
+        let Self { call, endpoint, credential, gist: _, member, settled, ready } = self;
+        (*call, (*endpoint, *credential)).canon(sink);
+        (member, (settled.outcome, *ready)).canon(sink);
+    }
+}
+
+impl Canon for SecretVersion {
+    fn canon(&self, sink: &mut Sink) {
+        self.0.canon(sink);
     }
 }
 
@@ -141,10 +158,12 @@ impl Canon for Gate {
 
 impl Canon for Credential {
     fn canon(&self, sink: &mut Sink) {
-        (self.epoch, (self.proven, self.reading)).canon(sink);
+        (self.epoch, self.reading).canon(sink);
         let problem = self.problem.as_ref().map(|problem| matches!(problem, Problem::Refused(_)));
         (self.version.as_ref().map(|version| &version.0), problem).canon(sink);
         (self.again, (self.poll_at, self.refresh_at)).canon(sink);
+        (self.check, (self.renew, self.insists)).canon(sink);
+        (self.renewed_at, self.read_at).canon(sink);
         sink.count(self.failures);
         sink.count(self.polls);
     }
@@ -184,8 +203,12 @@ impl Canon for Suspects {
 impl Canon for Record {
     fn canon(&self, sink: &mut Sink) {
         sink.plain(u64::from(self.strikes.min(4)));
-        sink.sorted(Sort::Round, u64::from(self.opened));
-        (self.condemned, self.not_before).canon(sink);
+        sink.sorted(Sort::Round, u64::from(self.heard));
+        (self.condemned, (self.parts as usize, self.not_before)).canon(sink);
+        sink.plain(u64::from(self.forbidden.min(4)));
+        sink.sorted(Sort::Round, u64::from(self.heard_before_forbidden));
+        self.home.is_some().canon(sink);
+        self.home.into_iter().for_each(|home| sink.sorted(Sort::Order, u64::from(home)));
     }
 }
 

@@ -1,0 +1,117 @@
+//! Verdicts that give a plan up, held back until the Secret has been read once more: a credential that was rotated
+//! may be refused in any way, and what it was told is no word on a plan.
+//!
+//! The same plans are sent again with another credential, once for each version of the Secret. If there is no other, or
+//! none can be read, the verdict stands. Meanwhile the plan counts as in its call.
+
+use super::answer::Gist;
+use super::gateway::Gateway;
+use super::queue::Member;
+use super::types::{CallId, Epoch, Millis, PlanId};
+use super::verdict::Settled;
+use crate::api::Outcome;
+
+/// A verdict that is held back.
+#[derive(Clone, Debug)]
+pub struct Held {
+    pub(super) call: CallId,
+    pub(super) endpoint: Epoch,
+    /// What the call was made with.
+    pub(super) credential: Epoch,
+    pub(super) gist: Gist,
+    pub(super) member: Member,
+    pub(super) settled: Settled,
+    /// The Secret has been read since.
+    pub(super) ready: bool,
+}
+
+/// What becomes of a verdict that gives a plan up.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(super) enum Doubt {
+    /// It is final.
+    Stands,
+    /// The plan is sent once more: there is another credential.
+    Again,
+    /// The Secret is read first.
+    Hold,
+}
+
+/// Whether a verdict gives a plan up for which another credential might do better.
+pub(super) fn gives_up(settled: &Settled) -> bool {
+    match settled.outcome {
+        Outcome::Rejected | Outcome::Unknown => true,
+        Outcome::Pending
+        | Outcome::Accepted
+        | Outcome::NotRunning
+        | Outcome::Expired
+        | Outcome::Withdrawn => false,
+    }
+}
+
+// === impl Gateway ===
+
+impl Gateway {
+    /// What becomes of a verdict that gives this plan up, of a call with that credential.
+    pub(super) fn doubt(&mut self, plan: PlanId, credential: Epoch, now: Millis) -> Doubt {
+        let renewed = self.credential.is_there() && credential != self.credential.epoch;
+        match renewed {
+            true if self.was_sent_again(plan) => Doubt::Stands,
+            true => self.send_again(plan),
+            false if self.credential.is_fresh(now) => Doubt::Stands,
+            false => {
+                self.credential.doubt(!self.was_sent_again(plan));
+                Doubt::Hold
+            }
+        }
+    }
+
+    /// The Secret was read, or could not be.
+    pub(super) fn held_are_ready(&mut self) {
+        self.held.iter_mut().for_each(|held| held.ready = true);
+    }
+
+    /// Verdicts that are held back no more, and what becomes of each.
+    pub(super) fn release_held(&mut self) -> Vec<(Held, Doubt)> {
+        if self.held.is_empty() {
+            return Vec::new();
+        }
+        let (lost, endpoint) = (self.view.is_none(), self.endpoint);
+        let is_over = |held: &Held| held.ready || lost || held.endpoint != endpoint;
+        let (over, kept) = std::mem::take(&mut self.held).into_iter().partition(is_over);
+        self.held = kept;
+        let over: Vec<Held> = over;
+        over.into_iter()
+            .map(|held| {
+                self.flying.remove(&held.member.plan);
+                let plan = held.member.plan;
+                let doubt = if lost || held.endpoint != endpoint {
+                    // At another address nobody has asked for it yet.
+                    Doubt::Again
+                } else if !self.credential.is_there()
+                    || held.credential == self.credential.epoch
+                    || self.was_sent_again(plan)
+                {
+                    Doubt::Stands
+                } else {
+                    self.send_again(plan)
+                };
+                (held, doubt)
+            })
+            .collect()
+    }
+
+    fn was_sent_again(&self, plan: PlanId) -> bool {
+        self.sent_again.get(&plan) == Some(&self.credential.version)
+    }
+
+    /// Once for each version of the Secret.
+    fn send_again(&mut self, plan: PlanId) -> Doubt {
+        // Who has been withdrawn meanwhile is not waited for here.
+        if self.sent_again.len() > self.queue.len() + self.flying.len() {
+            let (queue, flying) = (&self.queue, &self.flying);
+            self.sent_again.retain(|plan, _| queue.contains(*plan) || flying.contains_key(plan));
+        }
+        self.sent_again.insert(plan, self.credential.version.clone());
+        Doubt::Again
+    }
+}
