@@ -10,6 +10,7 @@ use std::ops::Deref;
 use jiff::Timestamp;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 
+use super::answer::Gist;
 use super::base::Base;
 use super::claim::Claim;
 use super::obstacle::Obstacle;
@@ -28,6 +29,8 @@ pub struct Plan {
     pub sent: u8,
     /// One of these calls may have stopped it without telling.
     pub unsure: bool,
+    /// The last bad answer to one of them.
+    pub last: Option<Gist>,
     pub state: PlanState,
 }
 
@@ -127,7 +130,10 @@ fn plans(facts: &Facts<'_>) -> Vec<PlanStatus> {
         .iter()
         .map(|plan| {
             let PlanState::Settled(settled) = &plan.state else {
-                return PlanStatus { id: plan.id.0, outcome: Outcome::Pending, reason: None, message: None };
+                let message = plan.last.map(last_answer);
+                messages += usize::from(message.is_some());
+                let message = message.filter(|_| !facts.plain && messages <= MESSAGES_MAX);
+                return PlanStatus { id: plan.id.0, outcome: Outcome::Pending, reason: None, message };
             };
             let (reason, mut message) = match &settled.detail {
                 Some(detail) => (Some(detail.reason.to_string()), detail.message.clone()),
@@ -140,6 +146,11 @@ fn plans(facts: &Facts<'_>) -> Vec<PlanStatus> {
             PlanStatus { id: plan.id.0, outcome: settled.outcome, reason, message }
         })
         .collect()
+}
+
+/// What the gateway answered last, for whoever asks what a plan waits for.
+pub(super) fn last_answer(gist: Gist) -> String {
+    format!("the gateway's last answer: {gist}")
 }
 
 fn stop(facts: &Facts<'_>, tally: &Tally) -> Option<StopStatus> {

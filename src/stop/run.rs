@@ -8,7 +8,7 @@ use super::base::Base;
 use super::gateways::End;
 use super::obstacle::Obstacle;
 use super::queue::Waiter;
-use super::record::{Facts, Plan, PlanState, Request, decided, record, settled_in};
+use super::record::{Facts, Plan, PlanState, Request, decided, last_answer, record, settled_in};
 use super::types::{Ask, CallId, GatewayKey, Key, Millis, Now, PlanId, RunId, Uid, Version};
 use super::verdict::Settled;
 use super::view::RunView;
@@ -75,6 +75,8 @@ pub struct Errands {
 const QUICK: Millis = Millis(1_000);
 /// Least time between two writes of a part of the outcomes.
 const PARTS: Millis = Millis(5_000);
+/// What is told of a plan that a call may have stopped without telling.
+const NO_ANSWER: &str = "the stop was sent, but no answer came";
 /// How long a stop may take to be delivered where the run does not say.
 const STOP_DEADLINE_SECONDS: i64 = 3600;
 
@@ -98,7 +100,7 @@ impl Run {
                     None if withdrawn => PlanState::Settled(unanswered(Outcome::Unknown)),
                     None => PlanState::Queued,
                 };
-                Plan { id: PlanId(plan.id), sent, unsure: sent > 0, state }
+                Plan { id: PlanId(plan.id), sent, unsure: sent > 0, last: None, state }
             })
             .collect();
         let version = view.version;
@@ -229,6 +231,9 @@ impl Run {
         let (asks, expired) = (self.asks(), now.wall >= self.deadline());
         let plan = self.plan(plan)?;
         plan.unsure |= matches!(end, End::Unanswered(_));
+        if let End::Unanswered(Some(gist)) | End::Refused(Some(gist)) = end {
+            plan.last = Some(gist);
+        }
         let settled = match end {
             End::Began => {
                 plan.state = PlanState::InFlight(call);
@@ -338,7 +343,13 @@ impl Run {
             if plan.is_none() {
                 offer.push(id);
             }
-            self.plans.push(plan.unwrap_or(Plan { id, sent: 0, unsure: false, state: PlanState::Queued }));
+            self.plans.push(plan.unwrap_or(Plan {
+                id,
+                sent: 0,
+                unsure: false,
+                last: None,
+                state: PlanState::Queued,
+            }));
         }
         withdraw.extend(known.into_keys());
         withdraw
@@ -392,13 +403,14 @@ fn withdrawn(plan: &Plan) -> Settled {
 
 /// What is told of a plan whose stop was not delivered by its deadline.
 fn expired_plan(plan: &Plan) -> Settled {
-    if plan.unsure {
-        return unanswered(Outcome::Expired);
-    }
-    let message = "the stop could not be delivered before its deadline";
-    Settled::because(Outcome::Expired, "DeadlineExceeded", Some(message.to_owned()))
+    let last = plan.last.map_or_else(String::new, |gist| format!("; {}", last_answer(gist)));
+    let (reason, message) = match plan.unsure {
+        true => ("NoAnswer", NO_ANSWER),
+        false => ("DeadlineExceeded", "the stop could not be delivered before its deadline"),
+    };
+    Settled::because(Outcome::Expired, reason, Some(format!("{message}{last}")))
 }
 
 fn unanswered(outcome: Outcome) -> Settled {
-    Settled::because(outcome, "NoAnswer", Some("the stop was sent, but no answer came".to_owned()))
+    Settled::because(outcome, "NoAnswer", Some(NO_ANSWER.to_owned()))
 }

@@ -72,6 +72,7 @@ impl Canon for Stop {
 
 impl Canon for Plan {
     fn canon(&self, sink: &mut Sink) {
+        // The last answer is told, and decides nothing.
         (self.id, self.unsure).canon(sink);
         sink.count(self.sent);
         match &self.state {
