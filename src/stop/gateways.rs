@@ -55,11 +55,11 @@ pub enum End {
     Began,
     /// Its call has settled it.
     Settled(Settled),
-    /// Its call has ended so, without a verdict on it, and may have stopped it. Who still wants it waits for the next
-    /// call.
-    Unanswered(Gist),
+    /// Its call has ended without a verdict on it, and may have stopped it. Who still wants it waits for the next
+    /// call. With what was answered, if that counts against the plan.
+    Unanswered(Option<Gist>),
     /// The same, but its call has surely stopped nothing.
-    Refused(Gist),
+    Refused(Option<Gist>),
 }
 
 /// What the runs that wait still want.
@@ -212,7 +212,7 @@ impl Gateways {
         let rereads = self.rules.hold(Rule::Reread);
         let mut landing = Landings { gateway, call: call_id, gist, wants, now, rereads, out: Vec::new() };
         if call.endpoint != landing.gateway.endpoint && self.rules.hold(Rule::Endpoint) {
-            landing.again(call.members, &End::Unanswered(gist));
+            landing.again(call.members, &End::Unanswered(None));
             return landing.out;
         }
         landing.gateway.spoken |= answer.is_own();

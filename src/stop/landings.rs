@@ -25,7 +25,7 @@ pub(super) struct Landings<'a, W> {
 
 impl<W: Wants> Landings<'_, W> {
     pub(super) fn judge(&mut self, call: Call, verdict: Verdict) {
-        let end = End::Unanswered(self.gist);
+        let end = End::Unanswered(None);
         match verdict {
             Verdict::Settled(settled) => {
                 for member in call.members {
@@ -54,7 +54,8 @@ impl<W: Wants> Landings<'_, W> {
 
     /// The gateway is to be waited for. Yields whether the plans are to blame rather than the gateway.
     pub(super) fn wait(&mut self, call: Call, trouble: &Trouble, probe: bool, seed: u64) -> bool {
-        let end = if trouble.maybe_stopped { End::Unanswered(self.gist) } else { End::Refused(self.gist) };
+        let gist = (trouble.strikes > 0).then_some(self.gist);
+        let end = if trouble.maybe_stopped { End::Unanswered(gist) } else { End::Refused(gist) };
         // A plan that was taken out of its group to try a shut gate speaks of the gate, and goes back to the others:
         // after an outage they are asked together. But one that was not answered in time must not cost that time again.
         let costly = trouble.strikes >= STRIKES;
@@ -88,7 +89,11 @@ impl<W: Wants> Landings<'_, W> {
             return false;
         }
         let [_] = &call.members[..] else {
-            let parts = record.parts;
+            // A part that has cost its time as well is taken apart for good.
+            let parts = match record.parts {
+                Parts::Several if !newly => Parts::Singles,
+                parts => parts,
+            };
             self.split(call.members, Record { strikes: 0, ..record }, parts, &end);
             return true;
         };
@@ -147,8 +152,8 @@ impl<W: Wants> Landings<'_, W> {
         let gone: Waiters = gone;
         self.tell(plan, &gone, &End::Settled(settled.clone()));
         let end = match settled.outcome {
-            Outcome::Unknown => End::Unanswered(self.gist),
-            _ => End::Refused(self.gist),
+            Outcome::Unknown => End::Unanswered(Some(self.gist)),
+            _ => End::Refused(Some(self.gist)),
         };
         self.again(vec![member], &end);
     }

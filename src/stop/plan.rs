@@ -2,6 +2,7 @@
 
 use std::borrow::Cow;
 
+use super::answer::Gist;
 use super::request::Moment;
 use super::types::{CallId, PlanId};
 use super::verdict::{Detail, Settled};
@@ -15,6 +16,8 @@ pub struct Plan {
     pub sent: u8,
     /// One of these calls may have stopped it without telling.
     pub unsure: bool,
+    /// The last bad answer to one of them.
+    pub last: Option<Gist>,
     pub state: PlanState,
     /// When its stop was asked for, if that was later than the stop of the run. Hardly any plan has one.
     pub asked: Option<Box<Moment>>,
@@ -32,13 +35,14 @@ pub enum PlanState {
 
 /// The word by which a plan is told that was sent and not answered.
 const NO_ANSWER: &str = "NoAnswer";
+const SENT_UNANSWERED: &str = "the stop was sent, but no answer came";
 
 // === impl Plan ===
 
 impl Plan {
     /// A plan that waits for its first call.
     pub fn queued(id: PlanId, asked: Option<Moment>) -> Self {
-        Self { id, sent: 0, unsure: false, state: PlanState::Queued, asked: asked.map(Box::new) }
+        Self { id, sent: 0, unsure: false, last: None, state: PlanState::Queued, asked: asked.map(Box::new) }
     }
 
     pub fn is_queued(&self) -> bool {
@@ -66,16 +70,22 @@ impl Plan {
 
     /// The outcome of a plan whose stop is not wanted any more.
     pub fn withdrawn(&self) -> Settled {
-        if self.unsure { unanswered(Outcome::Unknown) } else { Settled::plain(Outcome::Withdrawn) }
+        if self.unsure { unanswered() } else { Settled::plain(Outcome::Withdrawn) }
     }
 
     /// The outcome of a plan whose stop was not delivered by its deadline.
     pub fn expired(&self) -> Settled {
-        if self.unsure {
-            return unanswered(Outcome::Expired);
-        }
-        let message = "the stop could not be delivered before its deadline";
-        Settled::because(Outcome::Expired, "DeadlineExceeded", Some(message.to_owned()))
+        let (reason, message) = match self.unsure {
+            true => (NO_ANSWER, SENT_UNANSWERED),
+            false => ("DeadlineExceeded", "the stop could not be delivered before its deadline"),
+        };
+        let last = self.last_answer().map_or_else(String::new, |last| format!("; {last}"));
+        Settled::because(Outcome::Expired, reason, Some(format!("{message}{last}")))
+    }
+
+    /// What the gateway answered last, if that was no good answer.
+    pub fn last_answer(&self) -> Option<String> {
+        self.last.map(|gist| format!("the gateway's last answer: {gist}"))
     }
 }
 
@@ -95,6 +105,6 @@ pub fn settled_in(status: &PlanStatus) -> Option<Settled> {
     }
 }
 
-fn unanswered(outcome: Outcome) -> Settled {
-    Settled::because(outcome, NO_ANSWER, Some("the stop was sent, but no answer came".to_owned()))
+fn unanswered() -> Settled {
+    Settled::because(Outcome::Unknown, NO_ANSWER, Some(SENT_UNANSWERED.to_owned()))
 }

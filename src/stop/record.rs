@@ -93,13 +93,16 @@ fn plans(facts: &Facts<'_>) -> Vec<PlanStatus> {
                 PlanState::Queued | PlanState::InFlight(_) => (Outcome::Pending, None),
                 PlanState::Settled(settled) => (settled.outcome, settled.detail.as_deref()),
             };
-            let message = detail.and_then(|detail| detail.message.as_ref());
+            let message = match outcome {
+                Outcome::Pending => plan.last_answer(),
+                _ => detail.and_then(|detail| detail.message.clone()),
+            };
             messages += usize::from(message.is_some());
             PlanStatus {
                 id: plan.id.0,
                 outcome,
                 reason: detail.map(|detail| detail.reason.to_string()),
-                message: message.filter(|_| !facts.plain && messages <= MESSAGES_MAX).cloned(),
+                message: message.filter(|_| !facts.plain && messages <= MESSAGES_MAX),
                 request_time: plan.asked.as_ref().map(|asked| seconds(asked.time)),
             }
         })

@@ -309,6 +309,9 @@ impl Run {
         let goes_on = self.is_worth_another_call(&self.plans[index], now);
         let plan = &mut self.plans[index];
         plan.unsure |= matches!(end, End::Unanswered(_));
+        if let End::Unanswered(Some(gist)) | End::Refused(Some(gist)) = end {
+            plan.last = Some(gist);
+        }
         let settled = match end {
             End::Began => {
                 plan.state = PlanState::InFlight(call);

@@ -310,3 +310,16 @@ fn parts_hold_every_plan() {
         assert_eq!(parts.size_of(plans), size, "{parts:?} of {plans}");
     }
 }
+
+#[test]
+fn users_are_shown_the_same_table() {
+    let doc = include_str!("../../docs/verdicts.md");
+    let rows: Vec<_> = doc
+        .lines()
+        .skip_while(|line| !line.starts_with("| answer |"))
+        .skip(2)
+        .take_while(|line| line.starts_with('|'))
+        .collect();
+    let expected: Vec<_> = TABLE.iter().map(|cells| format!("| {} |", cells.join(" | "))).collect();
+    assert_eq!(rows, expected);
+}

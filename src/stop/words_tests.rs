@@ -401,3 +401,40 @@ fn known_clause(part: &str) -> bool {
         LazyLock::new(|| language().into_iter().collect());
     KNOWN.contains(&part.replace("615", "614"))
 }
+
+/// Each list as `docs/verdicts.md` shows it, where 1 and 2 say where a word is from.
+fn shown(list: &[Word], is_code: bool) -> String {
+    let words = list.iter().map(|(word, source)| {
+        let word = if is_code { word.to_uppercase() } else { (*word).to_owned() };
+        let mark = match source {
+            Published => " (1)",
+            RestApi => " (2)",
+            Assumed => "",
+        };
+        format!("`{word}`{mark}")
+    });
+    words.collect::<Vec<_>>().join(", ")
+}
+
+#[test]
+fn users_are_shown_every_word() {
+    let doc = include_str!("../../docs/verdicts.md");
+    let plain = |list: &[&str]| list.iter().map(|word| format!("`{word}`")).collect::<Vec<_>>().join(", ");
+    for (name, line) in [
+        ("CREDENTIAL_CODES", shown(CREDENTIAL_CODES, true)),
+        ("CREDENTIAL_PHRASES", shown(CREDENTIAL_PHRASES, false)),
+        ("TROUBLE_CODES", shown(TROUBLE_CODES, true)),
+        ("TROUBLE_PHRASES", shown(TROUBLE_PHRASES, false)),
+        ("NOT_RUNNING_CODES", shown(NOT_RUNNING_CODES, true)),
+        ("SUBJECTS", shown(SUBJECTS, false)),
+        ("PREDICATES", shown(PREDICATES, false)),
+        ("REMARKS", shown(REMARKS, false)),
+        ("MATTERS", plain(MATTERS)),
+        ("LONG_MATTERS", plain(LONG_MATTERS)),
+        ("ABSENCES", plain(ABSENCES)),
+        ("STATES", plain(STATES)),
+        ("PERMISSION", plain(PERMISSION)),
+    ] {
+        assert!(doc.lines().any(|other| other == line), "docs/verdicts.md lacks the line of {name}:\n{line}");
+    }
+}

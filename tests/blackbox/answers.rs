@@ -26,8 +26,6 @@ struct Row {
     plans: i64,
     culprit: i64,
     reply: Box<dyn Fn(i64) -> Reply>,
-    /// The credential has had a good answer before.
-    proven: bool,
     /// What becomes of the plans that are not simply Accepted.
     outcomes: Vec<(i64, String)>,
     /// The reason of the condition Stopped.
@@ -51,7 +49,6 @@ impl Row {
             plans: 1,
             culprit: 1,
             reply: Box::new(move |_| reply.clone()),
-            proven: false,
             outcomes: vec![(1, outcome.to_owned())],
             stopped,
             calls: vec![vec![1]],
@@ -70,6 +67,14 @@ impl Row {
         }
     }
 
+    /// The same, found by asking for each plan alone: mostly all plans of such a call are not running.
+    fn singles(name: &'static str, reply: Reply) -> Self {
+        Self {
+            calls: [&[1, 2, 3, 4][..], &[1], &[2], &[3], &[4]].map(<[i64]>::to_vec).to_vec(),
+            ..Self::split(name, reply, "NotRunning")
+        }
+    }
+
     /// One plan among four, named by the answer, which leaves the others to be asked for again.
     fn named(name: &'static str, reply: impl Fn(i64) -> Reply + 'static, outcome: &str) -> Self {
         Self {
@@ -77,10 +82,6 @@ impl Row {
             calls: vec![vec![1, 2, 3, 4], vec![1, 2, 4]],
             ..Self::split(name, Reply::natural(), outcome)
         }
-    }
-
-    fn proven(self) -> Self {
-        Self { proven: true, ..self }
     }
 
     /// What is to be seen, as lines.
@@ -197,12 +198,6 @@ fn check(rows: &[Row]) {
     let mut stage = Stage::prepare();
     apply(&stage, gateways(&stage, rows.iter().map(|_| json!({}))));
     stage.start_operator();
-    let proven: Vec<_> = rows.iter().enumerate().filter(|(_, row)| row.proven).collect();
-    if !proven.is_empty() {
-        let plan = |row| stopped_run(&format!("before-{row}"), row, [500]);
-        apply(&stage, proven.iter().map(|(row, _)| plan(*row)).collect());
-        wait_for_runs(&stage, "the credentials to be proven", is_complete);
-    }
     let mut runs = Vec::new();
     for (number, row) in rows.iter().enumerate() {
         script(&stage, number, row.culprit, (row.reply)(id(number, row.culprit)));
@@ -258,6 +253,10 @@ fn success_is_accepted() {
         several("an empty list", envelope(json!([]))),
         several("an empty text", envelope(json!(""))),
         several("an empty map", envelope(json!({}))),
+        several("false", envelope(json!(false))),
+        several("201", Reply::json(201, &json!({"data": null, "errors": null}))),
+        several("202", Reply::json(202, &json!({"data": null, "errors": null}))),
+        several("a byte order mark", Reply::raw(200, "\u{feff}{\"data\": null, \"errors\": null}")),
     ]);
 }
 
@@ -292,7 +291,6 @@ fn complaints_are_about_one_plan_whatever_their_shape() {
 #[test]
 fn a_plan_that_does_not_run_is_told_in_words() {
     check(&[
-        Row::one("version 1.16", Reply::not_available(), "NotRunning"),
         Row::one("a code", Reply::errors(json!("NOT_AVAILABLE")), "NotRunning"),
         Row::one("a sentence", Reply::errors(json!(["The plan is not running."])), "NotRunning"),
         Row::one("Turkish", Reply::turkish(), "NotRunning"),
@@ -304,8 +302,18 @@ fn a_plan_that_does_not_run_is_told_in_words() {
             "Rejected GatewayError: PLAN_LOCKED",
         ),
         Row::one("a code of result", Reply::result_code(4003), "Rejected GatewayError: failure"),
-        Row::split("Turkish, split", Reply::turkish(), "NotRunning"),
-        Row::split("version 1.16, split", Reply::not_available(), "NotRunning"),
+        Row::one(
+            "for a role",
+            Reply::errors(json!(["the action is not available for your role"])),
+            "Rejected GatewayError: the action is not available for your role",
+        ),
+        Row::one(
+            "without a subject",
+            Reply::errors(json!("not running")),
+            "Rejected GatewayError: not running",
+        ),
+        Row::singles("Turkish, split", Reply::turkish()),
+        Row::singles("a code, split", Reply::errors(json!("NOT_AVAILABLE"))),
         Row::split("a code of result, split", Reply::result_code(4003), "Rejected GatewayError: failure"),
         Row::split(
             "of a plan that was not asked for",
@@ -331,17 +339,14 @@ fn a_plan_that_does_not_run_is_told_in_words() {
 }
 
 #[test]
-fn what_is_no_envelope_is_unknown_and_never_accepted() {
+fn what_nobody_documents_is_unknown_and_never_accepted() {
     let answers = [
-        ("nothing", Reply::empty(200)),
-        ("a page", page(200)),
         ("other JSON", Reply::json(200, &json!({"message": MARK, "data": null}))),
-        ("a list", Reply::json(200, &json!([MARK]))),
-        ("half an envelope", Reply::raw(200, format!(r#"{{"errors": null, "data": "{MARK}"#))),
-        ("too large", Reply::huge(65 * 1024).not_acting()),
-        ("far too large", Reply::huge(1 << 30).not_acting()),
-        ("201", Reply::json(201, &json!({"data": null, "errors": null}))),
-        ("204", Reply::empty(204)),
+        ("half of the mark", Reply::json(200, &json!({"errors": null, "note": MARK}))),
+        ("version 1.16", Reply::not_available()),
+        ("data", Reply::json(200, &json!({"data": [MARK], "errors": null}))),
+        ("203", Reply::json(203, &json!({"data": null, "errors": null}))),
+        ("207", Reply::json(207, &json!({"note": MARK}))),
     ];
     let rows: Vec<_> = answers
         .into_iter()
@@ -353,47 +358,36 @@ fn what_is_no_envelope_is_unknown_and_never_accepted() {
 }
 
 #[test]
-fn refusals_are_about_a_plan() {
+fn refusals_are_about_a_plan_in_testiniums_form() {
     let mut rows = Vec::new();
     for (name, status, reason, words) in [
         ("400", 400, "InvalidRequest", "the request is malformed or contained errors"),
         ("404", 404, "NotFound", "there is nothing at this address"),
         ("409", 409, "Conflict", "the request conflicts with another"),
+        ("410", 410, "Gone", "the request failed"),
         ("413", 413, "TooLarge", "the request is too large"),
         ("422", 422, "Unprocessable", "the request cannot be processed"),
     ] {
         let with_words = format!("Rejected {reason}: {words}");
-        let with_page = format!("Rejected {reason}: the gateway answered HTTP {status}");
+        let idle = Reply::json(status, &json!({"data": null, "errors": ["plan is not running"]}));
+        // What is too large says nothing of a plan, whatever its words.
+        let alone = if status == 413 { "Rejected TooLarge: plan is not running" } else { "NotRunning" };
         rows.extend([
             Row::one(name, Reply::refusal(status), &with_words),
             Row::split(name, Reply::refusal(status), &with_words),
-            Row::one(name, page(status), &with_page),
-            Row::split(name, page(status), &with_page),
-            Row::one(
-                name,
-                Reply::json(status, &json!({"data": null, "errors": ["plan is not running"]})),
-                "NotRunning",
-            ),
+            Row::one(name, idle, alone),
         ]);
     }
     check(&rows);
 }
 
+/// The plan is found out while the probes, which are other plans, are served.
 #[test]
-fn forbidden_is_about_a_plan_once_the_credential_is_proven() {
-    let words = "Rejected Forbidden: access is denied";
-    check(&[
-        Row::one("one, proven", Reply::refusal(403), words).proven(),
-        Row::split("among others, proven", Reply::refusal(403), words).proven(),
-        Row::split("a page", page(403), "Rejected Forbidden: the gateway answered HTTP 403").proven(),
-        // The first probe is another plan, which proves the credential.
-        Row {
-            calls: [&[1, 2, 3, 4][..], &[1], &[2, 3, 4], &[2], &[3, 4], &[3], &[4]]
-                .map(<[i64]>::to_vec)
-                .to_vec(),
-            ..Row::split("among others, unproven", Reply::refusal(403), words)
-        },
-    ]);
+fn forbidden_is_about_a_plan_while_others_are_served() {
+    check(&[Row {
+        calls: [&[1, 2, 3, 4][..], &[1], &[2, 3, 4], &[2], &[3, 4], &[3], &[4]].map(<[i64]>::to_vec).to_vec(),
+        ..Row::split("among others", Reply::refusal(403), "Rejected Forbidden: access is denied")
+    }]);
 }
 
 /// An answer that says nothing of any plan: its gateway is waited for.
@@ -423,6 +417,77 @@ fn a_gateway_that_can_not_answer_is_waited_for() {
             down("503", page(503), "HTTP 503"),
             down("504", Reply::empty(504), "HTTP 504"),
             down("599", page(599), "HTTP 599"),
+            down("200, nothing", Reply::empty(200), "HTTP 200, not in Testinium's form"),
+            down("200, a page", page(200), "HTTP 200, not in Testinium's form"),
+            down("200, a list", Reply::json(200, &json!([MARK])), "HTTP 200, not in Testinium's form"),
+            down(
+                "200, half of it",
+                Reply::raw(200, format!(r#"{{"errors": null, "data": "{MARK}"#)),
+                "HTTP 200",
+            ),
+            down(
+                "200, a key twice",
+                Reply::raw(200, r#"{"data": null, "errors": null, "errors": null}"#),
+                "HTTP 200",
+            ),
+            down("200, too large", Reply::huge(65 * 1024).not_acting(), "HTTP 200"),
+            down("200, far too large", Reply::huge(1 << 30).not_acting(), "HTTP 200"),
+            down("204", Reply::empty(204), "HTTP 204, not in Testinium's form"),
+            down("400, a page", page(400), "HTTP 400, not in Testinium's form"),
+            down(
+                "400, other JSON",
+                Reply::json(400, &json!({"note": MARK})),
+                "HTTP 400, not in Testinium's form",
+            ),
+            down("403, a page", page(403), "HTTP 403, not in Testinium's form"),
+            down(
+                "403, other JSON",
+                Reply::json(403, &json!({"note": MARK})),
+                "HTTP 403, not in Testinium's form",
+            ),
+            down("409, a page", page(409), "HTTP 409, not in Testinium's form"),
+            down(
+                "422, other JSON",
+                Reply::json(422, &json!({"note": MARK})),
+                "HTTP 422, not in Testinium's form",
+            ),
+            wrong("404, a page", page(404), "HTTP 404, not in Testinium's form"),
+            wrong(
+                "404, Spring",
+                Reply::json(
+                    404,
+                    &json!({"status": 404, "error": "Not Found",
+                "message": "The requested resource [/stop/execution] is not available"}),
+                ),
+                "HTTP 404",
+            ),
+            down(
+                "a service",
+                Reply::errors(json!("SERVICE_NOT_AVAILABLE")),
+                "something it needs does not work",
+            ),
+            down("a grid", Reply::errors(json!("Selenium grid is not running")), "something it needs"),
+            down(
+                "a grid in Turkish",
+                Reply::errors(json!(["Selenium grid çalışmıyor"])),
+                "something it needs",
+            ),
+            down(
+                "a database",
+                Reply::json(400, &json!({"data": null, "errors": "Database is not available"})),
+                "something it needs",
+            ),
+            down(
+                "a licence",
+                Reply::json(422, &json!({"data": null, "errors": ["Licence is not available"]})),
+                "something it needs",
+            ),
+            wait(
+                "400, a token that expired",
+                Reply::json(400, &json!({"data": null, "errors": "TOKEN_EXPIRED"})),
+                "AuthenticationFailed",
+                "does not accept the credential (HTTP 400)",
+            ),
             down("no answer", Reply::never(), "did not answer in time"),
             down(
                 "a body in drops",
@@ -440,7 +505,7 @@ fn a_gateway_that_can_not_answer_is_waited_for() {
             wrong("415", Reply::refusal(415), "HTTP 415"),
             wrong("451", page(451), "HTTP 451"),
             wait("401", page(401), "AuthenticationFailed", "does not accept the credential (HTTP 401)"),
-            wait("403", page(403), "Forbidden", "forbids this credential to stop plans (HTTP 403)"),
+            wait("403", Reply::refusal(403), "Forbidden", "forbids this credential to stop plans (HTTP 403)"),
         ]
     });
 }
@@ -513,6 +578,59 @@ fn a_credential_that_is_not_accepted_waits_for_its_secret() {
     assert_eq!(crate::operator::outcomes(&status), ["1 Accepted", "2 Accepted"]);
 }
 
+/// The Secret has been changed, and the token that the operator holds is refused in every way there is.
+#[test]
+fn a_token_that_was_rotated_is_found_however_the_old_one_is_refused() {
+    let mut stage = Stage::prepare();
+    let elsewhere = stage.simulator.elsewhere_url();
+    let own = |status, errors: Value| Reply::json(status, &json!({"data": null, "errors": errors}));
+    let rows = [
+        ("401", page(401)),
+        ("403, a page", page(403)),
+        ("403", Reply::refusal(403)),
+        ("400, a page", page(400)),
+        ("400, a word", own(400, json!("TOKEN_EXPIRED"))),
+        ("400", Reply::refusal(400)),
+        ("404", Reply::refusal(404)),
+        ("302", Reply::redirect(302, &elsewhere)),
+        ("200, a login page", page(200)),
+        ("200, other JSON", Reply::json(200, &json!({"note": MARK}))),
+        ("200, a word", own(200, json!(["The token has expired"]))),
+        ("200, something else", own(200, json!(["no"]))),
+        ("500", page(500)),
+    ];
+    let mut items = gateways(&stage, rows.iter().map(|_| json!({})));
+    let runs: Vec<_> = (0..rows.len()).map(|row| stopped_run(&format!("row-{row}"), row, 1..=3)).collect();
+    for (row, (_, reply)) in rows.iter().enumerate() {
+        for plan in 1..=3 {
+            let stale = When::always().naming(id(row, plan)).matching(|call| !call.authorized);
+            stage.simulator.script(stale, reply.clone());
+        }
+    }
+    stage.token("the-token-of-yesterday");
+    apply(&stage, std::mem::take(&mut items));
+    stage.start_operator();
+    let read = Instant::now();
+    ok(wait_until("the gateways to have been read, some seconds ago", SOON, || {
+        let list = ok(stage.namespace.kubectl.get_json(&["tgw"]));
+        let gateways = list["items"].as_array().cloned().unwrap_or_default();
+        let known = gateways.iter().filter(|gateway| gateway["status"]["conditions"].is_array()).count();
+        let settled = known == gateways.len() && read.elapsed() > Duration::from_secs(4);
+        if settled { Ok(()) } else { Err(format!("{known} of {}", gateways.len())) }
+    }));
+    stage.token("simulated-token");
+    apply(&stage, runs);
+    let statuses = wait_for_runs(&stage, "every stop to be accepted", is_complete);
+    let wrong: Vec<_> = rows
+        .iter()
+        .enumerate()
+        .map(|(row, (name, _))| (name, outcomes(row, &statuses[&format!("row-{row}")])))
+        .filter(|(_, outcomes)| outcomes.iter().any(|(_, outcome)| outcome != "Accepted"))
+        .collect();
+    assert!(wrong.is_empty(), "{wrong:?}");
+    stage.assert_silent(&[MARK, "the-token-of-yesterday"]);
+}
+
 #[test]
 fn retry_after_is_honoured_up_to_the_longest_delay() {
     let mut stage = Stage::prepare();
@@ -559,6 +677,9 @@ fn a_plan_that_makes_the_gateway_fail_is_found_and_the_others_are_done() {
         ("504", page(504)),
         ("no answer", Reply::never()),
         ("dropped", Reply::dropped()),
+        ("404, a page", page(404)),
+        ("403, other JSON", Reply::json(403, &json!({"note": MARK}))),
+        ("200, a page", page(200)),
     ];
     let spec = json!({"timeoutSeconds": 1});
     let mut items = gateways(&stage, rows.iter().map(|_| spec.clone()));

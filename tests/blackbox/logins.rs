@@ -130,6 +130,24 @@ fn calls_that_are_all_unauthorized_lead_to_one_login() {
     assert!(refused > 1, "{refused} calls carried the old token: that tells nothing");
 }
 
+/// A token that the site has forgotten may be refused in other ways than 401: that is worth one login too.
+#[test]
+fn a_refusal_of_another_kind_leads_to_one_login() {
+    for (name, reply) in [
+        ("a page", Reply::html(403)),
+        ("forbidden", Reply::refusal(403)),
+        ("a redirect", Reply::redirect(302, "https://login.example.com/")),
+        ("a word", Reply::json(400, &json!({"data": null, "errors": "TOKEN_EXPIRED"}))),
+    ] {
+        let stage = start(account(), "simulated-password");
+        stop(&stage, "first", [1], "Accepted");
+        stage.simulator.revoke_tokens();
+        stage.simulator.script(When::always().matching(|call| !call.authorized), reply);
+        stop(&stage, "second", [2, 3], "Accepted");
+        assert_eq!(stage.simulator.logins(), logins(2, 0), "{name}");
+    }
+}
+
 #[test]
 fn a_wrong_password_is_not_tried_again_until_its_secret_changes() {
     let login = Login { lockout_after: Some(2), ..account() };

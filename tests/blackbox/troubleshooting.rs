@@ -211,14 +211,14 @@ fn prepare(failure: &Failure) {
                 "tokenURL": simulator.token_url(), "secretRef": {"name": "testinium-token"},
             }}}));
         }
-        "forbidden" => simulator.script(When::always(), Reply::empty(403)),
+        "forbidden" => simulator.script(When::always(), Reply::refusal(403)),
         "down" | "expired" => simulator.down().expect("it goes down"),
         "overloaded" => simulator.script(When::always(), Reply::empty(503)),
         "redirect" => {
             simulator.script(When::always(), Reply::redirect(302, "https://login.example.com/"));
         }
         "rejected" => simulator.plan(615, Nature::Unknown),
-        "unrecognized" => simulator.script(When::always(), Reply::html(200)),
+        "unrecognized" => simulator.script(When::always(), Reply::json(200, &json!({"status": "SUCCESS"}))),
         _ => {}
     }
 }

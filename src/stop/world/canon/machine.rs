@@ -78,6 +78,7 @@ impl Canon for StopState {
 
 impl Canon for Plan {
     fn canon(&self, sink: &mut Sink) {
+        // The last answer is told, and decides nothing.
         (self.id, self.unsure).canon(sink);
         sink.count(self.sent);
         match &self.state {
