@@ -58,7 +58,19 @@ fn every_file_says_what_it_is() {
 #[test]
 fn nothing_is_left_unfinished() {
     let mut files = Vec::new();
-    for place in ["src", "tests", "crds", "deploy", "docs", ".ci", "Cargo.toml", "deny.toml", "clippy.toml"] {
+    for place in [
+        "src",
+        "tests",
+        "crds",
+        "deploy",
+        "docs",
+        ".ci",
+        "Cargo.toml",
+        "Dockerfile",
+        ".dockerignore",
+        "deny.toml",
+        "clippy.toml",
+    ] {
         walk(&root().join(place), &mut files);
     }
     for entry in fs::read_dir(root()).expect("the repository can be read").flatten() {
@@ -89,6 +101,16 @@ fn crds_are_current() {
         let name = file.file_name().unwrap_or_default().to_string_lossy().into_owned();
         assert!(expected.contains(&name), "crds/{name} belongs to no CRD; remove it");
     }
+}
+
+/// The image's build has no other Rust than the one that its base brings.
+#[test]
+fn the_image_is_built_by_the_rust_that_the_manifest_asks_for() {
+    let read = |name: &str| fs::read_to_string(root().join(name)).expect("it is there");
+    let (manifest, dockerfile) = (read("Cargo.toml"), read("Dockerfile"));
+    let asked = manifest.lines().find_map(|line| line.strip_prefix("rust-version = \"")?.strip_suffix('"'));
+    let base = format!("FROM rust:{}-slim-", asked.expect("the manifest names a version"));
+    assert!(dockerfile.lines().any(|line| line.starts_with(&base)), "the Dockerfile has no line {base}...");
 }
 
 // === the checks: each gives the lines (from 1) that break its rule, and how ===

@@ -22,6 +22,7 @@ mod logins;
 mod network;
 mod operator;
 mod outages;
+mod policies;
 mod schema_walk;
 mod secrets;
 mod sharing;

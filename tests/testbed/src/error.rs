@@ -57,6 +57,9 @@ pub enum Error {
     #[error("failed to read {what} as JSON")]
     Json { what: String, source: serde_json::Error },
 
+    #[error("{0}")]
+    Image(String),
+
     #[error("failed to start a fault proxy")]
     Proxy(#[source] crate::faults::StartError),
 

@@ -5,6 +5,7 @@ pub mod client;
 pub mod control_plane;
 mod error;
 pub mod faults;
+pub mod image;
 pub mod kubectl;
 pub mod operator;
 pub mod oracles;
