@@ -129,7 +129,7 @@ fn a_gateway_that_quotes_the_call_in_any_encoding_does_not_spread_the_token() {
 #[test]
 fn a_token_endpoint_that_quotes_the_login_in_any_encoding_does_not_spread_it() {
     let password = "pa ss+wörd&5ecret\"<>'%41";
-    let client = Client::Basic { id: "operator".into(), secret: "cl:ient 5ecret".into() };
+    let client = Client::Basic { id: "qa-client-17".into(), secret: "cl:ient 5ecret".into() };
     let login =
         Login { username: "jane@qa.example".into(), password: password.into(), client, ..Login::default() };
     let mut stage = Stage::prepare_with(Config { login, ..Config::default() }, json!({}));
@@ -137,7 +137,7 @@ fn a_token_endpoint_that_quotes_the_login_in_any_encoding_does_not_spread_it() {
     for ((number, encoding), status) in (1_i64..).zip(ENCODINGS).zip(statuses) {
         let name = format!("site-{number}");
         let data = json!({
-            "username": "jane@qa.example", "password": password, "clientId": "operator",
+            "username": "jane@qa.example", "password": password, "clientId": "qa-client-17",
             "clientSecret": "cl:ient 5ecret",
         });
         stage.namespace.apply(
