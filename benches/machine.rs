@@ -217,7 +217,9 @@ fn runs(count: i64, plans: i64) -> Vec<RunView> {
         stop_annotation: None,
         requested_by: None,
         reconcile_annotation: None,
-        restored: false,
+        restored: None,
+        created: None,
+        written: None,
         spec: TestPlanRunSpec {
             plans: (index * plans + 1..).take(usize::try_from(plans).unwrap_or(0)).collect(),
             stopped: Some(true),
@@ -228,6 +230,8 @@ fn runs(count: i64, plans: i64) -> Vec<RunView> {
         status: TestPlanRunStatus::default(),
         stopped_set: None,
         annotation_set: None,
+        gateway_set: None,
+        plans_set: None,
     };
     (0..count).map(run).collect()
 }

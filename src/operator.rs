@@ -296,5 +296,7 @@ async fn give_up(asked_at: Option<tokio::time::Instant>) {
 }
 
 fn unexpected(error: JoinError) -> OperatorError {
-    OperatorError::Ended(error.to_string())
+    // What a panic says has been logged, without what it quotes.
+    let why = if error.is_panic() { "a task panicked" } else { "a task was cancelled" };
+    OperatorError::Ended(why.to_owned())
 }

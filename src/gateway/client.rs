@@ -16,8 +16,9 @@ use url::Url;
 
 use super::address::{AddressRefused, Guard};
 use super::credential::Connection;
-use super::text::Secrets;
+use super::redact::Secrets;
 use super::wire;
+use crate::aside;
 use crate::stop::{Answer, Body, GatewayView, Loss, Millis, PlanId, Reply};
 
 /// The most of a body that is read. The envelope of a call with 1,000 complaints fits.
@@ -28,8 +29,7 @@ pub(super) const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
 
 const COMPANY_ID: HeaderName = HeaderName::from_static("x-company-id");
 
-/// A reply whose body was read to its end or to the bound.
-#[derive(Debug)]
+/// A reply whose body was read to its end or to the bound. It may hold a token, so it can't be shown.
 pub(super) struct Received {
     pub status: StatusCode,
     pub retry_after: Option<Millis>,
@@ -48,22 +48,27 @@ pub async fn post_stop(connection: &Connection, view: &GatewayView, plans: &[Pla
         }
     };
     match request {
-        Ok(Received { status, retry_after, body }) => Answer::Reply(Reply {
-            status: status.as_u16(),
-            retry_after,
-            body: match body {
-                Some(bytes) => {
-                    let secrets = Secrets::new([connection.token.expose_secret()]);
-                    wire::body(&bytes, status.is_success(), &secrets)
-                }
+        Ok(Received { status, retry_after, body }) => {
+            let body = match body {
+                Some(bytes) => read(connection, bytes, status.is_success()).await,
                 None => Body::Other,
-            },
-        }),
+            };
+            Answer::Reply(Reply { status: status.as_u16(), retry_after, body })
+        }
         Err((loss, error)) => {
+            let error = Secrets::new([connection.token.expose_secret()]).clean_error(&error);
             warn!(gateway = %view.key, ?loss, error, "a call got no answer");
             Answer::Lost(loss)
         }
     }
+}
+
+/// What the body says, without the token. What can't be read says nothing.
+async fn read(connection: &Connection, bytes: Vec<u8>, success: bool) -> Body {
+    let token = connection.token.clone();
+    let size = bytes.len() + token.expose_secret().len();
+    let read = move || wire::body(&bytes, success, &Secrets::new([token.expose_secret()]));
+    aside::work(size, read).await.unwrap_or(Body::Other)
 }
 
 fn stop_request(
@@ -106,6 +111,11 @@ pub(super) fn checked_url(field: &str, text: &str, view: &GatewayView) -> Result
         return Err(format!("{field} must not hold a user name or password: they belong into the Secret"));
     }
     Ok(url)
+}
+
+/// Where a URL leads, for the log: its query may hold what is nobody's business.
+pub(super) fn place(url: &Url) -> &str {
+    &url[..url::Position::AfterPath]
 }
 
 pub(super) fn company_id(view: &GatewayView) -> Result<Option<HeaderValue>, String> {

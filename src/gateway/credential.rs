@@ -16,11 +16,13 @@ use url::Url;
 
 use super::address::{Guard, Resolver};
 use super::client::{builder, chain, checked_url, company_id, stop_url};
+use super::limits::CREDENTIAL_BYTES_MAX;
 use super::token::{Login, login};
+use crate::aside;
 use crate::stop::{GatewayView, Millis};
 
 /// What the Secrets and ConfigMaps of a gateway hold. Only what its spec refers to is there.
-#[derive(Debug, Default)]
+#[derive(Default)]
 pub struct Material {
     /// The token of `spec.auth.bearerToken`.
     pub token: Option<SecretString>,
@@ -101,7 +103,7 @@ pub async fn connect(
     let tls = Tls::new(view, &material, [Some(&url), token_url.as_ref()].into_iter().flatten())?;
     let (http, tls) = match earlier {
         Some(earlier) if *earlier.tls == tls => (earlier.http.clone(), earlier.tls.clone()),
-        _ => (network.client(&tls)?, Arc::new(tls)),
+        _ => network.client(Arc::new(tls)).await?,
     };
     let guard = network.guard.clone();
 
@@ -126,6 +128,15 @@ pub fn install_crypto() {
     let _ = rustls::crypto::ring::default_provider().install_default();
 }
 
+// === impl Material ===
+
+// What is meant to be public may hold a key by mistake.
+impl fmt::Debug for Material {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Material").finish_non_exhaustive()
+    }
+}
+
 // === impl Connection ===
 
 impl fmt::Debug for Connection {
@@ -148,18 +159,24 @@ impl Network {
         }
     }
 
-    fn client(&self, tls: &Tls) -> Result<Client, ConnectError> {
-        let shared = match tls {
+    async fn client(&self, tls: Arc<Tls>) -> Result<(Client, Arc<Tls>), ConnectError> {
+        let shared = match &*tls {
             Tls { trust: Trust::System, identity: None } => &self.system,
             Tls { trust: Trust::Nobody, identity: None } => &self.plain,
-            Tls { .. } => return tls.client(self.guard.clone()),
+            Tls { .. } => {
+                let (of_its_own, guard) = (tls.clone(), self.guard.clone());
+                let client = aside::work(tls.size(), move || of_its_own.client(guard)).await;
+                let client = client
+                    .map_err(|aside::Panicked| invalid("the certificates of spec.tls can't be used"))?;
+                return Ok((client?, tls));
+            }
         };
         let mut shared = shared.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(client) = &*shared {
-            return Ok(client.clone());
+            return Ok((client.clone(), tls));
         }
         let client = tls.client(self.guard.clone())?;
-        Ok(shared.insert(client).clone())
+        Ok((shared.insert(client).clone(), tls))
     }
 }
 
@@ -191,6 +208,14 @@ impl Tls {
             _ => return Err(invalid("spec.tls.clientCertificateRef needs both tls.crt and tls.key")),
         };
         Ok(Self { trust, identity })
+    }
+
+    /// How much there is to read. The arithmetic of a key takes longer than its length tells.
+    fn size(&self) -> usize {
+        const OF_A_KEY: usize = 16 * 1024;
+        let trust = if let Trust::Only(pem) = &self.trust { pem.len() } else { 0 };
+        let identity = self.identity.as_ref().map_or(0, |(certificate, _)| certificate.len() + OF_A_KEY);
+        trust + identity
     }
 
     fn client(&self, guard: Arc<Guard>) -> Result<Client, ConnectError> {
@@ -254,18 +279,32 @@ pub(super) fn trimmed(secret: &SecretString) -> &str {
 }
 
 /// A token that can be sent in a header, or what is wrong with it, without showing it.
-pub(super) fn checked_token(secret: &SecretString) -> Result<SecretString, &'static str> {
-    let token = trimmed(secret);
-    if token.is_empty() {
-        Err("is empty")
-    } else if token.chars().any(char::is_whitespace) {
-        Err(
-            "contains a space or line break: it must be the token alone, without a word such as Bearer before it",
-        )
+pub(super) fn checked_token(secret: &SecretString) -> Result<SecretString, String> {
+    let token = checked_text(secret)?;
+    if token.chars().any(char::is_whitespace) {
+        Err("contains a space: it must be the token alone, without a word such as Bearer before it"
+            .to_owned())
     } else if !token.bytes().all(|b| b.is_ascii_graphic()) {
-        Err("contains a character that is not printable ASCII")
+        Err("contains a character that is not printable ASCII".to_owned())
     } else {
         Ok(token.into())
+    }
+}
+
+/// A value of a Secret that looks like a credential, or what is wrong with it, without showing it. What doesn't is
+/// most often another thing, such as a key file, and shall not be sent anywhere.
+pub(super) fn checked_text(secret: &SecretString) -> Result<&str, String> {
+    let text = trimmed(secret);
+    if text.is_empty() {
+        Err("is empty".to_owned())
+    } else if text.len() > CREDENTIAL_BYTES_MAX {
+        Err(format!("is longer than {CREDENTIAL_BYTES_MAX} bytes: write the credential alone"))
+    } else if text.contains(['\n', '\r', '\u{2028}', '\u{2029}', '\u{85}']) {
+        Err("contains a line break: write the credential alone, in one line".to_owned())
+    } else if text.contains(char::is_control) {
+        Err("contains a character that can't be printed: write the credential as text".to_owned())
+    } else {
+        Ok(text)
     }
 }
 
@@ -295,13 +334,18 @@ mod tests {
             ("abc\n", Ok("abc")),
             ("abc\r\n", Ok("abc")),
             ("abc\n\n", Err("line break")),
+            ("ab\tc", Err("can't be printed")),
+            ("ab\u{2028}c", Err("line break")),
             ("Bearer abc", Err("Bearer")),
             (" abc", Err("space")),
             ("ab\nc", Err("line break")),
-            ("ab\u{0}c", Err("ASCII")),
+            ("ab\u{0}c", Err("can't be printed")),
             ("abç", Err("ASCII")),
             ("", Err("empty")),
             ("\n", Err("empty")),
+            (&"a".repeat(16_384), Ok(&"a".repeat(16_384))),
+            (&"a".repeat(16_385), Err("longer than 16384 bytes")),
+            ("-----BEGIN PRIVATE KEY-----\nMC4C\n-----END PRIVATE KEY-----\n", Err("in one line")),
         ] {
             let checked = checked_token(&SecretString::from(text));
             match (&checked, expected) {
@@ -398,7 +442,8 @@ mod tests {
             client_secret: marked(),
             client_key: marked(),
             client_key_pem: marked(),
-            ..Material::default()
+            ca_pem: Some("mark-5ecret".into()),
+            client_cert_pem: Some("mark-5ecret".into()),
         };
         assert!(!format!("{material:?}").contains("5ecret"));
         let (connection, _) = connect(&view("http://gateway"), bearer("mark-5ecret"), None, &network())

@@ -13,10 +13,14 @@ mod credential;
 #[cfg(test)]
 mod fixtures;
 mod json;
+mod limits;
+mod redact;
+mod refusal;
 mod text;
 mod token;
 pub mod wire;
 
 pub use client::post_stop;
 pub use credential::{ConnectError, Connection, Material, Network, connect, install_crypto};
-pub use text::Secrets;
+pub use limits::{CA_BYTES_MAX, CERTIFICATE_BYTES_MAX, CREDENTIAL_BYTES_MAX, KEY_BYTES_MAX};
+pub use redact::Secrets;

@@ -4,79 +4,11 @@
 //! of what could disturb a terminal, of every piece of a secret that was sent along, and cut, in that order: a cut
 //! before the search could leave the head of a token, and a control character within a token could hide it.
 
+pub use super::redact::Secrets;
 use crate::stop::PlanId;
 
-/// The most bytes of a text that are kept.
-pub const TEXT_BYTES_MAX: usize = 128;
-
-/// How much of a text is looked at. Redaction may shorten a text, so this is more than is kept.
-const LOOK_BYTES_MAX: usize = 1024;
-
-/// A piece of a secret of this many bytes is a secret too: gateways like to quote the head of a token.
-const PIECE_BYTES: usize = 8;
-
-const REDACTED: &str = "[redacted]";
-
-/// The secrets that a request carried: whoever answers it may quote them.
-#[derive(Default)]
-pub struct Secrets<'a>(Vec<&'a str>);
-
-impl<'a> Secrets<'a> {
-    pub fn new(secrets: impl IntoIterator<Item = &'a str>) -> Self {
-        Self(secrets.into_iter().filter(|secret| !secret.is_empty()).collect())
-    }
-
-    /// The text as it may be shown, or none if nothing of it is left.
-    pub fn clean(&self, text: &str) -> Option<String> {
-        let looked_at = &text[..text.floor_char_boundary(LOOK_BYTES_MAX)];
-        let redacted = self.redact(&printable(looked_at));
-        let cut = redacted[..redacted.floor_char_boundary(TEXT_BYTES_MAX)].trim();
-        (!cut.is_empty()).then(|| cut.to_owned())
-    }
-
-    fn redact(&self, text: &str) -> String {
-        let mut hidden = vec![false; text.len()];
-        for secret in &self.0 {
-            if secret.len() < PIECE_BYTES {
-                // A short one would be found within other words, so only as a word of its own.
-                for (at, _) in text.match_indices(secret).filter(|&(at, _)| is_word(text, at, secret.len())) {
-                    hidden[at..at + secret.len()].fill(true);
-                }
-                continue;
-            }
-            for (at, _) in text.char_indices() {
-                let end = text.ceil_char_boundary(at + PIECE_BYTES);
-                if end - at >= PIECE_BYTES && secret.contains(&text[at..end]) {
-                    hidden[at..end].fill(true);
-                }
-            }
-        }
-        let mut shown = String::with_capacity(text.len());
-        for (at, c) in text.char_indices() {
-            if !hidden[at] {
-                shown.push(c);
-            } else if at == 0 || !hidden[at - 1] {
-                shown.push_str(REDACTED);
-            }
-        }
-        shown
-    }
-}
-
-impl std::fmt::Debug for Secrets<'_> {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "Secrets({} of them)", self.0.len())
-    }
-}
-
-fn is_word(text: &str, at: usize, len: usize) -> bool {
-    let before = text[..at].chars().next_back();
-    let after = text[at + len..].chars().next();
-    !before.is_some_and(char::is_alphanumeric) && !after.is_some_and(char::is_alphanumeric)
-}
-
 /// The text in one line, without control characters and without those that change how their neighbours look.
-fn printable(text: &str) -> String {
+pub(super) fn printable(text: &str) -> String {
     let mut line = String::with_capacity(text.len());
     for c in text.chars() {
         if c.is_whitespace() {
@@ -133,33 +65,6 @@ pub fn plan_id(digits: &str) -> Option<PlanId> {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn texts_are_made_fit_to_be_shown() {
-        let token = "eyJhbGciOiJIUzI1NiJ9.payload.signature";
-        let long = "ş".repeat(100);
-        let quoted_late = format!("{}{token}", "x".repeat(120));
-        for (name, text, expected) in [
-            ("plain", "plan 614 is not running", Some("plan 614 is not running")),
-            ("nothing", "", None),
-            ("blank", " \t\r\n", None),
-            ("line breaks", "a\r\n\tb", Some("a b")),
-            ("escapes", "\u{1b}[31mred\u{7}\u{9b}0m", Some("[31mred0m")),
-            ("directions", "\u{202e}gnitset\u{2066}\u{200f}", Some("gnitset")),
-            ("zero width", "not\u{200b}\u{feff} running", Some("not running")),
-            ("line separator", "a\u{2028}b", Some("a b")),
-            ("cut at a character", long.as_str(), Some(&long[..128])),
-            ("token", "bad token eyJhbGciOiJIUzI1NiJ9.payload.signature!", Some("bad token [redacted]!")),
-            ("head of a token", "bad token 'eyJhbGciOi...'", Some("bad token '[redacted]...'")),
-            ("token with a control", "eyJhbGci\u{0}OiJIUzI1NiJ9.pay", Some("[redacted]")),
-            ("token over the cut", quoted_late.as_str(), Some(&format!("{}[redacte", "x".repeat(120)))),
-            ("short secret", "user qa, password s3c!", Some("user [redacted], password [redacted]!")),
-            ("short secret in a word", "equality of aqay", Some("equality of aqay")),
-        ] {
-            let secrets = Secrets::new([token, "qa", "s3c", ""]);
-            assert_eq!(secrets.clean(text).as_deref(), expected, "{name}");
-        }
-    }
 
     #[test]
     fn plans_are_named_plainly_or_not_at_all() {

@@ -6,6 +6,8 @@
 
 use std::time::Duration;
 
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
 use reqwest::header::{AUTHORIZATION, CONTENT_TYPE, HeaderValue};
 use reqwest::{Client, RequestBuilder, StatusCode};
 use secrecy::{ExposeSecret, SecretString};
@@ -13,11 +15,12 @@ use serde_json::Value;
 use url::{Url, form_urlencoded};
 
 use super::address::Guard;
-use super::client::{Received, send};
-use super::credential::{ConnectError, Material, checked_token, invalid, trimmed};
-use super::text::Secrets;
-use super::{json, wire};
+use super::client::{Received, place, send};
+use super::credential::{ConnectError, Material, checked_text, checked_token, invalid};
+use super::redact::Secrets;
+use super::{json, refusal, wire};
 use crate::api::PasswordGrant;
+use crate::aside;
 use crate::stop::{Loss, Millis};
 
 /// How long a token counts as good if the answer does not say: as long as in Testinium's documented example. If it
@@ -50,13 +53,21 @@ pub(super) struct Granted {
 
 impl<'a> Login<'a> {
     pub fn new(grant: &'a PasswordGrant, material: &'a Material) -> Result<Self, ConnectError> {
-        let value =
-            |secret: &'a Option<SecretString>| secret.as_ref().map(trimmed).filter(|text| !text.is_empty());
-        let (Some(username), Some(password)) = (value(&material.username), value(&material.password)) else {
+        let value = |name: &str, secret: &'a Option<SecretString>| match secret {
+            // Without what makes a text of it, nothing is there.
+            Some(secret) if !matches!(secret.expose_secret(), "" | "\n" | "\r\n") => checked_text(secret)
+                .map(Some)
+                .map_err(|why| invalid(format!("the {name} in the Secret of spec.auth.password {why}"))),
+            _ => Ok(None),
+        };
+        let (username, password) =
+            (value("username", &material.username)?, value("password", &material.password)?);
+        let (Some(username), Some(password)) = (username, password) else {
             return Err(invalid("the Secret of spec.auth.password needs the keys username and password"));
         };
-        let client = match (&material.client_key, value(&material.client_id), value(&material.client_secret))
-        {
+        let (id, secret) =
+            (value("clientId", &material.client_id)?, value("clientSecret", &material.client_secret)?);
+        let client = match (&material.client_key, id, secret) {
             (Some(key), ..) => {
                 LoginClient::Key(checked_token(key).map_err(|why| invalid(format!("the clientKey {why}")))?)
             }
@@ -86,23 +97,35 @@ impl<'a> Login<'a> {
             form.append_pair("scope", scope);
         }
         let request = http.post(url.clone()).header(CONTENT_TYPE, "application/x-www-form-urlencoded");
-        let request = match &self.client {
-            LoginClient::IdAndSecret(id, secret) => request.basic_auth(id, Some(secret)),
-            LoginClient::Key(key) => {
-                let mut value = HeaderValue::from_str(&format!("Basic {}", key.expose_secret()))
-                    .map_err(|_| invalid("the clientKey can't be sent in a header"))?;
-                value.set_sensitive(true);
-                request.header(AUTHORIZATION, value)
-            }
-        };
-        Ok(request.body(form.finish()))
+        let mut authorization = HeaderValue::from_str(&self.client.header())
+            .map_err(|_| invalid("the clientKey can't be sent in a header"))?;
+        authorization.set_sensitive(true);
+        Ok(request.header(AUTHORIZATION, authorization).body(form.finish()))
     }
 
-    /// Everything of the Secret, because a status may be read by those who may not read the Secret.
+    /// Everything of the Secret, and the header that was made of it: for the log, which is read by those who may not
+    /// read the Secret.
     fn secrets(&self) -> Secrets<'_> {
+        let of_user = [self.username, self.password];
         match &self.client {
-            LoginClient::IdAndSecret(id, secret) => Secrets::new([self.username, self.password, id, secret]),
-            LoginClient::Key(key) => Secrets::new([self.username, self.password, key.expose_secret()]),
+            LoginClient::IdAndSecret(id, secret) => {
+                let pair = format!("{id}:{secret}");
+                Secrets::new(of_user.into_iter().chain([*id, *secret]))
+                    .and_sent(pair)
+                    .and_sent(self.client.header())
+            }
+            LoginClient::Key(key) => Secrets::new(of_user.into_iter().chain([key.expose_secret()])),
+        }
+    }
+}
+
+// === impl LoginClient ===
+
+impl LoginClient<'_> {
+    fn header(&self) -> String {
+        match self {
+            Self::IdAndSecret(id, secret) => format!("Basic {}", STANDARD.encode(format!("{id}:{secret}"))),
+            Self::Key(key) => format!("Basic {}", key.expose_secret()),
         }
     }
 }
@@ -117,18 +140,25 @@ pub(super) async fn login(
 ) -> Result<Granted, ConnectError> {
     let request = login.request(http, url)?.timeout(timeout);
     match send(guard, url, request).await {
-        Ok(received) => judge(&received, &login.secrets()),
+        Ok(received) => {
+            let size = received.body.as_ref().map_or(0, Vec::len);
+            let judged = aside::work(size, move || judge(&received)).await;
+            judged.unwrap_or_else(|aside::Panicked| {
+                Err(failed("the token endpoint's answer can't be read".to_owned(), None))
+            })
+        }
         Err((loss, error)) => {
-            tracing::warn!(token_url = %url, ?loss, error, "a login got no answer");
+            let error = login.secrets().clean_error(&error);
+            tracing::warn!(token_endpoint = %place(url), ?loss, error, "a login got no answer");
             Err(failed(format!("the token endpoint {}", lost(loss)), None))
         }
     }
 }
 
-fn judge(received: &Received, secrets: &Secrets<'_>) -> Result<Granted, ConnectError> {
+fn judge(received: &Received) -> Result<Granted, ConnectError> {
     let Received { status, retry_after, body } = received;
     let body = body.as_deref().unwrap_or_default();
-    let said = || said(*status, body, secrets);
+    let said = || said(*status, body);
     match status.as_u16() {
         200..300 => match grant(body) {
             Ok(granted) => Ok(granted),
@@ -182,11 +212,12 @@ fn has_complaints(body: &[u8]) -> bool {
     !wire::complaints(body, true, &Secrets::default()).is_empty()
 }
 
-/// The status, with the endpoint's own words if it has any.
-fn said(status: StatusCode, body: &[u8], secrets: &Secrets<'_>) -> String {
-    let complaint = wire::complaints(body, false, secrets).into_iter().next().unwrap_or_default();
-    let words: Vec<_> = [complaint.code, complaint.message].into_iter().flatten().collect();
-    if words.is_empty() { status.to_string() } else { format!("{status} ({})", words.join(": ")) }
+/// The status, with the published code that the answer has, if it has one.
+fn said(status: StatusCode, body: &[u8]) -> String {
+    match refusal::reported(body) {
+        Some(reported) => format!("{status} ({reported})"),
+        None => status.to_string(),
+    }
 }
 
 fn lost(loss: Loss) -> &'static str {
@@ -300,7 +331,7 @@ mod tests {
                 "OAuth's words",
                 Reply::raw(400, quoting.clone()),
                 true,
-                "invalid_grant: bad password [redacted]",
+                "400 Bad Request (invalid_grant: the user name or password is wrong, or the account is locked)",
             ),
             ("no words", Reply::empty(401), true, "401 Unauthorized"),
             ("a proxy's words", Reply::html(403), true, "403 Forbidden"),

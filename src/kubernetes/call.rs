@@ -18,8 +18,7 @@ use crate::stop::Millis;
 /// Who this operator is in managedFields.
 pub(super) const FIELD_MANAGER: &str = "testinium-operator";
 
-/// What the API server answered.
-#[derive(Debug)]
+/// What the API server answered. It may hold a Secret, so it can't be shown.
 pub(super) struct Reply {
     pub(super) status: u16,
     retry_after: Option<u64>,

@@ -9,6 +9,7 @@ mod call;
 mod client;
 pub mod decode;
 mod events;
+pub mod keys;
 mod lean;
 mod lease;
 pub mod secrets;

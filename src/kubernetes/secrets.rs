@@ -2,14 +2,17 @@
 
 use std::time::Duration;
 
+use http::Request;
 use k8s_openapi::api::core::v1::{ConfigMap, Secret};
-use kube::{Api, ResourceExt};
-use secrecy::SecretString;
-use tokio::time::timeout;
+use kube::Resource;
+use kube::api::GetParams;
+use secrecy::{ExposeSecret, SecretString};
 
-use super::call::chain;
+use super::call::{self, NoReply, Reply};
+use super::keys::{self, Encoding, Found, Value, Wanted};
 use crate::api::CaKind;
-use crate::gateway::Material;
+use crate::aside;
+use crate::gateway::{CA_BYTES_MAX, CERTIFICATE_BYTES_MAX, CREDENTIAL_BYTES_MAX, KEY_BYTES_MAX, Material};
 use crate::stop::{CredentialRead, GatewayView, SecretVersion};
 
 /// A read takes milliseconds; the machine asks again if it does not.
@@ -25,32 +28,36 @@ pub async fn read(
     let mut material = Material::default();
     let auth = &view.spec.auth;
     if let Some(bearer) = &auth.bearer_token {
-        let secret = reader.secret(&bearer.secret_ref.name).await?;
         let key = bearer.secret_ref.key.as_deref().unwrap_or("token");
-        material.token = Some(required(&secret, key)?);
+        let mut secret = reader.credentials(&bearer.secret_ref.name, &[key]).await?;
+        material.token = Some(secret.required(key)?);
     }
     if let Some(password) = &auth.password {
-        let secret = reader.secret(&password.secret_ref.name).await?;
-        material.username = Some(required(&secret, "username")?);
-        material.password = Some(required(&secret, "password")?);
-        material.client_key = text(&secret, "clientKey")?;
+        let keys = ["username", "password", "clientKey", "clientId", "clientSecret"];
+        let mut secret = reader.credentials(&password.secret_ref.name, &keys).await?;
+        material.username = Some(secret.required("username")?);
+        material.password = Some(secret.required("password")?);
+        material.client_key = secret.optional("clientKey")?;
         if material.client_key.is_none() {
-            material.client_id = Some(required(&secret, "clientId")?);
-            material.client_secret = Some(required(&secret, "clientSecret")?);
+            material.client_id = Some(secret.required("clientId")?);
+            material.client_secret = Some(secret.required("clientSecret")?);
         }
     }
     if let Some(tls) = &view.spec.tls {
         if let Some(ca) = &tls.ca_ref {
             let key = ca.key.as_deref().unwrap_or("ca.crt");
-            material.ca_pem = Some(match ca.kind.unwrap_or_default() {
-                CaKind::ConfigMap => reader.config_map_key(&ca.name, key).await?,
-                CaKind::Secret => exposed(&required(&reader.secret(&ca.name).await?, key)?),
-            });
+            let wanted = [(key, CA_BYTES_MAX)];
+            let mut object = match ca.kind.unwrap_or_default() {
+                CaKind::ConfigMap => reader.object::<ConfigMap>(&ca.name, Encoding::Text, &wanted).await?,
+                CaKind::Secret => reader.object::<Secret>(&ca.name, Encoding::Base64, &wanted).await?,
+            };
+            material.ca_pem = Some(exposed(&object.required(key)?));
         }
         if let Some(certificate) = &tls.client_certificate_ref {
-            let secret = reader.secret(&certificate.name).await?;
-            material.client_cert_pem = Some(exposed(&required(&secret, "tls.crt")?));
-            material.client_key_pem = Some(required(&secret, "tls.key")?);
+            let wanted = [("tls.crt", CERTIFICATE_BYTES_MAX), ("tls.key", KEY_BYTES_MAX)];
+            let mut secret = reader.object::<Secret>(&certificate.name, Encoding::Base64, &wanted).await?;
+            material.client_cert_pem = Some(exposed(&secret.required("tls.crt")?));
+            material.client_key_pem = Some(secret.required("tls.key")?);
         }
     }
     Ok((material, SecretVersion(reader.versions.join(","))))
@@ -62,70 +69,101 @@ struct Reader<'a> {
     versions: Vec<String>,
 }
 
+/// What was found of an object.
+struct Read {
+    /// Which object it was, in words.
+    name: String,
+    values: Vec<(Wanted, Value)>,
+}
+
 // === impl Reader ===
 
 impl Reader<'_> {
-    async fn secret(&mut self, name: &str) -> Result<Secret, CredentialRead> {
-        let api: Api<Secret> = Api::namespaced(self.client.clone(), self.namespace);
-        let secret = answered("Secret", name, timeout(LIMIT, api.get(name)).await)?;
-        self.note(&secret);
-        Ok(secret)
+    async fn credentials(&mut self, name: &str, keys: &[&str]) -> Result<Read, CredentialRead> {
+        let wanted: Vec<_> = keys.iter().map(|key| (*key, CREDENTIAL_BYTES_MAX)).collect();
+        self.object::<Secret>(name, Encoding::Base64, &wanted).await
     }
 
-    async fn config_map_key(&mut self, name: &str, key: &str) -> Result<String, CredentialRead> {
-        let api: Api<ConfigMap> = Api::namespaced(self.client.clone(), self.namespace);
-        let map = answered("ConfigMap", name, timeout(LIMIT, api.get(name)).await)?;
-        self.note(&map);
-        let value = map.data.as_ref().and_then(|data| data.get(key));
-        value.cloned().ok_or_else(|| no_key("ConfigMap", name, key))
+    async fn object<K: Resource<DynamicType = ()>>(
+        &mut self,
+        name: &str,
+        encoding: Encoding,
+        wanted: &[(&str, usize)],
+    ) -> Result<Read, CredentialRead> {
+        let what = format!("{} \"{name}\"", K::kind(&()));
+        let path = K::url_path(&(), Some(self.namespace));
+        let request = kube::core::Request::new(path).get(name, &GetParams::default());
+        let request = request.map_err(|error| failed(&what, &error.to_string()))?;
+        let body = answered(&what, self.send(request).await)?;
+        let wanted: Vec<_> = wanted
+            .iter()
+            .map(|(key, bytes_max)| Wanted { key: (*key).to_owned(), bytes_max: *bytes_max })
+            .collect();
+        let asked = wanted.clone();
+        let found = aside::work(body.len(), move || keys::find(&body, encoding, &asked)).await;
+        let Ok(Some(Found { uid, version, values })) = found else {
+            return Err(failed(&what, "the Kubernetes API answered with something else"));
+        };
+        self.versions.push(format!("{uid}/{version}"));
+        Ok(Read { name: what, values: wanted.into_iter().zip(values).collect() })
     }
 
-    fn note(&mut self, object: &impl ResourceExt) {
-        let (uid, version) = (object.uid(), object.resource_version());
-        self.versions.push(format!("{}/{}", uid.unwrap_or_default(), version.unwrap_or_default()));
+    async fn send(&self, request: Request<Vec<u8>>) -> Result<Reply, NoReply> {
+        call::send(self.client, request, LIMIT).await
     }
 }
 
-fn answered<K>(
-    kind: &str,
-    name: &str,
-    answer: Result<kube::Result<K>, tokio::time::error::Elapsed>,
-) -> Result<K, CredentialRead> {
-    let failed = |why| CredentialRead::Failed { why, retry_after: None };
+fn answered(what: &str, answer: Result<Reply, NoReply>) -> Result<Vec<u8>, CredentialRead> {
     match answer {
-        Ok(Ok(object)) => Ok(object),
-        Ok(Err(kube::Error::Api(status))) if status.code == 404 => {
-            Err(CredentialRead::Missing(format!("there is no {kind} \"{name}\" in its namespace; create it")))
+        Ok(reply) if reply.is_success() => Ok(reply.body),
+        Ok(reply) if reply.status == 404 => {
+            Err(CredentialRead::Missing(format!("there is no {what} in its namespace; create it")))
         }
-        Ok(Err(kube::Error::Api(status))) if status.code == 403 => Err(CredentialRead::Missing(format!(
-            "the operator may not read {kind} \"{name}\": {}",
-            status.message
-        ))),
-        Ok(Err(error)) => Err(failed(format!("{kind} \"{name}\" could not be read: {}", chain(&error)))),
-        Err(_) => Err(failed(format!("{kind} \"{name}\" could not be read in time"))),
+        Ok(reply) if reply.status == 403 => {
+            Err(CredentialRead::Missing(format!("the operator may not read {what}: {}", reply.message())))
+        }
+        Ok(reply) => Err(failed(what, &reply.message())),
+        Err(NoReply::Timeout(_)) => Err(CredentialRead::Failed {
+            why: format!("{what} could not be read in time"),
+            retry_after: None,
+        }),
+        Err(no_reply) => Err(failed(what, &no_reply.to_string())),
     }
 }
 
-fn required(secret: &Secret, key: &str) -> Result<SecretString, CredentialRead> {
-    text(secret, key)?.ok_or_else(|| no_key("Secret", &secret.name_any(), key))
+fn failed(what: &str, why: &str) -> CredentialRead {
+    CredentialRead::Failed { why: format!("{what} could not be read: {why}"), retry_after: None }
 }
 
-fn text(secret: &Secret, key: &str) -> Result<Option<SecretString>, CredentialRead> {
-    let Some(bytes) = secret.data.as_ref().and_then(|data| data.get(key)) else { return Ok(None) };
-    match std::str::from_utf8(&bytes.0) {
-        Ok(text) => Ok(Some(SecretString::from(text))),
-        Err(_) => Err(CredentialRead::Invalid(format!(
-            "key \"{key}\" of Secret \"{}\" is no UTF-8 text",
-            secret.name_any()
-        ))),
+// === impl Read ===
+
+impl Read {
+    fn required(&mut self, key: &str) -> Result<SecretString, CredentialRead> {
+        self.optional(key)?
+            .ok_or_else(|| CredentialRead::Missing(format!("{} has no key \"{key}\"; add it", self.name)))
+    }
+
+    /// The value of a key that was asked for.
+    fn optional(&mut self, key: &str) -> Result<Option<SecretString>, CredentialRead> {
+        let Some(at) = self.values.iter().position(|(wanted, _)| wanted.key == key) else { return Ok(None) };
+        let (Wanted { bytes_max, .. }, value) = self.values.swap_remove(at);
+        let invalid = |why: String| {
+            Err(CredentialRead::Invalid(format!("the value of key \"{key}\" of {} {why}", self.name)))
+        };
+        match value {
+            Value::Absent => Ok(None),
+            Value::Text(text) => Ok(Some(text)),
+            Value::TooLarge => {
+                invalid(format!("is longer than {bytes_max} bytes: write under it what is asked for, alone"))
+            }
+            Value::NoText => {
+                invalid("is no UTF-8 text: write under it what is asked for, as text".to_owned())
+            }
+        }
     }
 }
 
 /// Certificates are public.
 fn exposed(value: &SecretString) -> String {
-    secrecy::ExposeSecret::expose_secret(value).to_owned()
-}
-
-fn no_key(kind: &str, name: &str, key: &str) -> CredentialRead {
-    CredentialRead::Missing(format!("{kind} \"{name}\" has no key \"{key}\"; add it"))
+    value.expose_secret().to_owned()
 }

@@ -40,8 +40,14 @@ fn filter(level: LogLevel) -> Targets {
 
 fn log_panic(panic: &PanicHookInfo<'_>) {
     let location = panic.location().map(ToString::to_string).unwrap_or_default();
-    let reason = panic.payload_as_str().unwrap_or("unknown");
+    let reason = unquoted(panic.payload_as_str().unwrap_or("unknown"));
     tracing::error!(location, reason, "a panic, which is a bug");
+}
+
+/// A panic's message up to what it quotes: that may be of an answer or a Secret, such as the text that was cut within
+/// a character. Where it happened tells the rest.
+fn unquoted(reason: &str) -> &str {
+    reason.split(['`', '"', '\'']).next().unwrap_or_default().trim_end_matches([' ', ':'])
 }
 
 #[cfg(test)]
@@ -56,6 +62,21 @@ mod tests {
         assert!(filter.would_enable("testinium_operator::operator", &Level::TRACE));
         assert!(filter.would_enable("kube_client", &Level::INFO));
         assert!(!filter.would_enable("hyper_util", &Level::DEBUG));
+    }
+
+    #[test]
+    fn a_panic_quotes_nothing() {
+        let text = String::from("5ecret-şey");
+        let refused: fn(&str) -> Result<(), String> = |text| Err(text.to_owned());
+        for panic in [
+            std::panic::catch_unwind(|| text[..8].len()).expect_err("it is within a character"),
+            std::panic::catch_unwind(|| refused(&text).expect("it is there")).expect_err("it is not"),
+        ] {
+            let message = panic.downcast_ref::<String>().expect("a formatted message");
+            assert!(message.contains("5ecret"), "{message}");
+            assert!(!unquoted(message).contains("5ecret") && unquoted(message).len() > 10, "{message}");
+        }
+        assert_eq!(unquoted("attempt to add with overflow"), "attempt to add with overflow");
     }
 
     #[test]

@@ -19,6 +19,7 @@ mod leadership;
 mod lease;
 mod limits;
 mod logins;
+mod neighbours;
 mod network;
 mod operator;
 mod outages;

@@ -98,9 +98,12 @@ impl Stage {
         command
             .env("KUBECONFIG", kubeconfig)
             .args(["run", "--watch-namespaces", &self.namespace.name])
-            .args(["--metrics-bind-address", "127.0.0.1:0", "--health-probe-bind-address", "0"])
+            .args(["--metrics-bind-address", "127.0.0.1:0"])
             .args(["--log-format", "text", "--log-level", "debug"])
             .args(flags);
+        if !flags.contains(&"--health-probe-bind-address") {
+            command.args(["--health-probe-bind-address", "0"]);
+        }
         command
     }
 

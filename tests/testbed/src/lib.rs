@@ -3,6 +3,7 @@
 pub mod arena;
 pub mod client;
 pub mod control_plane;
+pub mod encodings;
 mod error;
 pub mod faults;
 pub mod image;

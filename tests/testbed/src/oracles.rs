@@ -3,11 +3,12 @@
 //! Each oracle is a function from what was seen to complaints, a sentence each; an empty list is a pass. They know
 //! nothing of how the operator works, only what it promises.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::time::Instant;
 
 use serde_json::Value;
 
+use crate::encodings::ENCODINGS;
 use crate::faults::{Exchange, Verb};
 use crate::simulator::{Nature, PlanTruth};
 
@@ -222,6 +223,30 @@ pub fn calm(log: &str) -> Vec<String> {
 pub fn ids(call: &Exchange) -> impl Iterator<Item = i64> + use<> {
     let body: Value = serde_json::from_slice(&call.body).unwrap_or_default();
     body["plans"].as_array().cloned().unwrap_or_default().into_iter().filter_map(|id| id.as_i64())
+}
+
+/// A piece of a secret of so many characters is found; shorter ones would be found by chance.
+const PIECE: usize = 12;
+
+/// Which secrets a text tells, whole or in pieces, in whatever encoding. A secret shorter than a piece is looked for as
+/// a whole.
+pub fn secrets_told<'a>(text: &str, secrets: impl IntoIterator<Item = &'a str>) -> Vec<String> {
+    let pieces: HashSet<&[u8]> = text.as_bytes().windows(PIECE).collect();
+    let mut told = Vec::new();
+    for secret in secrets {
+        for encoding in ENCODINGS {
+            let encoded = (encoding.encode)(secret);
+            let found = match encoded.len() {
+                ..PIECE => text.contains(&encoded).then_some(encoded.as_bytes()),
+                _ => encoded.as_bytes().windows(PIECE).find(|piece| pieces.contains(piece)),
+            };
+            if let Some(found) = found {
+                let found = String::from_utf8_lossy(found);
+                told.push(format!("{secret:?} is there as {} ({found:?})", encoding.name));
+            }
+        }
+    }
+    told
 }
 
 fn status_writes(api: &[Exchange]) -> impl Iterator<Item = (&Exchange, Value)> {

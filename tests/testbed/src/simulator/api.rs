@@ -113,6 +113,9 @@ impl Api {
             let record = call.record(&state.tokens, path, at, log.record.elapsed(at));
             let record = Request { connection: connection.serial, http2, ..record };
             let mut reply = state.scripts.reply(&record);
+            if let Some(quote) = reply.quote {
+                reply.message = quote.reply(&record).message;
+            }
             let natural = |state: &mut State| self.natural(state, &call, &record, at);
             match (reply.message.is_none(), reply.acts) {
                 (true, true) => reply.message = natural(&mut state).message,

@@ -2,13 +2,17 @@
 
 use std::time::{Duration, SystemTime};
 
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
 use hyper::body::Bytes;
 use hyper::header::{ALLOW, CONTENT_TYPE, HeaderName, HeaderValue, LOCATION, RETRY_AFTER};
 use hyper::{HeaderMap, StatusCode};
 use serde_json::{Value, json};
 
 use super::hold::Hold;
+use super::log::Request;
 use super::plans::{Fault, Judgement, Report};
+use crate::encodings::Encoding;
 
 /// How a non-null `errors` is written.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -35,6 +39,14 @@ pub struct Reply {
     pub(crate) delay: Duration,
     pub(crate) hold: Option<Hold>,
     pub(crate) fate: Fate,
+    pub(crate) quote: Option<Quote>,
+}
+
+/// An answer that is made of its own request.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Quote {
+    status: u16,
+    encoding: Encoding,
 }
 
 #[derive(Clone, Debug)]
@@ -72,7 +84,14 @@ pub(crate) enum Fate {
 impl Reply {
     /// What the natures of the plans call for, as if nothing had been scripted.
     pub fn natural() -> Self {
-        Self { message: None, acts: true, delay: Duration::ZERO, hold: None, fate: Fate::Arrives }
+        Self {
+            message: None,
+            acts: true,
+            delay: Duration::ZERO,
+            hold: None,
+            fate: Fate::Arrives,
+            quote: None,
+        }
     }
 
     /// The documented success.
@@ -134,6 +153,11 @@ impl Reply {
     pub fn refusal(status: u16) -> Self {
         let (code, text) = words(status);
         Self::json(status, &json!({"data": null, "errors": [{"code": code, "message": text}]}))
+    }
+
+    /// An answer that quotes its request, in headers and body, in an encoding.
+    pub fn quoting(status: u16, encoding: Encoding) -> Self {
+        Self { quote: Some(Quote { status, encoding }), ..Self::empty(status) }
     }
 
     /// A redirect to `location`.
@@ -261,6 +285,39 @@ impl Reply {
             message.content = reshape(bytes.clone());
         }
         self
+    }
+}
+
+// === impl Quote ===
+
+impl Quote {
+    /// Everything that could be worth hiding: the credential of the header, the header, the body, and what the body
+    /// means. All of it both in the words of Testinium and in those of OAuth.
+    pub(crate) fn reply(self, request: &Request) -> Reply {
+        let header = request.authorization.as_deref().unwrap_or_default();
+        let credential = header.split_once(' ').map_or(header, |(_, credential)| credential);
+        let body = String::from_utf8_lossy(&request.body);
+        let decoded = STANDARD.decode(credential).ok().and_then(|pair| String::from_utf8(pair).ok());
+        let fields = form_urlencoded::parse(&request.body).map(|(_, value)| value.into_owned());
+        let quoted: Vec<String> = [credential.to_owned(), header.to_owned(), body.into_owned()]
+            .into_iter()
+            .chain(decoded)
+            .chain(fields)
+            .filter(|text| !text.is_empty())
+            .map(|text| (self.encoding.encode)(&text))
+            .collect();
+        let first = quoted.first().cloned().unwrap_or_default();
+        let complaint = |text: &String| json!({"code": "REJECTED", "message": format!("no: {text}")});
+        let words = json!({
+            "data": null,
+            "errors": quoted.iter().map(complaint).collect::<Vec<_>>(),
+            "error": quoted.last(),
+            "error_description": quoted.join(" "),
+        });
+        let reply = Reply::json(self.status, &words);
+        ["x-echo", "www-authenticate", "location", "retry-after", "set-cookie", "server"]
+            .into_iter()
+            .fold(reply, |reply, name| reply.header(name, &first))
     }
 }
 
