@@ -1,0 +1,251 @@
+//! Answers of whatever stands before the gateway: they say nothing about plans, so stops wait and go on by themselves.
+
+use std::time::Duration;
+
+use serde_json::json;
+use testinium_testbed::simulator::{Config, Foreign, Nature, Request, Simulator, When};
+
+use crate::cluster::{ok, run};
+use crate::operator::{Stage, condition, outcomes};
+use crate::rows::{Becomes, Row, Table, is_ready};
+use crate::waiting::stopped_reason;
+
+fn config() -> Config {
+    Config { default_nature: Nature::NeverStops, ..Config::default() }
+}
+
+fn prepare(spec: serde_json::Value) -> Stage {
+    Stage::prepare_with(config(), spec)
+}
+
+fn ready(stage: &Stage) -> Option<bool> {
+    is_ready(&ok(stage.namespace.kubectl.get_json(&["tgw", "default"])))
+}
+
+/// How many probes of a shut gate may come in a time, where the pauses double from a second on: as many as doublings
+/// fit in, and as many again for pauses that chance made short.
+fn probes_within(time: Duration) -> usize {
+    2 * ((time.as_secs_f64() + 1.0).log2().ceil() as usize) + 4
+}
+
+// --- every call ---
+
+#[test]
+fn a_page_is_no_verdict_on_any_plan() {
+    const PATH: &str = "/stop/execution";
+    let mut rows = Vec::new();
+    for foreign in Foreign::all() {
+        let says = match foreign {
+            // Another service's JSON with a 200 may have done anything.
+            Foreign::OtherService => continue,
+            Foreign::LoginPage | Foreign::MaintenancePage => "",
+            Foreign::LoginRedirect => "HTTP 302",
+            Foreign::NginxBadRequest | Foreign::TextBadRequest | Foreign::SpringBadRequest => "HTTP 400",
+            Foreign::Firewall | Foreign::NginxForbidden => "HTTP 403",
+            Foreign::NginxNotFound
+            | Foreign::TraefikNotFound
+            | Foreign::IstioNotFound
+            | Foreign::SpringNotFound => "HTTP 404",
+            Foreign::NginxTooLarge => "HTTP 413",
+            Foreign::BadGateway => "HTTP 502",
+            Foreign::Unavailable | Foreign::IstioUnavailable => "HTTP 503",
+            Foreign::GatewayTimeout => "HTTP 504",
+        };
+        let row =
+            |name: &str| Row::new(format!("{foreign:?}, {name}"), foreign.reply(PATH), Becomes::Waits(says));
+        rows.extend([row("one plan"), row("four plans").of_four()]);
+    }
+    let table = Table::play(rows);
+    table.recover();
+    for row in &table.rows {
+        let requests = row.simulator.requests();
+        assert!(requests.iter().all(|request| request.path == PATH), "{}: {requests:?}", row.name);
+    }
+}
+
+#[test]
+fn a_404_is_told_as_a_wrong_address_even_of_a_gateway_that_was_well() {
+    let row = |foreign: Foreign| {
+        let reply = foreign.reply("/stop/execution");
+        Row::new(format!("{foreign:?}"), reply, Becomes::WaitsAs("Misconfigured")).proven()
+    };
+    let rows = [
+        Foreign::NginxNotFound,
+        Foreign::TraefikNotFound,
+        Foreign::IstioNotFound,
+        Foreign::SpringNotFound,
+        Foreign::LoginRedirect,
+    ];
+    Table::play(rows.into_iter().map(row).collect()).recover();
+}
+
+#[test]
+fn an_address_that_is_mistyped_is_corrected_and_the_stop_goes_on_by_itself() {
+    let simulator = Config { unknown_path: Some(Foreign::SpringNotFound), ..config() };
+    let mut stage = Stage::prepare_with(simulator, json!({}));
+    stage.gateway(json!({"url": format!("{}/gatway", stage.simulator.url())}));
+    stage.start_operator();
+    stage.run("nightly", &[1, 2, 3]);
+    stage.stop("nightly");
+    let status = stage.wait_for("nightly", "Misconfigured");
+    assert_eq!(outcomes(&status), ["1 Pending", "2 Pending", "3 Pending"]);
+    let gateway = stage.wait_for_gateway("Misconfigured");
+    let message = condition(&gateway, "Ready").expect("Ready")["message"].clone();
+    assert!(message.as_str().unwrap_or_default().contains("HTTP 404"), "{message}");
+    stage.gateway(json!({}));
+    let status = stage.wait_for("nightly", "Accepted");
+    assert_eq!(outcomes(&status), ["1 Accepted", "2 Accepted", "3 Accepted"]);
+    assert_eq!(stage.calls(), [[1, 2, 3]]);
+    assert_eq!(ready(&stage), Some(true));
+}
+
+#[test]
+fn three_hundred_plans_behind_a_page_cost_a_few_probes_and_then_one_burst() {
+    let mut stage = prepare(json!({"retry": {"initialDelaySeconds": 1, "maxDelaySeconds": 300}}));
+    stage.simulator.script(When::always(), Foreign::NginxNotFound.reply("/stop/execution"));
+    stage.run("nightly", &(1..=300).collect::<Vec<_>>());
+    stage.stop("nightly");
+    stage.start_operator();
+    let status = stage.wait_for("nightly", "Misconfigured");
+    stage.wait_for_calls(6);
+    assert!(outcomes(&status).iter().all(|plan| plan.ends_with(" Pending")), "{status}");
+    let calls = stage.simulator.calls();
+    let most = 3 + probes_within(calls[0].at.elapsed());
+    assert!(calls.len() <= most, "{} calls, {most} at most: {:?}", calls.len(), stage.calls());
+    stage.simulator.clear_scripts();
+    stage.wait_for("nightly", "Accepted");
+    let answered: Vec<_> = stage.calls().into_iter().skip(calls.len()).collect();
+    assert_eq!(answered.iter().map(Vec::len).sum::<usize>(), 300, "{answered:?}");
+    assert!(answered.len() <= 6, "{} calls after the page was gone", answered.len());
+}
+
+// --- some calls ---
+
+#[test]
+fn one_bad_replica_of_two_loses_no_stop() {
+    for (name, when) in [("answers", When::every_other()), ("connections", When::every_other_connection())] {
+        for foreign in [Foreign::NginxNotFound, Foreign::Firewall, Foreign::BadGateway] {
+            let mut stage = prepare(json!({"batching": {"maxPlans": 10}}));
+            stage.simulator.script(when.clone(), foreign.reply("/stop/execution"));
+            stage.run("nightly", &(1..=60).collect::<Vec<_>>());
+            stage.stop("nightly");
+            stage.start_operator();
+            let status = stage.wait_for_status("nightly", &format!("{foreign:?} by {name}"), |status| {
+                stopped_reason(status) == "Accepted" || status["stop"]["completionTime"].is_string()
+            });
+            let lost: Vec<_> =
+                outcomes(&status).into_iter().filter(|plan| !plan.ends_with(" Accepted")).collect();
+            assert!(lost.is_empty(), "{foreign:?} by {name} lost {lost:?}");
+            let calls = stage.calls().len();
+            assert!(calls <= 60, "{foreign:?} by {name}: {calls} calls");
+        }
+    }
+}
+
+#[test]
+fn a_page_that_only_one_plan_gets_holds_up_that_plan_alone_and_condemns_nobody() {
+    let foreign = [
+        Foreign::NginxNotFound,
+        Foreign::Firewall,
+        Foreign::TextBadRequest,
+        Foreign::SpringNotFound,
+        Foreign::NginxTooLarge,
+        Foreign::LoginPage,
+        Foreign::BadGateway,
+    ];
+    let stages: Vec<_> = foreign
+        .iter()
+        .map(|foreign| {
+            let mut stage = prepare(json!({}));
+            stage.simulator.script(When::always().naming(3), foreign.reply("/stop/execution"));
+            stage.run("nightly", &[1, 2, 3, 4]);
+            stage.stop("nightly");
+            stage.start_operator();
+            stage
+        })
+        .collect();
+    for (foreign, stage) in foreign.iter().zip(&stages) {
+        let status =
+            stage.wait_for_outcomes("nightly", &["1 Accepted", "2 Accepted", "3 Pending", "4 Accepted"]);
+        let stopped = condition(&status, "Stopped").expect("Stopped");
+        assert_eq!(stopped["status"], "Unknown", "{foreign:?}");
+        // A gateway that such a plan is at is open to others.
+        stage.run("later", &[5]);
+        stage.stop("later");
+    }
+    for stage in &stages {
+        stage.wait_for("later", "Accepted");
+        assert_eq!(outcomes(&stage.status("nightly"))[2], "3 Pending");
+        stage.simulator.clear_scripts();
+        stage.wait_for("nightly", "Accepted");
+    }
+}
+
+// --- a 400 ---
+
+#[test]
+fn a_lone_plan_that_gets_a_400_in_plain_text_expires_with_the_last_answer_named() {
+    let mut stage = prepare(json!({}));
+    stage.simulator.script(When::always(), Foreign::TextBadRequest.reply("/stop/execution"));
+    stage.start_operator();
+    stage.namespace.apply(&run("nightly", json!({"plans": [1], "stopped": true, "stopDeadlineSeconds": 10})));
+    let told = stage.wait_for_status("nightly", "the answer to be told", |status| {
+        let stopped = condition(status, "Stopped").cloned().unwrap_or_default();
+        stopped["status"] == "Unknown"
+            && stopped["message"].as_str().is_some_and(|message| message.contains("HTTP 400"))
+    });
+    assert_eq!(outcomes(&told), ["1 Pending"]);
+    let status = stage.wait_for("nightly", "Expired");
+    assert_eq!(outcomes(&status), ["1 Expired"]);
+    assert!(status.to_string().contains("HTTP 400, not in Testinium's form"), "{status}");
+    assert!(stage.calls().iter().all(|call| *call == [1]));
+}
+
+#[test]
+fn a_400_in_json_counts_for_plans_once_the_endpoint_has_spoken_as_testinium_does() {
+    let spring = || Foreign::SpringBadRequest.reply("/stop/execution");
+    let rows = vec![
+        Row::new("never spoken", spring(), Becomes::Waits("HTTP 400")),
+        Row::new("spoken", spring(), Becomes::All("Rejected")).proven(),
+        Row::new("spoken, four plans", spring(), Becomes::All("Rejected")).proven().of_four(),
+    ];
+    let table = Table::play(rows);
+    table.recover();
+    drop(table);
+
+    // An edit of the gateway leaves nothing of what its endpoint had said before.
+    let mut stage = prepare(json!({}));
+    stage.start_operator();
+    stage.run("before", &[1]);
+    stage.stop("before");
+    stage.wait_for("before", "Accepted");
+    let other = Simulator::start(config()).expect("the other address is served");
+    other.script(When::always(), spring());
+    stage.gateway(json!({"url": other.url()}));
+    stage.run("after", &[2]);
+    stage.stop("after");
+    let status = stage.wait_for_status("after", "a wait that is told", |status| {
+        condition(status, "Stopped").is_some_and(|stopped| stopped["reason"] != "Stopping")
+            && condition(status, "Ready").is_some_and(|ready| ready["reason"] == "DependencyNotReady")
+    });
+    assert_eq!(outcomes(&status), ["2 Pending"]);
+    other.clear_scripts();
+    stage.wait_for("after", "Accepted");
+}
+
+// --- a redirect ---
+
+#[test]
+fn a_login_redirect_is_never_followed_with_a_credential() {
+    let mut stage = prepare(json!({}));
+    stage.simulator.script(When::always(), Foreign::LoginRedirect.reply("/stop/execution"));
+    stage.run("nightly", &[1]);
+    stage.stop("nightly");
+    stage.start_operator();
+    stage.wait_for("nightly", "Misconfigured");
+    stage.wait_for_calls(3);
+    let astray = |request: &Request| request.path.starts_with("/login");
+    assert!(!stage.simulator.requests().iter().any(astray), "{:?}", stage.simulator.requests());
+    stage.simulator.clear_scripts();
+    stage.wait_for("nightly", "Accepted");
+}
