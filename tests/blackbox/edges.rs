@@ -196,23 +196,6 @@ fn what_is_settled_is_not_sent_again_by_other_edits_or_a_restart() {
     assert_eq!(stage.calls(), vec![vec![1, 2], vec![3]]);
 }
 
-#[test]
-fn a_run_from_a_backup_is_stopped_by_a_new_request_only() {
-    let stage = stage();
-    let mut restored = run("nightly", json!({"plans": [1], "stopped": true}));
-    restored["metadata"]["labels"] = json!({"velero.io/restore-name": "after-the-fire"});
-    restored["metadata"]["annotations"] = json!({"testinium.io/stop": "last-week"});
-    stage.namespace.apply(&restored);
-    let status = stage.wait_for("nightly", "Restored");
-    let message = condition(&status, "Stopped").expect("Stopped")["message"].clone();
-    assert!(message.as_str().unwrap_or_default().contains("restored from a backup"), "{message}");
-    stage.catch_up();
-    assert!(stage.calls().is_empty());
-    stage.annotate("nightly", "now");
-    stage.wait_for("nightly", "Accepted");
-    assert_eq!(stage.calls(), [[1]]);
-}
-
 // --- the plans and the gateway of a stopped run ---
 
 #[test]
