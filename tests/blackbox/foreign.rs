@@ -80,6 +80,17 @@ fn a_404_is_told_as_a_wrong_address_even_of_a_gateway_that_was_well() {
 }
 
 #[test]
+fn a_200_of_another_service_is_unknown_and_never_accepted() {
+    let reply = || Foreign::OtherService.reply("/stop/execution");
+    let rows = vec![
+        Row::new("one plan", reply(), Becomes::All("Unknown")),
+        Row::new("four plans", reply(), Becomes::All("Unknown")).of_four(),
+        Row::new("proven", reply(), Becomes::All("Unknown")).proven(),
+    ];
+    Table::play(rows);
+}
+
+#[test]
 fn an_address_that_is_mistyped_is_corrected_and_the_stop_goes_on_by_itself() {
     let simulator = Config { unknown_path: Some(Foreign::SpringNotFound), ..config() };
     let mut stage = Stage::prepare_with(simulator, json!({}));
@@ -123,6 +134,7 @@ fn three_hundred_plans_behind_a_page_cost_a_few_probes_and_then_one_burst() {
 
 #[test]
 fn one_bad_replica_of_two_loses_no_stop() {
+    let mut stages = Vec::new();
     for (name, when) in [("answers", When::every_other()), ("connections", When::every_other_connection())] {
         for foreign in [Foreign::NginxNotFound, Foreign::Firewall, Foreign::BadGateway] {
             let mut stage = prepare(json!({"batching": {"maxPlans": 10}}));
@@ -130,15 +142,17 @@ fn one_bad_replica_of_two_loses_no_stop() {
             stage.run("nightly", &(1..=60).collect::<Vec<_>>());
             stage.stop("nightly");
             stage.start_operator();
-            let status = stage.wait_for_status("nightly", &format!("{foreign:?} by {name}"), |status| {
-                stopped_reason(status) == "Accepted" || status["stop"]["completionTime"].is_string()
-            });
-            let lost: Vec<_> =
-                outcomes(&status).into_iter().filter(|plan| !plan.ends_with(" Accepted")).collect();
-            assert!(lost.is_empty(), "{foreign:?} by {name} lost {lost:?}");
-            let calls = stage.calls().len();
-            assert!(calls <= 60, "{foreign:?} by {name}: {calls} calls");
+            stages.push((format!("{foreign:?} by {name}"), stage));
         }
+    }
+    for (name, stage) in &stages {
+        let status =
+            stage.wait_for_status("nightly", name, |status| status["stop"]["completionTime"].is_string());
+        let lost: Vec<_> =
+            outcomes(&status).into_iter().filter(|plan| !plan.ends_with(" Accepted")).collect();
+        assert!(lost.is_empty(), "{name} lost {lost:?}");
+        let calls = stage.calls().len();
+        assert!(calls <= 60, "{name}: {calls} calls");
     }
 }
 

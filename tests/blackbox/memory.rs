@@ -433,6 +433,23 @@ fn rule_14_a_request_over_a_stopped_run_is_told_before_it_is_answered() {
     stage.wait_for("patched", "Accepted");
 }
 
+#[test]
+fn rule_14_a_request_over_a_stopped_run_is_told_at_once_even_if_the_answer_comes_soon() {
+    let stage = stage();
+    stage.run("nightly", &[1]);
+    stage.annotate("nightly", "monday");
+    stage.wait_for("nightly", "Accepted");
+    // An answer within a second is otherwise written together with what it says.
+    stage.simulator.set_latency(Duration::from_millis(700));
+    let before = stage.writes("nightly");
+    stage.annotate("nightly", "tuesday");
+    stage.wait_for_status("nightly", "tuesday", |status| stop_of(status)["lastHandledRequest"] == "tuesday");
+    ok(wait_until("the audit log to tell of both writes", SOON, || match stage.writes("nightly") - before {
+        count if count >= 2 => Ok(()),
+        count => Err(count),
+    }));
+}
+
 // --- restored from a backup ---
 
 const RESTORE: &str = "velero.io/restore-name";
