@@ -8,7 +8,6 @@ use testinium_testbed::simulator::{Config, Foreign, Nature, Request, Simulator, 
 use crate::cluster::{ok, run};
 use crate::operator::{Stage, condition, outcomes};
 use crate::rows::{Becomes, Row, Table, is_ready};
-use crate::waiting::stopped_reason;
 
 fn config() -> Config {
     Config { default_nature: Nature::NeverStops, ..Config::default() }

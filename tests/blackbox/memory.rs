@@ -141,7 +141,6 @@ fn rule_10_a_plan_added_that_cannot_be_sent_expires_by_its_own_request() {
     stage.gateway(patient(true));
     stage.wait_for_gateway("Suspended");
     stage.namespace.apply(&run("nightly", spec(&[1, 2])));
-    stage.wait_for("nightly", "Suspended");
     let status = stage.wait_for_outcomes("nightly", &["1 Accepted", "2 Expired"]);
     assert_eq!(stopped_reason(&status), "PartiallyStopped");
 }
