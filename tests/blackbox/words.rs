@@ -198,7 +198,6 @@ fn a_plan_that_does_not_run_is_told_so_in_english_and_turkish() {
         "plan calismiyor",
         "Plan çalışmıyor: işlem şu anda kullanılamıyor",
         "İşlem kullanılamıyor",
-        "İşlem şu anda kullanılamıyor",
     ] {
         rows.push(complaint(200, &json!(text), is_told));
     }
