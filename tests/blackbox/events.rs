@@ -5,7 +5,7 @@ use std::process::Command;
 use serde_json::Value;
 use testinium_testbed::kubectl::wait_until;
 
-use crate::cluster::{Namespace, ok};
+use crate::cluster::{Namespace, ok, repository};
 use crate::operator::{SOON, Stage};
 
 impl Stage {
@@ -130,4 +130,30 @@ fn a_command_is_found_in_a_sentence() {
     for (text, command) in rows {
         assert_eq!(commands(text), [command], "{text}");
     }
+}
+
+/// Flux takes over what managers named kubectl have set, and undoes it.
+#[test]
+fn commands_in_the_documents_that_ask_for_a_stop_last_under_flux() {
+    let mut found = 0;
+    let docs =
+        std::fs::read_dir(repository("docs")).expect("docs can be read").flatten().map(|entry| entry.path());
+    for page in
+        docs.chain([repository("README.md")]).filter(|path| path.extension().is_some_and(|e| e == "md"))
+    {
+        let text = std::fs::read_to_string(&page).expect("a page can be read");
+        for command in commands(&text) {
+            let about_runs = [" tpr", " testplanrun"].iter().any(|kind| command.contains(kind));
+            let annotates = command.contains("annotate ") && command.contains("testinium.io/");
+            let patches = command.contains("patch ") && command.contains("stopped");
+            if !about_runs || !annotates && !patches {
+                continue;
+            }
+            found += 1;
+            let place = page.display();
+            assert!(command.contains("--field-manager=testinium"), "{place}: {command}");
+            assert!(!annotates || command.contains("--overwrite"), "{place}: {command}");
+        }
+    }
+    assert!(found >= 2, "found only {found} commands");
 }

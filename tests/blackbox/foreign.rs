@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use serde_json::json;
-use testinium_testbed::simulator::{Config, Foreign, Nature, Request, Simulator, When};
+use testinium_testbed::simulator::{Config, Foreign, Nature, Reply, Request, Simulator, When};
 
 use crate::cluster::{ok, run};
 use crate::operator::{Stage, condition, outcomes};
@@ -79,6 +79,52 @@ fn a_404_is_told_as_a_wrong_address_even_of_a_gateway_that_was_well() {
 }
 
 #[test]
+fn what_is_no_json_object_is_waited_for_with_any_status() {
+    const ENVELOPE: &str = r#"{"data":null,"errors":null}"#;
+    let cut = &ENVELOPE[..ENVELOPE.len() - 1];
+    let twice = r#"{"data":null,"errors":"NOT_AVAILABLE","errors":null}"#;
+    let waits = |status: u16, what: &str, reply: Reply| {
+        Row::new(format!("{status} {what}"), reply.not_acting(), Becomes::Waits(""))
+    };
+    let mut rows = Vec::new();
+    for status in [200, 201, 206, 400, 404, 409, 422] {
+        rows.extend([
+            waits(status, "nothing", Reply::empty(status)),
+            waits(status, "cut off", Reply::raw(status, cut)),
+            waits(status, "a key twice", Reply::raw(status, twice)),
+            waits(status, "a list", Reply::raw(status, format!("[{ENVELOPE}]"))),
+            waits(status, "text", Reply::raw(status, "NOT_AVAILABLE")),
+        ]);
+    }
+    rows.push(waits(204, "nothing", Reply::empty(204)));
+    rows.push(waits(200, "too large", Reply::huge(1 << 20)));
+    rows.push(waits(200, "two in a row", Reply::raw(200, format!("{ENVELOPE}{ENVELOPE}"))));
+    Table::play(rows).recover();
+}
+
+#[test]
+fn statuses_that_nobody_expects_are_told_as_a_wrong_address() {
+    let row = |status: u16| {
+        let html = Reply::raw(status, "<html></html>").header("content-type", "text/html");
+        Row::new(format!("{status}"), html, Becomes::WaitsAs("Misconfigured")).of_four()
+    };
+    let statuses = [402, 405, 406, 407, 414, 415, 418, 421, 426, 431, 451, 499];
+    Table::play(statuses.into_iter().map(row).collect()).recover();
+}
+
+#[test]
+fn a_401_is_told_as_a_refused_credential_whoever_says_so() {
+    let told = Becomes::WaitsAs("AuthenticationFailed");
+    let rows = vec![
+        Row::new("a page", Reply::html(401), told),
+        Row::new("nothing", Reply::empty(401).header("www-authenticate", "Basic realm=\"proxy\""), told),
+        Row::new("the envelope", Reply::refusal(401), told).of_four(),
+        Row::new("a page of a gateway that was well", Reply::html(401), told).proven(),
+    ];
+    Table::play(rows).recover();
+}
+
+#[test]
 fn a_200_of_another_service_is_unknown_and_never_accepted() {
     let reply = || Foreign::OtherService.reply("/stop/execution");
     let rows = vec![
@@ -128,6 +174,21 @@ fn three_hundred_plans_behind_a_page_cost_a_few_probes_and_then_one_burst() {
     let answered: Vec<_> = stage.calls().into_iter().skip(calls.len()).collect();
     assert_eq!(answered.iter().map(Vec::len).sum::<usize>(), 300, "{answered:?}");
     assert!(answered.len() <= 6, "{} calls after the page was gone", answered.len());
+}
+
+#[test]
+fn a_new_request_is_worth_a_probe_at_once_and_takes_the_others_with_it() {
+    let mut stage = prepare(json!({"retry": {"initialDelaySeconds": 300, "maxDelaySeconds": 300}}));
+    stage.simulator.script(When::always(), Foreign::NginxNotFound.reply("/stop/execution"));
+    stage.start_operator();
+    stage.run("nightly", &[1]);
+    stage.stop("nightly");
+    stage.wait_for("nightly", "Misconfigured");
+    stage.simulator.clear_scripts();
+    stage.run("later", &[2]);
+    stage.stop("later");
+    stage.wait_for("later", "Accepted");
+    stage.wait_for("nightly", "Accepted");
 }
 
 // --- some calls ---

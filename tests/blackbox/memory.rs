@@ -110,6 +110,20 @@ fn rule_05_a_restart_neither_repeats_nor_forgets() {
     assert_eq!(sent, [1, 1, 2, 2, 3, 4]);
 }
 
+#[test]
+fn rule_05_the_same_value_whose_removal_nobody_saw_asks_for_nothing() {
+    let mut stage = stage();
+    stage.run("nightly", &[1]);
+    stage.annotate("nightly", "now");
+    stage.wait_for("nightly", "Accepted");
+    stage.stop_operator();
+    stage.namespace.run(&["annotate", "tpr", "nightly", "testinium.io/stop-"]);
+    stage.annotate("nightly", "now");
+    stage.start_operator();
+    settle(&stage, "other", 2);
+    assert_eq!(stage.calls(), [[1], [2]]);
+}
+
 // --- plans that come later ---
 
 #[test]
@@ -308,6 +322,45 @@ fn rule_13_a_flip_that_nobody_saw_is_a_new_request() {
     stage.wait_for("nightly", "Accepted");
     settle(&stage, "other", 2);
     assert_eq!(stage.calls(), [[1], [1], [2]]);
+}
+
+#[test]
+fn rule_13_a_removal_and_another_true_that_nobody_saw_are_a_new_request() {
+    let mut stage = stage();
+    stage.run("nightly", &[1]);
+    stage.stop("nightly");
+    stage.wait_for("nightly", "Accepted");
+    stage.stop_operator();
+    reach_the_next_second();
+    stage.patch("nightly", r#"{"spec":{"stopped":null}}"#);
+    stage.stop("nightly");
+    stage.start_operator();
+    stage.wait_for_calls(2);
+    stage.wait_for("nightly", "Accepted");
+    assert_eq!(stage.calls(), [[1], [1]]);
+}
+
+#[test]
+fn rule_13_restarts_repeat_a_flip_that_nobody_saw_no_more() {
+    let mut stage = stage();
+    stage.run("nightly", &[1]);
+    stage.stop("nightly");
+    stage.wait_for("nightly", "Accepted");
+    stage.stop_operator();
+    reach_the_next_second();
+    stage.rearm("nightly");
+    stage.stop("nightly");
+    stage.start_operator();
+    stage.wait_for_calls(2);
+    stage.wait_for_status("nightly", "the second stop to be done", |status| {
+        stopped_reason(status) == "Accepted" && status["observedGeneration"] == 4
+    });
+    for (name, plan) in [("one", 2), ("two", 3)] {
+        stage.kill_operator();
+        stage.start_operator();
+        settle(&stage, name, plan);
+    }
+    assert_eq!(stage.calls(), [[1], [1], [2], [3]]);
 }
 
 #[test]

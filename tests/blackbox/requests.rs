@@ -76,6 +76,19 @@ fn rule_01_several_requests_that_wait_are_one_stop() {
 }
 
 #[test]
+fn rule_01_two_requests_in_one_look_are_one_stop() {
+    let stage = stage();
+    stage.run("nightly", &[1]);
+    stage.wait_for("nightly", "NotRequested");
+    let both = r#"{"metadata":{"annotations":{"testinium.io/stop":"now"}},"spec":{"stopped":true}}"#;
+    stage.patch("nightly", both);
+    let status = stage.wait_for_status("nightly", "the request to be handled", handled("now"));
+    assert_eq!(stopped_reason(&status), "Accepted");
+    stage.catch_up();
+    assert_eq!(stage.calls(), [[1]]);
+}
+
+#[test]
 fn rule_02_an_event_asks_once() {
     let mut stage = stage();
     stage.run("nightly", &[1]);

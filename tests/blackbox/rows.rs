@@ -144,12 +144,15 @@ impl Table {
             .filter(|(_, row)| matches!(row.becomes, Becomes::Waits(_) | Becomes::WaitsAs(_)))
             .collect();
         ok(wait_until("what waited to be stopped", SOON * 2, || {
-            let statuses = self.statuses("tpr");
+            let (runs, gateways) = (self.statuses("tpr"), self.statuses("tgw"));
             let wrong = waiting.iter().filter_map(|(number, row)| {
-                let status = &statuses[&name(*number)]["status"];
-                let done =
-                    outcomes(status) == row.with_outcome("Accepted") && stopped_reason(status) == "Accepted";
-                (!done).then(|| format!("\n{}: {status}\n    calls {:?}", row.name, row.calls()))
+                let (run, gateway) = (&runs[&name(*number)]["status"], &gateways[&name(*number)]);
+                let done = outcomes(run) == row.with_outcome("Accepted")
+                    && stopped_reason(run) == "Accepted"
+                    && is_ready(gateway) == Some(true);
+                let seen =
+                    || format!("\n{}: {run}\n    {}\n    {:?}", row.name, gateway["status"], row.calls());
+                (!done).then(seen)
             });
             let wrong: String = wrong.collect();
             if wrong.is_empty() { Ok(()) } else { Err(wrong) }

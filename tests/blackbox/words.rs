@@ -223,3 +223,13 @@ fn a_success_with_another_status_a_false_or_a_byte_order_mark_is_one() {
     ];
     Table::play(rows);
 }
+
+#[test]
+fn data_that_nobody_documents_is_unknown_and_never_accepted() {
+    let unknown = Becomes::All("Unknown");
+    let rows = [json!({"stopped": [1]}), json!([1]), json!("done"), json!(false)].into_iter().map(|data| {
+        let reply = Reply::json(200, &json!({"data": data, "errors": null}));
+        Row::new(format!("data: {data}"), reply, unknown)
+    });
+    Table::play(rows.collect());
+}
