@@ -5,9 +5,9 @@ use std::time::Duration;
 use serde_json::json;
 use testinium_testbed::simulator::{Config, Foreign, Nature, Reply, Request, Simulator, When};
 
-use crate::cluster::{ok, run};
+use crate::cluster::run;
 use crate::operator::{Stage, condition, outcomes};
-use crate::rows::{Becomes, Row, Table, is_ready};
+use crate::rows::{Becomes, Row, Table};
 
 fn config() -> Config {
     Config { default_nature: Nature::NeverStops, ..Config::default() }
@@ -15,10 +15,6 @@ fn config() -> Config {
 
 fn prepare(spec: serde_json::Value) -> Stage {
     Stage::prepare_with(config(), spec)
-}
-
-fn ready(stage: &Stage) -> Option<bool> {
-    is_ready(&ok(stage.namespace.kubectl.get_json(&["tgw", "default"])))
 }
 
 /// How many probes of a shut gate may come in a time, where the pauses double from a second on: as many as doublings
@@ -153,7 +149,7 @@ fn an_address_that_is_mistyped_is_corrected_and_the_stop_goes_on_by_itself() {
     assert_eq!(outcomes(&status), ["1 Accepted", "2 Accepted", "3 Accepted"]);
     let [call] = &stage.calls()[..] else { panic!("expected one call: {:?}", stage.calls()) };
     assert_eq!(call.len(), 3, "{call:?}");
-    assert_eq!(ready(&stage), Some(true));
+    stage.wait_for_gateway("Succeeded");
 }
 
 #[test]

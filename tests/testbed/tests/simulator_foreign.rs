@@ -91,6 +91,8 @@ async fn a_token_is_refused_in_the_way_that_is_set() {
         (302, false, false),
         (200, false, false),
         (500, true, false),
+        (400, true, false),
+        (200, false, false),
     ];
     assert_eq!(seen, expected);
     assert!(!sim.truth().contains_key(&1), "{:?}", sim.truth());

@@ -59,6 +59,10 @@ pub enum TokenRefusal {
     LoginPage,
     /// 500 with the envelope.
     ServerError,
+    /// 400 with the envelope and no word of a credential, as of a plan that can't be stopped.
+    InvalidRequest,
+    /// 200 with another service's JSON.
+    OtherService,
 }
 
 /// How often it was tried.
@@ -120,6 +124,8 @@ impl TokenRefusal {
             Self::LoginRedirect => Foreign::LoginRedirect.reply(path),
             Self::LoginPage => Foreign::LoginPage.reply(path),
             Self::ServerError => Reply::refusal(500),
+            Self::InvalidRequest => Reply::refusal(400),
+            Self::OtherService => Foreign::OtherService.reply(path),
         }
     }
 }
