@@ -39,6 +39,14 @@ fn a_newcomer_learns_how_to_stop_a_run() {
 }
 
 #[test]
+fn rule_19_a_stop_happens_once_and_a_newcomer_is_told() {
+    let stopped = explain("tpr.spec.stopped");
+    for said in ["started again", "delete the run"] {
+        assert!(stopped.contains(said), "{stopped}");
+    }
+}
+
+#[test]
 fn each_outcome_is_explained_where_it_is_found() {
     let outcome = explain("tpr.status.plans.outcome");
     assert!(

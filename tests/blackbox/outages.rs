@@ -286,7 +286,7 @@ fn without_a_right_to_secrets_the_status_says_so_and_the_rest_goes_on() {
     ok(arena.create_run("other", json!({"plans": [5]})));
     ok(arena.wait_for("other", &["NotRequested"], SOON));
     ok(arena.patch_run("nightly", &json!({"spec": {"stopped": false}})));
-    ok(arena.wait_for("nightly", &["Rearmed"], SOON));
+    ok(arena.wait_for("nightly", &["Withdrawn"], SOON));
     assert_eq!(arena.simulator.calls().len(), 0);
     judge(&arena, &operator);
 }

@@ -58,7 +58,7 @@ fn a_run_that_withdraws_from_a_shared_call_costs_the_others_nothing() {
     stage.wait_for_events("leaves", "StopWithdrawn", 1);
     hold.release();
     let left = stage.wait_for_outcomes("leaves", &["1 Unknown"]);
-    assert_eq!(stopped_reason(&left), "Rearmed");
+    assert_eq!(stopped_reason(&left), "Withdrawn");
     stage.wait_for_outcomes("stays", &["1 Accepted"]);
     assert_eq!(stage.calls(), [[1], [1]]);
 }

@@ -47,7 +47,7 @@ fn a_stop_that_git_undoes_is_told_with_what_would_last() {
     let patch = r#"{"spec":{"stopped":false}}"#;
     let manager = "--field-manager=kustomize-controller";
     stage.namespace.run(&["patch", "tpr", "nightly", "--type=merge", manager, "--patch", patch]);
-    stage.wait_for("nightly", "Rearmed");
+    stage.wait_for("nightly", "NotRequested");
     wait_for_event(&stage, "nightly", "StopReverted");
 }
 
@@ -159,14 +159,14 @@ fn a_stop_withdrawn_before_its_call_is_not_sent() {
     stage.stop("nightly");
     stage.wait_for("nightly", "Suspended");
     stage.patch("nightly", r#"{"spec":{"stopped":false}}"#);
-    assert_eq!(outcomes(&stage.wait_for("nightly", "Rearmed")), ["1 Withdrawn"]);
+    assert_eq!(outcomes(&stage.wait_for("nightly", "Withdrawn")), ["1 Withdrawn"]);
     stage.gateway(json!({"suspend": false}));
     stage.run("other", &[2]);
     stage.stop("other");
     stage.wait_for("other", "Accepted");
     assert_eq!(calls(&stage), [[2]]);
     stage.patch("other", r#"{"spec":{"stopped":false}}"#);
-    assert_eq!(outcomes(&stage.wait_for("other", "Rearmed")), ["2 Accepted"]);
+    assert_eq!(outcomes(&stage.wait_for("other", "NotRequested")), ["2 Accepted"]);
     assert_eq!(calls(&stage), [[2]]);
 }
 

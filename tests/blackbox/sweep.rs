@@ -121,7 +121,7 @@ fn withdrawn(play: &Play<'_>) -> Result<(), Error> {
     play.arena.create_run("nightly", json!({"plans": [1, 2], "stopped": true}))?;
     play.until("nightly", DONE)?;
     play.arena.patch_run("nightly", &json!({"spec": {"stopped": false}}))?;
-    play.until("nightly", &["Rearmed"])?;
+    play.until("nightly", &["NotRequested"])?;
     play.arena.patch_run("nightly", &json!({"spec": {"stopped": true}}))?;
     play.until("nightly", DONE)
 }

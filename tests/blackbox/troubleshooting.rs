@@ -67,7 +67,7 @@ impl Failure {
             "expired" => run["spec"]["stopDeadlineSeconds"] = json!(1),
             "annotation" => {
                 run["spec"]["stopped"] = Value::Null;
-                run["metadata"]["annotations"] = json!({"testinium.io/stop": "false"});
+                run["metadata"]["annotations"] = json!({"testinium.io/stop": ""});
             }
             _ => {}
         }
@@ -187,7 +187,7 @@ const FAILURES: &[(&str, &str, Option<&str>, &str)] = &[
     ("rejected", "PartiallyStopped", None, "PartiallyStopped"),
     ("unrecognized", "Failed", None, "StopFailed"),
     ("expired", "Expired", None, "StopExpired"),
-    ("reverted", "Rearmed", None, "StopReverted"),
+    ("reverted", "NotRequested", None, "StopReverted"),
     ("annotation", "NotRequested", None, "InvalidAnnotation"),
 ];
 

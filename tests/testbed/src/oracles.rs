@@ -59,6 +59,9 @@ pub fn lint_status(status: &Value) -> Vec<String> {
     wrong
 }
 
+/// Reasons of Stopped=False that leave nothing to be done.
+const AT_REST: [&str; 3] = ["NotRequested", "Withdrawn", "Restored"];
+
 /// Whether what is said of the run as a whole follows from its plans.
 fn lint_plans(status: &Value, conditions: &[&Value]) -> Vec<String> {
     let plans = plans(status);
@@ -82,8 +85,10 @@ fn lint_plans(status: &Value, conditions: &[&Value]) -> Vec<String> {
         ("True", "Accepted") => pending + bad == 0 && count(&["Accepted"]) > 0,
         ("True", "NotRunning") => pending + bad + count(&["Accepted"]) == 0 && good > 0,
         ("True", "Confirmed") => pending + bad == 0,
-        ("False", "NotRequested") => plans.is_empty(),
-        ("False", "Rearmed") => pending == 0,
+        // An earlier stop may have had its outcomes; nothing of it was taken back unsent.
+        ("False", "NotRequested") => pending + count(&["Withdrawn"]) == 0,
+        ("False", "Withdrawn") => pending == 0 && count(&["Withdrawn", "Unknown"]) > 0,
+        ("False", "Restored") => pending == 0,
         ("False", "PartiallyStopped") => pending == 0 && bad > 0 && good > 0,
         ("False", "Failed" | "Expired") => pending == 0 && bad > 0 && good == 0,
         ("Unknown", _) => pending > 0,
@@ -93,7 +98,7 @@ fn lint_plans(status: &Value, conditions: &[&Value]) -> Vec<String> {
         wrong.push(format!("Stopped is {value} {reason}, which does not follow from the plans {plans:?}"));
     }
     let ready = holds(conditions, "Ready", "True");
-    if ready != (value == "True" || matches!(reason, "NotRequested" | "Rearmed") && value == "False") {
+    if ready != (value == "True" || AT_REST.contains(&reason) && value == "False") {
         wrong.push(format!("Ready is {ready} beside Stopped {value} {reason}"));
     }
     if (value == "Unknown") != holds(conditions, "Reconciling", "True") {
@@ -311,12 +316,28 @@ mod tests {
         assert_eq!(lint(&right), [""; 0]);
         let waiting = ["Ready False Progressing", "Stopped Unknown Stopping", "Reconciling True Progressing"];
         assert_eq!(lint(&run("1/2", &[(1, "Accepted"), (2, "Pending")], &waiting)), [""; 0]);
+        let withdrawn = ["Ready True Withdrawn", "Stopped False Withdrawn"];
+        assert_eq!(lint(&run("2/2", &[(1, "Accepted"), (2, "Withdrawn")], &withdrawn)), [""; 0]);
+        let taken_back = ["Ready True NotRequested", "Stopped False NotRequested"];
+        assert_eq!(lint(&run("2/2", &[(1, "Accepted"), (2, "Rejected")], &taken_back)), [""; 0]);
         let rows = [
             (run("1/2", &[(1, "Accepted"), (2, "Accepted")], &done), "the summary is"),
             (run("2/2", &[(1, "Accepted"), (2, "Rejected")], &done), "does not follow"),
             (run("1/2", &[(1, "Accepted"), (2, "Pending")], &done), "does not follow"),
             (run("1/1", &[(1, "Accepted")], &["Stopped True Accepted"]), "Ready is missing"),
             (run("2/2", &[(1, "Accepted"), (1, "Accepted")], &done), "twice"),
+            (
+                run("1/1", &[(1, "Accepted")], &["Ready True Withdrawn", "Stopped False Withdrawn"]),
+                "does not follow",
+            ),
+            (
+                run("1/1", &[(1, "Withdrawn")], &["Ready True NotRequested", "Stopped False NotRequested"]),
+                "does not follow",
+            ),
+            (
+                run("1/1", &[(1, "Withdrawn")], &["Ready False Failed", "Stopped False Withdrawn"]),
+                "Ready is false",
+            ),
             (
                 run(
                     "1/1",

@@ -45,3 +45,54 @@ async fn command_serves_logs_without_the_token_and_ends_on_sigterm() {
     assert!(Command::new("kill").args(["-TERM", &id]).status().await.unwrap().success());
     assert!(timeout(LIMIT, child.wait()).await.unwrap().unwrap().success());
 }
+
+#[tokio::test]
+async fn command_plays_a_bad_replica_a_sentence_and_a_mistyped_path() {
+    // Another test of this process may have installed it.
+    let _ = rustls::crypto::ring::default_provider().install_default();
+    let mut child = Command::new(env!("CARGO_BIN_EXE_gateway-simulator"))
+        .args(["--bad-replica", "nginx-not-found", "--unknown-path", "spring-not-found"])
+        .args(["--answer-text", "Database is not available", "--answer", "422"])
+        .stdout(Stdio::piped())
+        .kill_on_drop(true)
+        .spawn()
+        .unwrap();
+    let mut lines = BufReader::new(child.stdout.take().unwrap()).lines();
+    let line = timeout(LIMIT, lines.next_line()).await.unwrap().unwrap().unwrap();
+    let url = line.strip_prefix("gateway  ").unwrap().to_owned();
+
+    let client = reqwest::Client::builder().no_proxy().tls_certs_only([]).build().unwrap();
+    for (path, expected, says) in [
+        ("/stop/execution", 404, "<center>nginx</center>"),
+        ("/stop/execution", 422, "Database is not available"),
+        ("/stops", 404, "\"path\":\"/stops\""),
+    ] {
+        let request = client.post(format!("{url}{path}")).bearer_auth("simulated-token");
+        let response = request.header("content-type", "application/json").body("{\"plans\":[614]}");
+        let response = response.send().await.unwrap();
+        assert_eq!(response.status(), expected, "{path}");
+        let body = response.text().await.unwrap();
+        assert!(body.contains(says), "{path}: {body}");
+    }
+}
+
+#[tokio::test]
+async fn command_refuses_a_token_with_a_login_page() {
+    // Another test of this process may have installed it.
+    let _ = rustls::crypto::ring::default_provider().install_default();
+    let mut child = Command::new(env!("CARGO_BIN_EXE_gateway-simulator"))
+        .args(["--token-refusal", "login-page"])
+        .stdout(Stdio::piped())
+        .kill_on_drop(true)
+        .spawn()
+        .unwrap();
+    let mut lines = BufReader::new(child.stdout.take().unwrap()).lines();
+    let line = timeout(LIMIT, lines.next_line()).await.unwrap().unwrap().unwrap();
+    let url = line.strip_prefix("gateway  ").unwrap().to_owned();
+    let client = reqwest::Client::builder().no_proxy().tls_certs_only([]).build().unwrap();
+    let request = client.post(format!("{url}/stop/execution")).bearer_auth("yesterdays-token");
+    let request = request.header("content-type", "application/json").body("{\"plans\":[614]}");
+    let response = request.send().await.unwrap();
+    assert_eq!(response.status(), 200);
+    assert!(response.text().await.unwrap().contains("Sign in"));
+}

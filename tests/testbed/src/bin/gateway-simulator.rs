@@ -11,8 +11,9 @@ use std::str::FromStr;
 use std::time::Duration;
 
 use clap::{Parser, ValueEnum};
+use serde_json::Value;
 use testinium_testbed::simulator::{
-    Client, Config, ErrorShape, Login, Nature, Reply, Report, Simulator, Tls, When,
+    Client, Config, ErrorShape, Foreign, Login, Nature, Reply, Report, Simulator, Tls, TokenRefusal, When,
 };
 use tokio::signal::unix::{SignalKind, signal};
 
@@ -64,6 +65,24 @@ struct Arguments {
     /// Answer every stop with this status instead
     #[arg(long, value_name = "STATUS")]
     answer: Option<u16>,
+    /// Answer every stop with the envelope and this sentence as its error, with the status of --answer or 200
+    #[arg(long, value_name = "SENTENCE")]
+    answer_text: Option<String>,
+    /// Answer every stop as somebody who stands before the gateway would
+    #[arg(long, value_enum, conflicts_with_all = ["answer", "answer_text"])]
+    answer_foreign: Option<Foreign>,
+    /// Answer every second stop so, as one bad replica of two
+    #[arg(long, value_enum)]
+    bad_replica: Option<Foreign>,
+    /// Give the bad replica every second connection instead of every second stop
+    #[arg(long, requires = "bad_replica")]
+    replicas_by_connection: bool,
+    /// How a path that is no endpoint is answered; by default with 404 and the envelope
+    #[arg(long, value_enum)]
+    unknown_path: Option<Foreign>,
+    /// How a token that is not accepted is refused
+    #[arg(long, value_enum, default_value_t = TokenRefusal::Unauthorized)]
+    token_refusal: TokenRefusal,
     /// Answer an unknown plan with 200 and errors instead of 400 for the whole call
     #[arg(long)]
     unknown_as_errors: bool,
@@ -174,7 +193,9 @@ impl Arguments {
             listen: self.listen,
             rest_api_listen: self.rest_api_listen,
             base_path: self.base_path.clone(),
+            unknown_path: self.unknown_path,
             token: self.token.clone(),
+            token_refusal: self.token_refusal,
             company_id: self.company_id.clone(),
             latency: Duration::from_millis(self.latency_milliseconds),
             default_nature: match self.others {
@@ -198,6 +219,21 @@ impl Arguments {
         }
     }
 
+    fn stop_path(&self) -> String {
+        format!("{}/stop/execution", self.base_path)
+    }
+
+    /// The answer to every stop, if there is to be one.
+    fn answer(&self) -> Option<Reply> {
+        match (&self.answer_text, self.answer, self.answer_foreign) {
+            (Some(text), status, _) => {
+                Some(Reply::complaint(status.unwrap_or(200), &Value::from(text.as_str())))
+            }
+            (None, Some(status), _) => Some(Reply::refusal(status)),
+            (None, None, foreign) => foreign.map(|foreign| foreign.reply(&self.stop_path())),
+        }
+    }
+
     fn declare(&self, simulator: &Simulator) {
         simulator.plans(self.running.iter().copied(), Nature::Running);
         simulator.plans(self.not_running.iter().copied(), Nature::NotRunning);
@@ -210,8 +246,16 @@ impl Arguments {
         for Pair(plan, status) in &self.poisons {
             simulator.plan(*plan, Nature::Poisons(*status));
         }
-        if let Some(status) = self.answer {
-            simulator.script(When::always(), Reply::refusal(status));
+        if let Some(foreign) = self.bad_replica {
+            let when = if self.replicas_by_connection {
+                When::every_other_connection()
+            } else {
+                When::every_other()
+            };
+            simulator.script(when, foreign.reply(&self.stop_path()));
+        }
+        if let Some(reply) = self.answer() {
+            simulator.script(When::always(), reply);
         }
     }
 }

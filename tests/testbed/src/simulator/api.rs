@@ -76,7 +76,7 @@ impl Api {
         };
         let state = State {
             plans: Plans::new(rules),
-            tokens: Tokens::new(config.login.clone(), config.token.clone()),
+            tokens: Tokens::new(config.login.clone(), config.token.clone(), config.token_refusal),
             scripts: Scripts::default(),
             latency: config.latency,
         };
@@ -162,7 +162,10 @@ impl Api {
     fn natural(&self, state: &mut State, call: &Call, record: &Request, now: Instant) -> Reply {
         let (method, endpoint) = (&call.method, call.endpoint);
         let allowed = match endpoint {
-            Endpoint::Unknown | Endpoint::Elsewhere => return Reply::refusal(404),
+            Endpoint::Unknown | Endpoint::Elsewhere => {
+                let foreign = self.config.unknown_path.map(|foreign| foreign.reply(&record.path));
+                return foreign.unwrap_or_else(|| Reply::refusal(404));
+            }
             Endpoint::Stop | Endpoint::Token => Method::POST,
             Endpoint::CheckIsRunning | Endpoint::StopOne => Method::GET,
         };
@@ -174,7 +177,7 @@ impl Api {
             return state.tokens.answer(&call.headers, body, now);
         }
         if !record.authorized {
-            return Reply::refusal(401);
+            return state.tokens.refused(&record.path);
         }
         match endpoint {
             Endpoint::CheckIsRunning => check_is_running(&state.plans, call.plan, now),

@@ -3,9 +3,11 @@
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
+use clap::ValueEnum;
 use hyper::header::{HeaderMap, HeaderValue};
 use serde_json::json;
 
+use super::foreign::Foreign;
 use super::reply::Reply;
 
 /// What the login demands and gives.
@@ -39,6 +41,30 @@ pub enum Client {
     Key(String),
 }
 
+/// How the gateway refuses a token that it does not accept.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
+pub enum TokenRefusal {
+    /// 401 with the documented envelope.
+    #[default]
+    Unauthorized,
+    /// 401 with a line of text, as a proxy that checks tokens.
+    PlainUnauthorized,
+    /// 403 with the envelope.
+    Forbidden,
+    /// 400 with the envelope and the code `TOKEN_EXPIRED`.
+    Expired,
+    /// 302 to a login page.
+    LoginRedirect,
+    /// 200 with a login page.
+    LoginPage,
+    /// 500 with the envelope.
+    ServerError,
+    /// 400 with the envelope and no word of a credential, as of a plan that can't be stopped.
+    InvalidRequest,
+    /// 200 with another service's JSON.
+    OtherService,
+}
+
 /// How often it was tried.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Logins {
@@ -60,6 +86,7 @@ pub(crate) struct Tokens {
     logins: Logins,
     wrong_in_a_row: u32,
     issued: u64,
+    refusal: TokenRefusal,
 }
 
 // === impl Login ===
@@ -73,6 +100,32 @@ impl Default for Login {
             expires_in: 3600,
             lifetime: None,
             lockout_after: None,
+        }
+    }
+}
+
+// === impl TokenRefusal ===
+
+impl TokenRefusal {
+    /// All of them.
+    pub fn all() -> &'static [Self] {
+        Self::value_variants()
+    }
+
+    pub(crate) fn reply(self, path: &str) -> Reply {
+        match self {
+            Self::Unauthorized => Reply::refusal(401),
+            Self::PlainUnauthorized => Reply::raw(401, "Jwt is expired").header("content-type", "text/plain"),
+            Self::Forbidden => Reply::refusal(403),
+            Self::Expired => {
+                let message = "the token has expired";
+                Reply::complaint(400, &json!([{"code": "TOKEN_EXPIRED", "message": message}]))
+            }
+            Self::LoginRedirect => Foreign::LoginRedirect.reply(path),
+            Self::LoginPage => Foreign::LoginPage.reply(path),
+            Self::ServerError => Reply::refusal(500),
+            Self::InvalidRequest => Reply::refusal(400),
+            Self::OtherService => Foreign::OtherService.reply(path),
         }
     }
 }
@@ -96,9 +149,18 @@ impl Client {
 // === impl Tokens ===
 
 impl Tokens {
-    pub(crate) fn new(login: Login, token: String) -> Self {
+    pub(crate) fn new(login: Login, token: String, refusal: TokenRefusal) -> Self {
         let accepted = BTreeMap::from([(token, None)]);
-        Self { login, accepted, logins: Logins::default(), wrong_in_a_row: 0, issued: 0 }
+        Self { login, accepted, logins: Logins::default(), wrong_in_a_row: 0, issued: 0, refusal }
+    }
+
+    pub(crate) fn set_refusal(&mut self, refusal: TokenRefusal) {
+        self.refusal = refusal;
+    }
+
+    /// The answer to a request for `path` without a token that is accepted.
+    pub(crate) fn refused(&self, path: &str) -> Reply {
+        self.refusal.reply(path)
     }
 
     pub(crate) fn accept(&mut self, token: String) {

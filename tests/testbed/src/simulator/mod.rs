@@ -10,6 +10,7 @@
 //! Left out: whatever starts or edits plans. Where the published API is silent, [`Config`] has a setting.
 
 mod api;
+mod foreign;
 mod hold;
 mod log;
 mod login;
@@ -31,9 +32,10 @@ use crate::serve::{Background, Listener};
 
 pub use crate::record::LimitPassed;
 pub use crate::serve::Reach;
+pub use foreign::Foreign;
 pub use hold::Hold;
 pub use log::{Answer, Endpoint, Request};
-pub use login::{Client, Login, Logins};
+pub use login::{Client, Login, Logins, TokenRefusal};
 pub use plans::{Nature, PlanTruth, Report};
 pub use reply::{ErrorShape, Reply};
 pub use script::When;
@@ -47,8 +49,12 @@ pub struct Config {
     pub rest_api_listen: Option<SocketAddr>,
     /// Put before `/stop/execution`: empty, or a path that begins with a slash and does not end with one.
     pub base_path: String,
+    /// How a path that is no endpoint is answered; none: by the envelope, with 404.
+    pub unknown_path: Option<Foreign>,
     /// The token accepted from the start.
     pub token: String,
+    /// How other tokens are refused.
+    pub token_refusal: TokenRefusal,
     /// If set, calls must carry this `X-Company-Id`; others are refused with 400.
     pub company_id: Option<String>,
     /// How long each answer takes.
@@ -131,7 +137,9 @@ impl Default for Config {
             listen: (Ipv4Addr::LOCALHOST, 0).into(),
             rest_api_listen: None,
             base_path: String::new(),
+            unknown_path: None,
             token: "simulated-token".to_owned(),
+            token_refusal: TokenRefusal::default(),
             company_id: None,
             latency: Duration::ZERO,
             default_nature: Nature::Running,
@@ -269,6 +277,11 @@ impl Simulator {
         let mut state = self.api.state();
         state.tokens.revoke();
         state.tokens.accept(token.to_owned());
+    }
+
+    /// Refuses tokens in this way from now on.
+    pub fn refuse_tokens(&self, refusal: TokenRefusal) {
+        self.api.state().tokens.set_refusal(refusal);
     }
 
     /// Accepts none of the tokens any more that were given out so far.

@@ -99,6 +99,11 @@ impl Reply {
         Self::json(200, &json!({"data": null, "errors": null})).acting()
     }
 
+    /// The documented success with another status, such as 201 or 202.
+    pub fn success_with(status: u16) -> Self {
+        Self::json(status, &json!({"data": null, "errors": null})).acting()
+    }
+
     /// How version 1.16 said that a plan is not running.
     pub fn not_available() -> Self {
         Self::json(200, &json!({"status": "NOT_AVAILABLE", "message": "The action is not available"}))
@@ -107,6 +112,11 @@ impl Reply {
     /// 200 with this as `errors`.
     pub fn errors(errors: Value) -> Self {
         Self::json(200, &json!({"data": null, "errors": errors}))
+    }
+
+    /// The envelope with this as `errors`, with any status.
+    pub fn complaint(status: u16, errors: &Value) -> Self {
+        Self::json(status, &json!({"data": null, "errors": errors}))
     }
 
     /// 200 with `errors` of one of the shapes; a fault is a plan, a code and a text.
@@ -231,6 +241,11 @@ impl Reply {
         self.reshape(|bytes| Content::Truncated(bytes.slice(..length.min(bytes.len()))))
     }
 
+    /// A byte order mark comes before the body, as Windows programs write it.
+    pub fn with_byte_order_mark(self) -> Self {
+        self.reshape(|bytes| Content::Whole([BYTE_ORDER_MARK, &bytes].concat().into()))
+    }
+
     /// One more header. A name or value that is no header's is left out.
     pub fn header(mut self, name: impl TryInto<HeaderName>, value: impl AsRef<str>) -> Self {
         if let (Some(message), Ok(name), Ok(value)) =
@@ -349,6 +364,8 @@ fn object(fault: &Fault, named: bool) -> Value {
         json!({"code": code, "message": text})
     }
 }
+
+const BYTE_ORDER_MARK: &[u8] = b"\xEF\xBB\xBF";
 
 /// The documented code of a status where there is one, and a plausible one elsewhere.
 pub(crate) fn words(status: u16) -> (&'static str, &'static str) {

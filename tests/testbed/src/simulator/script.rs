@@ -12,6 +12,8 @@ use super::reply::Reply;
 pub struct When {
     first: usize,
     last: usize,
+    /// Of those, each so many-th is answered.
+    every: usize,
     endpoint: Endpoint,
     plan: Option<i64>,
     matching: Option<Arc<Test>>,
@@ -36,7 +38,7 @@ struct Script {
 impl When {
     /// The `n`-th stop call from now on, counted from 1.
     pub fn nth(n: usize) -> Self {
-        Self { first: n, last: n, endpoint: Endpoint::Stop, plan: None, matching: None }
+        Self { first: n, last: n, every: 1, endpoint: Endpoint::Stop, plan: None, matching: None }
     }
 
     /// The next `count` stop calls.
@@ -47,6 +49,18 @@ impl When {
     /// Every stop call until the scripts are cleared.
     pub fn always() -> Self {
         Self::next(usize::MAX)
+    }
+
+    /// Every second stop call, beginning with the first: one replica of two, behind a balancer that takes turns by
+    /// request.
+    pub fn every_other() -> Self {
+        Self { every: 2, ..Self::always() }
+    }
+
+    /// Every stop call over every second connection, beginning with the first: one replica of two, behind a balancer
+    /// that takes turns by connection.
+    pub fn every_other_connection() -> Self {
+        Self::always().matching(|request| request.connection.is_multiple_of(2))
     }
 
     /// Requests to another endpoint than the stop call.
@@ -67,6 +81,11 @@ impl When {
         self
     }
 
+    /// Whether the `n`-th request that matches is one to answer.
+    fn counts(&self, n: usize) -> bool {
+        (self.first..=self.last).contains(&n) && (n - self.first).is_multiple_of(self.every)
+    }
+
     fn matches(&self, request: &Request) -> bool {
         self.endpoint == request.endpoint
             && self.plan.is_none_or(|plan| request.plans.contains(&plan))
@@ -76,10 +95,11 @@ impl When {
 
 impl fmt::Debug for When {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { first, last, endpoint, plan, matching: _ } = self;
+        let Self { first, last, every, endpoint, plan, matching: _ } = self;
         f.debug_struct("When")
             .field("first", first)
             .field("last", last)
+            .field("every", every)
             .field("endpoint", endpoint)
             .field("plan", plan)
             .finish_non_exhaustive()
@@ -103,7 +123,7 @@ impl Scripts {
         for script in &mut self.scripts {
             if script.when.matches(request) {
                 script.seen += 1;
-                if (script.when.first..=script.when.last).contains(&script.seen) && reply.is_none() {
+                if script.when.counts(script.seen) && reply.is_none() {
                     reply = Some(script.reply.clone());
                 }
             }

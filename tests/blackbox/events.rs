@@ -1,0 +1,159 @@
+//! What people are told in events, and the commands in it, pasted into a shell as they stand.
+
+use std::process::Command;
+
+use serde_json::Value;
+use testinium_testbed::kubectl::wait_until;
+
+use crate::cluster::{Namespace, ok, repository};
+use crate::operator::{SOON, Stage};
+
+impl Stage {
+    /// Events of a run, of this reason.
+    pub(crate) fn events(&self, name: &str, reason: &str) -> Vec<Value> {
+        let list = ok(self.namespace.kubectl.get_json(&["events.events.k8s.io"]));
+        let mut events = list["items"].as_array().cloned().unwrap_or_default();
+        events.retain(|event| event["regarding"]["name"] == name && event["reason"] == reason);
+        events
+    }
+
+    /// Waits for an event of a run, and returns the last of this reason.
+    #[track_caller]
+    pub(crate) fn wait_for_event(&self, name: &str, reason: &str) -> Value {
+        ok(wait_until(&format!("the event {reason} of {name}"), SOON, || {
+            self.events(name, reason).pop().ok_or_else(|| {
+                let list = self.namespace.run(&["events"]);
+                format!("{list}\n{}", self.status(name))
+            })
+        }))
+    }
+
+    /// The same for a warning.
+    #[track_caller]
+    pub(crate) fn wait_for_warning(&self, name: &str, reason: &str) -> String {
+        let event = self.wait_for_event(name, reason);
+        assert_eq!(event["type"], "Warning", "{event}");
+        note(&event)
+    }
+}
+
+/// What an event says.
+pub(crate) fn note(event: &Value) -> String {
+    event["note"].as_str().unwrap_or_default().to_owned()
+}
+
+/// Every command in a text that begins with kubectl.
+pub(crate) fn commands(text: &str) -> Vec<String> {
+    let mut commands = Vec::new();
+    for (at, _) in text.match_indices("kubectl ") {
+        let before = text[..at].chars().next_back();
+        let rest = &text[at..];
+        commands.push(match before {
+            Some('`') => rest.split('`').next().unwrap_or_default().to_owned(),
+            _ => until_sentence_goes_on(rest).to_owned(),
+        });
+    }
+    commands
+}
+
+/// A command ends where a comma, a semicolon, a colon, a full stop or a bracket is followed by a space or the end,
+/// outside of quotes.
+fn until_sentence_goes_on(text: &str) -> &str {
+    let mut quote = None;
+    for (at, char) in text.char_indices() {
+        let next = text[at + char.len_utf8()..].chars().next();
+        let ends = next.is_none_or(char::is_whitespace);
+        match (quote, char) {
+            (Some(open), char) if open == char => quote = None,
+            (None, '\'' | '"') => quote = Some(char),
+            (None, ',' | ';' | ':' | '.' | ')') if ends => return &text[..at],
+            (None, '\n') => return &text[..at],
+            _ => {}
+        }
+    }
+    text
+}
+
+/// Pastes a command into a shell whose kubectl is bound to this cluster, and to no namespace.
+#[track_caller]
+pub(crate) fn paste(namespace: &Namespace, command: &str) {
+    let kubectl = crate::cluster::cluster().kubectl().command::<&str>(&[]);
+    let directory = std::path::Path::new(kubectl.get_program()).parent().expect("kubectl has a directory");
+    let path = format!("{}:{}", directory.display(), std::env::var("PATH").unwrap_or_default());
+    let mut shell = Command::new("sh");
+    shell.args(["-c", command]).env("PATH", path);
+    for (name, value) in kubectl.get_envs() {
+        if let Some(value) = value {
+            shell.env(name, value);
+        }
+    }
+    let output = shell.output().expect("a shell starts");
+    assert!(output.status.success(), "{command}\nof {}: {output:?}", namespace.name);
+}
+
+/// Asserts that a text has commands, and that each can be pasted as it stands. Returns them.
+#[track_caller]
+pub(crate) fn assert_commands(stage: &Stage, text: &str) -> Vec<String> {
+    let commands = commands(text);
+    assert!(!commands.is_empty(), "no command in {text:?}");
+    for command in &commands {
+        let namespace = format!("-n {}", stage.namespace.name);
+        assert!(command.contains(&namespace), "{command:?} names no namespace, in {text:?}");
+        if command.contains(" annotate ") {
+            assert!(command.contains("--overwrite"), "{command:?} fails where there is a value, in {text:?}");
+        }
+        if [" annotate ", " patch ", " label ", " apply "].iter().any(|verb| command.contains(verb)) {
+            let manager = "--field-manager=testinium";
+            assert!(command.contains(manager), "{command:?} is undone by Flux, in {text:?}");
+        }
+    }
+    commands
+}
+
+#[test]
+fn a_command_is_found_in_a_sentence() {
+    let rows = [
+        (
+            "to end it: kubectl annotate tpr a -n b testinium.io/stop=no",
+            "kubectl annotate tpr a -n b testinium.io/stop=no",
+        ),
+        ("run `kubectl get tpr` again", "kubectl get tpr"),
+        (
+            "run kubectl patch tpr a -p '{\"spec\": {\"stopped\": false}}'; it ends",
+            "kubectl patch tpr a -p '{\"spec\": {\"stopped\": false}}'",
+        ),
+        (
+            "(kubectl annotate tpr a testinium.io/stop=\"$(date +%s)\")",
+            "kubectl annotate tpr a testinium.io/stop=\"$(date +%s)\"",
+        ),
+    ];
+    for (text, command) in rows {
+        assert_eq!(commands(text), [command], "{text}");
+    }
+}
+
+/// Flux takes over what managers named kubectl have set, and undoes it.
+#[test]
+fn commands_in_the_documents_that_ask_for_a_stop_last_under_flux() {
+    let mut found = 0;
+    let docs =
+        std::fs::read_dir(repository("docs")).expect("docs can be read").flatten().map(|entry| entry.path());
+    for page in
+        docs.chain([repository("README.md")]).filter(|path| path.extension().is_some_and(|e| e == "md"))
+    {
+        let text = std::fs::read_to_string(&page).expect("a page can be read");
+        for command in commands(&text) {
+            let about_runs = [" tpr", " testplanrun"].iter().any(|kind| command.contains(kind));
+            let annotates = command.contains("annotate ") && command.contains("testinium.io/");
+            let patches = command.contains("patch ") && command.contains("stopped");
+            if !about_runs || !annotates && !patches {
+                continue;
+            }
+            found += 1;
+            let place = page.display();
+            assert!(command.contains("--field-manager=testinium"), "{place}: {command}");
+            assert!(!annotates || command.contains("--overwrite"), "{place}: {command}");
+        }
+    }
+    assert!(found >= 2, "found only {found} commands");
+}
