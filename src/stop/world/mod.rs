@@ -5,6 +5,7 @@
 //! simulation all drive this one, and an onlooker ([`ghost`]) checks the invariants at every step.
 
 pub(super) mod canon;
+mod checks;
 pub(super) mod ghost;
 mod hand;
 pub(super) mod reference;
