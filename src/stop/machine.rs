@@ -237,7 +237,7 @@ impl Machine {
         }
         self.by_key.insert(run.key.clone(), id);
         self.runs.insert(id, Box::new(run));
-        self.run_errands(id, errands, out);
+        self.run_errands(id, errands, now, out);
         self.look(id, now);
     }
 
@@ -269,11 +269,11 @@ impl Machine {
             let gateway = run.gateway();
             self.gateways.edit(&gateway, |gateway| gateway.gate.hurry(now.mono));
         }
-        self.run_errands(id, errands, out);
+        self.run_errands(id, errands, now, out);
         self.look(id, now);
     }
 
-    fn run_errands(&mut self, id: RunId, errands: Errands, out: &mut Vec<Effect>) {
+    fn run_errands(&mut self, id: RunId, errands: Errands, now: Now, out: &mut Vec<Effect>) {
         let Some(run) = self.runs.get(&id) else { return };
         if let Some((gateway, plans)) = errands.withdraw {
             plans.into_iter().for_each(|plan| self.gateways.withdraw(&gateway, plan, id));
@@ -281,6 +281,9 @@ impl Machine {
         let (gateway, waiter) = (run.gateway(), Waiter { run: id, ask: run.ask });
         for plan in errands.offer {
             self.gateways.offer(&gateway, plan, waiter);
+        }
+        if errands.is_new {
+            self.gateways.edit(&gateway, |gateway| gateway.gate.hurry_for_request(now.mono));
         }
         let events = errands.announcements.into_iter().map(|announcement| announcement.of(run));
         out.extend(events.map(Effect::Tell));

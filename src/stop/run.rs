@@ -75,6 +75,8 @@ pub struct Errands {
     /// From the queue of the gateway that the run was for until now.
     pub withdraw: Option<(GatewayKey, Vec<PlanId>)>,
     pub offer: Vec<PlanId>,
+    /// A stop is asked for anew.
+    pub is_new: bool,
     pub announcements: Vec<Announcement>,
 }
 
@@ -188,7 +190,7 @@ impl Run {
         self.deadline_seconds = view.spec.stop_deadline_seconds.unwrap_or(STOP_DEADLINE_SECONDS);
 
         let Intent { observed, is_new, taken_back, notices } = intent;
-        let mut errands = Errands::default();
+        let mut errands = Errands { is_new, ..Errands::default() };
         let before = std::mem::replace(&mut self.observed, observed);
         let withdraw = match self.observed.stop {
             StopState::None => {

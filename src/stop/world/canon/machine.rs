@@ -150,8 +150,9 @@ impl Canon for Call {
 
 impl Canon for Gate {
     fn canon(&self, sink: &mut Sink) {
-        if let Self::Shut(Shut { kind, text: _, until, failures, probe }) = self {
+        if let Self::Shut(Shut { kind, text: _, until, worth_a_try_at, failures, probe }) = self {
             (*kind, (*until, *probe)).canon(sink);
+            worth_a_try_at.canon(sink);
             sink.count(*failures);
         }
     }
