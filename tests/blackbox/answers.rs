@@ -552,6 +552,10 @@ fn check_waits(rows: impl FnOnce(&str) -> Vec<Wait>) {
         let answered = |(_, answer): &&(Vec<i64>, Answer)| *answer == Answer::Status(200);
         let succeeded = calls.iter().filter(answered).count();
         let failed: Vec<_> = calls[..calls.len() - succeeded].iter().map(|(plans, _)| plans).collect();
+        if failed.is_empty() {
+            // These answers have the status of a success: which calls failed can't be told by it.
+            continue;
+        }
         let is_probe = |call: &&Vec<i64>| call.len() == 1;
         let take_turns = failed.windows(2).all(|two| two[0] != two[1]);
         if *failed[0] != [1, 2, 3] || !failed[1..].iter().all(is_probe) || !take_turns {
