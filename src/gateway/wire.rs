@@ -39,7 +39,8 @@ pub fn body(bytes: &[u8], success: bool, secrets: &Secrets<'_>) -> Body {
     let Some(Value::Object(top)) = json::parse(bytes) else { return Body::Other };
     let code = top.get("result").and_then(|result| result.get("code"));
     let is_code = code.is_some_and(|code| code.is_i64() || code.is_u64());
-    if !is_code && !(top.contains_key("data") && top.contains_key("errors")) {
+    let is_own = is_code || (top.contains_key("data") && top.contains_key("errors"));
+    if !is_own {
         return Body::Json;
     }
     let reading = read(&top, success, secrets);
