@@ -43,12 +43,8 @@ pub fn body(bytes: &[u8], success: bool, secrets: &Secrets<'_>) -> Body {
     if !is_own {
         return Body::Json;
     }
-    let reading = read(&top, success, secrets);
-    Body::Envelope(Envelope {
-        code: code.and_then(Value::as_i64),
-        errors: reading.complaints,
-        opaque: reading.opaque,
-    })
+    let Reading { complaints: errors, opaque, .. } = read(&top, success, secrets);
+    Body::Envelope(Envelope { code: code.and_then(Value::as_i64), errors, opaque })
 }
 
 /// Whether a body is JSON in which no key stands twice.
@@ -58,10 +54,8 @@ pub fn is_unambiguous(bytes: &[u8]) -> bool {
 
 /// Every complaint in a body of whatever form: for servers other than the gateway.
 pub fn complaints(bytes: &[u8], success: bool, secrets: &Secrets<'_>) -> Vec<Complaint> {
-    match json::parse(bytes) {
-        Some(Value::Object(top)) => read(&top, success, secrets).complaints,
-        _ => Vec::new(),
-    }
+    let Some(Value::Object(top)) = json::parse(bytes) else { return Vec::new() };
+    read(&top, success, secrets).complaints
 }
 
 fn read<'a>(top: &Map<String, Value>, success: bool, secrets: &'a Secrets<'a>) -> Reading<'a> {
