@@ -39,15 +39,12 @@ pub fn body(bytes: &[u8], success: bool, secrets: &Secrets<'_>) -> Body {
     let Some(Value::Object(top)) = json::parse(bytes) else { return Body::Other };
     let code = top.get("result").and_then(|result| result.get("code"));
     let is_code = code.is_some_and(|code| code.is_i64() || code.is_u64());
-    if !is_code && !(top.contains_key("data") && top.contains_key("errors")) {
+    let is_own = is_code || (top.contains_key("data") && top.contains_key("errors"));
+    if !is_own {
         return Body::Json;
     }
-    let reading = read(&top, success, secrets);
-    Body::Envelope(Envelope {
-        code: code.and_then(Value::as_i64),
-        errors: reading.complaints,
-        opaque: reading.opaque,
-    })
+    let Reading { complaints: errors, opaque, .. } = read(&top, success, secrets);
+    Body::Envelope(Envelope { code: code.and_then(Value::as_i64), errors, opaque })
 }
 
 /// Whether a body is JSON in which no key stands twice.
@@ -57,10 +54,8 @@ pub fn is_unambiguous(bytes: &[u8]) -> bool {
 
 /// Every complaint in a body of whatever form: for servers other than the gateway.
 pub fn complaints(bytes: &[u8], success: bool, secrets: &Secrets<'_>) -> Vec<Complaint> {
-    match json::parse(bytes) {
-        Some(Value::Object(top)) => read(&top, success, secrets).complaints,
-        _ => Vec::new(),
-    }
+    let Some(Value::Object(top)) = json::parse(bytes) else { return Vec::new() };
+    read(&top, success, secrets).complaints
 }
 
 fn read<'a>(top: &Map<String, Value>, success: bool, secrets: &'a Secrets<'a>) -> Reading<'a> {

@@ -51,6 +51,7 @@ mod histories;
 #[cfg(test)]
 mod model;
 #[cfg(test)]
+#[path = "natures_tests.rs"]
 mod natures;
 #[cfg(test)]
 mod simulation;
