@@ -1,3 +1,5 @@
+//! No piece of a secret is shown, in any encoding; all else is.
+
 use base64::Engine as _;
 use base64::engine::general_purpose::{STANDARD, STANDARD_NO_PAD, URL_SAFE, URL_SAFE_NO_PAD};
 use proptest::prelude::*;
