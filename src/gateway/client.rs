@@ -8,7 +8,7 @@ use std::error::Error;
 use std::io;
 use std::time::{Duration, SystemTime};
 
-use reqwest::header::{CONTENT_TYPE, DATE, HeaderMap, HeaderName, HeaderValue, RETRY_AFTER};
+use reqwest::header::{CONNECTION, CONTENT_TYPE, DATE, HeaderMap, HeaderName, HeaderValue, RETRY_AFTER};
 use reqwest::{Client, RequestBuilder, StatusCode};
 use secrecy::ExposeSecret;
 use tracing::warn;
@@ -82,6 +82,9 @@ fn stop_request(
     headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
     if let Some(company) = company_id(view)? {
         headers.insert(COMPANY_ID, company);
+    }
+    if connection.closes {
+        headers.insert(CONNECTION, HeaderValue::from_static("close"));
     }
     let request = connection
         .http

@@ -46,6 +46,8 @@ pub struct Connection {
     pub(super) http: Client,
     pub(super) guard: Arc<Guard>,
     pub(super) token: SecretString,
+    /// A call closes the connection that it is made on.
+    pub(super) closes: bool,
     tls: Arc<Tls>,
 }
 
@@ -119,7 +121,7 @@ pub async fn connect(
             (token, None)
         }
     };
-    Ok((Connection { http, guard, token, tls }, good_for))
+    Ok((Connection { http, guard, token, closes: false, tls }, good_for))
 }
 
 /// Makes ring the process's cryptography, unless there is one already. To be called before any client is made.
@@ -138,6 +140,14 @@ impl fmt::Debug for Material {
 }
 
 // === impl Connection ===
+
+impl Connection {
+    /// The same, for a call after which the next one goes over a new connection. A connection may lead to one bad
+    /// server among several good ones for as long as it is open. HTTP/2 knows no such wish, and keeps its connection.
+    pub fn for_last_call(self) -> Self {
+        Self { closes: true, ..self }
+    }
+}
 
 impl fmt::Debug for Connection {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

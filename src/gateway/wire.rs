@@ -122,18 +122,22 @@ impl Reading<'_> {
         }
     }
 
-    /// The documented `data` of a stop is null. A word in it may be the answer of a failed one ("NOT_AVAILABLE").
+    /// The documented `data` of a stop is null. A known word in it may be the answer of a failed one
+    /// ("NOT_AVAILABLE"); whatever nobody documents is no success.
     fn data(&mut self, value: &Value) {
         match value {
-            Value::Bool(true) => {}
             Value::String(text) if is_success(text) => {}
             value if is_empty(value) => {}
-            Value::String(_) => self.item(value, None),
+            Value::String(text) if sense(Some(text), None, std::iter::empty()) != Sense::Other => {
+                self.item(value, None);
+            }
             Value::Object(data) => {
                 self.object(data);
                 self.opaque |= !data.get("status").and_then(Value::as_str).is_some_and(is_success);
             }
-            Value::Null | Value::Bool(false) | Value::Number(_) | Value::Array(_) => self.opaque = true,
+            Value::Null | Value::Bool(_) | Value::Number(_) | Value::Array(_) | Value::String(_) => {
+                self.opaque = true;
+            }
         }
     }
 
@@ -460,7 +464,6 @@ mod tests {
             r#"{"data": null, "result": {"code": 0, "message": "success"}}"#,
             r#"{"result": {"code": 0}}"#,
             r#"{"data": {}, "errors": null, "result": null}"#,
-            r#"{"data": true, "errors": null}"#,
             r#"{"data": {"status": "SUCCESS"}, "errors": null}"#,
             r#"{"status": "SUCCESS", "data": null, "errors": null, "traceId": "5f3"}"#,
             r#"{"success": true, "data": null, "errors": null, "hasErrors": false, "failed": 0, "meta": {"page": 1}}"#,
@@ -477,6 +480,8 @@ mod tests {
     fn what_may_be_a_failure_and_can_not_be_told_is_opaque() {
         for text in [
             r#"{"data": false, "errors": null}"#,
+            r#"{"data": true, "errors": null}"#,
+            r#"{"data": "done", "errors": null}"#,
             r#"{"data": [614], "errors": null}"#,
             r#"{"data": 1, "errors": null}"#,
             r#"{"data": {"running": true}, "errors": null}"#,

@@ -109,8 +109,10 @@ impl<'a> Term<'a> {
         let metrics = self.shell.metrics.clone();
         let fence = self.shell.fence.clone();
         match effect {
-            Effect::Post { call, gateway, credential, plans } => {
+            Effect::Post { call, gateway, credential, plans, last_on_connection } => {
                 let connection = self.connections.get(&(gateway.key.clone(), credential)).cloned();
+                let connection =
+                    connection.map(|open| if last_on_connection { open.for_last_call() } else { open });
                 self.spawn(async move {
                     term_stands(&fence).await;
                     let started = Instant::now();

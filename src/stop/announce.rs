@@ -5,6 +5,7 @@ use super::base::stopped;
 use super::input::{Event, Kind};
 use super::intent::{DecidingField, Notice, gateway_name};
 use super::plan::Plan;
+use super::request::Withdrawal;
 use super::run::Run;
 use super::types::{Key, Uid};
 use super::view::RunView;
@@ -87,7 +88,13 @@ pub fn taken_back(field: DecidingField, view: &RunView) -> Announcement {
 }
 
 /// The announcement of something that a person may have expected otherwise; none if it does not matter for these plans.
-pub fn notice(notice: Notice, view: &RunView, run: &Run) -> Option<Announcement> {
+/// `earlier`: how the stop before had been taken back.
+pub fn notice(
+    notice: Notice,
+    view: &RunView,
+    run: &Run,
+    earlier: Option<&Withdrawal>,
+) -> Option<Announcement> {
     let key = &view.key;
     let again = advice::stop_again(key);
     let unsent = run.plans.iter().filter(|plan| plan.is_queued()).count();
@@ -118,9 +125,10 @@ pub fn notice(notice: Notice, view: &RunView, run: &Run) -> Option<Announcement>
         Notice::Contested => Some(Announcement::warning(
             "StopContested",
             format!(
-                "field managers set spec.stopped in turn: \"{}\" has set it to true again after another one had set it \
-                 to false; let one of them own the field, or stop the plans by annotation: {again}",
-                view.stopped_set.as_ref().map_or("", |set| set.manager.as_str())
+                "field managers set spec.stopped in turn: \"{}\" has set it to true again after \"{}\" had set it to \
+                 false; let one of them own the field, or stop the plans by annotation: {again}",
+                view.stopped_set.as_ref().map_or("", |set| set.manager.as_str()),
+                earlier.and_then(|earlier| earlier.by.as_deref()).unwrap_or_default()
             ),
         )),
         Notice::Restored => Some(Announcement::warning("Restored", restored(key))),

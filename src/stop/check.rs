@@ -13,7 +13,7 @@ impl Machine {
     /// The run alone decides who waits, and the queue follows: each plan that waits for a call is queued at the run's
     /// gateway for its present request, each one in a call is known to be there, and nobody else is queued.
     pub(super) fn check(&self) {
-        if self.runs.len() > RUNS_MAX {
+        if self.runs.len() > RUNS_MAX || !self.gateways.rules.all_hold() {
             return;
         }
         let mut waiting = 0;
@@ -45,6 +45,10 @@ impl Machine {
                     PlanState::Settled(_) => {}
                 }
             }
+        }
+        for gateway in self.gateways.iter() {
+            let is_away = |plan| gateway.flying.contains_key(&plan);
+            assert!(gateway.queue.is_consistent(is_away), "a plan is lost in the queue of {}", gateway.key);
         }
         let queued: usize = self.gateways.iter().map(|gateway| gateway.queue.waiters().count()).sum();
         assert_eq!(queued, waiting, "each waiter of a queue is a plan that waits");

@@ -57,8 +57,8 @@ const REFUSED_PAUSE: Millis = Millis(300_000);
 const POLL_FIRST: Millis = Millis(1_000);
 const POLL_MAX: Millis = Millis(15_000);
 
-/// How long what was read counts as the present state, and so the least time between two looks.
-const FRESH: Millis = Millis(2_000);
+/// Least time between two looks at a Secret that an answer has put in doubt.
+const BETWEEN_CHECKS: Millis = Millis(2_000);
 /// Least time between two logins that are made although the gateway has not said that the token is no good.
 const RENEW_PAUSE: Millis = Millis(60_000);
 
@@ -88,15 +88,15 @@ impl Credential {
         self.again = true;
     }
 
-    /// Wants the Secret looked at, unless that has just been done. `renew`: a login may be made anew.
+    /// Wants the Secret looked at soon. `renew`: a login may be made anew.
     pub fn doubt(&mut self, renew: bool) {
         self.check = true;
         self.renew |= renew;
     }
 
-    /// Whether what was last read is the present state, as far as that can be known.
-    pub fn is_fresh(&self, now: Millis) -> bool {
-        self.read_at.is_some_and(|at| now < at + FRESH)
+    /// When a doubted Secret may be looked at: a look must begin after the answer that it is for.
+    fn check_at(&self) -> Option<Millis> {
+        self.check.then(|| self.read_at.map_or(Millis(0), |at| at + BETWEEN_CHECKS))
     }
 
     /// The gateway's object was edited: what was read for it before must not be sent to where it may now point, and a
@@ -131,7 +131,7 @@ impl Credential {
         }
         let missing = self.problem.is_some() || doubted;
         self.again
-            || (self.check && !self.is_fresh(now))
+            || self.check_at().is_some_and(|at| at <= now)
             || self.refresh_at.is_some_and(|at| at <= now)
             || (awaited && missing && self.poll_at.is_some_and(|at| at <= now))
     }
@@ -142,8 +142,7 @@ impl Credential {
             return None;
         }
         let poll = self.poll_at.filter(|_| awaited && (self.problem.is_some() || doubted));
-        let check = self.check.then(|| self.read_at.map_or(Millis(0), |at| at + FRESH));
-        [poll, self.refresh_at, check].into_iter().flatten().min()
+        [poll, self.refresh_at, self.check_at()].into_iter().flatten().min()
     }
 
     /// Begins a reading. Yields the version that is known to be of no use: nothing new can come of it.
@@ -181,8 +180,8 @@ impl Credential {
             return Change::None;
         }
         self.reading = None;
-        // Whoever has wanted a look meanwhile has had it.
-        (self.check, self.renew, self.read_at) = (false, false, Some(now));
+        // A look that was wanted meanwhile is for an answer that came after this one had begun: it is still to come.
+        self.read_at = Some(now);
         self.poll_at = Some(now + self.pause());
         self.polls = self.polls.saturating_add(1);
         match read {

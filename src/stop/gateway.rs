@@ -199,7 +199,7 @@ impl Gateway {
         let is_latest = self.credential.reading == Some(epoch);
         let change = self.credential.read(epoch, read, now);
         if is_latest {
-            self.held_are_ready();
+            self.held_are_ready(epoch);
         }
         let is_shut = self.gate != Gate::Open;
         match change {

@@ -188,6 +188,12 @@ impl Gateways {
         self.by_key.values().filter_map(at).min()
     }
 
+    /// When the reading begins that a verdict is held back for. Calls or none, it is not to be waited for in vain.
+    pub fn held_wake_at(&self) -> Option<Millis> {
+        let holds = self.by_key.values().filter(|gateway| !gateway.held.is_empty());
+        holds.filter_map(|gateway| gateway.credential.due_at(false, false)).min()
+    }
+
     /// A call has ended.
     pub fn answered(
         &mut self,
@@ -273,6 +279,7 @@ impl Gateways {
             gateway.probes();
             gateway.read_credential(&mut self.next_epoch, now.mono, out);
         }
+        let last_on_connection = probe || suspects.is_some_and(|record| record.strikes > 0);
         let call = Call {
             gateway: key.clone(),
             origin: name.to_owned(),
@@ -287,6 +294,7 @@ impl Gateways {
             gateway: view,
             credential: call.credential,
             plans: call.plans().into_boxed_slice(),
+            last_on_connection,
         });
         self.calls.insert(id, call);
         if let Some(origin) = self.origins.get_mut(name) {

@@ -7,7 +7,7 @@
 use super::answer::Gist;
 use super::gateway::Gateway;
 use super::queue::Member;
-use super::types::{CallId, Epoch, Millis, PlanId};
+use super::types::{CallId, Epoch, PlanId};
 use super::verdict::Settled;
 use crate::api::Outcome;
 
@@ -21,6 +21,8 @@ pub struct Held {
     pub(super) gist: Gist,
     pub(super) member: Member,
     pub(super) settled: Settled,
+    /// The reading that was under way when the answer came: what it finds may be older than the answer.
+    pub(super) not_by: Option<Epoch>,
     /// The Secret has been read since.
     pub(super) ready: bool,
 }
@@ -52,12 +54,11 @@ pub(super) fn gives_up(settled: &Settled) -> bool {
 
 impl Gateway {
     /// What becomes of a verdict that gives this plan up, of a call with that credential.
-    pub(super) fn doubt(&mut self, plan: PlanId, credential: Epoch, now: Millis) -> Doubt {
+    pub(super) fn doubt(&mut self, plan: PlanId, credential: Epoch) -> Doubt {
         let renewed = self.credential.is_there() && credential != self.credential.epoch;
         match renewed {
             true if self.was_sent_again(plan) => Doubt::Stands,
             true => self.send_again(plan),
-            false if self.credential.is_fresh(now) => Doubt::Stands,
             false => {
                 self.credential.doubt(!self.was_sent_again(plan));
                 Doubt::Hold
@@ -65,9 +66,10 @@ impl Gateway {
         }
     }
 
-    /// The Secret was read, or could not be.
-    pub(super) fn held_are_ready(&mut self) {
-        self.held.iter_mut().for_each(|held| held.ready = true);
+    /// The Secret was read, or could not be, by the reading of that epoch.
+    pub(super) fn held_are_ready(&mut self, epoch: Epoch) {
+        let since = self.held.iter_mut().filter(|held| held.not_by != Some(epoch));
+        since.for_each(|held| held.ready = true);
     }
 
     /// Verdicts that are held back no more, and what becomes of each.
@@ -76,7 +78,9 @@ impl Gateway {
             return Vec::new();
         }
         let (lost, endpoint) = (self.view.is_none(), self.endpoint);
-        let is_over = |held: &Held| held.ready || lost || held.endpoint != endpoint;
+        let there = self.credential.is_there();
+        let is_renewed = |held: &Held| there && held.credential != self.credential.epoch;
+        let is_over = |held: &Held| held.ready || lost || held.endpoint != endpoint || is_renewed(held);
         let (over, kept) = std::mem::take(&mut self.held).into_iter().partition(is_over);
         self.held = kept;
         let over: Vec<Held> = over;

@@ -87,6 +87,9 @@ pub enum Effect {
         /// The credential that was stored under this epoch.
         credential: Epoch,
         plans: Box<[PlanId]>,
+        /// The gateway has not answered well of late: its connection is closed after this call, since another one may
+        /// lead to another of its servers.
+        last_on_connection: bool,
     },
     /// PUT this status; ends in `Wrote`.
     Write {

@@ -106,6 +106,8 @@ impl<W: Wants> Landings<'_, W> {
         if newly {
             record.strikes = 1;
         }
+        // Such a plan shuts no gate, whose probes would look at the Secret: so it is looked at for the plan.
+        self.gateway.credential.doubt(trouble.doubts_credential);
         let chance = chance(seed, &self.gateway.key, self.call.0);
         record.not_before = self.now.mono + self.gateway.alone(record.strikes, chance, trouble);
         self.together(call.members, record, &end);
@@ -117,7 +119,7 @@ impl<W: Wants> Landings<'_, W> {
         if !gives_up(settled) || !self.rereads {
             return self.settle(member, settled);
         }
-        match self.gateway.doubt(member.plan, credential, self.now.mono) {
+        match self.gateway.doubt(member.plan, credential) {
             Doubt::Stands => self.settle(member, settled),
             Doubt::Again => self.send_again(member, settled),
             Doubt::Hold => {
@@ -129,6 +131,7 @@ impl<W: Wants> Landings<'_, W> {
                     gist: self.gist,
                     member,
                     settled: settled.clone(),
+                    not_by: self.gateway.credential.reading,
                     ready: false,
                 });
             }

@@ -143,7 +143,7 @@ impl Machine {
 
     /// When `Wake` is to be handed in, if nothing else happens before.
     pub fn wake_at(&self) -> Option<Millis> {
-        let calls = if self.may_call() { self.gateways.wake_at() } else { None };
+        let calls = if self.may_call() { self.gateways.wake_at() } else { self.gateways.held_wake_at() };
         let stands =
             if self.writes < WRITES_MAX && !self.draining { self.gateways.stands_at() } else { None };
         [calls, stands, self.timers.first().map(|(at, _)| *at)].into_iter().flatten().min()

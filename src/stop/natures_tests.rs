@@ -317,7 +317,7 @@ impl<'a> World<'a> {
 
     fn take(&mut self, effect: Effect) {
         match effect {
-            Effect::Post { call, gateway, credential, plans } => {
+            Effect::Post { call, gateway, credential, plans, .. } => {
                 self.check_limits(&plans);
                 self.in_flight.insert(call);
                 let token = self.credentials[&(gateway.key.clone(), credential)];
@@ -437,4 +437,25 @@ fn a_condemned_plan_does_not_hammer_a_gateway_that_was_down() {
     world.check_outcomes();
     // Thirty seconds between tries, on average, until the deadline.
     assert!(world.calls < 400, "{} calls", world.calls);
+}
+
+/// A plan that breaks the gateway and is asked alone, behind a group that was blamed with it: each has its turn at the
+/// shut gate, or the one would keep it shut for the others.
+#[test]
+fn a_lone_plan_that_breaks_the_gateway_does_not_keep_its_gate_shut_for_a_blamed_group() {
+    let mut natures = vec![Nature::Stops; 55];
+    [41, 45, 54].into_iter().for_each(|index| natures[index] = Nature::Breaks);
+    let site = Site {
+        natures,
+        runs: vec![15, 1, 14],
+        max_plans: 25,
+        rate: 1,
+        max_in_flight: 1,
+        latency: 0,
+        names_plans: false,
+        outages: Vec::new(),
+        expiries: Vec::new(),
+        refusal: Refusal::Page(401),
+    };
+    World::new(&site).run().check_outcomes();
 }

@@ -249,15 +249,13 @@ impl Queue {
     }
 
     /// One plan to try a shut gate with. Suspects and fresh ones take turns (`fresh_turn`), and whatever was tried
-    /// goes to the back, so that one bad plan can't keep the gate shut. What is condemned tells little of the
-    /// gateway: it tries only if there is nothing else, and when its time has come.
+    /// goes to the back, so that one bad plan can't keep the gate shut, for others or for condemned ones that are good.
+    /// Condemned ones try when their time has come.
     pub fn take_probe(&mut self, fresh_turn: bool, now: Millis) -> Option<(Member, Option<Record>)> {
-        if fresh_turn && let Some(member) = self.next_fresh() {
-            return Some((member, None));
-        }
-        self.take_suspect(|record| !record.condemned)
-            .or_else(|| self.next_fresh().map(|member| (member, None)))
-            .or_else(|| self.take_suspect(|record| record.not_before <= now))
+        let fresh = |queue: &mut Self| queue.next_fresh().map(|member| (member, None));
+        let suspect =
+            |queue: &mut Self| queue.take_suspect(|record| !record.condemned || record.not_before <= now);
+        if fresh_turn { fresh(self).or_else(|| suspect(self)) } else { suspect(self).or_else(|| fresh(self)) }
     }
 
     /// The first plan of the first such group, whose rest goes to the back.
@@ -313,6 +311,18 @@ impl Queue {
     /// Whether this waiter is among those of a plan.
     pub fn holds(&self, plan: PlanId, waiter: Waiter) -> bool {
         self.plans.get(&plan).is_some_and(|waiting| waiting.waiters.contains(&waiter))
+    }
+
+    /// Whether every plan here can be found where it says that it is: what can't be found would wait for ever.
+    #[cfg(debug_assertions)]
+    pub fn is_consistent(&self, is_away: impl Fn(PlanId) -> bool) -> bool {
+        self.plans.iter().all(|(plan, waiting)| match waiting.place {
+            Place::Fresh(order) => self.fresh.get(&order) == Some(plan),
+            Place::Suspect(serial) => {
+                self.suspects.iter().any(|group| group.serial == serial && group.plans.contains(plan))
+            }
+            Place::Away => is_away(*plan),
+        })
     }
 
     /// Everyone who waits here.
@@ -442,7 +452,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_condemned_probes_last_and_in_its_time() {
+    fn condemned_plans_probe_in_their_time_and_in_turn_with_others() {
         let mut queue = queue(&[(1, 1), (2, 1), (3, 1)]);
         let mut members = queue.take_fresh(2);
         let other = members.pop().into_iter().collect();
@@ -450,7 +460,7 @@ mod tests {
         queue.suspect(members, condemned);
         queue.suspect(other, Record::default());
         let mut probed = Vec::new();
-        for now in [9, 9, 4, 5] {
+        for now in [4, 4, 4, 5] {
             let probe = queue.take_probe(false, Millis(now));
             probed.push(probe.map(|(member, _)| member.plan.0));
         }

@@ -50,4 +50,13 @@ impl Rules {
     pub fn hold(self, _rule: Rule) -> bool {
         true
     }
+
+    /// Whether none is switched off.
+    #[cfg(debug_assertions)]
+    pub fn all_hold(self) -> bool {
+        #[cfg(test)]
+        return self.off.is_none();
+        #[cfg(not(test))]
+        return true;
+    }
 }

@@ -8,7 +8,7 @@ use self::plans::{distinct, remembered_plans};
 
 use super::announce::{self, Announcement};
 use super::base::{Base, stopped};
-use super::intent::{DecidingField, History, Intent, Observed, StopState, decide_intent};
+use super::intent::{History, Intent, Observed, StopState, decide_intent};
 use super::obstacle::Obstacle;
 use super::plan::{Plan, all_settled};
 use super::record::{Facts, record};
@@ -192,6 +192,7 @@ impl Run {
         let Intent { observed, is_new, taken_back, notices } = intent;
         let mut errands = Errands { is_new, ..Errands::default() };
         let before = std::mem::replace(&mut self.observed, observed);
+        let earlier_withdrawal = self.withdrawal.clone();
         let withdraw = match self.observed.stop {
             StopState::None => {
                 self.total = distinct(&view.spec.plans).count();
@@ -217,10 +218,14 @@ impl Run {
         }
         if let Some(field) = taken_back {
             self.withdrawal = Some(Box::new(Withdrawal::new(field.set(view), now)));
-            let is_told = !settled || field == DecidingField::GatewayRef;
-            errands.announcements.extend(is_told.then(|| announce::taken_back(field, view)));
+            let announcement = announce::taken_back(field, view);
+            // Whoever takes back what is complete knows that it is; but a controller may undo what a person wants to keep.
+            let is_told = !settled || announcement.warning;
+            errands.announcements.extend(Some(announcement).filter(|_| is_told));
         }
-        let notices = notices.into_iter().filter_map(|notice| announce::notice(notice, view, self));
+        let notices = notices
+            .into_iter()
+            .filter_map(|notice| announce::notice(notice, view, self, earlier_withdrawal.as_deref()));
         errands.announcements.extend(notices);
         self.base = self.base_of(&view.status);
         self.dirty = true;

@@ -142,8 +142,8 @@ fn without_a_second_look_a_rotated_token_gives_a_plan_up() {
 
 #[test]
 fn one_run_whose_verdicts_wait_for_the_secret() {
-    let budget = Budget { requests: 2, rotations: 1, ticks: 1, ..NOTHING };
-    let large = Budget { edits: 1, lost_replies: 1, crashes: 1, ..budget };
+    let budget = Budget { requests: 2, rotations: 1, lost_replies: 1, ticks: 1, ..NOTHING };
+    let large = Budget { edits: 1, crashes: 1, ..budget };
     let budget = if is_large() { large } else { budget };
     explore("one run, held", Explored { bad: &[1], slow_secrets: true, budget, ..PLAIN });
 }

@@ -350,7 +350,7 @@ impl World {
     /// Takes an effect in: what is done at once yields its input.
     fn take(&mut self, effect: Effect) -> Option<Input> {
         match effect {
-            Effect::Post { call, gateway, credential, plans } => {
+            Effect::Post { call, gateway, credential, plans, .. } => {
                 let plans = Self::plan_ids(&plans);
                 let claims = plans.iter().flat_map(|plan| self.ghost.claims(&gateway.key, *plan)).collect();
                 let round = self.ghost.gateways.get(&gateway.key).map_or(0, |known| known.round);

@@ -128,8 +128,9 @@ impl Canon for Gateway {
 
 impl Canon for Held {
     fn canon(&self, sink: &mut Sink) {
-        let Self { call, endpoint, credential, gist: _, member, settled, ready } = self;
+        let Self { call, endpoint, credential, gist: _, member, settled, not_by, ready } = self;
         (*call, (*endpoint, *credential)).canon(sink);
+        not_by.canon(sink);
         (member, (settled.outcome, *ready)).canon(sink);
     }
 }
