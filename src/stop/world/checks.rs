@@ -73,10 +73,6 @@ impl World {
             Some(_) => {}
             None => self.breach("I7", format!("a write of {}, which is gone", to.key)),
         }
-        let expired = |claim: &&Claim| {
-            status.plans.iter().any(|plan| plan.id == claim.plan && plan.outcome == Outcome::Expired)
-        };
-        self.ghost.given_up.extend(asks.iter().filter(expired).cloned());
         self.check_outcomes(status, asks);
         self.check_expired(to, status);
     }

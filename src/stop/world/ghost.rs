@@ -10,7 +10,7 @@ use std::sync::Arc;
 use jiff::Timestamp;
 
 use super::Flight;
-use super::reference::Reference;
+use super::reference::{AskedBy, Reference};
 use crate::api::Outcome;
 use crate::stop::{GatewayView, Key, Now, RunView, Target, Uid, Version};
 
@@ -38,6 +38,13 @@ pub(in crate::stop) struct Known {
     pub(in crate::stop) shortest: i64,
 }
 
+/// Whether every plan of a run has a verdict.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(in crate::stop) enum Progress {
+    Settled,
+    UnderWay,
+}
+
 /// A gateway as the machine has been told.
 #[derive(Clone, Debug)]
 pub(in crate::stop) struct KnownGateway {
@@ -63,8 +70,6 @@ pub(in crate::stop) struct Ghost {
     pub(in crate::stop) granted: BTreeSet<(Claim, Outcome)>,
     /// Claims that a call of this term has answered with any outcome.
     pub(in crate::stop) answered: BTreeSet<Claim>,
-    /// Claims that a write has called expired.
-    pub(in crate::stop) given_up: BTreeSet<Claim>,
     /// Claims whose outcome is at the API server.
     pub(in crate::stop) written: BTreeSet<Claim>,
 }
@@ -77,12 +82,13 @@ impl Ghost {
         self.known.clear();
         self.gateways.clear();
         self.answered.clear();
-        self.given_up.clear();
         self.list = 0;
     }
 
-    /// `remembered`: the machine has a record of the run, and so knows what a wiped status does not tell.
-    pub(in crate::stop) fn run_seen(&mut self, view: &RunView, remembered: bool, now: Now) {
+    /// `record`: how the machine's record of the run stands, if it has one. With one it knows what a wiped status does
+    /// not tell; and whether every plan has a verdict by now is nothing that an onlooker could see.
+    pub(in crate::stop) fn run_seen(&mut self, view: &RunView, record: Option<Progress>, now: Now) {
+        let remembered = record.is_some();
         let list = self.list;
         let known = self.known.get_mut(&view.key);
         let before = match known {
@@ -106,7 +112,8 @@ impl Ghost {
         let stop = view.status.stop.clone().unwrap_or_default();
         let (mut reference, seen, settled, requested) = match &before {
             Some(known) => {
-                let settled = self.is_settled(known);
+                let settled =
+                    record.map_or(stop.completion_time.is_some(), |record| record == Progress::Settled);
                 (known.reference.clone(), Some(known.view.generation), settled, known.requested)
             }
             None => (
@@ -120,8 +127,8 @@ impl Ghost {
         let unseen_flip = settled
             && seen.is_some_and(|seen| seen + 2 <= view.generation)
             && set.zip(requested).is_some_and(|(set, asked)| set > asked);
-        let is_new = reference.show(view, unseen_flip);
-        let requested = if is_new { asked_at(view, now) } else { requested };
+        let asked_by = reference.show(view, unseen_flip);
+        let requested = asked_by.map_or(requested, |by| asked_at(by, view).or(Some(now.wall)));
         let seconds = deadline_seconds(view);
         let known = Known {
             view: Arc::new(view.clone()),
@@ -132,19 +139,8 @@ impl Ghost {
             requested,
             shortest: before.map_or(seconds, |known| known.shortest.min(seconds)),
         };
-        self.number(&known, is_new, first, now);
+        self.number(&known, asked_by.is_some(), first, now);
         self.known.insert(view.key.clone(), known);
-    }
-
-    /// Whether every plan that is asked for has its outcome, as far as an onlooker can tell.
-    fn is_settled(&self, known: &Known) -> bool {
-        let uid = &known.view.uid;
-        let asks = self.asks.iter().filter(|((other, _), _)| other == uid);
-        let claims = asks.map(|((_, plan), ask)| Claim { uid: uid.clone(), plan: *plan, ask: *ask });
-        let mut claims = claims.filter(|claim| known.view.spec.plans.contains(&claim.plan));
-        claims.all(|claim| {
-            self.answered.contains(&claim) || self.written.contains(&claim) || self.given_up.contains(&claim)
-        })
     }
 
     /// Gives every plan of a run its number.
@@ -184,10 +180,10 @@ impl Ghost {
     }
 
     /// A run that was read by itself: news only of what is known to exist.
-    pub(in crate::stop) fn run_read(&mut self, view: &RunView, now: Now) {
+    pub(in crate::stop) fn run_read(&mut self, view: &RunView, record: Option<Progress>, now: Now) {
         let is_news = |known: &Known| known.view.uid == view.uid && known.floor <= view.version;
         if self.known.get(&view.key).is_some_and(is_news) {
-            self.run_seen(view, true, now);
+            self.run_seen(view, record, now);
         }
     }
 
@@ -307,10 +303,12 @@ fn deadline_seconds(view: &RunView) -> i64 {
 }
 
 /// The time of the field that has just asked for a stop.
-fn asked_at(view: &RunView, now: Now) -> Option<Timestamp> {
-    let by_spec = view.stopped_set.as_ref().filter(|_| view.spec.stopped == Some(true));
-    let set = by_spec.into_iter().chain(&view.annotation_set).filter_map(|set| set.time).max();
-    set.or(Some(now.wall))
+fn asked_at(by: AskedBy, view: &RunView) -> Option<Timestamp> {
+    let set = match by {
+        AskedBy::Stopped => &view.stopped_set,
+        AskedBy::Annotation => &view.annotation_set,
+    };
+    set.as_ref().and_then(|set| set.time)
 }
 
 /// Where a call goes. Another object of the same name is another place.

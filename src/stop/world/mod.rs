@@ -15,7 +15,7 @@ mod truth;
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 
-use self::ghost::{Claim, Ghost};
+use self::ghost::{Claim, Ghost, Progress};
 use self::server::{List, Server, Watch};
 pub(super) use self::truth::{How, Nature, Truth};
 use super::fixtures::{self, wall};
@@ -336,15 +336,23 @@ impl World {
             Input::ListBegan(Kind::Runs) => self.ghost.list += 1,
             Input::ListDone(Kind::Runs) => self.ghost.runs_listed(),
             Input::RunSeen(view) => {
-                let remembered = self.machine.by_key.contains_key(&view.key);
-                self.ghost.run_seen(view, remembered, now);
+                let record = self.progress(&view.key);
+                self.ghost.run_seen(view, record, now);
             }
-            Input::Read(_, Some(view)) => self.ghost.run_read(view, now),
+            Input::Read(_, Some(view)) => {
+                let record = self.progress(&view.key);
+                self.ghost.run_read(view, record, now);
+            }
             Input::RunGone(key, uid) => self.ghost.run_gone(key, uid),
             Input::GatewaySeen(view) => self.ghost.gateway_seen(view),
             Input::Credential(key, _, CredentialRead::Have { .. }) => self.ghost.new_credential(key),
             _ => {}
         }
+    }
+
+    fn progress(&self, run: &Key) -> Option<Progress> {
+        let record = self.machine.runs.get(self.machine.by_key.get(run)?)?;
+        Some(if record.all_settled() { Progress::Settled } else { Progress::UnderWay })
     }
 
     /// Takes an effect in: what is done at once yields its input.

@@ -15,6 +15,13 @@ pub(in crate::stop) struct Reference {
     pub(in crate::stop) stands_at: Option<String>,
 }
 
+/// Which field has asked.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(in crate::stop) enum AskedBy {
+    Stopped,
+    Annotation,
+}
+
 const NOES: [&str; 5] = ["false", "no", "off", "none", "0"];
 
 // === impl Reference ===
@@ -36,8 +43,8 @@ impl Reference {
     }
 
     /// Shows the next state of the object. `unseen_flip`: the field went to false and back while nobody looked. Yields
-    /// whether a stop is asked for that was not before.
-    pub(in crate::stop) fn show(&mut self, view: &RunView, unseen_flip: bool) -> bool {
+    /// which field asks for a stop that was not asked for before.
+    pub(in crate::stop) fn show(&mut self, view: &RunView, unseen_flip: bool) -> Option<AskedBy> {
         let before = std::mem::replace(
             self,
             Self {
@@ -53,7 +60,7 @@ impl Reference {
         let became_a_request = is_other_value && !value.is_empty() && !NOES.contains(&value.as_str());
         if became_true || became_a_request {
             self.stands_at = Some(gateway);
-            return true;
+            return Some(if became_true { AskedBy::Stopped } else { AskedBy::Annotation });
         }
         let became_false = self.stopped == Some(false) && before.stopped != Some(false);
         let became_a_no = is_other_value && NOES.contains(&value.as_str()) && self.stopped != Some(true);
@@ -61,7 +68,7 @@ impl Reference {
         if became_false || became_a_no || moved {
             self.stands_at = None;
         }
-        false
+        None
     }
 }
 
