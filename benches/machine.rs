@@ -215,6 +215,7 @@ fn runs(count: i64, plans: i64) -> Vec<RunView> {
         version: Version(3),
         generation: 2,
         stop_annotation: None,
+        retry_annotation: None,
         requested_by: None,
         reconcile_annotation: None,
         restored: None,
@@ -232,6 +233,7 @@ fn runs(count: i64, plans: i64) -> Vec<RunView> {
         annotation_set: None,
         gateway_set: None,
         plans_set: None,
+        retry_set: None,
     };
     (0..count).map(run).collect()
 }

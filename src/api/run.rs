@@ -130,7 +130,7 @@ pub struct PlanStatus {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub message: Option<String>,
     /// When the stop of this plan was asked for, where that was later than the stop of the run: the plan was added to
-    /// the run since. Its deadline counts from here.
+    /// the run since, or is asked for again. Its deadline counts from here.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub request_time: Option<Time>,
 }
@@ -194,6 +194,10 @@ pub struct StopStatus {
     /// Value of the annotation testinium.io/stop as last seen, absent if it was absent: another value is a new stop.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub observed_request: Option<String>,
+    /// Value of the annotation testinium.io/retry as last seen, absent if it was absent: another value asks again for the
+    /// plans that this stop has not stopped.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub observed_retry: Option<String>,
     /// Value of the label velero.io/restore-name as last seen: another value means that the run was restored from a
     /// backup, and that what it carries is of the past.
     #[serde(default, skip_serializing_if = "Option::is_none")]

@@ -29,6 +29,7 @@ pub fn run(json: &[u8]) -> Decoded<RunView> {
     contained(json, |known, meta, spec, status| {
         let (stopped_set, annotation_set) = (meta.stopped_set(), meta.annotation_set());
         let (gateway_set, plans_set, written) = (meta.gateway_set(), meta.plans_set(), meta.written());
+        let retry_set = meta.retry_set();
         let annotations = meta.annotations.unwrap_or_default();
         RunView {
             key: known.key,
@@ -36,6 +37,7 @@ pub fn run(json: &[u8]) -> Decoded<RunView> {
             version: known.version,
             generation: meta.generation,
             stop_annotation: annotations.stop,
+            retry_annotation: annotations.retry,
             requested_by: annotations.requested_by,
             reconcile_annotation: annotations.reconcile,
             restored: meta.labels.and_then(|labels| labels.restored),
@@ -47,6 +49,7 @@ pub fn run(json: &[u8]) -> Decoded<RunView> {
             annotation_set,
             gateway_set,
             plans_set,
+            retry_set,
         }
     })
 }

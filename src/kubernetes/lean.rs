@@ -76,6 +76,8 @@ pub(super) struct Meta<'a> {
 pub(super) struct Annotations {
     #[serde(rename = "testinium.io/stop")]
     pub(super) stop: Option<String>,
+    #[serde(rename = "testinium.io/retry")]
+    pub(super) retry: Option<String>,
     #[serde(rename = "testinium.io/stop-requested-by")]
     pub(super) requested_by: Option<String>,
     #[serde(rename = "reconcile.fluxcd.io/requestedAt")]
@@ -131,6 +133,8 @@ struct MetadataFields {
 struct AnnotationFields {
     #[serde(rename = "f:testinium.io/stop")]
     stop: Option<IgnoredAny>,
+    #[serde(rename = "f:testinium.io/retry")]
+    retry: Option<IgnoredAny>,
 }
 
 // === impl Identity ===
@@ -167,6 +171,11 @@ impl<'a> Meta<'a> {
     /// Who last set `spec.gatewayRef`.
     pub(super) fn gateway_set(&self) -> Option<FieldSet> {
         self.last_to_own(Fields::own_gateway_ref)
+    }
+
+    /// When the annotation that asks again was last set.
+    pub(super) fn retry_set(&self) -> Option<Timestamp> {
+        self.last_owner(|fields| fields.annotations().is_some_and(|owned| owned.retry.is_some()))?.time
     }
 
     /// When `spec.plans` was last set.
@@ -212,8 +221,11 @@ impl Fields {
     }
 
     fn own_annotation(&self) -> bool {
-        let annotations = self.metadata.as_ref().and_then(|metadata| metadata.annotations.as_ref());
-        annotations.is_some_and(|annotations| annotations.stop.is_some())
+        self.annotations().is_some_and(|annotations| annotations.stop.is_some())
+    }
+
+    fn annotations(&self) -> Option<&AnnotationFields> {
+        self.metadata.as_ref().and_then(|metadata| metadata.annotations.as_ref())
     }
 }
 
@@ -289,7 +301,7 @@ mod tests {
     fn names_are_those_of_the_api() {
         let text = json!({
             "name": "r", "uid": "u",
-            "annotations": {api::STOP_ANNOTATION: "1", api::REQUESTED_BY_ANNOTATION: "2", api::RECONCILE_ANNOTATION: "3", "x": "4"},
+            "annotations": {api::RETRY_ANNOTATION: "5", api::STOP_ANNOTATION: "1", api::REQUESTED_BY_ANNOTATION: "2", api::RECONCILE_ANNOTATION: "3", "x": "4"},
             "labels": {api::RESTORED_LABEL: "backup", "y": "5"},
             "managedFields": [owner("a", "2026-01-02T03:04:05Z",
                 json!({"f:metadata": {"f:annotations": {format!("f:{}", api::STOP_ANNOTATION): {}}}}))],
@@ -298,6 +310,7 @@ mod tests {
         let meta: Meta<'_> = serde_json::from_str(&text).expect("metadata");
         let annotations = meta.annotations.as_ref().expect("annotations");
         assert_eq!(annotations.stop.as_deref(), Some("1"));
+        assert_eq!(annotations.retry.as_deref(), Some("5"));
         assert_eq!(annotations.requested_by.as_deref(), Some("2"));
         assert_eq!(annotations.reconcile.as_deref(), Some("3"));
         assert!(meta.labels.as_ref().is_some_and(|labels| labels.restored.as_deref() == Some("backup")));

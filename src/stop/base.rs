@@ -176,13 +176,15 @@ fn hash_stop(stop: &StopStatus, hash: &mut DefaultHasher) {
         withdrawn_by,
         observed_stopped,
         observed_request,
+        observed_retry,
         observed_restore,
         request,
         last_handled_request,
     } = stop;
     (trigger, when(request_time), requested_by, field_manager, reason, gateway).hash(hash);
     (attempts, when(completion_time), when(withdrawn_time), withdrawn_by).hash(hash);
-    (observed_stopped, observed_request, observed_restore, request, last_handled_request).hash(hash);
+    (observed_stopped, observed_request, observed_retry, observed_restore).hash(hash);
+    (request, last_handled_request).hash(hash);
 }
 
 fn when(time: &Option<Time>) -> Option<Timestamp> {

@@ -13,6 +13,7 @@ pub(super) fn run(namespace: &str, name: &str, plans: Vec<i64>) -> RunView {
         version: Version(1),
         generation: 1,
         stop_annotation: None,
+        retry_annotation: None,
         requested_by: None,
         reconcile_annotation: None,
         restored: None,
@@ -30,6 +31,7 @@ pub(super) fn run(namespace: &str, name: &str, plans: Vec<i64>) -> RunView {
         annotation_set: None,
         gateway_set: None,
         plans_set: None,
+        retry_set: None,
     }
 }
 

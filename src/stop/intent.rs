@@ -25,6 +25,8 @@ pub struct Observed {
     pub stopped: Option<bool>,
     /// The annotation `testinium.io/stop`; none if it was absent.
     pub annotation: Option<Arc<str>>,
+    /// The annotation `testinium.io/retry`; none if it was absent.
+    pub retry: Option<Arc<str>>,
     /// The label by which Velero marks what it has restored.
     pub restore: Option<Arc<str>>,
     pub stop: StopState,
@@ -68,6 +70,8 @@ pub struct Intent {
     pub observed: Observed,
     /// There is a request that was not there before: every plan is asked for anew.
     pub is_new: bool,
+    /// The plans that the standing stop has neither stopped nor is working on are asked for again (rules 3 and 4).
+    pub retries: bool,
     /// The field that took the stop back in this look.
     pub taken_back: Option<DecidingField>,
     /// What people should be told, since it may not be what they expect.
@@ -117,6 +121,7 @@ impl Observed {
         Self {
             stopped: stop.observed_stopped,
             annotation: stop.observed_request.as_deref().map(Arc::from),
+            retry: stop.observed_retry.as_deref().map(Arc::from),
             restore: stop.observed_restore.as_deref().map(Arc::from),
             stop: match stop.trigger {
                 None => StopState::None,
@@ -191,6 +196,10 @@ pub fn decide_intent(view: &RunView, before: &Observed, history: History<'_>) ->
         intent.observed.request = intent.observed.annotation.clone().filter(|value| asks(value));
         return intent;
     }
+    if retry_became(view, before) && before.asks() {
+        intent.retries = true;
+        return intent;
+    }
     if let StopState::Asked(trigger) = before.stop {
         intent.taken_back = taken_back(view, before);
         if intent.taken_back.is_some() {
@@ -206,6 +215,7 @@ fn observe(view: &RunView, before: &Observed) -> Observed {
     Observed {
         stopped: view.spec.stopped,
         annotation: view.stop_annotation.as_deref().map(|value| shared(&before.annotation, value)),
+        retry: view.retry_annotation.as_deref().map(|value| shared(&before.retry, value)),
         restore: view.restored.as_deref().map(|value| shared(&before.restore, value)),
         stop: before.stop,
         request: before.request.clone(),
@@ -224,7 +234,11 @@ fn asked(view: &RunView, before: &Observed, history: History<'_>) -> Option<Trig
     if stopped && (before.stopped != Some(true) || was_flipped_unseen(view, history)) {
         return Some(Trigger::Spec);
     }
-    (annotation_became(view, before) == Some(Meaning::Asks)).then_some(Trigger::Annotation)
+    // Where no stop stands, or only at another gateway, a retry asks for all.
+    let stands = before.asks() && !has_moved(view, before);
+    let retries = retry_became(view, before) && !stands;
+    let asks = annotation_became(view, before) == Some(Meaning::Asks) || retries;
+    asks.then_some(Trigger::Annotation)
 }
 
 /// `stopped` went to false and back while nobody looked (rule 13): two generations or more were not seen, and whoever
@@ -244,8 +258,12 @@ fn taken_back(view: &RunView, before: &Observed) -> Option<DecidingField> {
     if annotation_became(view, before) == Some(Meaning::No) && stopped != Some(true) {
         return Some(DecidingField::Annotation);
     }
-    let moved = before.gateway.as_deref().is_some_and(|before| before != gateway_name(view));
-    moved.then_some(DecidingField::GatewayRef)
+    has_moved(view, before).then_some(DecidingField::GatewayRef)
+}
+
+/// Whether the run is now for another gateway than its stop.
+fn has_moved(view: &RunView, before: &Observed) -> bool {
+    before.gateway.as_deref().is_some_and(|before| before != gateway_name(view))
 }
 
 /// What people should be told of a look that asks for nothing.
@@ -268,6 +286,13 @@ fn notice(view: &RunView, before: &Observed, intent: &Intent) -> Option<Notice> 
 fn annotation_became(view: &RunView, before: &Observed) -> Option<Meaning> {
     let value = view.stop_annotation.as_deref()?;
     (before.annotation.as_deref() != Some(value)).then(|| meaning(value))
+}
+
+/// Whether the annotation that asks again has another asking value than before.
+fn retry_became(view: &RunView, before: &Observed) -> bool {
+    view.retry_annotation
+        .as_deref()
+        .is_some_and(|value| before.retry.as_deref() != Some(value) && asks(value))
 }
 
 /// Whether the one who asks now had asked before, and somebody else has taken it back meanwhile (rule 21).

@@ -97,6 +97,27 @@ fn rule_03_each_becoming_asks_anew() {
     ]);
 }
 
+/// Looks at a run with these retry annotations in turn, its annotation asking from the first look on if `stands`.
+fn retried(stands: bool, retries: &[Option<&str>]) -> Vec<&'static str> {
+    let mut observed = Observed::default();
+    let look = |retry: &Option<&str>| {
+        let mut run = view((ABSENT, stands.then_some("a")));
+        run.retry_annotation = retry.map(str::to_owned);
+        let intent = decide_intent(&run, &observed, History::default());
+        observed = intent.observed.clone();
+        if intent.retries { "again" } else { word(&intent) }
+    };
+    retries.iter().map(look).collect()
+}
+
+#[test]
+fn rule_03_a_retry_asks_again_by_another_value() {
+    assert_eq!(retried(true, &[None, Some("1"), Some("1"), Some("2")]), ["new", "again", "asked", "again"]);
+    assert_eq!(retried(true, &[None, Some("1"), None, Some("1")]), ["new", "again", "asked", "again"]);
+    assert_eq!(retried(true, &[None, Some("no"), Some("")]), ["new", "asked", "asked"]);
+    assert_eq!(retried(false, &[None, Some("1"), Some("1")]), ["nothing", "new", "asked"], "no stop stands");
+}
+
 #[test]
 fn rule_05_memory_is_what_was_last_seen_absence_included() {
     let mut observed = Observed::default();

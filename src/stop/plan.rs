@@ -53,6 +53,15 @@ impl Plan {
         matches!(self.state, PlanState::Settled(_))
     }
 
+    /// Whether its stop has ended without success.
+    pub fn was_not_stopped(&self) -> bool {
+        let PlanState::Settled(settled) = &self.state else { return false };
+        match settled.outcome {
+            Outcome::Rejected | Outcome::Unknown | Outcome::Expired | Outcome::Withdrawn => true,
+            Outcome::Pending | Outcome::Accepted | Outcome::NotRunning => false,
+        }
+    }
+
     /// Whether its stop was taken back before it could be told what became of it (rule 9).
     pub fn is_withdrawn(&self) -> bool {
         let PlanState::Settled(settled) = &self.state else { return false };

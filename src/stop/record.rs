@@ -114,6 +114,7 @@ fn stop(facts: &Facts<'_>, tally: &Tally) -> Option<StopStatus> {
     let memory = StopStatus {
         observed_stopped: observed.stopped,
         observed_request: text(&observed.annotation),
+        observed_retry: text(&observed.retry),
         observed_restore: text(&observed.restore),
         ..StopStatus::default()
     };
@@ -122,7 +123,12 @@ fn stop(facts: &Facts<'_>, tally: &Tally) -> Option<StopStatus> {
     };
     let kept = facts.base.kept.as_deref();
     let complete = tally.pending == 0;
-    let completed_before = kept.and_then(|kept| kept.completion_time).map(Time);
+    // A plan that was asked for since has ended the stop anew.
+    let asked_since = facts.plans.iter().filter_map(|plan| plan.asked.as_ref()).map(|asked| asked.time).max();
+    let completed_before = kept
+        .and_then(|kept| kept.completion_time)
+        .filter(|time| asked_since.is_none_or(|asked| seconds(asked).0 <= *time))
+        .map(Time);
     let sent = facts.plans.iter().map(|plan| i64::from(plan.sent)).max().unwrap_or(0);
     let attempts = sent.max(kept.map_or(0, |kept| kept.attempts));
     Some(StopStatus {

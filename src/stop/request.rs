@@ -44,8 +44,8 @@ pub enum Source {
     List,
 }
 
-/// Times in an object are whole seconds, so a difference of two of them may be too large by nearly that much. A stop
-/// is rather tried a second too long than given up a second too early.
+/// Times in an object are whole seconds, so a difference of two of them may be too large by nearly that much. What has
+/// just been asked for is rather tried a second too long than given up a second too early.
 const TRUNCATED: Millis = Millis(999);
 
 // === impl Moment ===
@@ -61,11 +61,10 @@ impl Moment {
         let by_object = view.written.map(|written| between(time, written));
         let by_clock = between(time, now.wall);
         let age = match (source, by_object) {
-            (Source::Watch, Some(age)) => age,
-            (Source::Watch, None) => by_clock,
+            (Source::Watch, age) => age.unwrap_or(by_clock).saturating_sub(TRUNCATED),
             (Source::List, age) => by_clock.max(age.unwrap_or_default()),
         };
-        Self { time, mono: signed(now.mono) - signed(age.saturating_sub(TRUNCATED)) }
+        Self { time, mono: signed(now.mono) - signed(age) }
     }
 
     fn now(now: Now) -> Self {
@@ -181,15 +180,15 @@ mod tests {
     #[test]
     fn rule_11_an_outage_makes_no_request_of_a_list_young() {
         assert_eq!(left(Some(30_000), Some(30_000), Source::List, 0), 0, "nothing was written since");
-        assert_eq!(left(Some(70_000), Some(70_000), Source::List, 0), 31);
-        assert_eq!(left(Some(70_000), Some(100_000), Source::List, -1000), 31, "a clock behind");
+        assert_eq!(left(Some(70_000), Some(70_000), Source::List, 0), 30);
+        assert_eq!(left(Some(70_000), Some(100_000), Source::List, -1000), 30, "a clock behind");
         assert_eq!(left(Some(200_000), None, Source::List, 0), 60, "an API server's clock that is ahead");
     }
 
     #[test]
     fn a_truncated_second_gives_nothing_up_too_early() {
         let now = Now { mono: Millis(100_012), wall: wall(100_012) };
-        let moment = Moment::of_field(Some(whole(wall(99_990))), &view(None), Source::List, now);
+        let moment = Moment::of_field(Some(whole(wall(99_990))), &view(Some(100_012)), Source::Watch, now);
         assert!(moment.deadline(1) > now.mono, "{moment:?}");
     }
 }

@@ -189,8 +189,8 @@ impl Run {
         self.reconcile_annotation = view.reconcile_annotation.as_deref().map(Box::from);
         self.deadline_seconds = view.spec.stop_deadline_seconds.unwrap_or(STOP_DEADLINE_SECONDS);
 
-        let Intent { observed, is_new, taken_back, notices } = intent;
-        let mut errands = Errands { is_new, ..Errands::default() };
+        let Intent { observed, is_new, retries, taken_back, notices } = intent;
+        let mut errands = Errands { is_new: is_new || retries, ..Errands::default() };
         let before = std::mem::replace(&mut self.observed, observed);
         let earlier_withdrawal = self.withdrawal.clone();
         let withdraw = match self.observed.stop {
@@ -206,13 +206,22 @@ impl Run {
             StopState::Asked(_) => {
                 let asks_for_added = self.observed.stopped == Some(true) || !settled;
                 let added = asks_for_added.then(|| self.added_later(view, source, now));
-                self.ask_on(&view.spec.plans, added, &mut errands.offer)
+                let removed = self.ask_on(&view.spec.plans, added, &mut errands.offer);
+                if retries {
+                    let asked = Moment::of_field(view.retry_set, view, source, now);
+                    self.ask_again(asked, &mut errands.offer);
+                }
+                removed
             }
             StopState::Withdrawn(_) => {
                 self.unasked = Box::default();
                 self.withdraw_queued()
             }
         };
+        if !errands.offer.is_empty() {
+            // What is to be done again is told, as that of a new request.
+            (self.since, self.told) = (now.mono, None);
+        }
         if !withdraw.is_empty() {
             errands.withdraw = Some((before.gateway_key(&self.key), withdraw));
         }

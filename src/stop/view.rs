@@ -14,6 +14,8 @@ pub struct RunView {
     pub generation: i64,
     /// Value of the annotation `testinium.io/stop`.
     pub stop_annotation: Option<String>,
+    /// Value of the annotation `testinium.io/retry`.
+    pub retry_annotation: Option<String>,
     /// Value of `testinium.io/stop-requested-by`.
     pub requested_by: Option<String>,
     /// Value of `reconcile.fluxcd.io/requestedAt`.
@@ -35,6 +37,8 @@ pub struct RunView {
     pub gateway_set: Option<FieldSet>,
     /// When `spec.plans` was set.
     pub plans_set: Option<Timestamp>,
+    /// When the retry annotation was set.
+    pub retry_set: Option<Timestamp>,
 }
 
 /// Who last set a field, from the object's managedFields.

@@ -2,11 +2,11 @@
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 
-use crate::api::Outcome::{self, Accepted, Expired, Pending, Withdrawn};
+use crate::api::Outcome::{self, Accepted, Expired, Pending, Rejected, Withdrawn};
 use crate::api::{GatewayRef, PlanStatus, condition, reason};
 use crate::stop::Kind;
 use crate::stop::fixtures::{self, wall};
-use crate::stop::world::{How, World};
+use crate::stop::world::{How, Nature, World};
 
 fn pending(plan: i64) -> PlanStatus {
     PlanStatus { id: plan, outcome: Outcome::Pending, reason: None, message: None, request_time: None }
@@ -52,6 +52,42 @@ fn a_status_names_no_plan_that_the_spec_does_not() {
     world.edit_gateway("default", |gateway| gateway.spec.suspend = None);
     world.calm();
     assert_eq!(world.diary.posts, [[1]]);
+}
+
+#[test]
+fn rule_03_a_retry_asks_for_what_was_not_stopped_and_keeps_the_rest() {
+    let mut world = World::of(&[("one", &[1, 2, 3])]);
+    world.truth.natures.insert(2, Nature::Bad);
+    world.stop("one");
+    world.calm();
+    assert_eq!(world.outcomes("one"), [Accepted, Rejected, Accepted]);
+    world.truth.natures.clear();
+    world.diary.posts.clear();
+    world.now += 5_000;
+    let retry = |world: &mut World, value: &str| {
+        world.edit("one", |run| run.retry_annotation = Some(value.to_owned()));
+        world.calm();
+    };
+    retry(&mut world, "once");
+    assert_eq!((world.outcomes("one"), world.diary.posts.len()), (vec![Accepted; 3], 1));
+    assert_eq!((world.diary.posts[0].as_slice(), world.stopped("one")), (&[2][..], reason::ACCEPTED));
+    let status = &world.run("one").status;
+    let stop = status.stop.clone().expect("a stop");
+    assert!(stop.completion_time > stop.request_time && status.plans[1].request_time.is_some(), "{status:?}");
+    // Nothing is left to be retried, and the value is spent, also for the next process.
+    retry(&mut world, "twice");
+    world.crash();
+    world.calm();
+    assert_eq!((world.stopped("one"), world.diary.posts.len()), (reason::ACCEPTED, 1));
+}
+
+#[test]
+fn rule_04_a_retry_leaves_alone_what_is_being_stopped() {
+    let mut world = World::of(&[("one", &[1])]);
+    world.stop("one");
+    world.edit("one", |run| run.retry_annotation = Some("impatient".to_owned()));
+    world.calm();
+    assert_eq!((world.outcomes("one"), world.diary.posts.len()), (vec![Accepted], 1));
 }
 
 #[test]

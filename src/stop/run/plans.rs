@@ -142,6 +142,14 @@ impl Run {
         known.into_keys().collect()
     }
 
+    /// Asks again for the plans that have their outcome and were not stopped.
+    pub(super) fn ask_again(&mut self, asked: Moment, offer: &mut Vec<PlanId>) {
+        for plan in self.plans.iter_mut().filter(|plan| plan.was_not_stopped()) {
+            *plan = Plan::queued(plan.id, Some(asked));
+            offer.push(plan.id);
+        }
+    }
+
     pub(super) fn withdraw_queued(&mut self) -> Vec<PlanId> {
         let mut withdraw = Vec::new();
         for plan in self.plans.iter_mut().filter(|plan| plan.is_queued()) {

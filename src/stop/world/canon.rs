@@ -244,6 +244,7 @@ impl Canon for StopStatus {
         (self.trigger, self.attempts.is_some()).canon(sink);
         (self.observed_stopped, &self.observed_request).canon(sink);
         (&self.observed_restore, self.withdrawn_time.is_some()).canon(sink);
+        self.observed_retry.canon(sink);
         (&self.request, &self.last_handled_request).canon(sink);
         self.completion_time.is_some().canon(sink);
     }
@@ -255,6 +256,7 @@ impl Canon for RunView {
         (self.version, self.generation).canon(sink);
         (&self.spec.plans, self.spec.stopped).canon(sink);
         (&self.stop_annotation, &self.status).canon(sink);
+        self.retry_annotation.canon(sink);
     }
 }
 

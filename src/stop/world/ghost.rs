@@ -12,7 +12,7 @@ use jiff::Timestamp;
 use super::Flight;
 use super::reference::{AskedBy, Reference};
 use crate::api::Outcome;
-use crate::stop::{GatewayView, Key, Now, RunView, Target, Uid, Version};
+use crate::stop::{Epoch, GatewayView, Key, Now, RunView, Target, Uid, Version};
 
 /// Which request for the stop of which plan of which run.
 #[derive(Clone, Debug, Eq, Ord, PartialEq, PartialOrd)]
@@ -49,6 +49,8 @@ pub(in crate::stop) enum Progress {
 #[derive(Clone, Debug)]
 pub(in crate::stop) struct KnownGateway {
     pub(in crate::stop) view: Arc<GatewayView>,
+    /// The latest credential that was read.
+    pub(in crate::stop) credential: Epoch,
     /// Grows with every edit.
     pub(in crate::stop) round: u32,
     /// A call of this round went wrong.
@@ -128,6 +130,13 @@ impl Ghost {
             && seen.is_some_and(|seen| seen + 2 <= view.generation)
             && set.zip(requested).is_some_and(|(set, asked)| set > asked);
         let asked_by = reference.show(view, unseen_flip);
+        let asked_by = match asked_by {
+            Some(AskedBy::RetryOfSome) => {
+                self.renumber_failures(view);
+                None
+            }
+            asked_by => asked_by,
+        };
         let requested = asked_by.map_or(requested, |by| asked_at(by, view).or(Some(now.wall)));
         let seconds = deadline_seconds(view);
         let known = Known {
@@ -141,6 +150,20 @@ impl Ghost {
         };
         self.number(&known, asked_by.is_some(), first, now);
         self.known.insert(view.key.clone(), known);
+    }
+
+    /// Plans of a run that have ended without success are asked for once more.
+    fn renumber_failures(&mut self, view: &RunView) {
+        let failed = |outcome| !matches!(outcome, Outcome::Pending | Outcome::Accepted | Outcome::NotRunning);
+        let uid = &view.uid;
+        for plan in &view.spec.plans {
+            let Some(ask) = self.asks.get(&(uid.clone(), *plan)) else { continue };
+            let granted = self.granted.iter().filter(|(claim, _)| claim.uid == *uid && claim.ask == *ask);
+            let told = view.status.plans.iter().filter(|other| other.id == *plan).map(|other| other.outcome);
+            if granted.map(|(_, outcome)| *outcome).chain(told).any(failed) {
+                self.asks.remove(&(uid.clone(), *plan));
+            }
+        }
     }
 
     /// Gives every plan of a run its number.
@@ -202,8 +225,10 @@ impl Ghost {
         }
     }
 
-    pub(in crate::stop) fn new_credential(&mut self, key: &Key) {
-        if let Some(known) = self.gateways.get_mut(key) {
+    /// A credential was read. Replies to any but the latest reading are of an earlier spec and mean nothing.
+    pub(in crate::stop) fn new_credential(&mut self, key: &Key, epoch: Epoch) {
+        if let Some(known) = self.gateways.get_mut(key).filter(|known| known.credential < epoch) {
+            known.credential = epoch;
             known.round += 1;
         }
         self.doubt_refusals();
@@ -235,8 +260,12 @@ impl Ghost {
     pub(in crate::stop) fn gateway_seen(&mut self, view: &GatewayView) {
         let before = self.gateways.remove(&view.key);
         let edited = before.as_ref().is_none_or(|b| b.view.uid != view.uid || b.view.spec != view.spec);
-        let mut known =
-            before.unwrap_or(KnownGateway { view: Arc::new(view.clone()), round: 0, failed: false });
+        let mut known = before.unwrap_or(KnownGateway {
+            view: Arc::new(view.clone()),
+            credential: Epoch(0),
+            round: 0,
+            failed: false,
+        });
         known.view = Arc::new(view.clone());
         if edited {
             known.round += 1;
@@ -307,6 +336,7 @@ fn asked_at(by: AskedBy, view: &RunView) -> Option<Timestamp> {
     let set = match by {
         AskedBy::Stopped => &view.stopped_set,
         AskedBy::Annotation => &view.annotation_set,
+        AskedBy::Retry | AskedBy::RetryOfSome => return view.retry_set,
     };
     set.as_ref().and_then(|set| set.time)
 }

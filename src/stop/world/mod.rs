@@ -345,7 +345,9 @@ impl World {
             }
             Input::RunGone(key, uid) => self.ghost.run_gone(key, uid),
             Input::GatewaySeen(view) => self.ghost.gateway_seen(view),
-            Input::Credential(key, _, CredentialRead::Have { .. }) => self.ghost.new_credential(key),
+            Input::Credential(key, epoch, CredentialRead::Have { .. }) => {
+                self.ghost.new_credential(key, *epoch);
+            }
             _ => {}
         }
     }

@@ -11,6 +11,7 @@ use crate::stop::RunView;
 pub(in crate::stop) struct Reference {
     pub(in crate::stop) stopped: Option<bool>,
     pub(in crate::stop) annotation: Option<String>,
+    pub(in crate::stop) retry: Option<String>,
     /// Name of the gateway at which a stop stands.
     pub(in crate::stop) stands_at: Option<String>,
 }
@@ -20,6 +21,10 @@ pub(in crate::stop) struct Reference {
 pub(in crate::stop) enum AskedBy {
     Stopped,
     Annotation,
+    /// For all plans, since no stop stands here.
+    Retry,
+    /// For those that the standing stop has not stopped.
+    RetryOfSome,
 }
 
 const NOES: [&str; 5] = ["false", "no", "off", "none", "0"];
@@ -34,6 +39,7 @@ impl Reference {
         Self {
             stopped: stop.observed_stopped,
             annotation: stop.observed_request,
+            retry: stop.observed_retry,
             stands_at: stop.gateway.filter(|_| stands).map(|gateway| gateway.name),
         }
     }
@@ -50,6 +56,7 @@ impl Reference {
             Self {
                 stopped: view.spec.stopped,
                 annotation: view.stop_annotation.clone(),
+                retry: view.retry_annotation.clone(),
                 stands_at: self.stands_at.clone(),
             },
         );
@@ -61,6 +68,14 @@ impl Reference {
         if became_true || became_a_request {
             self.stands_at = Some(gateway);
             return Some(if became_true { AskedBy::Stopped } else { AskedBy::Annotation });
+        }
+        let retries = self.retry.is_some() && before.retry != self.retry;
+        if retries && self.stands_at.as_ref() != Some(&gateway) {
+            self.stands_at = Some(gateway);
+            return Some(AskedBy::Retry);
+        }
+        if retries {
+            return Some(AskedBy::RetryOfSome);
         }
         let became_false = self.stopped == Some(false) && before.stopped != Some(false);
         let became_a_no = is_other_value && NOES.contains(&value.as_str()) && self.stopped != Some(true);

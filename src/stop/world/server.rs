@@ -117,6 +117,9 @@ impl Server {
         if view.stop_annotation != before.stop_annotation && view.annotation_set == before.annotation_set {
             view.annotation_set = view.stop_annotation.as_ref().and_then(|_| set());
         }
+        if view.retry_annotation != before.retry_annotation {
+            view.retry_set = view.retry_annotation.as_ref().map(|_| self.second());
+        }
         if view.spec.gateway_ref != before.spec.gateway_ref {
             view.gateway_set = set();
         }

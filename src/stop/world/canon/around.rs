@@ -111,12 +111,13 @@ impl Canon for Known {
     }
 }
 
-fields!(Reference { stopped, annotation, stands_at });
+fields!(Reference { stopped, annotation, retry, stands_at });
 
 impl Canon for KnownGateway {
     fn canon(&self, sink: &mut Sink) {
         sink.sorted(Sort::Round, u64::from(self.round));
         (&self.view, self.failed).canon(sink);
+        self.credential.canon(sink);
     }
 }
 

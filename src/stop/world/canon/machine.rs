@@ -64,7 +64,7 @@ impl Canon for Withdrawal {
     fn canon(&self, _sink: &mut Sink) {}
 }
 
-fields!(Observed { stopped, annotation, restore, stop, request, gateway });
+fields!(Observed { stopped, annotation, retry, restore, stop, request, gateway });
 
 impl Canon for StopState {
     fn canon(&self, sink: &mut Sink) {
