@@ -41,6 +41,8 @@ pub struct Facts<'a> {
     pub unasked: &'a [PlanId],
     pub obstacle: Option<&'a Obstacle>,
     pub gateway_uid: Option<&'a Uid>,
+    /// Plans were asked for since the stop was complete, so that it is complete once more.
+    pub reopened: bool,
     /// Leave the gateway's words out: the API server refused the status with them.
     pub plain: bool,
     pub now: Timestamp,
@@ -123,12 +125,7 @@ fn stop(facts: &Facts<'_>, tally: &Tally) -> Option<StopStatus> {
     };
     let kept = facts.base.kept.as_deref();
     let complete = tally.pending == 0;
-    // A plan that was asked for since has ended the stop anew.
-    let asked_since = facts.plans.iter().filter_map(|plan| plan.asked.as_ref()).map(|asked| asked.time).max();
-    let completed_before = kept
-        .and_then(|kept| kept.completion_time)
-        .filter(|time| asked_since.is_none_or(|asked| seconds(asked).0 <= *time))
-        .map(Time);
+    let completed_before = kept.and_then(|kept| kept.completion_time).filter(|_| !facts.reopened).map(Time);
     let sent = facts.plans.iter().map(|plan| i64::from(plan.sent)).max().unwrap_or(0);
     let attempts = sent.max(kept.map_or(0, |kept| kept.attempts));
     Some(StopStatus {

@@ -54,6 +54,8 @@ pub struct Run {
     pub unasked: Box<[PlanId]>,
     /// The present request is told at once, since what status says of the one before could be taken for its end.
     pub tell_at_once: bool,
+    /// Plans were asked for since status has called the stop complete.
+    pub reopened: bool,
     /// Something was told that status does not say yet.
     pub dirty: bool,
     /// Verdicts that status does not say yet.
@@ -116,6 +118,7 @@ impl Run {
             plans: Vec::new(),
             unasked: Box::default(),
             tell_at_once: false,
+            reopened: false,
             dirty: false,
             unwritten: false,
             told: None,
@@ -221,6 +224,7 @@ impl Run {
         if !errands.offer.is_empty() {
             // What is to be done again is told, as that of a new request.
             (self.since, self.told) = (now.mono, None);
+            self.reopened |= !is_new;
         }
         if !withdraw.is_empty() {
             errands.withdraw = Some((before.gateway_key(&self.key), withdraw));
@@ -319,6 +323,7 @@ impl Run {
             unasked: &self.unasked,
             obstacle,
             gateway_uid,
+            reopened: self.reopened,
             plain: matches!(self.write, Write::Backoff { plain: true, .. }),
             now: now.wall,
         })
