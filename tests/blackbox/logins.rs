@@ -200,7 +200,11 @@ fn a_site_that_quotes_secrets_does_not_spread_them() {
     let mut stage = prepare(account(), "simulated-password");
     let quoting = json!({"error": "invalid_grant", "error_description": "no user with simulated-password"});
     stage.simulator.script(When::next(1).to(Endpoint::Token), Reply::json(400, &quoting));
-    stage.simulator.script(When::nth(1), Reply::errors(json!(["bad token: issued-token-1"])));
+    // Before the plan is given up, the login is renewed once, and the plan is sent with another token.
+    for (call, token) in [(1, "issued-token-1"), (2, "issued-token-2")] {
+        let complaint = format!("bad token: {token}");
+        stage.simulator.script(When::nth(call), Reply::errors(json!([complaint])));
+    }
     stage.start_operator();
     let told = stop(&stage, "nightly", [1], "AuthenticationFailed");
     assert!(told.contains("(invalid_grant: the user name or password is wrong, "), "{told}");
