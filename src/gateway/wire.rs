@@ -10,9 +10,12 @@
 //!
 //! What a complaint means is not decided here.
 
+mod named;
+
 use serde::Serialize;
 use serde_json::{Map, Value};
 
+use self::named::Named;
 use super::json::{self, is_empty, plain};
 use super::text::{Secrets, named_plan, plan_id};
 use crate::stop::words::{Sense, says_not_running, sense};
@@ -210,41 +213,6 @@ impl Reading<'_> {
             // What is dropped may have named further plans: one complaint without a plan says that not all are named.
             COMPLAINTS_MAX => self.complaints.push(Complaint::default()),
             _ => {}
-        }
-    }
-}
-
-/// Which plan an error names, from all the places in it that may name one.
-#[derive(Clone, Copy)]
-enum Named {
-    Nothing,
-    One(PlanId),
-    /// Several plans, or something that is no plan's id: to blame any of them could clear another.
-    Unclear,
-}
-
-// === impl Named ===
-
-impl From<Option<PlanId>> for Named {
-    fn from(plan: Option<PlanId>) -> Self {
-        plan.map_or(Self::Nothing, Self::One)
-    }
-}
-
-impl Named {
-    fn and(self, other: impl Into<Self>) -> Self {
-        match (self, other.into()) {
-            (one, Self::Nothing) => one,
-            (Self::Nothing, other) => other,
-            (Self::One(one), Self::One(other)) if one == other => Self::One(one),
-            _ => Self::Unclear,
-        }
-    }
-
-    fn plan(self) -> Option<PlanId> {
-        match self {
-            Self::One(plan) => Some(plan),
-            Self::Nothing | Self::Unclear => None,
         }
     }
 }

@@ -6,12 +6,17 @@ use super::types::Key;
 
 /// The command that asks for a stop of every plan, by an annotation with a value that is new each time.
 pub fn stop_again(run: &Key) -> String {
-    annotate(run, "\"$(date +%s)\"")
+    annotate(run, "stop", "\"$(date +%s)\"")
+}
+
+/// The command that asks again for the plans that the stop has not stopped.
+pub fn retry(run: &Key) -> String {
+    annotate(run, "retry", "\"$(date +%s)\"")
 }
 
 /// The command that takes a stop back where `spec.stopped` is not true.
 pub fn take_back(run: &Key) -> String {
-    annotate(run, "no")
+    annotate(run, "stop", "no")
 }
 
 /// The command that takes any stop back by `spec.stopped`.
@@ -22,9 +27,9 @@ pub fn unset_stopped(run: &Key) -> String {
     )
 }
 
-fn annotate(run: &Key, value: &str) -> String {
+fn annotate(run: &Key, annotation: &str, value: &str) -> String {
     format!(
-        "kubectl annotate testplanrun {} -n {} --overwrite --field-manager=testinium testinium.io/stop={value}",
+        "kubectl annotate testplanrun {} -n {} --overwrite --field-manager=testinium testinium.io/{annotation}={value}",
         run.name, run.namespace
     )
 }

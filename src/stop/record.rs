@@ -295,9 +295,9 @@ fn conditions(facts: &Facts<'_>, tally: &Tally) -> Vec<Claim> {
                 _ => reason::FAILED,
             };
             let message = format!(
-                "at gateway \"{gateway}\": {}; status.plans says why; to stop all of them again, run: {}",
+                "at gateway \"{gateway}\": {}; status.plans says why; to ask again for what was not stopped, run: {}",
                 tally.text(),
-                advice::stop_again(facts.key)
+                advice::retry(facts.key)
             );
             claims(&[(ready, False, reason::FAILED), (stopped, False, word), (stalled, True, word)], &message)
         }

@@ -44,7 +44,7 @@ impl Machine {
                     (run.version, run.base) = (version, next);
                 }
                 run.told = Some(reason);
-                run.reopened &= !status.stop.as_ref().is_some_and(|stop| stop.completion_time.is_some());
+                run.reopened &= status.stop.as_ref().is_none_or(|stop| stop.completion_time.is_none());
                 run.write_failures = 0;
                 if news {
                     let announcement = announce::transition(run, &status, reason);

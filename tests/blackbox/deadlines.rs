@@ -75,7 +75,8 @@ fn of_a_call_in_flight_at_the_deadline_the_answer_counts_and_no_answer_is_told()
     stage.wait_for("answered", "Accepted");
     lost.release();
     let status = stage.wait_for("lost", "Expired");
-    let told = "the stop was sent, but no answer came; the gateway's last answer: cut off, the connection broke";
+    let told =
+        "the stop was sent, but no answer came; the gateway's last answer: cut off, the connection broke";
     assert_eq!(status["plans"][0]["message"], told);
     assert_eq!(stage.calls().len(), 2);
 }

@@ -112,7 +112,8 @@ impl Failure {
 
     fn describe(&self, resource: &str, name: &str) -> String {
         let text = self.namespace.run(&["describe", resource, name]);
-        format!("$ kubectl describe {resource} {name}\n{}", excerpt(&text))
+        let excerpt = excerpt(&text).replace(&self.namespace.name, "team");
+        format!("$ kubectl describe {resource} {name}\n{excerpt}")
     }
 }
 
@@ -146,6 +147,7 @@ const CHANGES: &[&str] = &[
     "Start Time:",
     "Request Time:",
     "Completion Time:",
+    "Withdrawn Time:",
     "Attempts:",
     "UID:",
 ];

@@ -202,10 +202,10 @@ impl Ghost {
         }
     }
 
-    /// A run that was read by itself: news only of what is known to exist.
+    /// A run that was read by itself: news only of a run that the machine still has a record of.
     pub(in crate::stop) fn run_read(&mut self, view: &RunView, record: Option<Progress>, now: Now) {
         let is_news = |known: &Known| known.view.uid == view.uid && known.floor <= view.version;
-        if self.known.get(&view.key).is_some_and(is_news) {
+        if record.is_some() && self.known.get(&view.key).is_some_and(is_news) {
             self.run_seen(view, record, now);
         }
     }

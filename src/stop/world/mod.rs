@@ -8,6 +8,7 @@ pub(super) mod canon;
 mod checks;
 pub(super) mod ghost;
 mod hand;
+mod options;
 pub(super) mod reference;
 pub(super) mod server;
 mod truth;
@@ -16,10 +17,11 @@ use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 
 use self::ghost::{Claim, Ghost, Progress};
+pub(super) use self::options::{Diary, Options};
 use self::server::{List, Server, Watch};
 pub(super) use self::truth::{How, Nature, Truth};
 use super::fixtures::{self, wall};
-use super::rules::{Rule, Rules};
+use super::rules::Rules;
 use super::*;
 use crate::api::{Outcome, TestPlanRunStatus, TestiniumGatewayStatus};
 
@@ -46,32 +48,6 @@ pub(super) struct World {
     next_op: u64,
     /// What happened, for tests that ask.
     pub(super) diary: Diary,
-}
-
-/// How the world is meant to be.
-#[derive(Clone, Copy, Debug, Default)]
-pub(super) struct Options {
-    pub(super) without: Option<Rule>,
-    /// Gateway statuses are written at once and have no echo: fewer states.
-    pub(super) quiet_gateways: bool,
-    /// Deadlines are so short that a stop may be given up.
-    pub(super) expires: bool,
-    /// Secrets are read as slowly as runs are.
-    pub(super) slow_secrets: bool,
-    /// A broken invariant is noted, but nobody is told of it by a panic.
-    pub(super) lenient: bool,
-}
-
-/// What a test may want to count.
-#[derive(Clone, Debug, Default)]
-pub(super) struct Diary {
-    pub(super) posts: Vec<Vec<i64>>,
-    /// Statuses of runs that landed.
-    pub(super) writes: Vec<Key>,
-    pub(super) told: Vec<&'static str>,
-    /// Readings of a Secret.
-    pub(super) readings: usize,
-    pub(super) drained: bool,
 }
 
 /// A call under way.
