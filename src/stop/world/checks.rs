@@ -85,14 +85,11 @@ impl World {
     /// What a write gives up is not given up before its time.
     fn check_expired(&mut self, to: &Target, status: &TestPlanRunStatus) {
         let Some(known) = self.ghost.known.get(&to.key) else { return };
-        let view = &known.view;
         let Some(asked) = known.requested else { return };
         let earliest = asked + jiff::SignedDuration::from_secs(known.shortest);
         let latest = wall(self.now + self.worst_skew);
-        let is_new = |plan: &&PlanStatus| {
-            let before = view.status.plans.iter().find(|other| other.id == plan.id);
-            plan.outcome == Outcome::Expired && before.is_none_or(|before| before.outcome != Outcome::Expired)
-        };
+        let is_new =
+            |plan: &&PlanStatus| plan.outcome == Outcome::Expired && !known.given_up.contains(&plan.id);
         if let Some(plan) = status.plans.iter().find(is_new).filter(|_| latest < earliest) {
             self.breach("I4", format!("plan {} of {} is given up before its deadline", plan.id, to.key));
         }

@@ -34,6 +34,8 @@ pub(in crate::stop) struct Known {
     pub(in crate::stop) reference: Reference,
     /// When the stop was asked for, by the object's times.
     pub(in crate::stop) requested: Option<Timestamp>,
+    /// Plans of this request that were seen as expired.
+    pub(in crate::stop) given_up: BTreeSet<i64>,
     /// The shortest deadline that this process has seen of it, in seconds.
     pub(in crate::stop) shortest: i64,
 }
@@ -139,7 +141,12 @@ impl Ghost {
         };
         let requested = asked_by.map_or(requested, |by| asked_at(by, view).or(Some(now.wall)));
         let seconds = deadline_seconds(view);
+        let earlier = before.as_ref().filter(|_| asked_by.is_none()).map(|known| known.given_up.clone());
+        let mut given_up = earlier.unwrap_or_default();
+        let expired = view.status.plans.iter().filter(|plan| plan.outcome == Outcome::Expired);
+        given_up.extend(expired.map(|plan| plan.id));
         let known = Known {
+            given_up,
             view: Arc::new(view.clone()),
             floor: view.version,
             floor_list: list,
