@@ -19,7 +19,7 @@ pub enum Rule {
     Endpoint,
     /// R14: an answer to a call from before the gate last moved moves it no more.
     Sequence,
-    /// R22: before a verdict gives a plan up, the Secret is read once more.
+    /// R28: before a verdict gives a plan up, the Secret is read once more.
     Reread,
     /// R15: a verdict counts only for the request that its call was made for.
     Asks,
