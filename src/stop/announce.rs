@@ -9,6 +9,7 @@ use super::request::Withdrawal;
 use super::run::Run;
 use super::types::{Key, Uid};
 use super::view::RunView;
+use super::wait_reason::WaitReason;
 use crate::api::{TestPlanRunStatus, reason};
 
 /// An announcement before it is known of which object.
@@ -144,13 +145,13 @@ pub fn restored(run: &Key) -> String {
     )
 }
 
-/// The announcement of what a written status says for the first time. `waiting`: the reason why the run waits.
-pub fn transition(run: &Run, status: &TestPlanRunStatus, waiting: &'static str) -> Option<Announcement> {
+/// The announcement of what a written status says for the first time. `waits`: why the run waits, if it does.
+pub fn transition(run: &Run, status: &TestPlanRunStatus, waits: Option<WaitReason>) -> Option<Announcement> {
     let stopped = stopped(status).filter(|_| run.asks())?;
     let message = stopped.message.clone();
     let all_settled = run.plans.iter().all(Plan::is_settled);
     Some(match stopped.reason.as_str() {
-        _ if !all_settled && waiting.is_empty() => return None,
+        _ if !all_settled && waits.is_none() => return None,
         _ if !all_settled => Announcement::warning("GatewayUnavailable", message),
         reason::NOT_REQUESTED => return None,
         reason::ACCEPTED | reason::NOT_RUNNING => Announcement::normal("StopAccepted", message),

@@ -7,13 +7,13 @@ use super::credential::Credential;
 use super::gate::Gate;
 use super::held::Held;
 use super::input::{CredentialRead, Effect};
-use super::obstacle::Hindrance;
 use super::queue::{Member, Queue, Record};
 use super::retry::{Backoff, chance};
 use super::standing::Told;
 use super::types::{CallId, Epoch, GatewayKey, Millis, PlanId, SecretVersion};
 use super::verdict::{Trouble, TroubleKind};
 use super::view::GatewayView;
+use super::wait_reason::{WaitCause, WaitReason};
 
 /// A gateway, or the place of one that runs wait for.
 #[derive(Clone, Debug)]
@@ -120,19 +120,19 @@ impl Gateway {
 
     /// What stands between the ids that wait here and a call. `listed`: whether gateways could be listed, and if not,
     /// why.
-    pub fn hindrance<'a>(&'a self, listed: Result<(), &'a str>) -> Option<Hindrance<'a>> {
+    pub fn wait_cause<'a>(&'a self, listed: Result<(), &'a str>) -> Option<WaitCause<'a>> {
         match (&self.view, &self.credential.problem, &self.gate) {
-            (None, ..) => Some(Hindrance::unknown_gateway(listed)),
-            (Some(view), ..) if view.spec.suspend == Some(true) => Some(Hindrance::Suspended),
-            (Some(_), Some(problem), _) => Some(Hindrance::Credential(problem)),
-            (Some(_), None, Gate::Shut(shut)) => Some(Hindrance::Shut(shut)),
+            (None, ..) => Some(WaitCause::unknown_gateway(listed)),
+            (Some(view), ..) if view.spec.suspend == Some(true) => Some(WaitCause::Suspended),
+            (Some(_), Some(problem), _) => Some(WaitCause::Credential(problem)),
+            (Some(_), None, Gate::Shut(shut)) => Some(WaitCause::Shut(shut)),
             (Some(_), None, Gate::Open) => None,
         }
     }
 
-    /// The same in one word; empty for nothing.
-    pub fn word(&self, listed: Result<(), &str>) -> &'static str {
-        self.hindrance(listed).map_or("", Hindrance::reason)
+    /// Why the ids wait that are here, if they have to.
+    pub fn wait_reason(&self, listed: Result<(), &str>) -> Option<WaitReason> {
+        self.wait_cause(listed).map(WaitCause::reason)
     }
 
     /// Shuts the gate for the trouble that one of its own calls met.

@@ -201,15 +201,21 @@ impl Site {
     }
 
     /// Most calls that a site without outages may be asked: the full ones, one more a gateway object and run for
-    /// those that were not full, and `2 * ceil(log2 n)` for each plan at fault.
+    /// those that were not full, and `2 * ceil(log2 n)` for each plan at fault. A plan that is not running, and is not
+    /// named, has its whole call asked one by one.
     fn call_bound(&self) -> usize {
         let plans = self.natures.len();
-        let bad = self.natures.iter().filter(|nature| **nature != Nature::Stops).count();
         let most = self.max_plans.min(plans);
         let halvings = usize::try_from(most.next_power_of_two().ilog2()).expect("small");
         // One call more for the plans that a call with named errors leaves over.
         let per_bad = (2 * halvings).max(1);
-        plans.div_ceil(self.max_plans) + self.runs_made().len() + bad * per_bad
+        let cost = |nature: &Nature| match nature {
+            Nature::Stops => 0,
+            Nature::NotRunning if !self.names_plans => per_bad.max(most),
+            Nature::NotRunning | Nature::Rejected | Nature::Poison | Nature::Breaks => per_bad,
+        };
+        let faults: usize = self.natures.iter().map(cost).sum();
+        plans.div_ceil(self.max_plans) + self.runs_made().len() + faults
     }
 
     /// Plans of each run.

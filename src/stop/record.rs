@@ -14,10 +14,10 @@ use super::announce;
 use super::base::Base;
 use super::claim::Claim;
 use super::intent::{Observed, StopState};
-use super::obstacle::Obstacle;
 use super::plan::{Plan, PlanState};
 use super::request::{Request, Withdrawal};
 use super::types::{Key, PlanId, Uid};
+use super::wait_reason::Waiting;
 use crate::api::{
     ConditionStatus, GatewayUsed, Outcome, PlanStatus, StopStatus, TestPlanRunStatus, condition, reason,
 };
@@ -39,7 +39,7 @@ pub struct Facts<'a> {
     pub plans: &'a [Plan],
     /// Plans of the spec that the stop does not cover.
     pub unasked: &'a [PlanId],
-    pub obstacle: Option<&'a Obstacle>,
+    pub waiting: Option<&'a Waiting>,
     pub gateway_uid: Option<&'a Uid>,
     /// Plans were asked for since the stop was complete, so that it is complete once more.
     pub reopened: bool,
@@ -262,7 +262,7 @@ fn conditions(facts: &Facts<'_>, tally: &Tally) -> Vec<Claim> {
             at_rest(reason::WITHDRAWN, &withdrawn(facts, tally))
         }
         StopState::Withdrawn(_) => at_rest(reason::NOT_REQUESTED, &ended_before(facts, tally)),
-        StopState::Asked(_) if tally.pending > 0 => match facts.obstacle {
+        StopState::Asked(_) if tally.pending > 0 => match facts.waiting {
             None => claims(
                 &[
                     (ready, False, reason::PROGRESSING),
@@ -271,13 +271,13 @@ fn conditions(facts: &Facts<'_>, tally: &Tally) -> Vec<Claim> {
                 ],
                 &format!("the plans are being stopped at gateway \"{gateway}\""),
             ),
-            Some(obstacle) => claims(
+            Some(waiting) => claims(
                 &[
                     (ready, False, reason::DEPENDENCY_NOT_READY),
-                    (stopped, Unknown, obstacle.reason),
+                    (stopped, Unknown, waiting.reason.as_str()),
                     (reconciling, True, reason::PROGRESSING_WITH_RETRY),
                 ],
-                &obstacle.message,
+                &waiting.message,
             ),
         },
         StopState::Asked(_) if !facts.unasked.is_empty() => {

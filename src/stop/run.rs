@@ -9,12 +9,12 @@ use self::plans::{distinct, remembered_plans};
 use super::announce::{self, Announcement};
 use super::base::{Base, stopped};
 use super::intent::{History, Intent, Observed, StopState, decide_intent};
-use super::obstacle::Obstacle;
 use super::plan::{Plan, all_settled};
 use super::record::{Facts, record};
 use super::request::{Moment, Request, Source, Withdrawal};
 use super::types::{Ask, GatewayKey, Key, Millis, Now, PlanId, RunId, Uid, Version};
 use super::view::RunView;
+use super::wait_reason::{WaitReason, Waiting};
 use super::write::{Class, Write};
 use crate::api::{ConditionStatus, TestPlanRunStatus, Trigger};
 
@@ -60,8 +60,8 @@ pub struct Run {
     pub dirty: bool,
     /// Verdicts that status does not say yet.
     pub unwritten: bool,
-    /// The reason for waiting that status says; empty for none. None: nothing was written about this request.
-    pub told: Option<&'static str>,
+    /// Why the run waits as status says, if it does. None: nothing was written about this request.
+    pub told: Option<Option<WaitReason>>,
     pub last_write: Option<Millis>,
     pub write: Write,
     /// Writes in a row that did not succeed.
@@ -152,8 +152,11 @@ impl Run {
         let (intent, settled) = (decide_intent(view, &self.observed, history), history.settled);
         let errands = self.look(view, intent, settled, source, now);
         // An echo, mostly of what was just written: a run that had nothing to say has nothing to say now.
-        let is_known = self.base.is_same(&said)
-            || matches!(&self.write, Write::InFlight(flight) if flight.next.is_same(&self.base));
+        // While a write is in flight, only what it writes is its echo: the same as before may be that it was undone.
+        let is_known = match &self.write {
+            Write::InFlight(flight) => flight.next.is_same(&self.base),
+            Write::Idle | Write::Conflict { .. } | Write::Backoff { .. } => self.base.is_same(&said),
+        };
         if is_known && before == (self.generation, self.observed.clone(), self.ask) {
             self.dirty = dirty;
         }
@@ -282,7 +285,7 @@ impl Run {
 
     /// When a status write falls due, and how urgent it is. `stands_until`: when a changed reason for waiting will have
     /// stood long enough.
-    pub fn due(&self, obstacle: &'static str, stands_until: Millis) -> Option<(Millis, Class)> {
+    pub fn due(&self, waits: Option<WaitReason>, stands_until: Millis) -> Option<(Millis, Class)> {
         let at = match &self.write {
             Write::InFlight(_) | Write::Conflict { .. } => return None,
             Write::Backoff { until, .. } => Some(*until),
@@ -295,7 +298,7 @@ impl Run {
         let part = self.unwritten.then(|| self.last_write.unwrap_or(self.since) + PARTS);
         let situation = match self.told {
             None => Some(self.since + if self.tell_at_once { Millis(0) } else { QUICK }),
-            Some(told) if told != obstacle => Some(stands_until),
+            Some(told) if told != waits => Some(stands_until),
             Some(_) => None,
         };
         let due = [part, situation].into_iter().flatten().min()?;
@@ -306,7 +309,7 @@ impl Run {
     /// The status as it should be.
     pub fn status(
         &self,
-        obstacle: Option<&Obstacle>,
+        waiting: Option<&Waiting>,
         gateway_uid: Option<&Uid>,
         now: Now,
     ) -> TestPlanRunStatus {
@@ -321,7 +324,7 @@ impl Run {
             withdrawal: self.withdrawal.as_deref(),
             plans: &self.plans,
             unasked: &self.unasked,
-            obstacle,
+            waiting,
             gateway_uid,
             reopened: self.reopened,
             plain: matches!(self.write, Write::Backoff { plain: true, .. }),

@@ -9,19 +9,19 @@ use super::claim::Claim;
 use super::gateway::Gateway;
 use super::input::{Effect, Target, WriteResult};
 use super::machine::{Machine, STANDS, WRITES_MAX};
-use super::obstacle::Obstacle;
 use super::record::seconds;
 use super::types::{GatewayKey, Millis, Now, WriteSerial};
+use super::wait_reason::{Acts, WaitReason, Waiting};
 use crate::api::{ConditionStatus, TestiniumGatewayStatus, condition, reason};
 
 /// What a gateway's status says, and since when it should.
 #[derive(Clone, Debug, Default)]
 pub struct Told {
-    /// Why runs wait, empty if they don't, and since when that is so.
-    pub word: &'static str,
+    /// Why runs wait, if they do, and since when that is so.
+    pub reason: Option<WaitReason>,
     pub since: Millis,
-    /// The runs that wait have been told this word.
-    pub(super) looked: Option<&'static str>,
+    /// The runs that wait have been told this reason.
+    pub(super) looked: Option<Option<WaitReason>>,
     /// Generation and reason that status says.
     pub(super) written: Option<(i64, String)>,
     pub(super) writing: Option<WriteSerial>,
@@ -41,7 +41,7 @@ impl Told {
     pub fn restart(&mut self, status: &TestiniumGatewayStatus, now: Millis) {
         let ready = status.conditions.iter().find(|other| other.type_ == condition::READY);
         let written = ready.and_then(|ready| Some((status.observed_generation?, ready.reason.clone())));
-        *self = Self { word: self.word, since: now, written, ..Self::default() };
+        *self = Self { reason: self.reason, since: now, written, ..Self::default() };
     }
 
     /// When the status is to be written, if it does not say what it should.
@@ -49,7 +49,7 @@ impl Told {
         let right = self
             .written
             .as_ref()
-            .is_some_and(|(g, word)| *g == generation && word == ready_reason(self.word));
+            .is_some_and(|(g, word)| *g == generation && word == ready_reason(self.reason));
         if right || self.writing.is_some() {
             return None;
         }
@@ -69,7 +69,7 @@ impl Gateway {
             .filter(|_| !self.credential.is_unread())
             .and_then(|view| self.told.due(view.generation));
         let look =
-            (self.told.looked != Some(self.told.word) && self.awaited()).then(|| self.told.since + STANDS);
+            (self.told.looked != Some(self.told.reason) && self.awaited()).then(|| self.told.since + STANDS);
         [told, look].into_iter().flatten().min()
     }
 }
@@ -83,21 +83,21 @@ impl Machine {
         let changed: Vec<_> = self
             .gateways
             .iter()
-            .map(|gateway| (gateway, gateway.word(listed)))
-            .filter(|(gateway, word)| {
-                gateway.told.word != *word || gateway.stands_at().is_some_and(|at| at <= now.mono)
+            .map(|gateway| (gateway, gateway.wait_reason(listed)))
+            .filter(|(gateway, reason)| {
+                gateway.told.reason != *reason || gateway.stands_at().is_some_and(|at| at <= now.mono)
             })
-            .map(|(gateway, word)| (gateway.key.clone(), word))
+            .map(|(gateway, reason)| (gateway.key.clone(), reason))
             .collect();
-        for (key, word) in changed {
+        for (key, reason) in changed {
             let mut look = Vec::new();
             self.gateways.edit(&key, |gateway| {
                 let told = &mut gateway.told;
-                if told.word != word {
-                    (told.word, told.since) = (word, now.mono);
+                if told.reason != reason {
+                    (told.reason, told.since) = (reason, now.mono);
                 }
-                if told.looked != Some(word) && told.since + STANDS <= now.mono {
-                    told.looked = Some(word);
+                if told.looked != Some(reason) && told.since + STANDS <= now.mono {
+                    told.looked = Some(reason);
                     look = gateway.queue.waiters().collect();
                 }
             });
@@ -147,12 +147,12 @@ impl Machine {
         if !due || self.writes >= WRITES_MAX || self.draining {
             return;
         }
-        let obstacle = gateway.hindrance(listed).map(|hindrance| hindrance.told_of(&key.name));
-        let status = gateway_status(&view.status, view.generation, obstacle.as_ref(), &seconds(now.wall));
+        let waiting = gateway.wait_cause(listed).map(|cause| cause.told_of(&key.name));
+        let status = gateway_status(&view.status, view.generation, waiting.as_ref(), &seconds(now.wall));
         self.next += 1;
         let serial = WriteSerial(self.next);
         self.gateways.edit(key, |gateway| {
-            gateway.told.written = Some((view.generation, ready_reason(gateway.told.word).to_owned()));
+            gateway.told.written = Some((view.generation, ready_reason(gateway.told.reason).to_owned()));
             gateway.told.writing = Some(serial);
         });
         self.writes += 1;
@@ -162,39 +162,35 @@ impl Machine {
 }
 
 /// The reason of the condition Ready.
-fn ready_reason(word: &'static str) -> &'static str {
-    if word.is_empty() { reason::SUCCEEDED } else { word }
-}
-
-/// Whether somebody has to act before it goes on; the rest passes, or is meant to be so.
-fn needs_somebody(word: &str) -> bool {
-    !matches!(word, reason::UNREACHABLE | reason::SUSPENDED)
+fn ready_reason(reason: Option<WaitReason>) -> &'static str {
+    reason.map_or(reason::SUCCEEDED, WaitReason::as_str)
 }
 
 /// The status of a gateway.
 fn gateway_status(
     base: &TestiniumGatewayStatus,
     generation: i64,
-    obstacle: Option<&Obstacle>,
+    waiting: Option<&Waiting>,
     now: &Time,
 ) -> TestiniumGatewayStatus {
     use ConditionStatus::{False, True};
     let mut claims = Vec::new();
     let mut claim =
         |type_, status, reason, message: &str| claims.push(Claim::new(type_, status, reason, message));
-    match obstacle {
+    match waiting {
         None => claim(
             condition::READY,
             True,
             reason::SUCCEEDED,
             "the credential is there, and no call has failed since",
         ),
-        Some(Obstacle { reason: word, message }) => {
+        Some(Waiting { reason, message }) => {
+            let word = reason.as_str();
             claim(condition::READY, False, word, message);
-            if needs_somebody(word) {
-                claim(condition::STALLED, True, word, message);
-            } else if *word != reason::SUSPENDED {
-                claim(condition::RECONCILING, True, reason::PROGRESSING_WITH_RETRY, message);
+            match reason.who_acts() {
+                Acts::Person => claim(condition::STALLED, True, word, message),
+                Acts::Time => claim(condition::RECONCILING, True, reason::PROGRESSING_WITH_RETRY, message),
+                Acts::Nobody => {}
             }
         }
     }

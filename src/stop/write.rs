@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use super::base::Base;
 use super::types::{Millis, Version, WriteSerial};
+use super::wait_reason::WaitReason;
 use crate::api::TestPlanRunStatus;
 
 /// How the status write of a run stands.
@@ -31,8 +32,8 @@ pub struct Flight {
     pub base: Version,
     pub next: Base,
     pub status: Arc<TestPlanRunStatus>,
-    /// What the run waits for, in one word.
-    pub reason: &'static str,
+    /// Why the run waits, if it does.
+    pub reason: Option<WaitReason>,
     /// It says something that a person would want to be told.
     pub news: bool,
 }

@@ -7,13 +7,13 @@ use super::announce;
 use super::gateway::Gateway;
 use super::input::{Effect, Target, WriteResult};
 use super::machine::{CONFLICT, Machine, STANDS, WRITES_MAX};
-use super::obstacle::{Hindrance, Obstacle};
 use super::request::Source;
 use super::retry::{Backoff, chance};
 use super::run::Run;
 use super::turns::Turns;
 use super::types::{GatewayKey, Millis, Now, RunId, Uid, WriteSerial};
 use super::view::RunView;
+use super::wait_reason::{WaitCause, Waiting};
 use super::write::{Class, Flight, Write};
 
 impl Machine {
@@ -111,13 +111,13 @@ impl Machine {
 
     fn begin_write(&mut self, id: RunId, now: Now, out: &mut Vec<Effect>) {
         let Some(run) = self.runs.get(&id) else { return };
-        let (obstacle, uid) = self.around(run);
-        let status = catch_unwind(AssertUnwindSafe(|| run.status(obstacle.as_ref(), uid.as_ref(), now)));
+        let (waiting, uid) = self.context_of(run);
+        let status = catch_unwind(AssertUnwindSafe(|| run.status(waiting.as_ref(), uid.as_ref(), now)));
         let Ok(status) = status else {
             let (key, uid) = (run.key.clone(), run.uid.clone());
             return self.contained(key, uid, out);
         };
-        let reason = obstacle.map_or("", |obstacle| obstacle.reason);
+        let reason = waiting.map(|waiting| waiting.reason);
         let Some(run) = self.runs.get_mut(&id) else { return };
         run.dirty = false;
         run.unwritten = false;
@@ -142,11 +142,11 @@ impl Machine {
     }
 
     /// What stands in the way of a run, and which object its gateway is.
-    pub(super) fn around(&self, run: &Run) -> (Option<Obstacle>, Option<Uid>) {
+    fn context_of(&self, run: &Run) -> (Option<Waiting>, Option<Uid>) {
         let (key, gateway) = self.gateway_of(run);
-        let obstacle = self.hindrance(run, gateway).map(|hindrance| hindrance.told_of(&key.name));
+        let waiting = self.wait_cause(run, gateway).map(|cause| cause.told_of(&key.name));
         let view = gateway.and_then(|gateway| gateway.view.as_ref());
-        (obstacle, view.map(|view| view.uid.clone()))
+        (waiting, view.map(|view| view.uid.clone()))
     }
 
     fn gateway_of(&self, run: &Run) -> (GatewayKey, Option<&Gateway>) {
@@ -155,11 +155,11 @@ impl Machine {
         (key, gateway)
     }
 
-    fn hindrance<'a>(&'a self, run: &Run, gateway: Option<&'a Gateway>) -> Option<Hindrance<'a>> {
+    fn wait_cause<'a>(&'a self, run: &Run, gateway: Option<&'a Gateway>) -> Option<WaitCause<'a>> {
         let listed = self.gateways_listed();
         match gateway {
-            Some(gateway) => gateway.hindrance(listed),
-            None => run.asks().then(|| Hindrance::unknown_gateway(listed)),
+            Some(gateway) => gateway.wait_cause(listed),
+            None => run.asks().then(|| WaitCause::unknown_gateway(listed)),
         }
     }
 
@@ -179,11 +179,11 @@ impl Machine {
             return self.forget(id);
         }
         let (_, gateway) = self.gateway_of(run);
-        let word = self.hindrance(run, gateway).map_or("", Hindrance::reason);
+        let reason = self.wait_cause(run, gateway).map(WaitCause::reason);
         // A reason that has just changed is looked at again once it has stood: see `gateways_stand`.
         let told = gateway.map(|gateway| &gateway.told);
-        let since = told.filter(|told| told.word == word).map_or(now.mono, |told| told.since);
-        let due = run.due(word, since + STANDS);
+        let since = told.filter(|told| told.reason == reason).map_or(now.mono, |told| told.since);
+        let due = run.due(reason, since + STANDS);
         let deadline = run.next_deadline();
         let conflict = match run.write {
             Write::Conflict { read_at, .. } => read_at,

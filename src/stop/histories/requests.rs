@@ -290,6 +290,23 @@ fn rule_15_a_restored_run_is_not_stopped_by_what_it_carries() {
     assert_eq!(world.outcomes("one"), [Accepted]);
 }
 
+#[test]
+fn a_status_that_is_wiped_before_its_write_is_acknowledged_is_written_again() {
+    let mut world = World::of(&[("one", &[1])]);
+    world.edit("one", |run| run.status = Default::default());
+    world.write_all();
+    world.edit("one", |run| run.status = Default::default());
+    // The write lands, somebody wipes it, and only a list tells of that, before the write's reply comes.
+    let write = world.request();
+    world.land(write);
+    world.edit_unseen("one", |run| run.status = Default::default());
+    world.relist(Kind::Runs);
+    world.hear(Kind::Runs);
+    world.reply(write);
+    world.calm();
+    assert_eq!(world.stopped("one"), reason::NOT_REQUESTED);
+}
+
 // --- the run and the queue agree on who waits ---
 
 #[test]

@@ -119,7 +119,8 @@ plain!(
     Class,
     Kind,
     crate::api::ConditionStatus,
-    verdict::TroubleKind
+    verdict::TroubleKind,
+    wait_reason::WaitReason
 );
 
 macro_rules! sorted {

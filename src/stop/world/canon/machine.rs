@@ -173,7 +173,7 @@ impl Canon for Credential {
     }
 }
 
-fields!(Told { word, since, looked, written, writing, not_before });
+fields!(Told { reason, since, looked, written, writing, not_before });
 fields!(Queue { plans, suspects } but { fresh, serial });
 
 impl<T> Canon for Turns<T> {
