@@ -380,7 +380,11 @@ impl Machine {
             self.write_runs(Class::Situation, now, out);
         }
         let idle = self.writes == 0 && self.gateways.in_flight() == 0;
-        if self.draining && !self.drained && idle && !self.runs.values().any(|run| run.unwritten) {
+        if self.draining
+            && !self.drained
+            && idle
+            && !self.runs.values().any(|run| run.holds_up_drain(now.mono))
+        {
             self.drained = true;
             out.push(Effect::Drained);
         }

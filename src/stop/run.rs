@@ -86,6 +86,8 @@ pub struct Errands {
 const QUICK: Millis = Millis(1_000);
 /// Least time between two writes of a part of the outcomes.
 const PARTS: Millis = Millis(5_000);
+/// How long the end waits for a write that has failed: as long as any failure waits but a refusal.
+const DRAIN_PATIENCE: Millis = Millis(30_000);
 /// How long a stop may take to be delivered where the run does not say.
 const STOP_DEADLINE_SECONDS: i64 = 3600;
 
@@ -330,6 +332,13 @@ impl Run {
             plain: matches!(self.write, Write::Backoff { plain: true, .. }),
             now: now.wall,
         })
+    }
+
+    /// Whether the end waits for this run's outcome to be written. A write that was refused is tried again so late that
+    /// the next process, which knows no outcome, rather sends the plans once more.
+    pub fn holds_up_drain(&self, now: Millis) -> bool {
+        let is_late = matches!(self.write, Write::Backoff { until, .. } if until > now + DRAIN_PATIENCE);
+        self.unwritten && !is_late
     }
 
     /// Nothing to send, nothing to write, and the own last write has been seen: all that matters is in the object.
