@@ -114,10 +114,11 @@ impl Ghost {
             self.written.retain(|claim| claim.uid != view.uid);
         }
         let stop = view.status.stop.clone().unwrap_or_default();
-        let (mut reference, seen, settled, requested) = match &before {
-            Some(known) => {
-                let settled =
-                    record.map_or(stop.completion_time.is_some(), |record| record == Progress::Settled);
+        // Of a run at rest the machine knows what its status says, which a write of an earlier term may have changed.
+        let remembered = before.as_ref().zip(record);
+        let (mut reference, seen, settled, requested) = match remembered {
+            Some((known, record)) => {
+                let settled = record == Progress::Settled;
                 (known.reference.clone(), Some(known.view.generation), settled, known.requested)
             }
             None => (
