@@ -10,11 +10,13 @@
 //!
 //! What a complaint means is not decided here.
 
+mod alarms;
 mod named;
 
 use serde::Serialize;
 use serde_json::{Map, Value};
 
+use self::alarms::doubt;
 use self::named::Named;
 use super::json::{self, is_empty, plain};
 use super::text::{Secrets, named_plan, plan_id};
@@ -46,8 +48,10 @@ pub fn body(bytes: &[u8], success: bool, secrets: &Secrets<'_>) -> Body {
     if !is_own {
         return Body::Json;
     }
-    let Reading { complaints: errors, opaque, .. } = read(&top, success, secrets);
-    Body::Envelope(Envelope { code: code.and_then(Value::as_i64), errors, opaque })
+    let Reading { complaints: mut errors, opaque, .. } = read(&top, success, secrets);
+    let code = code.and_then(Value::as_i64);
+    doubt(&mut errors, &Value::Object(top), opaque);
+    Body::Envelope(Envelope { code, errors, opaque })
 }
 
 /// Whether a body is JSON in which no key stands twice.
@@ -136,7 +140,8 @@ impl Reading<'_> {
             }
             Value::Object(data) => {
                 self.object(data);
-                self.opaque |= !data.get("status").and_then(Value::as_str).is_some_and(is_success);
+                let says_success = data.get("status").and_then(Value::as_str).is_some_and(is_success);
+                self.opaque |= !(says_success && data.len() == 1);
             }
             Value::Null | Value::Bool(_) | Value::Number(_) | Value::Array(_) | Value::String(_) => {
                 self.opaque = true;
@@ -293,7 +298,15 @@ fn named_in(text: &str) -> Option<PlanId> {
 /// The plan that the fields of an error name.
 fn id(object: &Map<String, Value>) -> Named {
     // `id` may be the error's own, so it counts only where nothing else names the plan.
-    let plan = ids(object, &["planid", "plan", "testplanid", "testplan"]);
+    const PLANS: &[&str] = &["planid", "plan", "testplanid", "testplan"];
+    let speaks_of_plans = |(key, value): (&String, &Value)| {
+        let key = plain(key);
+        key.contains("plan") && !PLANS.contains(&&*key) && !is_empty(value)
+    };
+    if object.iter().any(speaks_of_plans) {
+        return Named::Unclear;
+    }
+    let plan = ids(object, PLANS);
     if matches!(plan, Named::Nothing) { ids(object, &["id"]) } else { plan }
 }
 

@@ -173,9 +173,9 @@ impl<'a> Meta<'a> {
         self.last_to_own(Fields::own_gateway_ref)
     }
 
-    /// When the annotation that asks again was last set.
-    pub(super) fn retry_set(&self) -> Option<Timestamp> {
-        self.last_owner(|fields| fields.annotations().is_some_and(|owned| owned.retry.is_some()))?.time
+    /// Who last set the annotation that asks again.
+    pub(super) fn retry_set(&self) -> Option<FieldSet> {
+        self.last_to_own(|fields| fields.annotations().is_some_and(|owned| owned.retry.is_some()))
     }
 
     /// When `spec.plans` was last set.

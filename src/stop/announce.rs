@@ -3,7 +3,7 @@
 use super::advice;
 use super::base::stopped;
 use super::input::{Event, Kind};
-use super::intent::{DecidingField, Notice, gateway_name};
+use super::intent::{DecidingField, Meaning, Notice, gateway_name, meaning};
 use super::plan::Plan;
 use super::request::Withdrawal;
 use super::run::Run;
@@ -62,7 +62,7 @@ pub fn taken_back(field: DecidingField, view: &RunView) -> Announcement {
             "StopWithdrawn",
             "the stop was taken back: spec.stopped was set to false".to_owned(),
         ),
-        DecidingField::Annotation if is_person => Announcement::normal(
+        DecidingField::Annotation | DecidingField::Retry if is_person => Announcement::normal(
             "StopWithdrawn",
             "the stop was taken back: the annotation testinium.io/stop was set to a no".to_owned(),
         ),
@@ -72,7 +72,7 @@ pub fn taken_back(field: DecidingField, view: &RunView) -> Announcement {
                 "\"{by}\" has set spec.stopped to false; to stop the plans in a way that lasts, run: {again}"
             ),
         ),
-        DecidingField::Annotation => Announcement::warning(
+        DecidingField::Annotation | DecidingField::Retry => Announcement::warning(
             "StopReverted",
             format!(
                 "\"{by}\" has set the annotation testinium.io/stop to a no; to stop the plans after all, run: {again}"
@@ -120,7 +120,12 @@ pub fn notice(
             format!(
                 "what asked for the stop was removed, which takes nothing back: {unsent} plans are still to be \
                  stopped; to end the stop, run: {}",
-                advice::take_back(key)
+                // A no that stands there already would be no other value.
+                if run.observed.annotation.as_deref().is_some_and(|value| meaning(value) == Meaning::No) {
+                    advice::unset_stopped(key)
+                } else {
+                    advice::take_back(key)
+                }
             ),
         )),
         Notice::Contested => Some(Announcement::warning(

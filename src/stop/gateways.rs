@@ -206,6 +206,7 @@ impl Gateways {
         if let Some(origin) = self.origins.get_mut(&call.origin) {
             origin.in_flight = origin.in_flight.saturating_sub(1);
         }
+        let call_gateway = call.gateway.clone();
         let Some(gateway) = self.by_key.get_mut(&call.gateway) else { return Vec::new() };
         for member in &call.members {
             gateway.flying.remove(&member.plan);
@@ -241,7 +242,9 @@ impl Gateways {
                 landing.judge(call, answered);
             }
         }
-        landing.out
+        let landings = landing.out;
+        self.forget_idle(&call_gateway);
+        landings
     }
 
     fn begin_one(

@@ -57,9 +57,8 @@ impl Gateway {
     pub(super) fn doubt(&mut self, plan: PlanId, credential: Epoch) -> Doubt {
         let renewed = self.credential.is_there() && credential != self.credential.epoch;
         match renewed {
-            true if self.was_sent_again(plan) => Doubt::Stands,
-            true => self.send_again(plan),
-            false => {
+            true if !self.was_sent_again(plan) => self.send_again(plan),
+            true | false => {
                 self.credential.doubt(!self.was_sent_again(plan));
                 Doubt::Hold
             }
@@ -80,8 +79,10 @@ impl Gateway {
         let (lost, endpoint) = (self.view.is_none(), self.endpoint);
         let there = self.credential.is_there();
         let is_renewed = |held: &Held| there && held.credential != self.credential.epoch;
-        let is_over = |held: &Held| held.ready || lost || held.endpoint != endpoint || is_renewed(held);
-        let (over, kept) = std::mem::take(&mut self.held).into_iter().partition(is_over);
+        let all = std::mem::take(&mut self.held);
+        let may_go_again = |held: &Held| is_renewed(held) && !self.was_sent_again(held.member.plan);
+        let is_over = |held: &Held| held.ready || lost || held.endpoint != endpoint || may_go_again(held);
+        let (over, kept) = all.into_iter().partition(is_over);
         self.held = kept;
         let over: Vec<Held> = over;
         over.into_iter()

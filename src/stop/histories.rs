@@ -7,4 +7,5 @@ mod edits;
 mod requests;
 mod restarts;
 mod scale;
+mod variants_tests;
 mod writes;

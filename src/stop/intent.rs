@@ -55,6 +55,8 @@ pub struct History<'a> {
     pub is_first: bool,
     /// Every plan of the stop has its outcome.
     pub settled: bool,
+    /// Some plans of the run were not stopped by it, and are not being stopped.
+    pub has_failures: bool,
     /// The generation that was seen last.
     pub generation: Option<i64>,
     /// When the stop was asked for, and by which field manager.
@@ -70,6 +72,8 @@ pub struct Intent {
     pub observed: Observed,
     /// There is a request that was not there before: every plan is asked for anew.
     pub is_new: bool,
+    /// The field that asks anew or again.
+    pub asked_by: Option<DecidingField>,
     /// The plans that the standing stop has neither stopped nor is working on are asked for again (rules 3 and 4).
     pub retries: bool,
     /// The field that took the stop back in this look.
@@ -83,6 +87,7 @@ pub struct Intent {
 pub enum DecidingField {
     Stopped,
     Annotation,
+    Retry,
     GatewayRef,
 }
 
@@ -149,7 +154,8 @@ impl Observed {
     }
 
     fn carries_request(&self) -> bool {
-        self.stopped == Some(true) || self.annotation.as_deref().is_some_and(asks)
+        let asks = |value: &Option<Arc<str>>| value.as_deref().is_some_and(asks);
+        self.stopped == Some(true) || asks(&self.annotation) || asks(&self.retry)
     }
 }
 
@@ -161,6 +167,7 @@ impl DecidingField {
         match self {
             Self::Stopped => view.stopped_set.as_ref(),
             Self::Annotation => view.annotation_set.as_ref(),
+            Self::Retry => view.retry_set.as_ref(),
             Self::GatewayRef => view.gateway_set.as_ref(),
         }
     }
@@ -180,13 +187,17 @@ pub fn decide_intent(view: &RunView, before: &Observed, history: History<'_>) ->
         if !is_own || history.settled {
             (intent.observed.stop, intent.observed.gateway) = (StopState::None, None);
             intent.observed.request = None;
+        } else {
+            take_back(view, before, &mut intent);
         }
         if intent.observed.is_restored() {
             intent.notices.push(Notice::Restored);
         }
         return intent;
     }
-    if let Some(trigger) = asked(view, before, history) {
+    if let Some(field) = asked(view, before, history) {
+        let trigger = if field == DecidingField::Stopped { Trigger::Spec } else { Trigger::Annotation };
+        intent.asked_by = Some(field);
         if trigger == Trigger::Spec && is_contested(view, before, history) {
             intent.notices.push(Notice::Contested);
         }
@@ -196,15 +207,11 @@ pub fn decide_intent(view: &RunView, before: &Observed, history: History<'_>) ->
         intent.observed.request = intent.observed.annotation.clone().filter(|value| asks(value));
         return intent;
     }
-    if retry_became(view, before) && before.asks() {
-        intent.retries = true;
-        return intent;
-    }
-    if let StopState::Asked(trigger) = before.stop {
-        intent.taken_back = taken_back(view, before);
-        if intent.taken_back.is_some() {
-            intent.observed.stop = StopState::Withdrawn(trigger);
-        }
+    // A retry that has nothing left to ask for asks nothing, and so beats no no.
+    if retry_became(view, before) && before.asks() && history.has_failures {
+        (intent.retries, intent.asked_by) = (true, Some(DecidingField::Retry));
+    } else {
+        take_back(view, before, &mut intent);
     }
     intent.notices.extend(notice(view, before, &intent));
     intent
@@ -229,24 +236,36 @@ fn shared(before: &Option<Arc<str>>, text: &str) -> Arc<str> {
 }
 
 /// What asks now and did not before (rules 3, 8, 13). Asking beats taking back.
-fn asked(view: &RunView, before: &Observed, history: History<'_>) -> Option<Trigger> {
+fn asked(view: &RunView, before: &Observed, history: History<'_>) -> Option<DecidingField> {
     let stopped = view.spec.stopped == Some(true);
     if stopped && (before.stopped != Some(true) || was_flipped_unseen(view, history)) {
-        return Some(Trigger::Spec);
+        return Some(DecidingField::Stopped);
     }
     // Where no stop stands, or only at another gateway, a retry asks for all.
     let stands = before.asks() && !has_moved(view, before);
     let retries = retry_became(view, before) && !stands;
-    let asks = annotation_became(view, before) == Some(Meaning::Asks) || retries;
-    asks.then_some(Trigger::Annotation)
+    if annotation_became(view, before) == Some(Meaning::Asks) {
+        return Some(DecidingField::Annotation);
+    }
+    retries.then_some(DecidingField::Retry)
 }
 
 /// `stopped` went to false and back while nobody looked (rule 13): two generations or more were not seen, and whoever
 /// owns the field has written since the stop was asked for.
 fn was_flipped_unseen(view: &RunView, history: History<'_>) -> bool {
-    let unseen = history.generation.map_or(0, |seen| view.generation - seen);
+    let unseen = history.generation.map_or(0, |seen| view.generation.saturating_sub(seen));
     let set = view.stopped_set.as_ref().and_then(|set| set.time);
     history.settled && unseen >= 2 && history.requested.zip(set).is_some_and(|(asked, set)| set > asked)
+}
+
+/// Takes the stop back if something says so.
+fn take_back(view: &RunView, before: &Observed, intent: &mut Intent) {
+    if let StopState::Asked(trigger) = before.stop {
+        intent.taken_back = taken_back(view, before);
+        if intent.taken_back.is_some() {
+            intent.observed.stop = StopState::Withdrawn(trigger);
+        }
+    }
 }
 
 /// What takes the stop back (rule 6).

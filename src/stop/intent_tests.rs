@@ -103,7 +103,8 @@ fn retried(stands: bool, retries: &[Option<&str>]) -> Vec<&'static str> {
     let look = |retry: &Option<&str>| {
         let mut run = view((ABSENT, stands.then_some("a")));
         run.retry_annotation = retry.map(str::to_owned);
-        let intent = decide_intent(&run, &observed, History::default());
+        let history = History { has_failures: true, ..History::default() };
+        let intent = decide_intent(&run, &observed, history);
         observed = intent.observed.clone();
         if intent.retries { "again" } else { word(&intent) }
     };

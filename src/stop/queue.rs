@@ -133,7 +133,11 @@ impl Queue {
         let Some(waiting) = self.plans.get_mut(&plan) else { return };
         waiting.waiters.retain(|waiter| waiter.run != run);
         if waiting.waiters.is_empty() {
+            let place = waiting.place;
             self.remove(plan);
+            if let Place::Suspect(serial) = place {
+                self.leave_group(plan, serial);
+            }
         }
     }
 
@@ -306,6 +310,16 @@ impl Queue {
     /// Whether anything could be put into a call.
     pub fn is_empty(&self) -> bool {
         self.fresh.is_empty() && self.suspects.is_empty()
+    }
+
+    /// Drops a plan from its group, and the group with its last one: an empty one would be waited for in vain.
+    fn leave_group(&mut self, plan: PlanId, serial: u32) {
+        let Some(index) = self.suspects.iter().position(|group| group.serial == serial) else { return };
+        let group = &mut self.suspects[index];
+        group.plans.retain(|other| *other != plan);
+        if group.plans.is_empty() {
+            self.suspects.remove(index);
+        }
     }
 
     /// Whether this waiter is among those of a plan.

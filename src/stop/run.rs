@@ -13,10 +13,10 @@ use super::plan::{Plan, all_settled};
 use super::record::{Facts, record};
 use super::request::{Moment, Request, Source, Withdrawal};
 use super::types::{Ask, GatewayKey, Key, Millis, Now, PlanId, RunId, Uid, Version};
-use super::view::RunView;
+use super::view::{FieldSet, RunView};
 use super::wait_reason::{WaitReason, Waiting};
 use super::write::{Class, Write};
-use crate::api::{ConditionStatus, TestPlanRunStatus, Trigger};
+use crate::api::{ConditionStatus, TestPlanRunStatus};
 
 /// A run that is not at rest.
 #[derive(Clone, Debug)]
@@ -56,6 +56,8 @@ pub struct Run {
     pub tell_at_once: bool,
     /// Plans were asked for since status has called the stop complete.
     pub reopened: bool,
+    /// When status is to say what was seen meanwhile: another generation, another memory, a status that was wiped.
+    pub news_at: Option<Millis>,
     /// Something was told that status does not say yet.
     pub dirty: bool,
     /// Verdicts that status does not say yet.
@@ -121,6 +123,7 @@ impl Run {
             unasked: Box::default(),
             tell_at_once: false,
             reopened: false,
+            news_at: None,
             dirty: false,
             unwritten: false,
             told: None,
@@ -135,6 +138,7 @@ impl Run {
         let history = History {
             is_first: true,
             settled: completed && all_settled(&run.plans),
+            has_failures: run.has_failures(view),
             generation: view.status.observed_generation,
             ..run.history()
         };
@@ -150,7 +154,7 @@ impl Run {
         let before = (self.generation, self.observed.clone(), self.ask);
         let (dirty, said) = (self.dirty, std::mem::take(&mut self.base));
         self.version = view.version;
-        let history = self.history();
+        let history = History { has_failures: self.has_failures(view), ..self.history() };
         let (intent, settled) = (decide_intent(view, &self.observed, history), history.settled);
         let errands = self.look(view, intent, settled, source, now);
         // An echo, mostly of what was just written: a run that had nothing to say has nothing to say now.
@@ -161,6 +165,8 @@ impl Run {
         };
         if is_known && before == (self.generation, self.observed.clone(), self.ask) {
             self.dirty = dirty;
+        } else {
+            self.news_at.get_or_insert(now.mono + QUICK);
         }
         errands
     }
@@ -171,6 +177,7 @@ impl Run {
         History {
             is_first: false,
             settled: all_settled(&self.plans),
+            has_failures: false,
             generation: Some(self.generation),
             requested: request.map(|request| request.asked.time),
             requested_by: request.and_then(|request| request.field_manager.as_deref()),
@@ -197,7 +204,7 @@ impl Run {
         self.reconcile_annotation = view.reconcile_annotation.as_deref().map(Box::from);
         self.deadline_seconds = view.spec.stop_deadline_seconds.unwrap_or(STOP_DEADLINE_SECONDS);
 
-        let Intent { observed, is_new, retries, taken_back, notices } = intent;
+        let Intent { observed, is_new, asked_by, retries, taken_back, notices } = intent;
         let mut errands = Errands { is_new: is_new || retries, ..Errands::default() };
         let before = std::mem::replace(&mut self.observed, observed);
         let earlier_withdrawal = self.withdrawal.clone();
@@ -207,18 +214,21 @@ impl Run {
                 (self.request, self.withdrawal, self.unasked) = (None, None, Box::default());
                 std::mem::take(&mut self.plans).into_iter().map(|plan| plan.id).collect()
             }
-            StopState::Asked(trigger) if is_new => {
-                self.begin_request(trigger, view, source, now);
+            StopState::Asked(_) if is_new => {
+                self.begin_request(asked_by.and_then(|field| field.set(view)), view, source, now);
                 self.ask_anew(&view.spec.plans, &mut errands.offer)
             }
             StopState::Asked(_) => {
+                let again = retries.then(|| {
+                    let set = view.retry_set.as_ref().and_then(|set| set.time);
+                    Moment::of_field(set, view, source, now)
+                });
                 let asks_for_added = self.observed.stopped == Some(true) || !settled;
                 let added = asks_for_added.then(|| self.added_later(view, source, now));
+                // What was added since has not been stopped either.
+                let added = again.map(Some).or(added);
                 let removed = self.ask_on(&view.spec.plans, added, &mut errands.offer);
-                if retries {
-                    let asked = Moment::of_field(view.retry_set, view, source, now);
-                    self.ask_again(asked, &mut errands.offer);
-                }
+                again.into_iter().for_each(|asked| self.ask_again(asked, &mut errands.offer));
                 removed
             }
             StopState::Withdrawn(_) => {
@@ -250,11 +260,7 @@ impl Run {
         errands
     }
 
-    fn begin_request(&mut self, trigger: Trigger, view: &RunView, source: Source, now: Now) {
-        let set = match trigger {
-            Trigger::Spec => view.stopped_set.as_ref(),
-            Trigger::Annotation => view.annotation_set.as_ref(),
-        };
+    fn begin_request(&mut self, set: Option<&FieldSet>, view: &RunView, source: Source, now: Now) {
         let stop = view.status.stop.as_ref();
         let handled = stop.and_then(|stop| stop.last_handled_request.as_deref());
         // Whoever waits for the end of this request must not see the end of an earlier one (rule 14).
@@ -263,7 +269,7 @@ impl Run {
             || (handled.is_some() && handled == self.observed.request.as_deref());
         self.ask.0 += 1;
         self.since = now.mono;
-        self.told = None;
+        (self.told, self.news_at) = (None, None);
         self.unwritten = false;
         self.request = Some(Request::new(set, view, source, now));
         self.withdrawal = None;
@@ -303,7 +309,8 @@ impl Run {
             Some(told) if told != waits => Some(stands_until),
             Some(_) => None,
         };
-        let due = [part, situation].into_iter().flatten().min()?;
+        let news = self.news_at.filter(|_| self.told.is_some());
+        let due = [part, situation, news].into_iter().flatten().min()?;
         // Whatever makes it due, it tells of outcomes if there are any.
         Some((wait(due), if self.unwritten { Class::Outcome } else { Class::Situation }))
     }

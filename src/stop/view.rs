@@ -37,8 +37,8 @@ pub struct RunView {
     pub gateway_set: Option<FieldSet>,
     /// When `spec.plans` was set.
     pub plans_set: Option<Timestamp>,
-    /// When the retry annotation was set.
-    pub retry_set: Option<Timestamp>,
+    /// Who set the retry annotation, and when.
+    pub retry_set: Option<FieldSet>,
 }
 
 /// Who last set a field, from the object's managedFields.

@@ -23,17 +23,17 @@ pub mod lists;
 use lists::*;
 
 /// What the words of a complaint say.
-#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+#[derive(Clone, Copy, Debug, Default, Eq, Ord, PartialEq, PartialOrd)]
 pub enum Sense {
-    /// The credential is not accepted.
-    Credential,
-    /// Something that Testinium needs does not work at present.
-    Trouble,
-    /// The plan is not running.
-    NotRunning,
     /// Something else, or nothing that is known.
     #[default]
     Other,
+    /// The plan is not running.
+    NotRunning,
+    /// Something that Testinium needs does not work at present.
+    Trouble,
+    /// The credential is not accepted.
+    Credential,
 }
 
 /// What a complaint says: its code, its message, and whatever else of words is in it.
@@ -42,16 +42,42 @@ pub fn sense<'a>(
     message: Option<&'a str>,
     beside: impl Iterator<Item = &'a str>,
 ) -> Sense {
-    let texts: Vec<Folded> = [code, message].into_iter().flatten().chain(beside).map(Folded::new).collect();
-    if texts.iter().any(Folded::says_credential) {
-        return Sense::Credential;
+    let all: Vec<&str> = [code, message].into_iter().flatten().chain(beside).collect();
+    if let Some(alarm) = all.iter().filter_map(|text| alarm(text)).max() {
+        return alarm;
     }
-    if texts.iter().any(Folded::says_trouble) {
-        return Sense::Trouble;
+    let says = |text: &str| says_not_running(text).is_some();
+    let doubtful = || {
+        let texts = all.iter().map(|text| Folded::new(text));
+        texts.into_iter().any(|text| text.names(MATTERS) || text.names(PERMISSION))
+    };
+    // A code says it alone. A sentence says it only if nothing else is said beside it.
+    let by_code = code.is_some_and(says);
+    let by_sentence =
+        || message.is_some_and(says) && all.iter().all(|text| says(text) || is_empty_talk(text));
+    if (by_code || by_sentence()) && !doubtful() { Sense::NotRunning } else { Sense::Other }
+}
+
+/// What a text, or the number of a status, says that is worth another try, wherever it stands.
+pub fn alarm(text: &str) -> Option<Sense> {
+    let folded = Folded::new(text);
+    if folded.says_credential() || text == "401" {
+        Some(Sense::Credential)
+    } else if folded.says_trouble() || (text.len() == 3 && text.starts_with('5') && is_number(text)) {
+        Some(Sense::Trouble)
+    } else {
+        None
     }
-    let said = |text: Option<&str>| text.is_some_and(|text| says_not_running(text).is_some());
-    let doubtful = || texts.iter().any(|text| text.names(MATTERS) || text.names(PERMISSION));
-    if (said(code) || said(message)) && !doubtful() { Sense::NotRunning } else { Sense::Other }
+}
+
+/// The number of a code, of which nobody knows what it says, or words that only say that something was wrong.
+fn is_empty_talk(text: &str) -> bool {
+    let phrase = fold(text);
+    (is_number(text) && text != "403") || EMPTY_TALK.contains(&phrase.trim())
+}
+
+fn is_number(text: &str) -> bool {
+    !text.is_empty() && text.bytes().all(|b| b.is_ascii_digit())
 }
 
 /// Whether a text as a whole says that a plan is not running, and of which, if it names one.
@@ -103,22 +129,38 @@ fn prefix<'a, 'b>(words: &'b [&'a str]) -> Parsed<'a, 'b> {
     {
         return Some((None, rest));
     }
-    let (Some(plan), [":", rest @ ..]) = subject(words)? else { return None };
+    let Subject { plan: Some(plan), rest: [":", rest @ ..], .. } = subject(words)? else { return None };
     // "Plan 614: not running" is a clause of its own.
     if predicate(rest).is_some() { None } else { Some((Some(plan), rest)) }
 }
 
 fn clause<'a, 'b>(words: &'b [&'a str]) -> Parsed<'a, 'b> {
-    let (plan, rest) = subject(words)?;
+    let Subject { plan, is_action, rest } = subject(words)?;
     let rest = match rest {
         [":", rest @ ..] => rest,
         rest => rest,
     };
-    Some((plan, predicate(rest)?))
+    let (said, rest) = predicate(rest)?;
+    // Of an action these say that it is out of order, and nothing of the plan.
+    let is_broken = is_action && said.contains("calis");
+    (!is_broken).then_some((plan, rest))
+}
+
+/// What a clause speaks of.
+struct Subject<'a, 'b> {
+    /// The plan that it names. The id of an execution or of an action is another id.
+    plan: Option<PlanId>,
+    is_action: bool,
+    rest: &'b [&'a str],
 }
 
 /// What is spoken of, with its id if it has one.
-fn subject<'a, 'b>(words: &'b [&'a str]) -> Parsed<'a, 'b> {
+fn subject<'a, 'b>(words: &'b [&'a str]) -> Option<Subject<'a, 'b>> {
+    let found = |phrase: &str, id: Option<PlanId>, rest| Subject {
+        plan: id.filter(|_| PLANS.contains(&phrase)),
+        is_action: ACTIONS.iter().any(|action| phrase.ends_with(action)),
+        rest,
+    };
     let words = match words {
         [article, rest @ ..] if ARTICLES.contains(article) => rest,
         words => words,
@@ -127,27 +169,28 @@ fn subject<'a, 'b>(words: &'b [&'a str]) -> Parsed<'a, 'b> {
         && let Some(plan) = plan_id(id)
         && NUMBERED.contains(numbered)
     {
-        return Some((Some(plan), phrase(SUBJECTS, rest)?));
+        let (phrase, rest) = phrase(SUBJECTS, rest)?;
+        return Some(found(phrase, Some(plan), rest));
     }
-    let rest = phrase(SUBJECTS, words)?;
+    let (phrase, rest) = phrase(SUBJECTS, words)?;
     let at_id = match rest {
         ["with", "id", rest @ ..] | ["id", ":", rest @ ..] | ["id", rest @ ..] | [":", rest @ ..] => rest,
         rest => rest,
     };
     match at_id {
-        [id, rest @ ..] if plan_id(id).is_some() => Some((plan_id(id), rest)),
-        _ => Some((None, rest)),
+        [id, rest @ ..] if plan_id(id).is_some() => Some(found(phrase, plan_id(id), rest)),
+        _ => Some(found(phrase, None, rest)),
     }
 }
 
 /// A predicate that ends with the text or before a colon.
-fn predicate<'a, 'b>(words: &'b [&'a str]) -> Option<&'b [&'a str]> {
-    let ends = |rest: &&[&str]| rest.first().is_none_or(|word| *word == ":");
-    PREDICATES.iter().filter_map(|(words_of, _)| strip(words_of, words)).find(ends)
+fn predicate<'a, 'b>(words: &'b [&'a str]) -> Option<(&'static str, &'b [&'a str])> {
+    let ends = |(_, rest): &(&str, &[&str])| rest.first().is_none_or(|word| *word == ":");
+    PREDICATES.iter().filter_map(|(said, _)| Some((*said, strip(said, words)?))).find(ends)
 }
 
-fn phrase<'a, 'b>(of: &[Word], words: &'b [&'a str]) -> Option<&'b [&'a str]> {
-    of.iter().find_map(|(phrase, _)| strip(phrase, words))
+fn phrase<'a, 'b>(of: &'static [Word], words: &'b [&'a str]) -> Option<(&'static str, &'b [&'a str])> {
+    of.iter().find_map(|(phrase, _)| Some((*phrase, strip(phrase, words)?)))
 }
 
 /// What follows a phrase that the words begin with.

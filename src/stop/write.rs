@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use super::base::Base;
-use super::types::{Millis, Version, WriteSerial};
+use super::types::{Ask, Millis, Version, WriteSerial};
 use super::wait_reason::WaitReason;
 use crate::api::TestPlanRunStatus;
 
@@ -28,6 +28,8 @@ pub enum Write {
 #[derive(Clone, Debug)]
 pub struct Flight {
     pub serial: WriteSerial,
+    /// The request that it speaks of.
+    pub ask: Ask,
     /// What it replaces, and what will stand there.
     pub base: Version,
     pub next: Base,

@@ -33,7 +33,7 @@ impl Machine {
             run.write = write;
             return;
         };
-        let Flight { serial: began, base, next, status, reason, news } = *flight;
+        let Flight { serial: began, ask, base, next, status, reason, news } = *flight;
         debug_assert_eq!(began, serial, "one write at a time");
         run.last_write = Some(now.mono);
         match result {
@@ -43,7 +43,9 @@ impl Machine {
                 if run.version < version {
                     (run.version, run.base) = (version, next);
                 }
-                run.told = Some(reason);
+                if run.ask == ask {
+                    run.told = Some(reason);
+                }
                 run.reopened &= status.stop.as_ref().is_none_or(|stop| stop.completion_time.is_none());
                 run.write_failures = 0;
                 if news {
@@ -61,7 +63,12 @@ impl Machine {
             }
             // The watch tells of it when it has told what came before. Who is forgotten sooner would be made anew by
             // an event that is still on its way.
-            WriteResult::Gone => run.write = Write::Conflict { base, read_at: None },
+            // But whatever nothing explains is looked at again.
+            WriteResult::Gone => {
+                run.dirty = true;
+                run.unwritten = true;
+                run.write = Write::Conflict { base, read_at: Some(now.mono + CONFLICT) };
+            }
             WriteResult::Refused(_) => {
                 run.dirty = true;
                 run.unwritten = true;
@@ -121,6 +128,7 @@ impl Machine {
         let Some(run) = self.runs.get_mut(&id) else { return };
         run.dirty = false;
         run.unwritten = false;
+        run.news_at = None;
         let next = run.base_of(&status);
         if run.base.is_same(&next) {
             // As after a write whose reply was lost: the echo shows that it had landed.
@@ -134,7 +142,7 @@ impl Machine {
         let base = run.version;
         let news = run.base.is_news(&next);
         let status = Arc::new(status);
-        let flight = Flight { serial, base, next, status: status.clone(), reason, news };
+        let flight = Flight { serial, ask: run.ask, base, next, status: status.clone(), reason, news };
         run.write = Write::InFlight(Box::new(flight));
         self.writes += 1;
         out.push(Effect::Write { run: id, serial, to, status });

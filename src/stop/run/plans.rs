@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::Run;
+use super::{QUICK, Run};
 use crate::api::Outcome;
 use crate::stop::gateways::End;
 use crate::stop::intent::{Observed, StopState};
@@ -63,6 +63,10 @@ impl Run {
         let index = self.plans.iter().position(|other| other.id == plan)?;
         let goes_on = self.is_worth_another_call(&self.plans[index], now);
         let plan = &mut self.plans[index];
+        // From the first bad answer on the plan's message names it.
+        if plan.last.is_none() && matches!(end, End::Unanswered(Some(_)) | End::Refused(Some(_))) {
+            self.news_at.get_or_insert(now.mono + QUICK);
+        }
         plan.unsure |= matches!(end, End::Unanswered(_));
         if let End::Unanswered(Some(gist)) | End::Refused(Some(gist)) = end {
             plan.last = Some(gist);
@@ -105,6 +109,13 @@ impl Run {
         self.dirty = true;
         self.unwritten = true;
         late
+    }
+
+    /// Whether plans of the spec were not stopped, and are not being stopped.
+    pub(super) fn has_failures(&self, view: &RunView) -> bool {
+        let is_known = |id: &PlanId| self.plans.iter().any(|plan| plan.id == *id);
+        let some_failed = self.plans.iter().any(Plan::was_not_stopped);
+        some_failed || !distinct(&view.spec.plans).all(|id| is_known(&id))
     }
 
     /// Asks for every plan of the spec, in its order. Yields those that were waited for until now.

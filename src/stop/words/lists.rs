@@ -301,6 +301,25 @@ pub const SUBJECTS: &[Word] = &[
     ("plan", Published),
 ];
 
+/// Words that only say that something was wrong, beside the sentence that says what.
+pub const EMPTY_TALK: &[&str] = &[
+    "invalid_request",
+    "bad_request",
+    "bad request",
+    "not found",
+    "conflict",
+    "gone",
+    "unprocessable entity",
+    "unprocessable content",
+];
+
+/// The subjects whose id is a plan's.
+pub const PLANS: &[&str] =
+    &["plan", "test plan", "test plani", "execution of plan", "planin kosumu", "test planinin kosumu"];
+
+/// How the subjects end that are actions.
+pub const ACTIONS: &[&str] = &["action", "islem", "islemi", "eylem"];
+
 /// How a sentence says it.
 pub const PREDICATES: &[Word] = &[
     ("is not running", Published),

@@ -344,7 +344,7 @@ fn asked_at(by: AskedBy, view: &RunView) -> Option<Timestamp> {
     let set = match by {
         AskedBy::Stopped => &view.stopped_set,
         AskedBy::Annotation => &view.annotation_set,
-        AskedBy::Retry | AskedBy::RetryOfSome => return view.retry_set,
+        AskedBy::Retry | AskedBy::RetryOfSome => &view.retry_set,
     };
     set.as_ref().and_then(|set| set.time)
 }

@@ -118,7 +118,7 @@ impl Server {
             view.annotation_set = view.stop_annotation.as_ref().and_then(|_| set());
         }
         if view.retry_annotation != before.retry_annotation {
-            view.retry_set = view.retry_annotation.as_ref().map(|_| self.second());
+            view.retry_set = view.retry_annotation.as_ref().and_then(|_| set());
         }
         if view.spec.gateway_ref != before.spec.gateway_ref {
             view.gateway_set = set();

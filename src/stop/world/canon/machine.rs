@@ -47,7 +47,7 @@ impl Canon for Run {
         sink.sorted(Sort::List, u64::from(self.list));
         (&self.observed, &self.request).canon(sink);
         (&self.unasked[..], (self.withdrawal.as_deref(), self.tell_at_once)).canon(sink);
-        self.reopened.canon(sink);
+        (self.reopened, self.news_at).canon(sink);
         (self.ask, self.since).canon(sink);
         (&self.plans, self.dirty).canon(sink);
         (self.unwritten, self.told).canon(sink);
