@@ -92,6 +92,14 @@ impl Server {
     pub(in crate::stop) fn put_run(&mut self, mut view: RunView) -> Version {
         view.version = Version(self.revision + 1);
         view.written = Some(self.second());
+        // Whoever makes an object owns what it says.
+        let set = || Some(FieldSet { manager: "kubectl-create".to_owned(), time: Some(self.second()) });
+        if view.spec.stopped.is_some() && view.stopped_set.is_none() {
+            view.stopped_set = set();
+        }
+        if view.stop_annotation.is_some() && view.annotation_set.is_none() {
+            view.annotation_set = set();
+        }
         let view = Arc::new(view);
         self.runs.insert(view.key.clone(), view.clone());
         self.log(Change::Run(view))
