@@ -33,7 +33,7 @@ pub struct Gateway {
     pub seq: u32,
     /// The address has answered in Testinium's form since the object was last edited.
     pub spoken: bool,
-    /// Answers in Testinium's form that were not bad ones.
+    /// The latest call that had an answer in Testinium's form that was no bad one.
     pub heard: u32,
     /// When the last call with fresh ids began.
     pub last_start: Option<Millis>,
@@ -151,8 +151,8 @@ impl Gateway {
     }
 
     /// The gateway has answered as it should: whoever has failed often enough meanwhile is to blame.
-    pub fn hear(&mut self) {
-        self.heard = self.heard.wrapping_add(1);
+    pub fn hear(&mut self, call: CallId) {
+        self.heard = self.heard.max(call.0 as u32);
         self.queue.blame(self.heard);
     }
 

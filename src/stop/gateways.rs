@@ -157,11 +157,12 @@ impl Gateways {
         out: &mut Vec<Effect>,
     ) -> Vec<Landing> {
         let mut landings = Vec::new();
+        let last_begun = self.next_call as u32;
         for gateway in self.by_key.values_mut() {
             for (held, doubt) in gateway.release_held() {
                 let (call, gist) = (held.call, held.gist);
                 let mut landing =
-                    Landings { gateway, call, gist, wants, now, rereads: true, out: Vec::new() };
+                    Landings { gateway, call, gist, wants, now, last_begun, rereads: true, out: Vec::new() };
                 landing.release(held, doubt);
                 landings.append(&mut landing.out);
             }
@@ -215,9 +216,11 @@ impl Gateways {
         let was_probe = gateway.gate.is_probe(call_id);
         gateway.gate.forget_probe(call_id);
 
+        let last_begun = self.next_call as u32;
         let gist = answer.gist();
         let rereads = self.rules.hold(Rule::Reread);
-        let mut landing = Landings { gateway, call: call_id, gist, wants, now, rereads, out: Vec::new() };
+        let mut landing =
+            Landings { gateway, call: call_id, gist, wants, now, last_begun, rereads, out: Vec::new() };
         if call.endpoint != landing.gateway.endpoint && self.rules.hold(Rule::Endpoint) {
             landing.again(call.members, &End::Unanswered(None));
             return landing.out;
@@ -226,7 +229,7 @@ impl Gateways {
         let verdict = verdict(answer, &call.plans(), landing.gateway.spoken);
         if proves(answer, &verdict) {
             landing.gateway.credential.proven(call.credential);
-            landing.gateway.hear();
+            landing.gateway.hear(call_id);
         }
         match verdict {
             Verdict::Wait(trouble) => {

@@ -18,6 +18,8 @@ pub(super) struct Landings<'a, W> {
     pub(super) gist: Gist,
     pub(super) wants: &'a W,
     pub(super) now: Now,
+    /// The latest call that has begun.
+    pub(super) last_begun: u32,
     /// Verdicts that give plans up wait for the Secret to be read.
     pub(super) rereads: bool,
     pub(super) out: Vec<Landing>,
@@ -81,7 +83,7 @@ impl<W: Wants> Landings<'_, W> {
             return false;
         }
         let mut record = Record { home: None, ..call.suspects.unwrap_or_default() };
-        record.strike(trouble.strikes, trouble.blamed.is_some(), self.gateway.heard);
+        record.strike(trouble.strikes, trouble.blamed.is_some(), self.last_begun);
         let newly = !record.condemned && record.is_to_blame(self.gateway.heard);
         record.condemned |= newly;
         if !record.condemned {

@@ -34,11 +34,12 @@ pub struct Member {
 pub struct Record {
     /// Bad answers to the group. Of an id that is alone and to blame: how often it was asked since.
     pub strikes: u8,
-    /// How many answers in Testinium's form there had been when the first strike fell.
+    /// The latest call that had begun when the first strike fell. Only the answer to a later one shows that the gateway
+    /// has served others meanwhile: an earlier one may have been served before whatever went wrong.
     pub heard: u32,
     /// The group is to blame: the gateway has answered others while it failed three times.
     pub condemned: bool,
-    /// How often in a row its calls were forbidden in Testinium's form, and what had been heard before the first time.
+    /// How often in a row its calls were forbidden in Testinium's form, and the latest call when the first one was.
     /// Counted by itself: a group that is to blame for something else has not been forbidden by that.
     pub forbidden: u8,
     pub heard_before_forbidden: u32,
@@ -54,7 +55,7 @@ pub struct Record {
 
 impl Record {
     /// Whether the group has failed so often, while the gateway has answered others since it first did, that it is
-    /// the group. `heard`: the answers in Testinium's form until now.
+    /// the group. `heard`: the latest call that was answered well.
     pub fn is_to_blame(&self, heard: u32) -> bool {
         self.strikes >= STRIKES && heard > self.heard
     }
@@ -64,10 +65,10 @@ impl Record {
         self.forbidden >= STRIKES && heard > self.heard_before_forbidden
     }
 
-    /// One more bad answer. `forbids`: in Testinium's form it was forbidden.
-    pub fn strike(&mut self, strikes: u8, forbids: bool, heard: u32) {
+    /// One more bad answer. `forbids`: in Testinium's form it was forbidden. `begun`: the latest call that has begun.
+    pub fn strike(&mut self, strikes: u8, forbids: bool, begun: u32) {
         if self.strikes == 0 {
-            self.heard = heard;
+            self.heard = begun;
             self.parts = Parts::Halves;
         }
         self.strikes = self.strikes.saturating_add(strikes);
@@ -78,7 +79,7 @@ impl Record {
             self.forbidden = 0;
         } else {
             if self.forbidden == 0 {
-                self.heard_before_forbidden = heard;
+                self.heard_before_forbidden = begun;
             }
             self.forbidden = self.forbidden.saturating_add(1);
         }
