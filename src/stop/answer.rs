@@ -116,6 +116,15 @@ impl Reply {
     }
 }
 
+// === impl Complaint ===
+
+impl Complaint {
+    /// What people are told of it.
+    pub fn text(&self) -> Option<String> {
+        self.message.clone().or_else(|| self.code.clone())
+    }
+}
+
 impl fmt::Display for Gist {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {

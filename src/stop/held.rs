@@ -55,14 +55,11 @@ pub(super) fn gives_up(settled: &Settled) -> bool {
 impl Gateway {
     /// What becomes of a verdict that gives this plan up, of a call with that credential.
     pub(super) fn doubt(&mut self, plan: PlanId, credential: Epoch) -> Doubt {
-        let renewed = self.credential.is_there() && credential != self.credential.epoch;
-        match renewed {
-            true if !self.was_sent_again(plan) => self.send_again(plan),
-            true | false => {
-                self.credential.doubt(!self.was_sent_again(plan));
-                Doubt::Hold
-            }
+        if self.may_go_again(plan, credential) {
+            return self.send_again(plan);
         }
+        self.credential.doubt(!self.was_sent_again(plan));
+        Doubt::Hold
     }
 
     /// The Secret was read, or could not be, by the reading of that epoch.
@@ -77,32 +74,33 @@ impl Gateway {
             return Vec::new();
         }
         let (lost, endpoint) = (self.view.is_none(), self.endpoint);
-        let there = self.credential.is_there();
-        let is_renewed = |held: &Held| there && held.credential != self.credential.epoch;
+        // At another address nobody has asked for its plan yet.
+        let has_moved = |held: &Held| lost || held.endpoint != endpoint;
         let all = std::mem::take(&mut self.held);
-        let may_go_again = |held: &Held| is_renewed(held) && !self.was_sent_again(held.member.plan);
-        let is_over = |held: &Held| held.ready || lost || held.endpoint != endpoint || may_go_again(held);
-        let (over, kept) = all.into_iter().partition(is_over);
+        let (over, kept): (Vec<_>, Vec<_>) = all.into_iter().partition(|held| {
+            held.ready || has_moved(held) || self.may_go_again(held.member.plan, held.credential)
+        });
         self.held = kept;
-        let over: Vec<Held> = over;
         over.into_iter()
             .map(|held| {
-                self.flying.remove(&held.member.plan);
                 let plan = held.member.plan;
-                let doubt = if lost || held.endpoint != endpoint {
-                    // At another address nobody has asked for it yet.
+                self.flying.remove(&plan);
+                let doubt = if has_moved(&held) {
                     Doubt::Again
-                } else if !self.credential.is_there()
-                    || held.credential == self.credential.epoch
-                    || self.was_sent_again(plan)
-                {
-                    Doubt::Stands
-                } else {
+                } else if self.may_go_again(plan, held.credential) {
                     self.send_again(plan)
+                } else {
+                    Doubt::Stands
                 };
                 (held, doubt)
             })
             .collect()
+    }
+
+    /// Whether there is another credential than the one of the call, which the plan was not sent again with yet.
+    fn may_go_again(&self, plan: PlanId, credential: Epoch) -> bool {
+        let has_another = self.credential.is_there() && credential != self.credential.epoch;
+        has_another && !self.was_sent_again(plan)
     }
 
     fn was_sent_again(&self, plan: PlanId) -> bool {

@@ -145,16 +145,9 @@ impl Queue {
     /// The plan's call has ended: whoever came meanwhile waits for the next one, as `back` does if it is to be asked
     /// for again.
     pub fn landed(&mut self, plan: PlanId, back: Option<Member>) {
-        match self.plans.get_mut(&plan) {
-            Some(waiting) => {
-                let waiters = std::mem::take(&mut waiting.waiters);
-                self.plans.remove(&plan);
-                let mut member = back.unwrap_or(Member { plan, waiters: Waiters::new() });
-                waiters.into_iter().for_each(|waiter| join(&mut member.waiters, waiter));
-                self.put_fresh(member);
-            }
-            None => back.into_iter().for_each(|member| self.put_fresh(member)),
-        }
+        let mut member = back.unwrap_or(Member { plan, waiters: Waiters::new() });
+        self.gather(&mut member);
+        self.put_fresh(member);
     }
 
     /// Plans that stay together, to be asked for once more. Those whose call's waiters are gone are left out.
@@ -163,9 +156,7 @@ impl Queue {
         let serial = self.serial as u32;
         let mut plans = Vec::with_capacity(members.len());
         for mut member in members {
-            if let Some(waiting) = self.plans.remove(&member.plan) {
-                waiting.waiters.into_iter().for_each(|waiter| join(&mut member.waiters, waiter));
-            }
+            self.gather(&mut member);
             if !member.waiters.is_empty() {
                 plans.push(member.plan);
                 self.put(member, Place::Suspect(serial));
@@ -194,35 +185,19 @@ impl Queue {
             }
             let record = Record { condemned: true, strikes: 0, ..group.record };
             for plans in group.plans.chunks(record.parts.size_of(group.plans.len())) {
-                self.serial += 1;
-                let serial = self.serial as u32;
-                let mut moved = Vec::with_capacity(plans.len());
-                for plan in plans {
-                    if let Some(waiting) = self
-                        .plans
-                        .get_mut(plan)
-                        .filter(|waiting| waiting.place == Place::Suspect(group.serial))
-                    {
-                        waiting.place = Place::Suspect(serial);
-                        moved.push(*plan);
-                    }
-                }
-                if !moved.is_empty() {
-                    self.suspects.push_back(Suspects { serial, plans: moved, record });
-                }
+                let members = plans.iter().filter_map(|plan| self.take_from(*plan, group.serial)).collect();
+                self.suspect(members, record);
             }
         }
     }
 
     /// A plan that has tried a shut gate in vain goes back to its group, and there to the end.
     pub fn rejoin(&mut self, mut member: Member, record: Record) {
+        self.gather(&mut member);
         let home = self.suspects.iter_mut().find(|group| Some(group.serial) == record.home);
         let Some(group) = home else {
             return self.suspect(vec![member], Record { home: None, ..record });
         };
-        if let Some(waiting) = self.plans.remove(&member.plan) {
-            waiting.waiters.into_iter().for_each(|waiter| join(&mut member.waiters, waiter));
-        }
         if !member.waiters.is_empty() {
             group.plans.push(member.plan);
             let place = Place::Suspect(group.serial);
@@ -369,6 +344,13 @@ impl Queue {
         let waiting = Waiting { place, waiters: member.waiters };
         let earlier = self.plans.insert(member.plan, waiting);
         debug_assert!(earlier.is_none(), "plan {} is queued twice", member.plan);
+    }
+
+    /// Who has come while the member was away waits with it from now on.
+    fn gather(&mut self, member: &mut Member) {
+        if let Some(waiting) = self.plans.remove(&member.plan) {
+            waiting.waiters.into_iter().for_each(|waiter| join(&mut member.waiters, waiter));
+        }
     }
 
     /// Takes a plan out, wherever it is. A group of suspects keeps its number, which no longer leads here.

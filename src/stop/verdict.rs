@@ -210,9 +210,7 @@ fn judged<'a>(mut errors: impl Iterator<Item = &'a Complaint>, plan: PlanId, sta
     };
     match errors.find(|complaint| !says_so(complaint)) {
         None => Settled::plain(Outcome::NotRunning),
-        Some(Complaint { code, message, .. }) => {
-            Settled::because(Outcome::Rejected, reason_of(status), message.clone().or_else(|| code.clone()))
-        }
+        Some(complaint) => Settled::because(Outcome::Rejected, reason_of(status), complaint.text()),
     }
 }
 
@@ -241,10 +239,7 @@ fn malformed(reply: &Reply, several: bool, spoken: bool) -> Verdict {
 
 /// One plan that is refused with a status, for whatever reason.
 fn refused(envelope: &Envelope, status: u16) -> Settled {
-    let words = envelope
-        .errors
-        .iter()
-        .find_map(|complaint| complaint.message.clone().or_else(|| complaint.code.clone()));
+    let words = envelope.errors.iter().find_map(Complaint::text);
     let words = words.unwrap_or_else(|| format!("the gateway answered HTTP {status}"));
     Settled::because(Outcome::Rejected, reason_of(status), Some(words))
 }
@@ -260,12 +255,7 @@ fn unrecognized(several: bool) -> Verdict {
 fn unauthorized(reply: &Reply) -> Trouble {
     let text =
         format!("does not accept the credential (HTTP {}); put a valid one into its Secret", reply.status);
-    Trouble {
-        text: text.into(),
-        doubts_credential: true,
-        maybe_stopped: false,
-        ..trouble(reply, TroubleKind::Unauthorized)
-    }
+    Trouble { text: text.into(), doubts_credential: true, ..trouble(reply, TroubleKind::Unauthorized) }
 }
 
 /// Forbidden may be the account, or one plan. Only in Testinium's form it can be about a plan at all.

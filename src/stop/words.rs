@@ -205,8 +205,7 @@ fn plan_id(word: &str) -> Option<PlanId> {
     let word = word.strip_prefix('#').unwrap_or(word);
     let quoted = |quote| word.strip_prefix(quote).and_then(|word| word.strip_suffix(quote));
     let digits = quoted('"').or_else(|| quoted('\'')).unwrap_or(word);
-    let is_number = !digits.is_empty() && digits.bytes().all(|b| b.is_ascii_digit());
-    digits.parse().ok().filter(|id| is_number && *id > 0).map(PlanId)
+    digits.parse().ok().filter(|id| is_number(digits) && *id > 0).map(PlanId)
 }
 
 /// A folded text as the words of a sentence: without its end's mark, with its colons apart.
