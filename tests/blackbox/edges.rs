@@ -4,23 +4,20 @@ use serde_json::json;
 use testinium_testbed::simulator::{Config, Hold, Nature, Reply, Simulator, When};
 
 use crate::cluster::{ok, run};
-use crate::operator::{Stage, condition, outcomes};
+use crate::operator::{Stage, condition, outcomes, patient};
 use crate::waiting::stopped_reason;
 
 /// A stage whose plans accept every stop, and whose calls may take as long as a test holds them.
 fn stage() -> Stage {
-    let mut stage = prepare();
-    stage.start_operator();
-    stage
+    Stage::start_accepting(patient(false))
 }
 
 fn prepare() -> Stage {
-    let config = Config { default_nature: Nature::NeverStops, ..Config::default() };
-    Stage::prepare_with(config, json!({"timeoutSeconds": 300}))
+    Stage::prepare_accepting(patient(false))
 }
 
 fn suspend(stage: &Stage, suspend: bool) {
-    stage.gateway(json!({"timeoutSeconds": 300, "suspend": suspend}));
+    stage.gateway(patient(suspend));
 }
 
 // --- withdrawing, and asking again ---
@@ -60,9 +57,7 @@ fn a_stop_withdrawn_in_flight_and_never_answered_is_unknown_and_not_sent_again()
     assert_eq!(stopped_reason(&status), "Withdrawn");
     let plan = &status["plans"][0];
     assert_eq!(plan["message"], "the stop was sent, but no answer came");
-    stage.run("other", &[2]);
-    stage.stop("other");
-    stage.wait_for("other", "Accepted");
+    stage.settle("other", 2);
     assert_eq!(stage.calls(), [[1], [2]]);
 }
 
@@ -70,9 +65,7 @@ fn a_stop_withdrawn_in_flight_and_never_answered_is_unknown_and_not_sent_again()
 fn a_run_whose_stop_is_taken_back_keeps_its_outcome_and_is_stopped_anew() {
     let stage = stage();
     stage.simulator.plan(1, Nature::Running);
-    stage.run("nightly", &[1]);
-    stage.stop("nightly");
-    stage.wait_for("nightly", "Accepted");
+    stage.settle("nightly", 1);
     stage.rearm("nightly");
     let status = stage.wait_for("nightly", "NotRequested");
     assert_eq!(outcomes(&status), ["1 Accepted"]);
@@ -190,9 +183,7 @@ fn what_is_settled_is_not_sent_again_by_other_edits_or_a_restart() {
     assert_eq!(status["stop"], settled["stop"]);
     stage.stop_operator();
     stage.start_operator();
-    stage.run("other", &[3]);
-    stage.stop("other");
-    stage.wait_for("other", "Accepted");
+    stage.settle("other", 3);
     assert_eq!(stage.calls(), vec![vec![1, 2], vec![3]]);
 }
 

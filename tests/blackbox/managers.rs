@@ -1,24 +1,18 @@
 //! Who changed what: managers that take a stop back, that never did, and that fight over it.
 
 use serde_json::{Value, json};
-use testinium_testbed::simulator::{Config, Nature};
+use testinium_testbed::simulator::Nature;
 
 use crate::cluster::{ok, run};
 use crate::events::{assert_commands, note, paste};
 use crate::operator::{Stage, condition, outcomes};
 
 fn suspended() -> Stage {
-    let config = Config { default_nature: Nature::NeverStops, ..Config::default() };
-    let mut stage = Stage::prepare_with(config, json!({"suspend": true}));
-    stage.start_operator();
-    stage
+    Stage::start_accepting(json!({"suspend": true}))
 }
 
 fn at_work() -> Stage {
-    let config = Config { default_nature: Nature::NeverStops, ..Config::default() };
-    let mut stage = Stage::prepare_with(config, json!({}));
-    stage.start_operator();
-    stage
+    Stage::start_accepting(json!({}))
 }
 
 /// A patch in the name of a field manager.

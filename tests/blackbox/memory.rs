@@ -4,26 +4,19 @@ use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
 use testinium_testbed::kubectl::wait_until;
-use testinium_testbed::simulator::{Config, Hold, Nature, Reply, When};
+use testinium_testbed::simulator::{Hold, Reply, When};
 
 use crate::cluster::{ok, run};
 use crate::events::{assert_commands, paste};
-use crate::operator::{SOON, Stage, condition, outcomes};
+use crate::operator::{SOON, Stage, condition, outcomes, patient};
 use crate::waiting::stopped_reason;
 
 fn stage() -> Stage {
-    let mut stage = prepare();
-    stage.start_operator();
-    stage
+    Stage::start_accepting(patient(false))
 }
 
 fn prepare() -> Stage {
-    let config = Config { default_nature: Nature::NeverStops, ..Config::default() };
-    Stage::prepare_with(config, patient(false))
-}
-
-fn patient(suspend: bool) -> Value {
-    json!({"timeoutSeconds": 300, "suspend": suspend})
+    Stage::prepare_accepting(patient(false))
 }
 
 /// Waits until this long after a moment, where that is what the test is about.
@@ -37,20 +30,6 @@ fn reach(since: Instant, after: Duration) {
 /// Times in objects are whole seconds: what has to be later than another must be of a later one.
 fn reach_the_next_second() {
     reach(Instant::now(), Duration::from_millis(1_100));
-}
-
-/// Whatever was asked for before has been sent once a later stop is done.
-fn settle(stage: &Stage, name: &str, plan: i64) {
-    stage.run(name, &[plan]);
-    stage.stop(name);
-    stage.wait_for(name, "Accepted");
-}
-
-/// Overwrites parts of a status, as whoever has the right to may.
-fn patch_status(stage: &Stage, name: &str, status: &Value) {
-    let patch = json!({"status": status}).to_string();
-    let arguments = ["patch", "tpr", name, "--subresource=status", "--type=merge", "--patch", &patch];
-    stage.namespace.run(&arguments);
 }
 
 fn stop_of(status: &Value) -> &Value {
@@ -104,7 +83,7 @@ fn rule_05_a_restart_neither_repeats_nor_forgets() {
     stage.annotate("removed", "now");
     stage.annotate("emptied", "now");
     stage.wait_for_calls(5);
-    settle(&stage, "other", 4);
+    stage.settle("other", 4);
     let mut sent = stage.calls().concat();
     sent.sort_unstable();
     assert_eq!(sent, [1, 1, 2, 2, 3, 4]);
@@ -120,7 +99,7 @@ fn rule_05_the_same_value_whose_removal_nobody_saw_asks_for_nothing() {
     stage.namespace.run(&["annotate", "tpr", "nightly", "testinium.io/stop-"]);
     stage.annotate("nightly", "now");
     stage.start_operator();
-    settle(&stage, "other", 2);
+    stage.settle("other", 2);
     assert_eq!(stage.calls(), [[1], [2]]);
 }
 
@@ -186,7 +165,7 @@ fn rule_10_a_plan_added_after_the_stop_of_an_event_is_not_sent_and_told() {
     let stopped = condition(&status, "Stopped").expect("Stopped");
     assert_eq!(stopped["status"], "False");
     assert!(stopped["message"].as_str().is_some_and(|message| message.contains("4711")), "{stopped}");
-    settle(&stage, "other", 2);
+    stage.settle("other", 2);
     assert_eq!(stage.calls(), [[1], [2]]);
     stage.annotate("nightly", "again");
     let status = stage.wait_for("nightly", "Accepted");
@@ -264,7 +243,7 @@ fn rule_11_an_outage_longer_than_the_deadline_makes_no_old_request_young() {
     stage.start_operator();
     assert_eq!(outcomes(&stage.wait_for("annotated", "Expired")), ["1 Expired"]);
     assert_eq!(outcomes(&stage.wait_for("patched", "Expired")), ["2 Expired"]);
-    settle(&stage, "other", 3);
+    stage.settle("other", 3);
     assert_eq!(stage.calls(), [[3]]);
 }
 
@@ -279,12 +258,12 @@ fn rule_11_a_lost_status_makes_no_old_request_young() {
     let asked = Instant::now();
     stage.wait_for("nightly", "Suspended");
     stage.kill_operator();
-    patch_status(&stage, "nightly", &Value::Null);
+    stage.patch_status("nightly", &Value::Null);
     stage.gateway(patient(false));
     reach(asked, DEADLINE + Duration::from_secs(1));
     stage.start_operator();
     assert_eq!(outcomes(&stage.wait_for("nightly", "Expired")), ["1 Expired"]);
-    settle(&stage, "other", 2);
+    stage.settle("other", 2);
     assert_eq!(stage.calls(), [[2]]);
 }
 
@@ -298,7 +277,7 @@ fn rule_11_what_expired_stays_so_for_that_request() {
     stage.patch("nightly", r#"{"spec":{"stopDeadlineSeconds":3600}}"#);
     stage.gateway(patient(false));
     stage.wait_until_observed("nightly");
-    settle(&stage, "other", 2);
+    stage.settle("other", 2);
     assert_eq!(outcomes(&stage.status("nightly")), ["1 Expired"]);
     assert_eq!(stage.calls(), [[2]]);
     stage.annotate("nightly", "again");
@@ -310,9 +289,7 @@ fn rule_11_what_expired_stays_so_for_that_request() {
 #[test]
 fn rule_13_a_flip_that_nobody_saw_is_a_new_request() {
     let mut stage = stage();
-    stage.run("nightly", &[1]);
-    stage.stop("nightly");
-    stage.wait_for("nightly", "Accepted");
+    stage.settle("nightly", 1);
     stage.stop_operator();
     reach_the_next_second();
     stage.rearm("nightly");
@@ -320,16 +297,14 @@ fn rule_13_a_flip_that_nobody_saw_is_a_new_request() {
     stage.start_operator();
     stage.wait_for_calls(2);
     stage.wait_for("nightly", "Accepted");
-    settle(&stage, "other", 2);
+    stage.settle("other", 2);
     assert_eq!(stage.calls(), [[1], [1], [2]]);
 }
 
 #[test]
 fn rule_13_a_removal_and_another_true_that_nobody_saw_are_a_new_request() {
     let mut stage = stage();
-    stage.run("nightly", &[1]);
-    stage.stop("nightly");
-    stage.wait_for("nightly", "Accepted");
+    stage.settle("nightly", 1);
     stage.stop_operator();
     reach_the_next_second();
     stage.patch("nightly", r#"{"spec":{"stopped":null}}"#);
@@ -343,9 +318,7 @@ fn rule_13_a_removal_and_another_true_that_nobody_saw_are_a_new_request() {
 #[test]
 fn rule_13_restarts_repeat_a_flip_that_nobody_saw_no_more() {
     let mut stage = stage();
-    stage.run("nightly", &[1]);
-    stage.stop("nightly");
-    stage.wait_for("nightly", "Accepted");
+    stage.settle("nightly", 1);
     stage.stop_operator();
     reach_the_next_second();
     stage.rearm("nightly");
@@ -358,7 +331,7 @@ fn rule_13_restarts_repeat_a_flip_that_nobody_saw_no_more() {
     for (name, plan) in [("one", 2), ("two", 3)] {
         stage.kill_operator();
         stage.start_operator();
-        settle(&stage, name, plan);
+        stage.settle(name, plan);
     }
     assert_eq!(stage.calls(), [[1], [1], [2], [3]]);
 }
@@ -366,9 +339,7 @@ fn rule_13_restarts_repeat_a_flip_that_nobody_saw_no_more() {
 #[test]
 fn rule_13_edits_of_other_fields_that_nobody_saw_are_none() {
     let mut stage = stage();
-    stage.run("nightly", &[1]);
-    stage.stop("nightly");
-    stage.wait_for("nightly", "Accepted");
+    stage.settle("nightly", 1);
     stage.stop_operator();
     reach_the_next_second();
     for patch in
@@ -379,7 +350,7 @@ fn rule_13_edits_of_other_fields_that_nobody_saw_are_none() {
     }
     stage.start_operator();
     stage.wait_until_observed("nightly");
-    settle(&stage, "other", 2);
+    stage.settle("other", 2);
     assert_eq!(stage.calls(), [[1], [2]]);
 }
 
@@ -398,7 +369,7 @@ fn rule_13_a_flip_during_a_stop_that_has_not_settled_sends_nothing_twice() {
     stage.gateway(patient(false));
     stage.start_operator();
     stage.wait_for("nightly", "Accepted");
-    settle(&stage, "other", 2);
+    stage.settle("other", 2);
     assert_eq!(stage.calls(), [[1], [2]]);
 }
 
@@ -525,7 +496,7 @@ fn rule_15_a_restored_run_carries_the_past_and_says_how_to_ask() {
     assert_restored(&stage.wait_for("nightly", "Restored"), "after-the-fire");
     let told = stage.wait_for_warning("nightly", "Restored");
     let commands = assert_commands(&stage, &told);
-    settle(&stage, "other", 2);
+    stage.settle("other", 2);
     assert_eq!(stage.calls(), [[2]]);
     paste(&stage.namespace, &commands[0]);
     stage.wait_for("nightly", "Accepted");
@@ -549,7 +520,7 @@ fn rule_15_a_run_restored_in_place_asks_for_nothing_it_carries() {
     assert_restored(&status, "in-place");
     assert_eq!(stop_of(&status)["observedStopped"], true);
     assert_eq!(stop_of(&status)["observedRequest"], "last-week");
-    settle(&stage, "other", 2);
+    stage.settle("other", 2);
     assert_eq!(stage.calls(), [[1], [2]]);
     // A label that stays is no further restore: what comes now asks.
     stage.annotate("nightly", "now");
@@ -560,7 +531,7 @@ fn rule_15_a_run_restored_in_place_asks_for_nothing_it_carries() {
     });
     stage.patch("nightly", &again.to_string());
     assert_restored(&stage.wait_for("nightly", "Restored"), "once-more");
-    settle(&stage, "another", 3);
+    stage.settle("another", 3);
     assert_eq!(stage.calls(), [[1], [2], [1], [3]]);
 }
 
@@ -570,9 +541,7 @@ fn rule_15_a_status_restored_with_its_run_is_known_by_its_start_time() {
     let mut restored = run("nightly", json!({"plans": [1, 2], "stopped": true}));
     restored["metadata"]["labels"] = json!({RESTORE: "same-name-as-before"});
     stage.namespace.apply(&restored);
-    patch_status(
-        &stage,
-        "nightly",
+    stage.patch_status("nightly",
         &json!({
             "observedGeneration": 1, "startTime": "2020-01-02T03:04:05Z", "summary": "1/2",
             "plans": [{"id": 1, "outcome": "Accepted"}, {"id": 2, "outcome": "Pending"}],
@@ -588,7 +557,7 @@ fn rule_15_a_status_restored_with_its_run_is_known_by_its_start_time() {
     let creation =
         ok(stage.namespace.kubectl.get_json(&["tpr", "nightly"]))["metadata"]["creationTimestamp"].clone();
     assert_eq!(status["startTime"], creation);
-    settle(&stage, "other", 3);
+    stage.settle("other", 3);
     assert_eq!(stage.calls(), [[3]]);
     stage.annotate("nightly", "now");
     stage.wait_for("nightly", "Accepted");
@@ -604,7 +573,7 @@ fn rule_15_a_restart_keeps_a_restored_run_restored_once() {
     stage.wait_for_event("nightly", "Restored");
     stage.stop_operator();
     stage.start_operator();
-    settle(&stage, "other", 2);
+    stage.settle("other", 2);
     assert_eq!(stopped_reason(&stage.status("nightly")), "Restored");
     stage.rearm("nightly");
     stage.stop("nightly");

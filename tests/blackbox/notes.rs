@@ -1,27 +1,11 @@
 //! A status is the operator's own note, and no order: what stands in it is never sent.
 
-use serde_json::{Value, json};
-use testinium_testbed::simulator::{Config, Nature};
+use serde_json::json;
 
 use crate::operator::{Stage, outcomes};
 
 fn stage() -> Stage {
-    let config = Config { default_nature: Nature::NeverStops, ..Config::default() };
-    let mut stage = Stage::prepare_with(config, json!({}));
-    stage.start_operator();
-    stage
-}
-
-fn forge(stage: &Stage, name: &str, status: &Value) {
-    let patch = json!({"status": status}).to_string();
-    let arguments = ["patch", "tpr", name, "--subresource=status", "--type=merge", "--patch", &patch];
-    stage.namespace.run(&arguments);
-}
-
-fn settle(stage: &Stage, name: &str, plan: i64) {
-    stage.run(name, &[plan]);
-    stage.stop(name);
-    stage.wait_for(name, "Accepted");
+    Stage::start_accepting(json!({}))
 }
 
 const PENDING: &str = "Pending";
@@ -44,17 +28,17 @@ fn a_pending_plan_in_a_forged_status_is_not_sent() {
     let forge_all = |stage: &Stage| {
         for (name, plan) in RUNS {
             let plans = json!([{"id": plan, "outcome": PENDING}, {"id": 77, "outcome": PENDING}]);
-            forge(stage, name, &json!({"plans": plans}));
+            stage.patch_status(name, &json!({"plans": plans}));
         }
     };
     forge_all(&stage);
     stage.catch_up();
-    settle(&stage, "one", 11);
+    stage.settle("one", 11);
     stage.kill_operator();
     forge_all(&stage);
     stage.start_operator();
     stage.catch_up();
-    settle(&stage, "two", 12);
+    stage.settle("two", 12);
     // Of the run whose request is in force, its own plan may be sent again: its outcome is lost.
     let sent = stage.calls().split_off(before).concat();
     assert!([77, 1, 3].iter().all(|id| !sent.contains(id)), "{sent:?}");
@@ -66,8 +50,7 @@ fn a_forged_stop_in_a_status_is_not_sent() {
     stage.run("nightly", &[1]);
     stage.wait_for("nightly", "NotRequested");
     stage.kill_operator();
-    forge(
-        &stage,
+    stage.patch_status(
         "nightly",
         &json!({
             "plans": [{"id": 1, "outcome": PENDING}, {"id": 77, "outcome": PENDING}],
@@ -79,7 +62,7 @@ fn a_forged_stop_in_a_status_is_not_sent() {
     );
     stage.start_operator();
     stage.catch_up();
-    settle(&stage, "other", 2);
+    stage.settle("other", 2);
     assert!(!stage.calls().concat().contains(&77), "{:?}", stage.calls());
 }
 
@@ -94,7 +77,7 @@ fn a_foreign_plan_in_the_status_of_a_stop_under_way_is_not_sent() {
     let plans = json!([
         {"id": 1, "outcome": PENDING}, {"id": 2, "outcome": PENDING}, {"id": 77, "outcome": PENDING},
     ]);
-    forge(&stage, "nightly", &json!({"plans": plans}));
+    stage.patch_status("nightly", &json!({"plans": plans}));
     stage.gateway(json!({}));
     stage.start_operator();
     let status = stage.wait_for("nightly", "Accepted");

@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 use testinium_testbed::kubectl::wait_until;
 use testinium_testbed::oracles;
 use testinium_testbed::process::{Guarded, Signal};
-use testinium_testbed::simulator::{Config, Simulator};
+use testinium_testbed::simulator::{Config, Nature, Simulator};
 
 use crate::cluster::{Namespace, cluster, gateway, ok, run};
 use crate::secrets::assert_kept;
@@ -21,6 +21,11 @@ pub(crate) struct Stage {
     pub(crate) simulator: Simulator,
     operator: Option<Guarded>,
     directory: tempfile::TempDir,
+}
+
+/// Of a gateway's spec: calls may take as long as a test holds them.
+pub(crate) fn patient(suspend: bool) -> Value {
+    json!({"timeoutSeconds": 300, "suspend": suspend})
 }
 
 impl Stage {
@@ -39,6 +44,18 @@ impl Stage {
         };
         stage.gateway(spec);
         stage.token("simulated-token");
+        stage
+    }
+
+    /// The same with plans that accept every stop, each time.
+    pub(crate) fn prepare_accepting(spec: Value) -> Self {
+        Self::prepare_with(Config { default_nature: Nature::NeverStops, ..Config::default() }, spec)
+    }
+
+    /// The same with the operator at work.
+    pub(crate) fn start_accepting(spec: Value) -> Self {
+        let mut stage = Self::prepare_accepting(spec);
+        stage.start_operator();
         stage
     }
 
@@ -132,6 +149,13 @@ impl Stage {
 
     pub(crate) fn stop(&self, name: &str) {
         self.patch(name, r#"{"spec":{"stopped":true}}"#);
+    }
+
+    /// Overwrites parts of a status, as whoever has the right to may.
+    pub(crate) fn patch_status(&self, name: &str, status: &Value) {
+        let patch = json!({"status": status}).to_string();
+        let arguments = ["patch", "tpr", name, "--subresource=status", "--type=merge", "--patch", &patch];
+        self.namespace.run(&arguments);
     }
 
     pub(crate) fn status(&self, name: &str) -> Value {

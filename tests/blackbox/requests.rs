@@ -5,23 +5,16 @@ use testinium_testbed::simulator::{Config, Hold, Nature, Reply, Simulator, When}
 
 use crate::cluster::{gateway, ok, run};
 use crate::events::{assert_commands, note, paste};
-use crate::operator::{Stage, condition, outcomes};
+use crate::operator::{Stage, condition, outcomes, patient};
 use crate::waiting::stopped_reason;
 
 /// A stage whose plans accept every stop, and whose calls may take as long as a test holds them.
 fn stage() -> Stage {
-    let mut stage = prepare();
-    stage.start_operator();
-    stage
+    Stage::start_accepting(patient(false))
 }
 
 fn prepare() -> Stage {
-    let config = Config { default_nature: Nature::NeverStops, ..Config::default() };
-    Stage::prepare_with(config, patient(false))
-}
-
-fn patient(suspend: bool) -> Value {
-    json!({"timeoutSeconds": 300, "suspend": suspend})
+    Stage::prepare_accepting(patient(false))
 }
 
 /// The same with the gateway suspended: whatever is asked for waits.
@@ -101,9 +94,7 @@ fn rule_02_an_event_asks_once() {
     stage.kill_operator();
     stage.start_operator();
     stage.catch_up();
-    stage.run("other", &[2]);
-    stage.stop("other");
-    stage.wait_for("other", "Accepted");
+    stage.settle("other", 2);
     assert_eq!(stage.calls(), [[1], [2]]);
 }
 
@@ -112,9 +103,7 @@ fn rule_02_an_event_asks_once() {
 #[test]
 fn rule_03_stopped_that_was_removed_asks_again() {
     let stage = stage();
-    stage.run("nightly", &[1]);
-    stage.stop("nightly");
-    stage.wait_for("nightly", "Accepted");
+    stage.settle("nightly", 1);
     // As Flux does with what somebody else has set.
     stage.patch("nightly", r#"{"spec":{"stopped":null}}"#);
     let status = stage.wait_for_status("nightly", "the removal to be seen", |status| {
@@ -251,9 +240,7 @@ fn rule_06_stopped_becoming_false_takes_back_what_an_annotation_asked_for() {
     assert_eq!(outcomes(&status), ["1 Withdrawn"]);
     assert_eq!(stage.wait_for_event("nightly", "StopWithdrawn")["type"], "Normal");
     stage.gateway(patient(false));
-    stage.run("other", &[2]);
-    stage.stop("other");
-    stage.wait_for("other", "Accepted");
+    stage.settle("other", 2);
     assert_eq!(stage.calls(), [[2]]);
 }
 
@@ -276,9 +263,7 @@ fn rule_06_each_no_of_the_annotation_takes_back() {
         assert!(status["stop"]["withdrawnTime"].is_string(), "{status}");
     }
     stage.gateway(patient(false));
-    stage.run("other", &[100]);
-    stage.stop("other");
-    stage.wait_for("other", "Accepted");
+    stage.settle("other", 100);
     assert_eq!(stage.calls(), [[100]]);
 }
 
@@ -332,9 +317,7 @@ fn rule_06_a_move_takes_back_what_an_annotation_asked_for() {
     let status = stage.wait_for("nightly", "Withdrawn");
     assert_eq!(outcomes(&status), ["1 Withdrawn"]);
     stage.gateway(patient(false));
-    stage.run("other", &[2]);
-    stage.stop("other");
-    stage.wait_for("other", "Accepted");
+    stage.settle("other", 2);
     assert_eq!((stage.calls(), elsewhere.calls().len()), (vec![vec![2]], 0));
     // Asked for again, it is stopped there.
     stage.annotate("nightly", "there");
@@ -380,9 +363,7 @@ fn rule_06_a_move_and_back_again_stops_nothing_by_itself() {
     stage.patch("nightly", r#"{"spec":{"gatewayRef":{"name":"default"}}}"#);
     stage.wait_until_observed("nightly");
     stage.gateway(patient(false));
-    stage.run("other", &[2]);
-    stage.stop("other");
-    stage.wait_for("other", "Accepted");
+    stage.settle("other", 2);
     assert_eq!((stage.calls(), elsewhere.calls().len()), (vec![vec![2]], 0));
     assert_eq!(outcomes(&stage.status("nightly")), ["1 Withdrawn"]);
 }
@@ -433,9 +414,7 @@ fn rule_07_the_command_of_a_stop_that_continues_ends_it() {
         assert!(outcomes(&status)[0].ends_with(" Withdrawn"), "{status}");
     }
     stage.gateway(patient(false));
-    stage.run("other", &[3]);
-    stage.stop("other");
-    stage.wait_for("other", "Accepted");
+    stage.settle("other", 3);
     assert_eq!(stage.calls(), [[3]]);
 }
 
@@ -473,9 +452,7 @@ fn rule_07_an_empty_value_asks_for_nothing() {
 #[test]
 fn rule_08_asking_beats_taking_back() {
     let stage = stage();
-    stage.run("nightly", &[1]);
-    stage.stop("nightly");
-    stage.wait_for("nightly", "Accepted");
+    stage.settle("nightly", 1);
     let both = r#"{"metadata":{"annotations":{"testinium.io/stop":"anew"}},"spec":{"stopped":false}}"#;
     stage.patch("nightly", both);
     let status = stage.wait_for_status("nightly", "the request to be handled", handled("anew"));
@@ -511,9 +488,7 @@ fn rule_08_a_move_together_with_a_request_asks_at_the_new_gateway() {
         assert_eq!(status["stop"]["gateway"]["name"], "elsewhere", "{status}");
     }
     stage.gateway(patient(false));
-    stage.run("other", &[3]);
-    stage.stop("other");
-    stage.wait_for("other", "Accepted");
+    stage.settle("other", 3);
     assert_eq!(stage.calls(), [[3]]);
     let mut there: Vec<_> = elsewhere.calls().into_iter().flat_map(|call| call.plans).collect();
     there.sort_unstable();

@@ -1,15 +1,14 @@
 //! The same plan in several runs, namespaces and lives of a run: when a call is shared, and when it is not.
 
 use serde_json::json;
-use testinium_testbed::simulator::{Config, Hold, Nature, Reply, When};
+use testinium_testbed::simulator::{Hold, Reply, When};
 
 use crate::cluster::run;
-use crate::operator::{Stage, outcomes};
+use crate::operator::{Stage, outcomes, patient};
 use crate::waiting::stopped_reason;
 
 fn prepare() -> Stage {
-    let config = Config { default_nature: Nature::NeverStops, ..Config::default() };
-    Stage::prepare_with(config, json!({"timeoutSeconds": 300}))
+    Stage::prepare_accepting(patient(false))
 }
 
 #[test]

@@ -13,6 +13,14 @@ impl Stage {
         self.simulator.calls().into_iter().map(|call| call.plans).collect()
     }
 
+    /// Stops a run of one plan and waits for its end: whatever was asked for before has been sent by then.
+    #[track_caller]
+    pub(crate) fn settle(&self, name: &str, plan: i64) {
+        self.run(name, &[plan]);
+        self.stop(name);
+        self.wait_for(name, "Accepted");
+    }
+
     /// Waits until so many calls have arrived, answered or not.
     #[track_caller]
     pub(crate) fn wait_for_calls(&self, count: usize) {
