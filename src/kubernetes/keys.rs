@@ -76,6 +76,11 @@ struct Text<'a>(#[serde(borrow)] Cow<'a, str>);
 // === impl Object ===
 
 impl Object<'_> {
+    /// What an object without data holds.
+    fn nothing(self) -> Vec<Value> {
+        self.wanted.iter().map(|_| Value::Absent).collect()
+    }
+
     fn value(self, text: &str, bytes_max: usize) -> Value {
         match self.encoding {
             Encoding::Text if text.len() > bytes_max => Value::TooLarge,
@@ -108,7 +113,7 @@ impl<'de> Visitor<'de> for Object<'_> {
 
     fn visit_map<A: MapAccess<'de>>(self, mut access: A) -> Result<Found, A::Error> {
         let mut metadata = Metadata::default();
-        let mut values: Vec<Value> = self.wanted.iter().map(|_| Value::Absent).collect();
+        let mut values = self.nothing();
         while let Some(Text(field)) = access.next_key::<Text<'de>>()? {
             match &*field {
                 "metadata" => metadata = access.next_value()?,
@@ -141,11 +146,11 @@ impl<'de> Visitor<'de> for Data<'_> {
     }
 
     fn visit_unit<E: Error>(self) -> Result<Vec<Value>, E> {
-        Ok(self.0.wanted.iter().map(|_| Value::Absent).collect())
+        Ok(self.0.nothing())
     }
 
     fn visit_map<A: MapAccess<'de>>(self, mut access: A) -> Result<Vec<Value>, A::Error> {
-        let mut values: Vec<Value> = self.0.wanted.iter().map(|_| Value::Absent).collect();
+        let mut values = self.0.nothing();
         while let Some(Text(key)) = access.next_key::<Text<'de>>()? {
             match self.0.wanted.iter().position(|wanted| wanted.key == *key) {
                 Some(at) => {

@@ -4,7 +4,6 @@ use super::advice;
 use super::base::stopped;
 use super::input::{Event, Kind};
 use super::intent::{DecidingField, Meaning, Notice, gateway_name, meaning};
-use super::plan::Plan;
 use super::request::Withdrawal;
 use super::run::Run;
 use super::types::{Key, Uid};
@@ -154,7 +153,7 @@ pub fn restored(run: &Key) -> String {
 pub fn transition(run: &Run, status: &TestPlanRunStatus, waits: Option<WaitReason>) -> Option<Announcement> {
     let stopped = stopped(status).filter(|_| run.asks())?;
     let message = stopped.message.clone();
-    let all_settled = run.plans.iter().all(Plan::is_settled);
+    let all_settled = run.all_settled();
     Some(match stopped.reason.as_str() {
         _ if !all_settled && waits.is_none() => return None,
         _ if !all_settled => Announcement::warning("GatewayUnavailable", message),

@@ -53,10 +53,25 @@ impl Plan {
         matches!(self.state, PlanState::Settled(_))
     }
 
+    /// What became of it, as status tells.
+    pub fn outcome(&self) -> Outcome {
+        match &self.state {
+            PlanState::Queued | PlanState::InFlight(_) => Outcome::Pending,
+            PlanState::Settled(settled) => settled.outcome,
+        }
+    }
+
+    /// Why it became that, if there is more to say.
+    pub fn detail(&self) -> Option<&Detail> {
+        match &self.state {
+            PlanState::Queued | PlanState::InFlight(_) => None,
+            PlanState::Settled(settled) => settled.detail.as_deref(),
+        }
+    }
+
     /// Whether its stop has ended without success.
     pub fn was_not_stopped(&self) -> bool {
-        let PlanState::Settled(settled) = &self.state else { return false };
-        match settled.outcome {
+        match self.outcome() {
             Outcome::Rejected | Outcome::Unknown | Outcome::Expired | Outcome::Withdrawn => true,
             Outcome::Pending | Outcome::Accepted | Outcome::NotRunning => false,
         }
@@ -64,11 +79,9 @@ impl Plan {
 
     /// Whether its stop was taken back before it could be told what became of it (rule 9).
     pub fn is_withdrawn(&self) -> bool {
-        let PlanState::Settled(settled) = &self.state else { return false };
-        let reason = settled.detail.as_ref().map(|detail| &*detail.reason);
-        match settled.outcome {
+        match self.outcome() {
             Outcome::Withdrawn => true,
-            Outcome::Unknown => reason == Some(NO_ANSWER),
+            Outcome::Unknown => self.detail().is_some_and(|detail| detail.reason == NO_ANSWER),
             Outcome::Pending
             | Outcome::Accepted
             | Outcome::NotRunning

@@ -14,7 +14,7 @@ use super::announce;
 use super::base::Base;
 use super::claim::Claim;
 use super::intent::{Observed, StopState};
-use super::plan::{Plan, PlanState};
+use super::plan::Plan;
 use super::request::{Request, Withdrawal};
 use super::types::{Key, PlanId, Uid};
 use super::wait_reason::Waiting;
@@ -91,10 +91,7 @@ fn plans(facts: &Facts<'_>) -> Vec<PlanStatus> {
         .plans
         .iter()
         .map(|plan| {
-            let (outcome, detail) = match &plan.state {
-                PlanState::Queued | PlanState::InFlight(_) => (Outcome::Pending, None),
-                PlanState::Settled(settled) => (settled.outcome, settled.detail.as_deref()),
-            };
+            let (outcome, detail) = (plan.outcome(), plan.detail());
             let message = match outcome {
                 Outcome::Pending => plan.last_answer(),
                 _ => detail.and_then(|detail| detail.message.clone()),
@@ -187,11 +184,7 @@ impl Tally {
     fn of(plans: &[Plan]) -> Self {
         let mut tally = Self::default();
         for plan in plans {
-            let outcome = match &plan.state {
-                PlanState::Queued | PlanState::InFlight(_) => Outcome::Pending,
-                PlanState::Settled(settled) => settled.outcome,
-            };
-            *match outcome {
+            *match plan.outcome() {
                 Outcome::Pending => &mut tally.pending,
                 Outcome::Accepted => &mut tally.accepted,
                 Outcome::NotRunning => &mut tally.not_running,
