@@ -5,29 +5,40 @@
 use std::process::Stdio;
 use std::time::Duration;
 
-use tokio::io::{AsyncBufReadExt as _, BufReader};
-use tokio::process::Command;
+use tokio::io::{AsyncBufReadExt as _, BufReader, Lines};
+use tokio::process::{Child, ChildStdout, Command};
 use tokio::time::timeout;
 
 const LIMIT: Duration = Duration::from_secs(10);
 
-#[tokio::test]
-async fn command_serves_logs_without_the_token_and_ends_on_sigterm() {
-    // Another test of this process may have installed it.
-    let _ = rustls::crypto::ring::default_provider().install_default();
+/// The command with these arguments, and the lines that it prints.
+fn start(arguments: &[&str]) -> (Child, Lines<BufReader<ChildStdout>>) {
     let mut child = Command::new(env!("CARGO_BIN_EXE_gateway-simulator"))
-        .args(["--token", "a-marked-token", "--not-running", "615", "--poisons", "618=500"])
+        .args(arguments)
         .stdout(Stdio::piped())
         .kill_on_drop(true)
         .spawn()
         .unwrap();
-    let mut lines = BufReader::new(child.stdout.take().unwrap()).lines();
+    let lines = BufReader::new(child.stdout.take().unwrap()).lines();
+    (child, lines)
+}
+
+fn client() -> reqwest::Client {
+    // Another test of this process may have installed it.
+    let _ = rustls::crypto::ring::default_provider().install_default();
+    reqwest::Client::builder().no_proxy().tls_certs_only([]).build().unwrap()
+}
+
+#[tokio::test]
+async fn command_serves_logs_without_the_token_and_ends_on_sigterm() {
+    let (mut child, mut lines) =
+        start(&["--token", "a-marked-token", "--not-running", "615", "--poisons", "618=500"]);
     let mut line = async || timeout(LIMIT, lines.next_line()).await.unwrap().unwrap().unwrap();
     let url = line().await.strip_prefix("gateway  ").unwrap().to_owned();
     assert!(line().await.starts_with("rest-api http://127.0.0.1:"));
     assert!(line().await.ends_with("/Testinium.RestApi/oauth/token"));
 
-    let client = reqwest::Client::builder().no_proxy().tls_certs_only([]).build().unwrap();
+    let client = client();
     for (plans, token, expected) in
         [("614", "a-marked-token", 200), ("614,618", "a-marked-token", 500), ("614", "x", 401)]
     {
@@ -48,20 +59,20 @@ async fn command_serves_logs_without_the_token_and_ends_on_sigterm() {
 
 #[tokio::test]
 async fn command_plays_a_bad_replica_a_sentence_and_a_mistyped_path() {
-    // Another test of this process may have installed it.
-    let _ = rustls::crypto::ring::default_provider().install_default();
-    let mut child = Command::new(env!("CARGO_BIN_EXE_gateway-simulator"))
-        .args(["--bad-replica", "nginx-not-found", "--unknown-path", "spring-not-found"])
-        .args(["--answer-text", "Database is not available", "--answer", "422"])
-        .stdout(Stdio::piped())
-        .kill_on_drop(true)
-        .spawn()
-        .unwrap();
-    let mut lines = BufReader::new(child.stdout.take().unwrap()).lines();
+    let (_child, mut lines) = start(&[
+        "--bad-replica",
+        "nginx-not-found",
+        "--unknown-path",
+        "spring-not-found",
+        "--answer-text",
+        "Database is not available",
+        "--answer",
+        "422",
+    ]);
     let line = timeout(LIMIT, lines.next_line()).await.unwrap().unwrap().unwrap();
     let url = line.strip_prefix("gateway  ").unwrap().to_owned();
 
-    let client = reqwest::Client::builder().no_proxy().tls_certs_only([]).build().unwrap();
+    let client = client();
     for (path, expected, says) in [
         ("/stop/execution", 404, "<center>nginx</center>"),
         ("/stop/execution", 422, "Database is not available"),
@@ -78,18 +89,10 @@ async fn command_plays_a_bad_replica_a_sentence_and_a_mistyped_path() {
 
 #[tokio::test]
 async fn command_refuses_a_token_with_a_login_page() {
-    // Another test of this process may have installed it.
-    let _ = rustls::crypto::ring::default_provider().install_default();
-    let mut child = Command::new(env!("CARGO_BIN_EXE_gateway-simulator"))
-        .args(["--token-refusal", "login-page"])
-        .stdout(Stdio::piped())
-        .kill_on_drop(true)
-        .spawn()
-        .unwrap();
-    let mut lines = BufReader::new(child.stdout.take().unwrap()).lines();
+    let (_child, mut lines) = start(&["--token-refusal", "login-page"]);
     let line = timeout(LIMIT, lines.next_line()).await.unwrap().unwrap().unwrap();
     let url = line.strip_prefix("gateway  ").unwrap().to_owned();
-    let client = reqwest::Client::builder().no_proxy().tls_certs_only([]).build().unwrap();
+    let client = client();
     let request = client.post(format!("{url}/stop/execution")).bearer_auth("yesterdays-token");
     let request = request.header("content-type", "application/json").body("{\"plans\":[614]}");
     let response = request.send().await.unwrap();
