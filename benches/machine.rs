@@ -10,7 +10,7 @@ use std::time::Duration;
 use criterion::{BatchSize, Criterion, Throughput, criterion_group, criterion_main};
 use jiff::{SignedDuration, Timestamp};
 use testinium_operator::api::{TestPlanRunSpec, TestPlanRunStatus, TestiniumGatewayStatus};
-use testinium_operator::stop::{
+use testinium_operator::machine::{
     Answer, Body, CredentialRead, Effect, Envelope, GatewayView, Input, Key, Kind, Machine, Millis, Now,
     Reply, RunView, SecretVersion, Version, WriteResult,
 };

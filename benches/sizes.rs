@@ -10,12 +10,12 @@ use base64::engine::general_purpose::STANDARD;
 use criterion::{BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
 use serde::de::IgnoredAny;
 use serde_json::{Value, json};
-use testinium_operator::gateway::{
-    CA_BYTES_MAX, CREDENTIAL_BYTES_MAX, Material, Network, Secrets, connect, wire,
-};
 use testinium_operator::kubernetes::decode::{self, Decoded};
 use testinium_operator::kubernetes::keys::{self, Encoding, Wanted};
-use testinium_operator::stop::GatewayView;
+use testinium_operator::machine::GatewayView;
+use testinium_operator::testinium::{
+    CA_BYTES_MAX, CREDENTIAL_BYTES_MAX, Material, Network, Secrets, connect, wire,
+};
 use testinium_testbed::simulator::{Config, Simulator, Tls};
 
 criterion_group! {

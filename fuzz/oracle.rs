@@ -3,9 +3,9 @@
 
 use serde_json::Value;
 use testinium_operator::api::Outcome;
-use testinium_operator::gateway::{Secrets, wire};
-use testinium_operator::stop::verdict::{Verdict, verdict};
-use testinium_operator::stop::{Answer, Body, PlanId, Reply};
+use testinium_operator::machine::gateways::verdict::{Verdict, verdict};
+use testinium_operator::machine::{Answer, Body, PlanId, Reply};
+use testinium_operator::testinium::{Secrets, wire};
 
 /// Panics if a promise is broken.
 pub fn check(bytes: &[u8]) {

@@ -5,8 +5,10 @@
 pub mod api;
 pub mod aside;
 pub mod cli;
-pub mod gateway;
+
 pub mod kubernetes;
+pub mod machine;
 pub mod operator;
-pub mod stop;
+
 pub mod telemetry;
+pub mod testinium;

@@ -19,10 +19,10 @@ use tokio::time::{sleep_until, timeout};
 
 use self::term::Term;
 use crate::cli::RunArgs;
-use crate::gateway::{self, Network};
 use crate::kubernetes::{self, ClientError, Clients, Elector, Events, Fence, Scope};
-use crate::stop::{Input, Kind};
+use crate::machine::{Input, Kind};
 use crate::telemetry::{self, Health, Metrics, Pages};
+use crate::testinium::{self, Network};
 
 /// Why the operator ended without being asked to.
 #[derive(Debug, thiserror::Error)]
@@ -48,7 +48,7 @@ const DRAIN: Duration = Duration::from_secs(40);
 
 /// Runs until SIGTERM or SIGINT, then finishes what is under way. A second signal ends at once.
 pub async fn run(settings: RunArgs) -> Result<(), OperatorError> {
-    gateway::install_crypto();
+    testinium::install_crypto();
     let mut signals = Signals::new().map_err(OperatorError::Signals)?;
     let (health, metrics) = (Health::new(Instant::now()), Metrics::default());
     let mut parts = JoinSet::new();

@@ -9,8 +9,8 @@ use std::path::Path;
 use proptest::collection::vec;
 use proptest::prelude::*;
 use proptest::sample::select;
-use testinium_operator::gateway::{Secrets, wire};
-use testinium_operator::stop::Body;
+use testinium_operator::machine::Body;
+use testinium_operator::testinium::{Secrets, wire};
 
 #[test]
 fn the_corpus_is_read_as_its_names_say() {

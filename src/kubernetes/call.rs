@@ -13,7 +13,7 @@ use serde::Deserialize;
 use tokio::time::timeout;
 
 use super::decode::bounded;
-use crate::stop::Millis;
+use crate::machine::Millis;
 
 /// Who this operator is in managedFields.
 pub(super) const FIELD_MANAGER: &str = "testinium-operator";

@@ -11,7 +11,7 @@ use serde::de::DeserializeOwned;
 use serde_json::value::RawValue;
 
 use super::lean::{Identity, Lean, Meta, Whole};
-use crate::stop::{GatewayView, Input, Key, RunView, Uid, Version};
+use crate::machine::{GatewayView, Input, Key, RunView, Uid, Version};
 
 /// What became of one object's bytes.
 #[derive(Debug, PartialEq)]

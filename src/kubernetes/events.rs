@@ -16,7 +16,7 @@ use tokio::time::{sleep_until, timeout};
 
 use super::call::chain;
 use crate::api::{TestPlanRun, TestiniumGateway};
-use crate::stop::{Event, Kind};
+use crate::machine::{Event, Kind};
 use crate::telemetry::Metrics;
 
 /// Where events are handed in. Clones share the queue.
@@ -157,7 +157,7 @@ mod tests {
         let told = Events { queue, metrics: Metrics::default() };
         let event = |warning| Event {
             kind: Kind::Runs,
-            key: crate::stop::Key::new("team", "nightly"),
+            key: crate::machine::Key::new("team", "nightly"),
             uid: "1".into(),
             warning,
             reason: "Any",

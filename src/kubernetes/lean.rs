@@ -10,7 +10,7 @@ use serde::Deserialize;
 use serde::de::IgnoredAny;
 use serde_json::value::RawValue;
 
-use crate::stop::{FieldSet, Key, Uid};
+use crate::machine::{FieldSet, Key, Uid};
 
 /// An object, read in one go.
 #[derive(Debug, Deserialize)]

@@ -12,8 +12,8 @@ use super::call::{self, NoReply, Reply};
 use super::keys::{self, Encoding, Found, Value, Wanted};
 use crate::api::CaKind;
 use crate::aside;
-use crate::gateway::{CA_BYTES_MAX, CERTIFICATE_BYTES_MAX, CREDENTIAL_BYTES_MAX, KEY_BYTES_MAX, Material};
-use crate::stop::{CredentialRead, GatewayView, SecretVersion};
+use crate::machine::{CredentialRead, GatewayView, SecretVersion};
+use crate::testinium::{CA_BYTES_MAX, CERTIFICATE_BYTES_MAX, CREDENTIAL_BYTES_MAX, KEY_BYTES_MAX, Material};
 
 /// A read takes milliseconds; the machine asks again if it does not.
 const LIMIT: Duration = Duration::from_secs(5);

@@ -30,7 +30,7 @@ use self::stream::Stream;
 use super::call::{self, NoReply};
 use super::decode;
 use crate::api::{TestPlanRun, TestiniumGateway};
-use crate::stop::{Input, Kind, Version};
+use crate::machine::{Input, Kind, Version};
 use crate::telemetry::{Health, Metrics};
 
 /// What is watched of one kind.

@@ -15,7 +15,7 @@ use serde::Serialize;
 use super::call::{self, FIELD_MANAGER, NoReply, Reply};
 use super::decode::{self, Decoded};
 use crate::api::{TestPlanRun, TestPlanRunStatus, TestiniumGateway, TestiniumGatewayStatus};
-use crate::stop::{RunKey, RunView, Target, WriteResult};
+use crate::machine::{RunKey, RunView, Target, WriteResult};
 
 /// Writes the status of a run.
 pub async fn write_run_status(client: &kube::Client, to: &Target, status: &TestPlanRunStatus) -> WriteResult {
@@ -148,7 +148,7 @@ const LIMIT: Duration = Duration::from_secs(10);
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::stop::{Millis, Version};
+    use crate::machine::{Millis, Version};
 
     #[test]
     fn an_answer_says_who_has_to_act() {

@@ -8,12 +8,12 @@ use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 
 use super::{BEAT, Shell};
-use crate::gateway::{self, ConnectError, Connection, Network};
 use crate::kubernetes::{self, Clients, Fence, secrets};
-use crate::stop::{
+use crate::machine::{
     Answer, CredentialRead, Effect, Epoch, GatewayKey, GatewayView, Input, Kind, Loss, Machine, Millis, Now,
     SecretVersion, Tally, WriteResult,
 };
+use crate::testinium::{self, ConnectError, Connection, Network};
 
 /// What an effect's task comes back with.
 pub(super) enum Done {
@@ -117,7 +117,7 @@ impl<'a> Term<'a> {
                     term_stands(&fence).await;
                     let started = Instant::now();
                     let answer = match connection {
-                        Some(connection) => gateway::post_stop(&connection, &gateway, &plans).await,
+                        Some(connection) => testinium::post_stop(&connection, &gateway, &plans).await,
                         None => Answer::Lost(Loss::Connect),
                     };
                     metrics.call_ended(&answer, started.elapsed());
@@ -190,7 +190,7 @@ async fn connect(
     if known_bad.as_ref() == Some(&version) {
         return Err(CredentialRead::Unchanged);
     }
-    match gateway::connect(gateway, material, earlier.as_ref(), network).await {
+    match testinium::connect(gateway, material, earlier.as_ref(), network).await {
         Ok((connection, good_for)) => Ok((connection, CredentialRead::Have { version, good_for })),
         Err(ConnectError::Invalid(why)) => Err(CredentialRead::Invalid(why)),
         Err(ConnectError::Refused(why)) => Err(CredentialRead::Refused { version, why }),

@@ -18,7 +18,7 @@ use prometheus_client::metrics::histogram::Histogram;
 use prometheus_client::registry::{Registry, Unit};
 
 use crate::api::Outcome;
-use crate::stop::{Answer, Body, Kind, Loss, WriteResult};
+use crate::machine::{Answer, Body, Kind, Loss, WriteResult};
 
 /// What is measured. Clones share it.
 #[derive(Clone, Debug)]
@@ -330,7 +330,7 @@ fn set(gauge: &Gauge, count: usize) {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::stop::{Reply, Version};
+    use crate::machine::{Reply, Version};
 
     fn line<'a>(text: &'a str, start: &str) -> &'a str {
         text.lines().find(|line| line.starts_with(start)).unwrap_or_else(|| panic!("no {start} in\n{text}"))

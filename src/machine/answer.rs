@@ -1,0 +1,143 @@
+//! What the wire said to a call, sorted but not yet judged.
+//!
+//! The HTTP side turns bytes into these types; what an answer *means* is [`verdict`](super::gateways::verdict)'s business.
+
+use std::fmt;
+
+use crate::machine::ids::{Millis, PlanId};
+use crate::machine::words::Sense;
+
+/// How a call ended.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub enum Answer {
+    /// The gateway answered.
+    Reply(Reply),
+    /// No answer came, or none that could be read to its end. The stop may have happened all the same.
+    Lost(Loss),
+}
+
+/// A reply of the gateway.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct Reply {
+    pub status: u16,
+    /// From the Retry-After header, already as a delay.
+    pub retry_after: Option<Millis>,
+    pub body: Body,
+}
+
+/// The body of a reply, by whose form it has. Only Testinium's own proves anything.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub enum Body {
+    /// Testinium's: a JSON object with the keys `data` and `errors`, or with an integer `result.code`.
+    Envelope(Envelope),
+    /// Any other JSON object: nothing of it is kept.
+    Json,
+    /// Nothing, HTML, text, cut off, a key twice, too large: nothing of it is kept.
+    Other,
+}
+
+/// What an envelope said.
+#[derive(Clone, Debug, Default, Eq, PartialEq)]
+pub struct Envelope {
+    /// `result.code`, where there is one.
+    pub code: Option<i64>,
+    /// Every complaint in it; empty means none.
+    pub errors: Vec<Complaint>,
+    /// There is something in it that could mean a failure and can't be told, such as `data` that nobody documents.
+    pub opaque: bool,
+}
+
+/// One error in an envelope. Texts are cut to 128 bytes and free of control characters.
+#[derive(Clone, Debug, Default, Eq, PartialEq)]
+pub struct Complaint {
+    pub code: Option<String>,
+    pub message: Option<String>,
+    /// The plan that it names plainly: by an id field, as a key of a map, or as "plan 614" in its text.
+    pub plan: Option<PlanId>,
+    /// What its words say, before anything of them was cut or hidden.
+    pub sense: Sense,
+}
+
+/// An answer that was no verdict, in short: for people who ask what a plan waits for.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Gist {
+    /// A status, and whether the body had Testinium's form.
+    Status {
+        status: u16,
+        own: bool,
+    },
+    Lost(Loss),
+}
+
+/// Why no answer came.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Loss {
+    /// The time for one call was up.
+    Timeout,
+    /// The host's name could not be resolved.
+    Dns,
+    /// No connection could be made.
+    Connect,
+    /// The TLS handshake failed: certificate, CA or client certificate.
+    Tls,
+    /// The connection broke before the answer was whole.
+    Broken,
+    /// The address is one that gateways must not have (loopback, link-local, the API server).
+    AddressRefused,
+}
+
+// === impl Answer ===
+
+impl Answer {
+    /// The answer in short.
+    pub fn gist(&self) -> Gist {
+        match self {
+            Self::Reply(reply) => Gist::Status { status: reply.status, own: reply.is_own() },
+            Self::Lost(loss) => Gist::Lost(*loss),
+        }
+    }
+
+    /// Whether it has Testinium's form.
+    pub fn is_own(&self) -> bool {
+        match self {
+            Self::Reply(reply) => reply.is_own(),
+            Self::Lost(_) => false,
+        }
+    }
+}
+
+impl Reply {
+    /// Whether it has Testinium's form.
+    pub fn is_own(&self) -> bool {
+        match self.body {
+            Body::Envelope(_) => true,
+            Body::Json | Body::Other => false,
+        }
+    }
+}
+
+// === impl Complaint ===
+
+impl Complaint {
+    /// What people are told of it.
+    pub fn text(&self) -> Option<String> {
+        self.message.clone().or_else(|| self.code.clone())
+    }
+}
+
+impl fmt::Display for Gist {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Status { status, own: true } => write!(f, "HTTP {status}"),
+            Self::Status { status, own: false } => write!(f, "HTTP {status}, not in Testinium's form"),
+            Self::Lost(loss) => f.write_str(match loss {
+                Loss::Timeout => "none in time",
+                Loss::Dns => "none, the host name can't be resolved",
+                Loss::Connect => "none, there is no connection",
+                Loss::Tls => "none, the TLS handshake failed",
+                Loss::Broken => "cut off, the connection broke",
+                Loss::AddressRefused => "none, the address is refused",
+            }),
+        }
+    }
+}

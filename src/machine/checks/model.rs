@@ -1,0 +1,272 @@
+//! Every short history, by a model checker: the machine itself, its world, and all orders in which things can happen.
+//!
+//! People, faults and the clock have budgets, so that the number of states has an end and no history goes in circles.
+//! In every state the onlooker's invariants must hold; and whenever nothing is under way, a calm from there on must
+//! settle everything (L1, L2).
+//!
+//! Beyond the few runs and plans that can be looked at exhaustively, the same model is walked at random.
+
+use std::hash::{Hash, Hasher};
+
+use stateright::{Checker, Model, Property};
+
+use crate::machine::checks::world::canon::digest;
+use crate::machine::checks::world::{How, Nature, Options, World, key};
+use crate::machine::guards::Rule;
+use crate::machine::{CallId, Kind};
+
+mod bounds;
+
+/// What may happen, and how often.
+#[derive(Clone, Copy, Debug, Default, Eq, Hash, PartialEq)]
+struct Budget {
+    /// Requests for a stop, and their withdrawals.
+    requests: u8,
+    /// Ids that are added to a run.
+    additions: u8,
+    /// Runs that are deleted, or deleted and made again.
+    deletions: u8,
+    /// Edits of the gateway, which moves to another address or does not.
+    edits: u8,
+    /// Answers other than what the plans would have.
+    troubles: u8,
+    lost_replies: u8,
+    relists: u8,
+    /// Changes of the Secret.
+    rotations: u8,
+    crashes: u8,
+    ticks: u8,
+}
+
+/// The world, and what may still happen to it.
+#[derive(Clone)]
+struct State {
+    world: World,
+    left: Budget,
+    digest: u64,
+}
+
+/// One step.
+#[derive(Clone, Debug, PartialEq)]
+enum Act {
+    Hear(Kind),
+    Answer(CallId, How),
+    Land(u64),
+    Reply(u64),
+    LoseReply(u64),
+    Stop(&'static str),
+    Withdraw(&'static str),
+    Add(&'static str),
+    Delete(&'static str),
+    Recreate(&'static str),
+    EditGateway { moves: bool },
+    Relist,
+    Rotate,
+    Crash,
+    Tick,
+}
+
+/// What is explored.
+#[derive(Clone, Debug)]
+struct Explored {
+    runs: &'static [(&'static str, &'static [i64])],
+    bad: &'static [i64],
+    troubles: &'static [How],
+    /// How a call is answered that carries an earlier version of the Secret.
+    stale: Option<How>,
+    slow_secrets: bool,
+    budget: Budget,
+    without: Option<Rule>,
+}
+
+/// A tick that goes further than this only looks at the clock.
+const FAR: u64 = 31_000;
+
+impl std::fmt::Debug for State {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{:?} {:?}", self.left, self.world.breach)
+    }
+}
+
+impl PartialEq for State {
+    fn eq(&self, other: &Self) -> bool {
+        (self.digest, self.left) == (other.digest, other.left)
+    }
+}
+
+impl Hash for State {
+    fn hash<H: Hasher>(&self, hasher: &mut H) {
+        (self.digest, self.left).hash(hasher);
+    }
+}
+
+// === impl State ===
+
+impl State {
+    fn spend(&mut self, act: &Act) {
+        let left = &mut self.left;
+        let spent = match act {
+            Act::Hear(_) | Act::Land(_) | Act::Reply(_) | Act::Answer(_, How::Truth) => return,
+            Act::Answer(..) => &mut left.troubles,
+            Act::LoseReply(_) => &mut left.lost_replies,
+            Act::Stop(_) | Act::Withdraw(_) => &mut left.requests,
+            Act::Add(_) => &mut left.additions,
+            Act::Delete(_) | Act::Recreate(_) => &mut left.deletions,
+            Act::EditGateway { .. } => &mut left.edits,
+            Act::Relist => &mut left.relists,
+            Act::Rotate => &mut left.rotations,
+            Act::Crash => &mut left.crashes,
+            Act::Tick => &mut left.ticks,
+        };
+        *spent = spent.saturating_sub(1);
+    }
+
+    fn take(&mut self, act: &Act) {
+        let world = &mut self.world;
+        match act {
+            Act::Hear(kind) => world.deliver(*kind),
+            Act::Answer(call, how) => world.answer(*call, *how),
+            Act::Land(op) => world.land(*op),
+            Act::Reply(op) => world.reply(*op),
+            Act::LoseReply(op) => world.lose(*op),
+            Act::Stop(name) => world.edit_unseen(name, |run| run.spec.stopped = Some(true)),
+            Act::Withdraw(name) => world.edit_unseen(name, |run| run.spec.stopped = Some(false)),
+            Act::Add(name) => world.edit_unseen(name, |run| run.spec.plans.push(9)),
+            Act::Recreate(name) => world.recreate_unseen(name, |run| run.spec.stopped = Some(true)),
+            Act::Delete(name) => world.server.delete_run(&key(name)),
+            Act::EditGateway { moves } => world.server.edit_gateway(&key("default"), |gateway| {
+                gateway.spec.timeout_seconds = Some(9);
+                gateway.spec.url.push_str(if *moves { "/v2" } else { "" });
+            }),
+            Act::Relist => world.relist(Kind::Runs),
+            Act::Rotate => world.truth.secret += 1,
+            Act::Crash => world.crash(),
+            Act::Tick => world.tick(),
+        }
+    }
+
+    /// Nothing is under way: whatever happens next comes from outside, or from a timer.
+    fn is_quiet(&self) -> bool {
+        let world = &self.world;
+        let told =
+            [Kind::Runs, Kind::Gateways].iter().all(|kind| !world.watch(*kind).has_more(&world.server));
+        told && world.calls.is_empty() && world.ops.is_empty()
+    }
+
+    /// Faults end; whatever was wanted must be settled then. Yields what is not.
+    fn unsettled(&self) -> Option<String> {
+        let mut world = self.world.clone();
+        world.calm();
+        let breach = world.breach.as_ref().map(|(invariant, text)| format!("{invariant}: {text}"));
+        breach.or_else(|| world.unsettled())
+    }
+
+    fn tick_is_near(&self) -> bool {
+        self.world.machine.wake_at().is_some_and(|at| at.0 <= self.world.now + FAR)
+    }
+}
+
+// === impl Explored ===
+
+impl Explored {
+    fn environment(&self, state: &State, acts: &mut Vec<Act>) {
+        let (world, left) = (&state.world, &state.left);
+        for (name, _) in self.runs {
+            let Some(run) = world.server.runs.get(&key(name)) else { continue };
+            let asked = run.spec.stopped == Some(true);
+            if left.requests > 0 {
+                acts.push(if asked { Act::Withdraw(name) } else { Act::Stop(name) });
+            }
+            if left.additions > 0 && asked {
+                acts.push(Act::Add(name));
+            }
+            if left.deletions > 0 && asked {
+                acts.extend([Act::Delete(name), Act::Recreate(name)]);
+            }
+        }
+        if left.edits > 0 {
+            acts.extend([Act::EditGateway { moves: false }, Act::EditGateway { moves: true }]);
+        }
+        if left.rotations > 0 {
+            acts.push(Act::Rotate);
+        }
+        if left.crashes > 0 {
+            acts.push(Act::Crash);
+        }
+        if left.relists > 0 && world.runs.list.is_none() {
+            acts.push(Act::Relist);
+        }
+        if left.ticks > 0 && state.tick_is_near() {
+            acts.push(Act::Tick);
+        }
+    }
+}
+
+impl Model for Explored {
+    type State = State;
+    type Action = Act;
+
+    fn init_states(&self) -> Vec<State> {
+        let options = Options {
+            without: self.without,
+            quiet_gateways: true,
+            slow_secrets: self.slow_secrets,
+            lenient: true,
+            ..Options::default()
+        };
+        let mut world = World::settled(self.runs, options);
+        world.truth.stale = self.stale;
+        world.truth.natures = self.bad.iter().map(|plan| (*plan, Nature::Bad)).collect();
+        // Every failure waits the same 50 ms: what chance would draw is no part of a state.
+        world.edit_gateway("default", |gateway| {
+            let retry = gateway.spec.retry.as_mut().expect("the fixture has one");
+            retry.initial_delay_seconds = Some(0);
+            gateway.spec.batching.as_mut().expect("the fixture has one").max_plans = Some(2);
+        });
+        world.calm();
+        let digest = digest(&world);
+        vec![State { world, left: self.budget, digest }]
+    }
+
+    fn actions(&self, state: &State, acts: &mut Vec<Act>) {
+        let (world, left) = (&state.world, &state.left);
+        if world.breach.is_some() {
+            return;
+        }
+        for kind in [Kind::Gateways, Kind::Runs] {
+            acts.extend(world.watch(kind).has_more(&world.server).then_some(Act::Hear(kind)));
+        }
+        for call in world.calls.keys() {
+            acts.push(Act::Answer(*call, How::Truth));
+            if left.troubles > 0 {
+                acts.extend(self.troubles.iter().map(|how| Act::Answer(*call, *how)));
+            }
+        }
+        for (id, op) in &world.ops {
+            acts.push(if op.done.is_some() { Act::Reply(*id) } else { Act::Land(*id) });
+            if left.lost_replies > 0 && !op.orphan {
+                acts.push(Act::LoseReply(*id));
+            }
+        }
+        self.environment(state, acts);
+    }
+
+    fn next_state(&self, before: &State, act: Act) -> Option<State> {
+        let mut state = before.clone();
+        state.spend(&act);
+        state.take(&act);
+        state.world.diary = Default::default();
+        state.world.machine.take_tally();
+        state.digest = digest(&state.world);
+        Some(state)
+    }
+
+    fn properties(&self) -> Vec<Property<Self>> {
+        vec![
+            Property::always("no invariant is broken", |_, state: &State| state.world.breach.is_none()),
+            Property::always("quiet means settled", |_, state: &State| {
+                state.world.breach.is_some() || !state.is_quiet() || state.unsettled().is_none()
+            }),
+        ]
+    }
+}

@@ -1,0 +1,73 @@
+//! Many runs at once, in numbers that a test can afford.
+
+use crate::api::Outcome::Accepted;
+use crate::machine::WRITES_MAX;
+use crate::machine::checks::world::{How, World};
+
+/// Each run is told once why it waits. There is one retry for all of them, and the first success lets the calls begin
+/// that were kept back.
+#[test]
+fn h20_many_runs_wait_on_a_dead_gateway() {
+    const RUNS: usize = 200;
+    let names: Vec<_> = (0..RUNS).map(|number| format!("run-{number}")).collect();
+    let plans: Vec<_> = (1..=200).map(|plan| [plan]).collect();
+    let runs: Vec<_> = names.iter().map(String::as_str).zip(plans.iter().map(<[i64; 1]>::as_slice)).collect();
+    let mut world = World::of(&runs);
+    world.edit_gateway("default", |gateway| (gateway.spec.batching, gateway.spec.retry) = (None, None));
+    names.iter().for_each(|name| world.edit_unseen(name, |run| run.spec.stopped = Some(true)));
+    world.hear_all();
+    world.live(600_000, How::Status(429));
+    assert_eq!(world.diary.writes.len(), RUNS, "one write a run");
+    let calls = world.diary.posts.len();
+    assert!(calls < 40, "{calls} calls in ten minutes");
+    world.diary.posts.clear();
+    world.live(301_000, How::Truth);
+    let sizes: Vec<_> = world.diary.posts.iter().map(Vec::len).collect();
+    assert_eq!(sizes, [1, 100, 99], "the probe, then full calls");
+    assert!(names.iter().all(|name| world.outcomes(name) == [Accepted]));
+}
+
+/// Gateways are of one namespace each; those that share an address take turns, so that one namespace's flood holds up
+/// no other's single id.
+#[test]
+fn h21_one_id_behind_a_flood_of_another_namespace() {
+    let flood: Vec<_> = (1..=1000).collect();
+    let mut world = World::of(&[("a/flood", &flood), ("b/small", &[7])]);
+    for gateway in ["a/default", "b/default"] {
+        world.edit_gateway(gateway, |gateway| {
+            gateway.spec.url = "https://shared.example.com".to_owned();
+            gateway.spec.limits.as_mut().expect("the fixture has limits").max_in_flight = Some(1);
+        });
+    }
+    world.stop("a/flood");
+    world.stop("b/small");
+    assert_eq!(world.under_way(), [[1, 2, 3, 4]]);
+    world.answered(How::Truth);
+    assert_eq!(world.under_way(), [[7]]);
+}
+
+/// Status writes take turns too: behind the flood's outcomes, one outcome of another namespace is written after at most
+/// one more of the flood's.
+#[test]
+fn one_outcome_behind_a_flood_of_another_namespace() {
+    let names: Vec<_> = (0..100).map(|number| format!("a/run-{number}")).collect();
+    let plans: Vec<_> = (1..=100).map(|plan| [plan]).collect();
+    let runs = names.iter().map(String::as_str).zip(plans.iter().map(<[i64; 1]>::as_slice));
+    let runs: Vec<_> = runs.chain([("b/small", [101].as_slice())]).collect();
+    let mut world = World::of(&runs);
+    world.edit_gateway("a/default", |gateway| gateway.spec.batching = None);
+    names.iter().for_each(|name| world.edit_unseen(name, |run| run.spec.stopped = Some(true)));
+    world.hear_all();
+    world.pass(1_000);
+    while !world.under_way().is_empty() {
+        world.answered(How::Truth);
+    }
+    world.stop("b/small");
+    world.answered(How::Truth);
+    world.diary.writes.clear();
+    for _ in 0..WRITES_MAX + 2 {
+        world.reply(world.request());
+    }
+    let written = world.diary.writes.iter().position(|key| *key.namespace == *"b");
+    assert!(written.is_some_and(|place| place <= WRITES_MAX + 1), "{:?}", world.diary.writes);
+}

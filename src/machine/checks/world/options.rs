@@ -1,0 +1,30 @@
+//! How a world is meant to be, and what a test may want to know of what happened in it.
+
+use crate::machine::Key;
+use crate::machine::guards::Rule;
+
+/// How the world is meant to be.
+#[derive(Clone, Copy, Debug, Default)]
+pub(in crate::machine) struct Options {
+    pub(in crate::machine) without: Option<Rule>,
+    /// Gateway statuses are written at once and have no echo: fewer states.
+    pub(in crate::machine) quiet_gateways: bool,
+    /// Deadlines are so short that a stop may be given up.
+    pub(in crate::machine) expires: bool,
+    /// Secrets are read as slowly as runs are.
+    pub(in crate::machine) slow_secrets: bool,
+    /// A broken invariant is noted, but nobody is told of it by a panic.
+    pub(in crate::machine) lenient: bool,
+}
+
+/// What a test may want to count.
+#[derive(Clone, Debug, Default)]
+pub(in crate::machine) struct Diary {
+    pub(in crate::machine) posts: Vec<Vec<i64>>,
+    /// Statuses of runs that landed.
+    pub(in crate::machine) writes: Vec<Key>,
+    pub(in crate::machine) told: Vec<&'static str>,
+    /// Readings of a Secret.
+    pub(in crate::machine) readings: usize,
+    pub(in crate::machine) drained: bool,
+}

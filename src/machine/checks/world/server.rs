@@ -1,0 +1,250 @@
+//! The API server of a test: objects with versions, a log that watches read from, and lists.
+
+use std::collections::{BTreeMap, VecDeque};
+use std::sync::Arc;
+
+use jiff::Timestamp;
+
+use crate::api::{TestPlanRunStatus, TestiniumGatewayStatus};
+use crate::machine::{FieldSet, GatewayView, Input, Key, Kind, RunView, Target, Uid, Version, WriteResult};
+
+/// Objects, and what happened to them.
+#[derive(Clone, Debug, Default)]
+pub(in crate::machine) struct Server {
+    pub(in crate::machine) revision: u64,
+    /// The API server's clock.
+    pub(in crate::machine) wall: Timestamp,
+    pub(in crate::machine) runs: Runs,
+    pub(in crate::machine) gateways: BTreeMap<Key, Arc<GatewayView>>,
+    /// What watches have yet to tell.
+    pub(in crate::machine) log: VecDeque<(Version, Change)>,
+    /// States of the past for lists that are not consistent; kept only if those are asked for.
+    pub(in crate::machine) past: Option<VecDeque<(u64, Runs)>>,
+}
+
+type Runs = BTreeMap<Key, Arc<RunView>>;
+
+/// Something that a watch or a list tells.
+#[derive(Clone, Debug)]
+pub(in crate::machine) enum Change {
+    Run(Arc<RunView>),
+    RunGone(Key, Uid),
+    Gateway(Arc<GatewayView>),
+    GatewayGone(Key, Uid),
+}
+
+/// A watch: how far in the log it is, or the list that comes before.
+#[derive(Clone, Debug)]
+pub(in crate::machine) struct Watch {
+    pub(in crate::machine) kind: Kind,
+    /// Everything up to here has been told.
+    pub(in crate::machine) at: Version,
+    pub(in crate::machine) list: Option<List>,
+}
+
+/// A list under way.
+#[derive(Clone, Debug)]
+pub(in crate::machine) enum List {
+    /// Requested, not yet served.
+    Asked,
+    /// Served as of this version; these items are still to come.
+    Served(Version, VecDeque<Change>),
+}
+
+/// States of the past that a list may come from, if it is not consistent.
+const PAST: usize = 6;
+
+// === impl Change ===
+
+impl Change {
+    pub(in crate::machine) fn kind(&self) -> Kind {
+        match self {
+            Self::Run(_) | Self::RunGone(..) => Kind::Runs,
+            Self::Gateway(_) | Self::GatewayGone(..) => Kind::Gateways,
+        }
+    }
+
+    pub(in crate::machine) fn into_input(self) -> Input {
+        match self {
+            Self::Run(view) => Input::RunSeen(Box::new((*view).clone())),
+            Self::RunGone(key, uid) => Input::RunGone(key, uid),
+            Self::Gateway(view) => Input::GatewaySeen(Box::new((*view).clone())),
+            Self::GatewayGone(key, uid) => Input::GatewayGone(key, uid),
+        }
+    }
+}
+
+// === impl Server ===
+
+impl Server {
+    fn log(&mut self, change: Change) -> Version {
+        self.revision += 1;
+        self.log.push_back((Version(self.revision), change));
+        if let Some(past) = &mut self.past {
+            past.push_back((self.revision, self.runs.clone()));
+            if past.len() > PAST {
+                past.pop_front();
+            }
+        }
+        Version(self.revision)
+    }
+
+    pub(in crate::machine) fn put_run(&mut self, mut view: RunView) -> Version {
+        view.version = Version(self.revision + 1);
+        view.written = Some(self.second());
+        // Whoever makes an object owns what it says.
+        let set = || Some(FieldSet { manager: "kubectl-create".to_owned(), time: Some(self.second()) });
+        if view.spec.stopped.is_some() && view.stopped_set.is_none() {
+            view.stopped_set = set();
+        }
+        if view.stop_annotation.is_some() && view.annotation_set.is_none() {
+            view.annotation_set = set();
+        }
+        let view = Arc::new(view);
+        self.runs.insert(view.key.clone(), view.clone());
+        self.log(Change::Run(view))
+    }
+
+    /// An edit of spec or metadata; `change` says whether spec is meant by raising the generation itself.
+    pub(in crate::machine) fn edit_run(&mut self, key: &Key, change: impl FnOnce(&mut RunView)) {
+        let Some(view) = self.runs.get(key) else { return };
+        let mut view = (**view).clone();
+        let before = view.clone();
+        change(&mut view);
+        view.generation += i64::from(view.spec != before.spec);
+        self.note_owners(&before, &mut view);
+        self.put_run(view);
+    }
+
+    /// Keeps the times of fields as managedFields do, in whole seconds, unless the edit says who it was.
+    fn note_owners(&self, before: &RunView, view: &mut RunView) {
+        let set = || Some(FieldSet { manager: "kubectl-edit".to_owned(), time: Some(self.second()) });
+        if view.spec.stopped != before.spec.stopped && view.stopped_set == before.stopped_set {
+            view.stopped_set = view.spec.stopped.and_then(|_| set());
+        }
+        if view.stop_annotation != before.stop_annotation && view.annotation_set == before.annotation_set {
+            view.annotation_set = view.stop_annotation.as_ref().and_then(|_| set());
+        }
+        if view.retry_annotation != before.retry_annotation {
+            view.retry_set = view.retry_annotation.as_ref().and_then(|_| set());
+        }
+        if view.spec.gateway_ref != before.spec.gateway_ref {
+            view.gateway_set = set();
+        }
+        if view.spec.plans != before.spec.plans {
+            view.plans_set = Some(self.second());
+        }
+    }
+
+    fn second(&self) -> Timestamp {
+        Timestamp::from_second(self.wall.as_second()).unwrap_or(self.wall)
+    }
+
+    pub(in crate::machine) fn delete_run(&mut self, key: &Key) {
+        if let Some(view) = self.runs.remove(key) {
+            self.log(Change::RunGone(key.clone(), view.uid.clone()));
+        }
+    }
+
+    pub(in crate::machine) fn put_gateway(&mut self, mut view: GatewayView) -> Version {
+        view.version = Version(self.revision + 1);
+        let view = Arc::new(view);
+        self.gateways.insert(view.key.clone(), view.clone());
+        self.log(Change::Gateway(view))
+    }
+
+    pub(in crate::machine) fn edit_gateway(&mut self, key: &Key, change: impl FnOnce(&mut GatewayView)) {
+        let Some(view) = self.gateways.get(key) else { return };
+        let mut view = (**view).clone();
+        let spec = view.spec.clone();
+        change(&mut view);
+        view.generation += i64::from(view.spec != spec);
+        self.put_gateway(view);
+    }
+
+    pub(in crate::machine) fn delete_gateway(&mut self, key: &Key) {
+        if let Some(view) = self.gateways.remove(key) {
+            self.log(Change::GatewayGone(key.clone(), view.uid.clone()));
+        }
+    }
+
+    /// A PUT of a run's status. One that changes nothing has no event.
+    pub(in crate::machine) fn write_run(&mut self, to: &Target, status: &TestPlanRunStatus) -> WriteResult {
+        let Some(run) = self.runs.get(&to.key) else { return WriteResult::Gone };
+        if run.uid != to.uid || run.version != to.version {
+            return WriteResult::Conflict;
+        }
+        if run.status == *status {
+            return WriteResult::Done(run.version);
+        }
+        let view = RunView { status: status.clone(), ..(**run).clone() };
+        WriteResult::Done(self.put_run(view))
+    }
+
+    /// A PUT of a gateway's status.
+    pub(in crate::machine) fn write_gateway(
+        &mut self,
+        to: &Target,
+        status: &TestiniumGatewayStatus,
+    ) -> WriteResult {
+        let Some(gateway) = self.gateways.get(&to.key) else { return WriteResult::Gone };
+        if gateway.uid != to.uid || gateway.version != to.version {
+            return WriteResult::Conflict;
+        }
+        let view = GatewayView { status: status.clone(), ..(**gateway).clone() };
+        WriteResult::Done(self.put_gateway(view))
+    }
+
+    fn snapshot(&self, kind: Kind) -> (Version, VecDeque<Change>) {
+        let now = Version(self.revision);
+        match kind {
+            Kind::Gateways => (now, self.gateways.values().cloned().map(Change::Gateway).collect()),
+            Kind::Runs => {
+                let stale = self.past.as_ref().and_then(|past| past.front());
+                let (version, runs) = stale.map_or((now, &self.runs), |(at, runs)| (Version(*at), runs));
+                (version, runs.values().cloned().map(Change::Run).collect())
+            }
+        }
+    }
+
+    fn after(&self, watch: &Watch) -> Option<&(Version, Change)> {
+        self.log.iter().find(|(version, change)| *version > watch.at && change.kind() == watch.kind)
+    }
+}
+
+// === impl Watch ===
+
+impl Watch {
+    pub(in crate::machine) fn new(kind: Kind) -> Self {
+        Self { kind, at: Version(0), list: Some(List::Asked) }
+    }
+
+    /// Whether there is something to tell.
+    pub(in crate::machine) fn has_more(&self, server: &Server) -> bool {
+        self.list.is_some() || server.after(self).is_some()
+    }
+
+    /// The API server answers the request for a list: from now on it is of the past.
+    pub(in crate::machine) fn serve(&mut self, server: &Server) {
+        if matches!(self.list, Some(List::Asked)) {
+            let (version, items) = server.snapshot(self.kind);
+            self.list = Some(List::Served(version, items));
+        }
+    }
+
+    /// The next thing that is told.
+    pub(in crate::machine) fn next(&mut self, server: &Server) -> Option<Input> {
+        self.serve(server);
+        if let Some(List::Served(version, items)) = &mut self.list {
+            let item = items.pop_front().map(Change::into_input);
+            if item.is_none() {
+                self.at = *version;
+                self.list = None;
+            }
+            return item.or(Some(Input::ListDone(self.kind)));
+        }
+        let (version, change) = server.after(self)?;
+        self.at = *version;
+        Some(change.clone().into_input())
+    }
+}

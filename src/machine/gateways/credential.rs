@@ -1,0 +1,288 @@
+//! What is known of a gateway's credential, and when to read it again. The secret itself never comes here.
+
+use crate::machine::ids::{Epoch, Millis, SecretVersion};
+use crate::machine::input::CredentialRead;
+
+/// What is known of the credential.
+#[derive(Clone, Debug, Default)]
+pub struct Credential {
+    /// The one in use; zero while there is none.
+    pub epoch: Epoch,
+    pub version: Option<SecretVersion>,
+    /// Requests in a row that were answered as if it were no good.
+    pub failures: u8,
+    pub problem: Option<Problem>,
+    /// The reading that is under way.
+    pub reading: Option<Epoch>,
+    /// Another reading has become necessary meanwhile.
+    pub(in crate::machine) again: bool,
+    /// The Secret is to be looked at: it may have changed.
+    pub(in crate::machine) check: bool,
+    /// And if it has not, a login may be made anew.
+    pub(in crate::machine) renew: bool,
+    /// When a login was last made anew for that reason.
+    pub(in crate::machine) renewed_at: Option<Millis>,
+    /// When the last reading ended.
+    pub(in crate::machine) read_at: Option<Millis>,
+    /// The reading under way is to bring another token even if the Secret is the same: if it fails, it is tried again.
+    pub(in crate::machine) insists: bool,
+    /// The next reading, if anybody waits by then.
+    pub(in crate::machine) poll_at: Option<Millis>,
+    pub(in crate::machine) polls: u8,
+    /// The next reading, whether or not anybody waits: the credential is about to expire.
+    pub(in crate::machine) refresh_at: Option<Millis>,
+    /// The last login that was refused: which Secrets, and when.
+    pub(in crate::machine) refused: Option<(SecretVersion, Millis)>,
+}
+
+/// Why there is no credential.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub enum Problem {
+    Missing(String),
+    Invalid(String),
+    Refused(String),
+    Failed(String),
+}
+
+impl Problem {
+    pub fn text(&self) -> &str {
+        let (Self::Missing(text) | Self::Invalid(text) | Self::Refused(text) | Self::Failed(text)) = self;
+        text
+    }
+}
+
+/// A login with a password that was refused is not tried again sooner, or the account could be locked.
+const REFUSED_PAUSE: Millis = Millis(300_000);
+/// How often missing things are looked for while somebody waits: a person who has just made one is watching.
+const POLL_FIRST: Millis = Millis(1_000);
+const POLL_MAX: Millis = Millis(15_000);
+
+/// Least time between two looks at a Secret that an answer has put in doubt.
+const BETWEEN_CHECKS: Millis = Millis(2_000);
+/// Least time between two logins that are made although the gateway has not said that the token is no good.
+const RENEW_PAUSE: Millis = Millis(60_000);
+
+/// What a reading changed.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Change {
+    /// There is a credential that was not there before.
+    New,
+    /// There is another token, by the same Secret.
+    Renewed,
+    /// Nothing that matters.
+    None,
+}
+
+impl Credential {
+    pub fn is_there(&self) -> bool {
+        self.epoch != Epoch(0) && self.problem.is_none()
+    }
+
+    /// Nothing has been read yet.
+    pub fn is_unread(&self) -> bool {
+        self.epoch == Epoch(0) && self.problem.is_none()
+    }
+
+    /// Begins a reading now, or as soon as the present one has ended.
+    pub fn want(&mut self) {
+        self.again = true;
+    }
+
+    /// Wants the Secret looked at soon. `renew`: a login may be made anew.
+    pub fn doubt(&mut self, renew: bool) {
+        self.check = true;
+        self.renew |= renew;
+    }
+
+    /// When a doubted Secret may be looked at: a look must begin after the answer that it is for.
+    fn check_at(&self) -> Option<Millis> {
+        self.check.then(|| self.read_at.map_or(Millis(0), |at| at + BETWEEN_CHECKS))
+    }
+
+    /// The gateway's object was edited: what was read for it before must not be sent to where it may now point, and a
+    /// reading under way is of the past. Only a login that was refused is remembered, for the account's sake.
+    pub fn restart(&mut self) {
+        let problem = self.problem.take().filter(|problem| matches!(problem, Problem::Refused(_)));
+        let (refused, failures, renewed_at) = (self.refused.take(), self.failures, self.renewed_at);
+        *self = Self { problem, refused, failures, renewed_at, again: true, ..Self::default() };
+    }
+
+    /// A call made with this credential had an answer that only a valid one gets.
+    pub fn proven(&mut self, epoch: Epoch) {
+        if epoch == self.epoch {
+            self.failures = 0;
+        }
+    }
+
+    /// The gateway does not accept the credential in use, or may not (`surely`). A login is repeated, whatever the
+    /// Secrets say; of a token there can only be another one if its Secret has changed.
+    pub fn rejected(&mut self, now: Millis, surely: bool) {
+        self.failures = self.failures.saturating_add(1);
+        self.polls = 0;
+        self.poll_at = Some(now + POLL_FIRST);
+        self.again |= surely;
+        self.doubt(true);
+    }
+
+    /// Whether a reading shall begin now. `awaited`: a run waits for it. `doubted`: the gate is shut because of it.
+    pub fn due(&self, now: Millis, awaited: bool, doubted: bool) -> bool {
+        if self.reading.is_some() {
+            return false;
+        }
+        let missing = self.problem.is_some() || doubted;
+        self.again
+            || self.check_at().is_some_and(|at| at <= now)
+            || self.refresh_at.is_some_and(|at| at <= now)
+            || (awaited && missing && self.poll_at.is_some_and(|at| at <= now))
+    }
+
+    /// When `due` may turn true by itself.
+    pub fn due_at(&self, awaited: bool, doubted: bool) -> Option<Millis> {
+        if self.reading.is_some() {
+            return None;
+        }
+        let poll = self.poll_at.filter(|_| awaited && (self.problem.is_some() || doubted));
+        [poll, self.refresh_at, self.check_at()].into_iter().flatten().min()
+    }
+
+    /// Begins a reading. Yields the version that is known to be of no use: nothing new can come of it.
+    pub fn begin(
+        &mut self,
+        epoch: Epoch,
+        now: Millis,
+        is_login: bool,
+        doubted: bool,
+    ) -> Option<SecretVersion> {
+        let forced = std::mem::take(&mut self.again);
+        let refreshing = self.refresh_at.is_some_and(|at| at <= now);
+        if refreshing {
+            self.refresh_at = None;
+        }
+        let checking = std::mem::take(&mut self.check);
+        let paused = self.renewed_at.is_some_and(|at| now < at + RENEW_PAUSE);
+        let renewing = std::mem::take(&mut self.renew) && is_login && !paused;
+        if renewing {
+            self.renewed_at = Some(now);
+        }
+        self.insists = forced || refreshing;
+        self.reading = Some(epoch);
+        match &self.refused {
+            Some((version, at)) if now < *at + REFUSED_PAUSE => return Some(version.clone()),
+            _ => {}
+        }
+        let repeat_login = is_login && (forced || refreshing || renewing);
+        if (doubted || checking) && !repeat_login { self.version.clone() } else { None }
+    }
+
+    /// A reading has ended. Replies to any but the latest are of an earlier spec and mean nothing.
+    pub fn read(&mut self, epoch: Epoch, read: CredentialRead, now: Millis) -> Change {
+        if self.reading != Some(epoch) {
+            return Change::None;
+        }
+        self.reading = None;
+        // A look that was wanted meanwhile is for an answer that came after this one had begun: it is still to come.
+        self.read_at = Some(now);
+        self.poll_at = Some(now + self.pause());
+        self.polls = self.polls.saturating_add(1);
+        match read {
+            CredentialRead::Have { version, good_for } => {
+                let change =
+                    if self.version.as_ref() == Some(&version) { Change::Renewed } else { Change::New };
+                self.epoch = epoch;
+                self.version = Some(version);
+                self.problem = None;
+                self.refused = None;
+                self.polls = 0;
+                self.refresh_at = good_for.map(|good_for| now + Millis(good_for.0 / 5 * 4).max(POLL_FIRST));
+                return change;
+            }
+            // They are there, whatever was missing for a while.
+            CredentialRead::Unchanged if self.refused.is_none() => self.problem = None,
+            CredentialRead::Unchanged => {}
+            CredentialRead::Missing(text) => self.fail(Problem::Missing(text)),
+            CredentialRead::Invalid(text) => self.fail(Problem::Invalid(text)),
+            CredentialRead::Refused { version, why } => {
+                self.refused = Some((version, now));
+                self.fail(Problem::Refused(why));
+            }
+            CredentialRead::Failed { why, retry_after } => {
+                self.poll_at =
+                    Some(now + self.pause().max(retry_after.unwrap_or_default()).min(REFUSED_PAUSE));
+                // What is in use may still be good: a refresh that failed is tried again, and calls go on.
+                if self.epoch == Epoch(0) || self.problem.is_some() {
+                    self.fail(Problem::Failed(why));
+                } else if self.insists {
+                    self.refresh_at = self.poll_at;
+                }
+            }
+        }
+        Change::None
+    }
+
+    fn fail(&mut self, problem: Problem) {
+        self.problem = Some(problem);
+    }
+
+    fn pause(&self) -> Millis {
+        Millis(POLL_FIRST.0 << self.polls.min(4)).min(POLL_MAX)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn have() -> CredentialRead {
+        CredentialRead::Have { version: SecretVersion("1".to_owned()), good_for: None }
+    }
+
+    #[test]
+    fn an_edited_gateway_has_no_credential_until_it_is_read_anew() {
+        let mut credential = Credential::default();
+        credential.want();
+        assert_eq!(credential.begin(Epoch(1), Millis(0), false, false), None);
+        assert_eq!(credential.read(Epoch(1), have(), Millis(1)), Change::New);
+        credential.restart();
+        assert!(!credential.is_there());
+        assert!(credential.due(Millis(1), false, false));
+    }
+
+    #[test]
+    fn a_reading_from_before_an_edit_means_nothing() {
+        let mut credential = Credential::default();
+        credential.begin(Epoch(1), Millis(0), false, false);
+        credential.restart();
+        assert_eq!(credential.read(Epoch(1), have(), Millis(1)), Change::None);
+        assert!(!credential.is_there());
+        credential.begin(Epoch(2), Millis(1), false, false);
+        assert_eq!(credential.read(Epoch(1), have(), Millis(2)), Change::None);
+        assert_eq!(credential.read(Epoch(2), have(), Millis(3)), Change::New);
+    }
+
+    #[test]
+    fn what_is_there_again_is_no_longer_missing() {
+        let mut credential = Credential::default();
+        credential.begin(Epoch(1), Millis(0), false, false);
+        credential.read(Epoch(1), have(), Millis(0));
+        for read in [CredentialRead::Missing("no Secret".to_owned()), CredentialRead::Unchanged] {
+            let there = read == CredentialRead::Unchanged;
+            credential.begin(Epoch(2), Millis(0), false, true);
+            credential.read(Epoch(2), read, Millis(0));
+            assert_eq!(credential.is_there(), there);
+        }
+    }
+
+    #[test]
+    fn an_edit_does_not_try_a_refused_login_again_before_its_pause_is_over() {
+        let mut credential = Credential::default();
+        credential.begin(Epoch(1), Millis(0), true, false);
+        let version = SecretVersion("1".to_owned());
+        let refused = CredentialRead::Refused { version: version.clone(), why: "wrong password".to_owned() };
+        credential.read(Epoch(1), refused, Millis(0));
+        credential.restart();
+        assert_eq!(credential.begin(Epoch(2), Millis(299_999), true, false), Some(version));
+        credential.read(Epoch(2), CredentialRead::Unchanged, Millis(299_999));
+        assert!(!credential.is_there() && credential.problem.is_some());
+        assert_eq!(credential.begin(Epoch(3), Millis(300_000), true, false), None);
+    }
+}

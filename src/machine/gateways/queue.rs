@@ -1,0 +1,466 @@
+//! The plan ids that wait for a call to one gateway, and who waits for each.
+//!
+//! An id is here at most once, however many runs wait for it. It is *fresh*, or it belongs to a group of *suspects*
+//! (ids of a call that went wrong, which stay together and are never mixed with fresh ones), or it is *away*: in a
+//! call right now, while somebody waits for the next one.
+
+use std::collections::{BTreeMap, VecDeque};
+
+use smallvec::{SmallVec, smallvec};
+
+use crate::machine::gateways::verdict::{Parts, STRIKES};
+use crate::machine::ids::{Ask, Millis, PlanId, RunId};
+
+/// A run that waits for a plan.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub struct Waiter {
+    pub run: RunId,
+    pub ask: Ask,
+}
+
+/// Nearly always it is one run.
+pub type Waiters = SmallVec<[Waiter; 1]>;
+
+/// A plan on its way: in a call, with those who wait for its answer.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct Member {
+    pub plan: PlanId,
+    /// Whose turn it is when the plan is served.
+    pub waiters: Waiters,
+}
+
+/// What a group of suspects has been through.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+pub struct Record {
+    /// Bad answers to the group. Of an id that is alone and to blame: how often it was asked since.
+    pub strikes: u8,
+    /// The latest call that had begun when the first strike fell. Only the answer to a later one shows that the gateway
+    /// has served others meanwhile: an earlier one may have been served before whatever went wrong.
+    pub heard: u32,
+    /// The group is to blame: the gateway has answered others while it failed three times.
+    pub condemned: bool,
+    /// How often in a row its calls were forbidden in Testinium's form, and the latest call when the first one was.
+    /// Counted by itself: a group that is to blame for something else has not been forbidden by that.
+    pub forbidden: u8,
+    pub heard_before_forbidden: u32,
+    /// Into how many parts it is split then.
+    pub parts: Parts,
+    /// Of a plan that tries a shut gate: the group that it was taken from, which is still there.
+    pub home: Option<u32>,
+    /// Not to be sent before.
+    pub not_before: Millis,
+}
+
+// === impl Record ===
+
+impl Record {
+    /// Whether the group has failed so often, while the gateway has answered others since it first did, that it is
+    /// the group. `heard`: the latest call that was answered well.
+    pub fn is_to_blame(&self, heard: u32) -> bool {
+        self.strikes >= STRIKES && heard > self.heard
+    }
+
+    /// The same for calls that were forbidden.
+    pub fn is_forbidden(&self, heard: u32) -> bool {
+        self.forbidden >= STRIKES && heard > self.heard_before_forbidden
+    }
+
+    /// One more bad answer. `forbids`: in Testinium's form it was forbidden. `begun`: the latest call that has begun.
+    pub fn strike(&mut self, strikes: u8, forbids: bool, begun: u32) {
+        if self.strikes == 0 {
+            self.heard = begun;
+            self.parts = Parts::Halves;
+        }
+        self.strikes = self.strikes.saturating_add(strikes);
+        if strikes >= STRIKES {
+            self.parts = Parts::Several;
+        }
+        if !forbids {
+            self.forbidden = 0;
+        } else {
+            if self.forbidden == 0 {
+                self.heard_before_forbidden = begun;
+            }
+            self.forbidden = self.forbidden.saturating_add(1);
+        }
+    }
+}
+
+#[derive(Clone, Debug)]
+pub(in crate::machine) struct Suspects {
+    pub(in crate::machine) serial: u32,
+    pub(in crate::machine) plans: Vec<PlanId>,
+    pub(in crate::machine) record: Record,
+}
+
+#[derive(Clone, Debug)]
+pub(in crate::machine) struct Waiting {
+    pub(in crate::machine) place: Place,
+    pub(in crate::machine) waiters: Waiters,
+}
+
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(in crate::machine) enum Place {
+    Fresh(u64),
+    Suspect(u32),
+    Away,
+}
+
+/// The queue of one gateway.
+#[derive(Clone, Debug, Default)]
+pub struct Queue {
+    pub(in crate::machine) plans: BTreeMap<PlanId, Waiting>,
+    /// In order of arrival.
+    pub(in crate::machine) fresh: BTreeMap<u64, PlanId>,
+    pub(in crate::machine) suspects: VecDeque<Suspects>,
+    pub(in crate::machine) serial: u64,
+}
+
+// === impl Queue ===
+
+impl Queue {
+    /// Adds a waiter to a plan. `away`: the plan is in a call right now.
+    pub fn offer(&mut self, plan: PlanId, waiter: Waiter, away: bool) {
+        if let Some(waiting) = self.plans.get_mut(&plan) {
+            join(&mut waiting.waiters, waiter);
+            return;
+        }
+        let member = Member { plan, waiters: smallvec![waiter] };
+        if away { self.put(member, Place::Away) } else { self.put_fresh(member) }
+    }
+
+    /// Strikes a run out of those who wait for a plan.
+    pub fn withdraw(&mut self, plan: PlanId, run: RunId) {
+        let Some(waiting) = self.plans.get_mut(&plan) else { return };
+        waiting.waiters.retain(|waiter| waiter.run != run);
+        if waiting.waiters.is_empty() {
+            let place = waiting.place;
+            self.remove(plan);
+            if let Place::Suspect(serial) = place {
+                self.leave_group(plan, serial);
+            }
+        }
+    }
+
+    /// The plan's call has ended: whoever came meanwhile waits for the next one, as `back` does if it is to be asked
+    /// for again.
+    pub fn landed(&mut self, plan: PlanId, back: Option<Member>) {
+        let mut member = back.unwrap_or(Member { plan, waiters: Waiters::new() });
+        self.gather(&mut member);
+        self.put_fresh(member);
+    }
+
+    /// Plans that stay together, to be asked for once more. Those whose call's waiters are gone are left out.
+    pub fn suspect(&mut self, members: Vec<Member>, record: Record) {
+        self.serial += 1;
+        let serial = self.serial as u32;
+        let mut plans = Vec::with_capacity(members.len());
+        for mut member in members {
+            self.gather(&mut member);
+            if !member.waiters.is_empty() {
+                plans.push(member.plan);
+                self.put(member, Place::Suspect(serial));
+            }
+        }
+        if !plans.is_empty() {
+            self.suspects.push_back(Suspects { serial, plans, record });
+        }
+    }
+
+    /// The gateway has answered somebody: groups whose call had no answer in time are to blame, and are split at once.
+    /// To ask them as a whole once more would take as long again. Other failures cost no time: they may have been the
+    /// gateway's, and only the next one will tell.
+    pub fn blame(&mut self, heard: u32) {
+        let is_to_blame = |group: &Suspects| {
+            let Record { condemned, parts, .. } = group.record;
+            !condemned && parts == Parts::Several && group.record.is_to_blame(heard)
+        };
+        if !self.suspects.iter().any(is_to_blame) {
+            return;
+        }
+        for group in std::mem::take(&mut self.suspects) {
+            if !is_to_blame(&group) {
+                self.suspects.push_back(group);
+                continue;
+            }
+            let record = Record { condemned: true, strikes: 0, ..group.record };
+            for plans in group.plans.chunks(record.parts.size_of(group.plans.len())) {
+                let members = plans.iter().filter_map(|plan| self.take_from(*plan, group.serial)).collect();
+                self.suspect(members, record);
+            }
+        }
+    }
+
+    /// A plan that has tried a shut gate in vain goes back to its group, and there to the end.
+    pub fn rejoin(&mut self, mut member: Member, record: Record) {
+        self.gather(&mut member);
+        let home = self.suspects.iter_mut().find(|group| Some(group.serial) == record.home);
+        let Some(group) = home else {
+            return self.suspect(vec![member], Record { home: None, ..record });
+        };
+        if !member.waiters.is_empty() {
+            group.plans.push(member.plan);
+            let place = Place::Suspect(group.serial);
+            self.put(member, place);
+        }
+    }
+
+    /// Up to `max` fresh plans, in the order in which they came.
+    pub fn take_fresh(&mut self, max: usize) -> Vec<Member> {
+        std::iter::from_fn(|| self.next_fresh()).take(max).collect()
+    }
+
+    /// The first group of suspects whose time has come, and what it has been through.
+    pub fn take_suspects(&mut self, max: usize, now: Millis) -> Option<(Vec<Member>, Record)> {
+        loop {
+            let index = self.suspects.iter().position(|group| group.record.not_before <= now)?;
+            let mut group = self.suspects.remove(index)?;
+            let rest = group.plans.split_off(group.plans.len().min(max));
+            let (serial, record) = (group.serial, group.record);
+            let members: Vec<_> =
+                group.plans.into_iter().filter_map(|plan| self.take_from(plan, serial)).collect();
+            if !rest.is_empty() {
+                self.suspects.push_front(Suspects { serial, plans: rest, record });
+            }
+            if !members.is_empty() {
+                return Some((members, record));
+            }
+        }
+    }
+
+    /// One plan to try a shut gate with. Suspects and fresh ones take turns (`fresh_turn`), and whatever was tried
+    /// goes to the back, so that one bad plan can't keep the gate shut, for others or for condemned ones that are good.
+    /// Condemned ones try when their time has come.
+    pub fn take_probe(&mut self, fresh_turn: bool, now: Millis) -> Option<(Member, Option<Record>)> {
+        let fresh = |queue: &mut Self| queue.next_fresh().map(|member| (member, None));
+        let suspect =
+            |queue: &mut Self| queue.take_suspect(|record| !record.condemned || record.not_before <= now);
+        if fresh_turn { fresh(self).or_else(|| suspect(self)) } else { suspect(self).or_else(|| fresh(self)) }
+    }
+
+    /// The first plan of the first such group, whose rest goes to the back.
+    fn take_suspect(&mut self, which: impl Fn(&Record) -> bool) -> Option<(Member, Option<Record>)> {
+        while let Some(index) = self.suspects.iter().position(|group| which(&group.record)) {
+            let mut group = self.suspects.remove(index)?;
+            let (serial, mut record) = (group.serial, group.record);
+            let mut found = None;
+            while found.is_none() && !group.plans.is_empty() {
+                let plan = group.plans.remove(0);
+                found = self.take_from(plan, serial);
+            }
+            if !group.plans.is_empty() {
+                record.home = Some(serial);
+                self.suspects.push_back(group);
+            }
+            if let Some(member) = found {
+                return Some((member, Some(record)));
+            }
+        }
+        None
+    }
+
+    /// Plans that somebody waits for.
+    pub fn len(&self) -> usize {
+        self.plans.len()
+    }
+
+    pub fn contains(&self, plan: PlanId) -> bool {
+        self.plans.contains_key(&plan)
+    }
+
+    /// Number of fresh plans.
+    pub fn fresh_len(&self) -> usize {
+        self.fresh.len()
+    }
+
+    /// When the first group of suspects may be sent, if there is one.
+    pub fn suspects_at(&self) -> Option<Millis> {
+        let mut at = self.suspects.iter().map(|group| group.record.not_before);
+        // Nearly all may be sent at once, so the first one mostly ends the search.
+        match at.next()? {
+            Millis(0) => Some(Millis(0)),
+            first => Some(at.fold(first, Millis::min)),
+        }
+    }
+
+    /// Whether anything could be put into a call.
+    pub fn is_empty(&self) -> bool {
+        self.fresh.is_empty() && self.suspects.is_empty()
+    }
+
+    /// Drops a plan from its group, and the group with its last one: an empty one would be waited for in vain.
+    fn leave_group(&mut self, plan: PlanId, serial: u32) {
+        let Some(index) = self.suspects.iter().position(|group| group.serial == serial) else { return };
+        let group = &mut self.suspects[index];
+        group.plans.retain(|other| *other != plan);
+        if group.plans.is_empty() {
+            self.suspects.remove(index);
+        }
+    }
+
+    /// Whether this waiter is among those of a plan.
+    pub fn holds(&self, plan: PlanId, waiter: Waiter) -> bool {
+        self.plans.get(&plan).is_some_and(|waiting| waiting.waiters.contains(&waiter))
+    }
+
+    /// Whether every plan here can be found where it says that it is: what can't be found would wait for ever.
+    #[cfg(debug_assertions)]
+    pub fn is_consistent(&self, is_away: impl Fn(PlanId) -> bool) -> bool {
+        self.plans.iter().all(|(plan, waiting)| match waiting.place {
+            Place::Fresh(order) => self.fresh.get(&order) == Some(plan),
+            Place::Suspect(serial) => {
+                self.suspects.iter().any(|group| group.serial == serial && group.plans.contains(plan))
+            }
+            Place::Away => is_away(*plan),
+        })
+    }
+
+    /// Everyone who waits here.
+    pub fn waiters(&self) -> impl Iterator<Item = RunId> {
+        self.plans.values().flat_map(|waiting| waiting.waiters.iter().map(|waiter| waiter.run))
+    }
+
+    fn next_fresh(&mut self) -> Option<Member> {
+        let plan = *self.fresh.first_key_value()?.1;
+        self.remove(plan)
+    }
+
+    fn take_from(&mut self, plan: PlanId, serial: u32) -> Option<Member> {
+        let waiting = self.plans.get(&plan)?;
+        if waiting.place == Place::Suspect(serial) { self.remove(plan) } else { None }
+    }
+
+    fn put_fresh(&mut self, member: Member) {
+        if member.waiters.is_empty() {
+            return;
+        }
+        self.serial += 1;
+        let order = self.serial;
+        self.fresh.insert(order, member.plan);
+        self.put(member, Place::Fresh(order));
+    }
+
+    fn put(&mut self, member: Member, place: Place) {
+        let waiting = Waiting { place, waiters: member.waiters };
+        let earlier = self.plans.insert(member.plan, waiting);
+        debug_assert!(earlier.is_none(), "plan {} is queued twice", member.plan);
+    }
+
+    /// Who has come while the member was away waits with it from now on.
+    fn gather(&mut self, member: &mut Member) {
+        if let Some(waiting) = self.plans.remove(&member.plan) {
+            waiting.waiters.into_iter().for_each(|waiter| join(&mut member.waiters, waiter));
+        }
+    }
+
+    /// Takes a plan out, wherever it is. A group of suspects keeps its number, which no longer leads here.
+    fn remove(&mut self, plan: PlanId) -> Option<Member> {
+        let waiting = self.plans.remove(&plan)?;
+        if let Place::Fresh(order) = waiting.place {
+            self.fresh.remove(&order);
+        }
+        Some(Member { plan, waiters: waiting.waiters })
+    }
+}
+
+/// A run waits once for a plan, with its latest request.
+fn join(waiters: &mut Waiters, waiter: Waiter) {
+    match waiters.iter_mut().find(|other| other.run == waiter.run) {
+        Some(other) if other.ask >= waiter.ask => {}
+        Some(other) => *other = waiter,
+        None => waiters.push(waiter),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn waiter(run: u64) -> Waiter {
+        Waiter { run: RunId(run), ask: Ask(1) }
+    }
+
+    fn queue(offers: &[(i64, u64)]) -> Queue {
+        let mut queue = Queue::default();
+        for (plan, run) in offers {
+            queue.offer(PlanId(*plan), waiter(*run), false);
+        }
+        queue
+    }
+
+    fn ids(members: &[Member]) -> Vec<i64> {
+        members.iter().map(|member| member.plan.0).collect()
+    }
+
+    #[test]
+    fn plans_are_taken_in_the_order_in_which_they_came() {
+        let mut queue = queue(&[(3, 1), (1, 1), (2, 2), (3, 2)]);
+        assert_eq!(ids(&queue.take_fresh(2)), [3, 1]);
+        assert_eq!(ids(&queue.take_fresh(9)), [2]);
+        assert!(queue.is_empty());
+    }
+
+    #[test]
+    fn one_plan_of_two_runs_is_taken_once_for_both() {
+        let mut queue = queue(&[(1, 1), (1, 2)]);
+        let members = queue.take_fresh(9);
+        assert_eq!((ids(&members), members[0].waiters.len()), (vec![1], 2));
+    }
+
+    #[test]
+    fn a_plan_without_waiters_is_gone() {
+        let mut queue = queue(&[(1, 1), (1, 2), (2, 1)]);
+        queue.withdraw(PlanId(1), RunId(1));
+        queue.withdraw(PlanId(2), RunId(1));
+        assert_eq!(ids(&queue.take_fresh(9)), [1]);
+    }
+
+    #[test]
+    fn who_comes_while_a_plan_is_away_waits_for_the_next_call() {
+        let mut queue = Queue::default();
+        queue.offer(PlanId(1), waiter(2), true);
+        assert!(queue.is_empty(), "it is in a call");
+        queue.landed(PlanId(1), None);
+        assert_eq!(ids(&queue.take_fresh(9)), [1]);
+    }
+
+    #[test]
+    fn suspects_stay_together_and_apart_from_fresh_ones() {
+        let mut queue = queue(&[(1, 1), (2, 1), (3, 1)]);
+        let members = queue.take_fresh(2);
+        queue.suspect(members, Record { not_before: Millis(5), ..Record::default() });
+        assert!(queue.take_suspects(9, Millis(4)).is_none(), "not yet");
+        queue.withdraw(PlanId(1), RunId(1));
+        let (members, _) = queue.take_suspects(9, Millis(5)).expect("suspects");
+        assert_eq!(ids(&members), [2]);
+        assert_eq!(ids(&queue.take_fresh(9)), [3]);
+    }
+
+    #[test]
+    fn probes_go_round() {
+        let mut queue = queue(&[(1, 1), (2, 1), (3, 1)]);
+        let members = queue.take_fresh(2);
+        queue.suspect(members, Record::default());
+        let mut probed = Vec::new();
+        for turn in [false, true, false, false] {
+            probed.extend(queue.take_probe(turn, Millis(0)).map(|(member, _)| member.plan.0));
+        }
+        assert_eq!(probed, [1, 3, 2]);
+    }
+
+    #[test]
+    fn condemned_plans_probe_in_their_time_and_in_turn_with_others() {
+        let mut queue = queue(&[(1, 1), (2, 1), (3, 1)]);
+        let mut members = queue.take_fresh(2);
+        let other = members.pop().into_iter().collect();
+        let condemned = Record { condemned: true, not_before: Millis(5), ..Record::default() };
+        queue.suspect(members, condemned);
+        queue.suspect(other, Record::default());
+        let mut probed = Vec::new();
+        for now in [4, 4, 4, 5] {
+            let probe = queue.take_probe(false, Millis(now));
+            probed.push(probe.map(|(member, _)| member.plan.0));
+        }
+        assert_eq!(probed, [Some(2), Some(3), None, Some(1)]);
+    }
+}

@@ -1,0 +1,211 @@
+//! What becomes of the ids of a call that has ended: settled, asked for again, or kept apart.
+
+use crate::api::Outcome;
+use crate::machine::answer::Gist;
+use crate::machine::backoff::chance;
+use crate::machine::gateways::gateway::{Call, Gateway};
+use crate::machine::gateways::held::{Doubt, Held, gives_up};
+use crate::machine::gateways::queue::{Member, Record, Waiter, Waiters};
+use crate::machine::gateways::verdict::{Parts, STRIKES, Settled, Trouble, Verdict};
+use crate::machine::gateways::{End, Landing, Wants};
+use crate::machine::ids::{CallId, Epoch, Now, PlanId};
+
+/// Hands the ids of an ended call back.
+pub(in crate::machine) struct Landings<'a, W> {
+    pub(in crate::machine) gateway: &'a mut Gateway,
+    pub(in crate::machine) call: CallId,
+    /// What the call was answered, in short.
+    pub(in crate::machine) gist: Gist,
+    pub(in crate::machine) wants: &'a W,
+    pub(in crate::machine) now: Now,
+    /// The latest call that has begun.
+    pub(in crate::machine) last_begun: u32,
+    /// Verdicts that give plans up wait for the Secret to be read.
+    pub(in crate::machine) rereads: bool,
+    pub(in crate::machine) out: Vec<Landing>,
+}
+
+impl<W: Wants> Landings<'_, W> {
+    pub(in crate::machine) fn judge(&mut self, call: Call, verdict: Verdict) {
+        let end = End::Unanswered(None);
+        match verdict {
+            Verdict::Settled(settled) => {
+                for member in call.members {
+                    self.conclude(member, &settled, call.credential);
+                }
+            }
+            Verdict::Named(named) => {
+                let mut rest = Vec::new();
+                for member in call.members {
+                    match named.iter().find(|(plan, _)| *plan == member.plan) {
+                        Some((_, settled)) => self.conclude(member, settled, call.credential),
+                        None => rest.push(member),
+                    }
+                }
+                // They have had an answer: whatever they were blamed for, they did not make the gateway fail.
+                self.together(rest, Record::default(), &end);
+            }
+            // As smaller groups they begin at no strikes.
+            Verdict::Split(parts) => {
+                let record = Record { strikes: 0, home: None, ..call.suspects.unwrap_or_default() };
+                self.split(call.members, record, parts, &end);
+            }
+            Verdict::Wait(_) => self.again(call.members, &end),
+        }
+    }
+
+    /// The gateway is to be waited for. Yields whether the plans are to blame rather than the gateway.
+    pub(in crate::machine) fn wait(&mut self, call: Call, trouble: &Trouble, probe: bool, seed: u64) -> bool {
+        let gist = (trouble.strikes > 0).then_some(self.gist);
+        let end = if trouble.maybe_stopped { End::Unanswered(gist) } else { End::Refused(gist) };
+        // A plan that was taken out of its group to try a shut gate speaks of the gate, and goes back to the others:
+        // after an outage they are asked together. But one that was not answered in time must not cost that time again.
+        let costly = trouble.strikes >= STRIKES;
+        match call.suspects {
+            Some(record) if record.home.is_some() && !costly => {
+                for member in call.members {
+                    let member = self.unanswered(member, &end);
+                    self.gateway.queue.rejoin(member, record);
+                }
+                return record.condemned;
+            }
+            None if probe && !costly => {
+                self.again(call.members, &end);
+                return false;
+            }
+            Some(_) | None => {}
+        }
+        if trouble.strikes == 0 {
+            match call.suspects {
+                Some(record) => self.together(call.members, record, &end),
+                None => self.again(call.members, &end),
+            }
+            return false;
+        }
+        let mut record = Record { home: None, ..call.suspects.unwrap_or_default() };
+        record.strike(trouble.strikes, trouble.blamed.is_some(), self.last_begun);
+        let newly = !record.condemned && record.is_to_blame(self.gateway.heard);
+        record.condemned |= newly;
+        if !record.condemned {
+            self.together(call.members, record, &end);
+            return false;
+        }
+        let [_] = &call.members[..] else {
+            // A part that has cost its time as well is taken apart for good.
+            let parts = match record.parts {
+                Parts::Several if !newly => Parts::Singles,
+                parts => parts,
+            };
+            self.split(call.members, Record { strikes: 0, ..record }, parts, &end);
+            return true;
+        };
+        if let Some(settled) = trouble.blamed.as_ref().filter(|_| record.is_forbidden(self.gateway.heard)) {
+            for member in call.members {
+                self.conclude(member, settled, call.credential);
+            }
+            return true;
+        }
+        if newly {
+            record.strikes = 1;
+        }
+        // Such a plan shuts no gate, whose probes would look at the Secret: so it is looked at for the plan.
+        self.gateway.credential.doubt(trouble.doubts_credential);
+        let chance = chance(seed, &self.gateway.key, self.call.0);
+        record.not_before = self.now.mono + self.gateway.alone(record.strikes, chance, trouble);
+        self.together(call.members, record, &end);
+        true
+    }
+
+    /// Settles a plan, unless that gives it up for what may be the credential's fault.
+    fn conclude(&mut self, member: Member, settled: &Settled, credential: Epoch) {
+        if !gives_up(settled) || !self.rereads {
+            return self.settle(member, settled);
+        }
+        match self.gateway.doubt(member.plan, credential) {
+            Doubt::Stands => self.settle(member, settled),
+            Doubt::Again => self.send_again(member, settled),
+            Doubt::Hold => {
+                self.gateway.flying.insert(member.plan, self.call);
+                self.gateway.held.push(Held {
+                    call: self.call,
+                    endpoint: self.gateway.endpoint,
+                    credential,
+                    gist: self.gist,
+                    member,
+                    settled: settled.clone(),
+                    not_by: self.gateway.credential.reading,
+                    ready: false,
+                });
+            }
+        }
+    }
+
+    /// A verdict that was held back is held back no more.
+    pub(in crate::machine) fn release(&mut self, held: Held, doubt: Doubt) {
+        match doubt {
+            Doubt::Stands | Doubt::Hold => self.settle(held.member, &held.settled),
+            Doubt::Again => self.send_again(held.member, &held.settled),
+        }
+    }
+
+    /// Whoever still wants the plan waits for another call; whoever does not takes the verdict.
+    fn send_again(&mut self, mut member: Member, settled: &Settled) {
+        let (wants, call, plan, now) = (self.wants, self.call, member.plan, self.now);
+        let (kept, gone) =
+            member.waiters.into_iter().partition(|waiter| wants.goes_on(waiter, plan, call, now));
+        member.waiters = kept;
+        let gone: Waiters = gone;
+        self.tell(plan, &gone, &End::Settled(settled.clone()));
+        let end = match settled.outcome {
+            Outcome::Unknown => End::Unanswered(Some(self.gist)),
+            _ => End::Refused(Some(self.gist)),
+        };
+        self.again(vec![member], &end);
+    }
+
+    fn settle(&mut self, member: Member, settled: &Settled) {
+        self.gateway.sent_again.remove(&member.plan);
+        self.gateway.queue.landed(member.plan, None);
+        let end = End::Settled(settled.clone());
+        self.tell(member.plan, &member.waiters, &end);
+    }
+
+    pub(in crate::machine) fn again(&mut self, members: Vec<Member>, end: &End) {
+        for member in members {
+            let member = self.unanswered(member, end);
+            self.gateway.queue.landed(member.plan, Some(member));
+        }
+    }
+
+    fn together(&mut self, members: Vec<Member>, record: Record, end: &End) {
+        let members = members.into_iter().map(|member| self.unanswered(member, end)).collect();
+        self.gateway.queue.suspect(members, record);
+    }
+
+    fn split(&mut self, members: Vec<Member>, record: Record, parts: Parts, end: &End) {
+        let mut members = members;
+        let size = parts.size_of(members.len());
+        while !members.is_empty() {
+            let rest = members.split_off(members.len().min(size));
+            self.together(members, record, end);
+            members = rest;
+        }
+    }
+
+    /// Tells everyone, and keeps only those who still want the plan.
+    fn unanswered(&mut self, mut member: Member, end: &End) -> Member {
+        self.tell(member.plan, &member.waiters, end);
+        member.waiters.retain(|waiter| self.wants.goes_on(waiter, member.plan, self.call, self.now));
+        member
+    }
+
+    fn tell(&mut self, plan: PlanId, waiters: &[Waiter], end: &End) {
+        let call = self.call;
+        self.out.extend(waiters.iter().map(|waiter| Landing {
+            waiter: *waiter,
+            plan,
+            call,
+            end: end.clone(),
+        }));
+    }
+}

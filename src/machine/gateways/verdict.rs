@@ -1,0 +1,370 @@
+//! What an answer means, for the plans of the call and for the gateway: the table of `docs/verdicts.md`.
+//!
+//! A pure function of the answer, the plans that were asked for, and whether the gateway's address has spoken as
+//! Testinium does. It fails closed: nothing but Testinium's own form without a complaint is [`Outcome::Accepted`], and
+//! an answer in another form is somebody else's word, which says nothing of a plan.
+
+use std::borrow::Cow;
+
+use crate::api::Outcome;
+use crate::machine::answer::{Answer, Body, Complaint, Envelope, Gist, Loss, Reply};
+use crate::machine::ids::{Millis, PlanId};
+use crate::machine::words::Sense;
+
+/// What became of one plan, as far as a call can tell.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct Settled {
+    pub outcome: Outcome,
+    /// Boxed because the plans of an ordinary run have none.
+    pub detail: Option<Box<Detail>>,
+}
+
+/// Why an outcome is what it is.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct Detail {
+    /// One CamelCase word.
+    pub reason: Cow<'static, str>,
+    pub message: Option<String>,
+}
+
+impl Settled {
+    pub fn plain(outcome: Outcome) -> Self {
+        Self { outcome, detail: None }
+    }
+
+    pub fn because(outcome: Outcome, reason: &'static str, message: Option<String>) -> Self {
+        Self { outcome, detail: Some(Box::new(Detail { reason: Cow::Borrowed(reason), message })) }
+    }
+}
+
+/// What an answer means.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub enum Verdict {
+    /// The same for every plan of the call.
+    Settled(Settled),
+    /// For the plans that the answer names; the others are asked for again.
+    Named(Vec<(PlanId, Settled)>),
+    /// Something is wrong with one plan or several, and only smaller calls will tell with which.
+    Split(Parts),
+    /// Nothing about any plan: the gateway has to be waited for.
+    Wait(Trouble),
+}
+
+/// Into how many calls a call is split.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+pub enum Parts {
+    /// Two: mostly one plan is wrong, which halving finds with the fewest calls.
+    #[default]
+    Halves,
+    /// As many as each of them then has plans: for what takes long to find out.
+    Several,
+    /// Each plan alone: mostly all of them are wrong.
+    Singles,
+}
+
+// === impl Parts ===
+
+impl Parts {
+    /// How many plans each part of so many has.
+    pub fn size_of(self, plans: usize) -> usize {
+        let size = match self {
+            Self::Halves => plans.div_ceil(2),
+            Self::Several => plans.isqrt(),
+            Self::Singles => 1,
+        };
+        size.max(1)
+    }
+}
+
+/// Why the whole gateway has to be waited for.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct Trouble {
+    pub kind: TroubleKind,
+    /// What happened, in words that stay the same while the trouble does.
+    pub text: Cow<'static, str>,
+    pub retry_after: Option<Millis>,
+    /// How much it counts against the plans of the call, which may be the cause; at [`STRIKES`] they are to blame, if
+    /// the gateway answers others. None: it speaks of the gateway alone.
+    pub strikes: u8,
+    /// The plans may have been stopped all the same.
+    pub maybe_stopped: bool,
+    /// It may be that the credential is no good: a login is made anew.
+    pub doubts_credential: bool,
+    /// What it means for a plan that is to blame for it, if it means anything.
+    pub blamed: Option<Settled>,
+    pub gist: Gist,
+}
+
+/// Bad answers to a group of plans after which it is to blame.
+pub const STRIKES: u8 = 3;
+
+/// Who has to act.
+#[derive(Clone, Copy, Debug, Eq, Ord, PartialEq, PartialOrd)]
+pub enum TroubleKind {
+    /// The credential is not accepted.
+    Unauthorized,
+    /// The credential is accepted for nothing so far.
+    Forbidden,
+    /// The gateway does not work, or can't be reached.
+    Down,
+    /// The gateway object says something wrong, such as an address that redirects.
+    Misconfigured,
+}
+
+/// Judges an answer to a call for `plans`. `spoken`: the gateway's address has answered in Testinium's form since it
+/// was last edited.
+pub fn verdict(answer: &Answer, plans: &[PlanId], spoken: bool) -> Verdict {
+    match answer {
+        Answer::Lost(loss) => Verdict::Wait(lost(*loss)),
+        Answer::Reply(reply) => replied(reply, plans, spoken),
+    }
+}
+
+/// Whether an answer with this verdict shows that the gateway works and takes the credential: only Testinium's own
+/// word does.
+pub fn proves(answer: &Answer, verdict: &Verdict) -> bool {
+    match verdict {
+        Verdict::Settled(_) | Verdict::Named(_) | Verdict::Split(_) => answer.is_own(),
+        Verdict::Wait(_) => false,
+    }
+}
+
+fn replied(reply: &Reply, plans: &[PlanId], spoken: bool) -> Verdict {
+    use Body::{Envelope, Json, Other};
+    use TroubleKind::{Down, Misconfigured};
+    let several = plans.len() > 1;
+    match (reply.status, &reply.body) {
+        (200..=202, Envelope(envelope)) => {
+            complained(reply, envelope, plans).unwrap_or_else(|| success(envelope, several))
+        }
+        (200..=299, Envelope(_) | Json) => unrecognized(several),
+        (200..=299, Other) => Verdict::Wait(striking(reply, Down)),
+        (300..=399, _) => Verdict::Wait(Trouble { doubts_credential: true, ..trouble(reply, Misconfigured) }),
+        (400, Envelope(envelope)) => {
+            complained(reply, envelope, plans).unwrap_or_else(|| malformed(reply, several, spoken))
+        }
+        (400, Json) => malformed(reply, several, spoken),
+        (401, _) => Verdict::Wait(unauthorized(reply)),
+        (403, body) => Verdict::Wait(forbidden(reply, body)),
+        (404 | 409 | 410 | 422, Envelope(envelope)) => complained(reply, envelope, plans)
+            .unwrap_or_else(|| Verdict::Wait(striking(reply, kind_of(reply.status)))),
+        (413, _) if several => Verdict::Split(Parts::Halves),
+        (413, Envelope(envelope)) => Verdict::Settled(refused(envelope, reply.status)),
+        (408 | 425 | 429, _) => Verdict::Wait(trouble(reply, Down)),
+        (503, _) if reply.retry_after.is_some() => Verdict::Wait(trouble(reply, Down)),
+        (400 | 404 | 409 | 410 | 413 | 422 | 500..=599, _) => {
+            Verdict::Wait(striking(reply, kind_of(reply.status)))
+        }
+        _ => Verdict::Wait(striking(reply, Misconfigured)),
+    }
+}
+
+/// The verdict by the words of an envelope, if it complains.
+fn complained(reply: &Reply, envelope: &Envelope, plans: &[PlanId]) -> Option<Verdict> {
+    let errors = &envelope.errors;
+    if errors.is_empty() {
+        return None;
+    }
+    if errors.iter().any(|complaint| complaint.sense == Sense::Credential) {
+        return Some(Verdict::Wait(unauthorized(reply)));
+    }
+    if errors.iter().any(|complaint| complaint.sense == Sense::Trouble) {
+        return Some(Verdict::Wait(Trouble {
+            text: format!(
+                "says that something it needs does not work (HTTP {}); it is asked again by itself",
+                reply.status
+            )
+            .into(),
+            ..striking(reply, TroubleKind::Down)
+        }));
+    }
+    if let [plan] = plans {
+        return Some(Verdict::Settled(judged(errors.iter(), *plan, reply.status)));
+    }
+    let named: Vec<_> =
+        plans.iter().filter_map(|plan| Some((*plan, named(errors, *plan, reply.status)?))).collect();
+    let all_not_running = errors.iter().all(|complaint| complaint.sense == Sense::NotRunning);
+    Some(match named.is_empty() {
+        false => Verdict::Named(named),
+        true if all_not_running => Verdict::Split(Parts::Singles),
+        true => Verdict::Split(Parts::Halves),
+    })
+}
+
+/// What the complaints say that name this plan, if any does. One that names nothing may be the real reason: then only
+/// the plan alone will tell whether it is running.
+fn named(errors: &[Complaint], plan: PlanId, status: u16) -> Option<Settled> {
+    let about = errors.iter().filter(|complaint| complaint.plan == Some(plan));
+    about.clone().next()?;
+    let settled = judged(about, plan, status);
+    let unclear = |complaint: &Complaint| complaint.plan.is_none() && complaint.sense != Sense::NotRunning;
+    let doubtful = settled.outcome == Outcome::NotRunning && errors.iter().any(unclear);
+    (!doubtful).then_some(settled)
+}
+
+/// One plan that is complained of. Not running only if every complaint says so, and of no other plan: another one
+/// may be the real reason.
+fn judged<'a>(mut errors: impl Iterator<Item = &'a Complaint>, plan: PlanId, status: u16) -> Settled {
+    let says_so = |complaint: &&Complaint| {
+        complaint.sense == Sense::NotRunning && complaint.plan.is_none_or(|named| named == plan)
+    };
+    match errors.find(|complaint| !says_so(complaint)) {
+        None => Settled::plain(Outcome::NotRunning),
+        Some(complaint) => Settled::because(Outcome::Rejected, reason_of(status), complaint.text()),
+    }
+}
+
+fn success(envelope: &Envelope, several: bool) -> Verdict {
+    match envelope.code {
+        None | Some(0) if envelope.opaque => unrecognized(several),
+        None | Some(0) => Verdict::Settled(Settled::plain(Outcome::Accepted)),
+        Some(_) if several => Verdict::Split(Parts::Halves),
+        Some(code) => Verdict::Settled(Settled::because(
+            Outcome::Rejected,
+            "GatewayError",
+            Some(format!("the gateway answered with code {code}")),
+        )),
+    }
+}
+
+/// A request that was refused as malformed, without a word on why. Of an address that has spoken as Testinium does it
+/// is believed.
+fn malformed(reply: &Reply, several: bool, spoken: bool) -> Verdict {
+    match (spoken || reply.is_own(), several) {
+        (false, _) => Verdict::Wait(striking(reply, TroubleKind::Down)),
+        (true, true) => Verdict::Split(Parts::Halves),
+        (true, false) => Verdict::Settled(refused(&Envelope::default(), reply.status)),
+    }
+}
+
+/// One plan that is refused with a status, for whatever reason.
+fn refused(envelope: &Envelope, status: u16) -> Settled {
+    let words = envelope.errors.iter().find_map(Complaint::text);
+    let words = words.unwrap_or_else(|| format!("the gateway answered HTTP {status}"));
+    Settled::because(Outcome::Rejected, reason_of(status), Some(words))
+}
+
+fn unrecognized(several: bool) -> Verdict {
+    if several {
+        return Verdict::Split(Parts::Halves);
+    }
+    let message = "the gateway's answer is not one that Testinium documents";
+    Verdict::Settled(Settled::because(Outcome::Unknown, "UnrecognizedAnswer", Some(message.to_owned())))
+}
+
+fn unauthorized(reply: &Reply) -> Trouble {
+    let text =
+        format!("does not accept the credential (HTTP {}); put a valid one into its Secret", reply.status);
+    Trouble { text: text.into(), doubts_credential: true, ..trouble(reply, TroubleKind::Unauthorized) }
+}
+
+/// Forbidden may be the account, or one plan. Only in Testinium's form it can be about a plan at all.
+fn forbidden(reply: &Reply, body: &Body) -> Trouble {
+    let trouble = Trouble { doubts_credential: true, ..striking(reply, TroubleKind::Down) };
+    match body {
+        Body::Envelope(envelope) => Trouble {
+            kind: TroubleKind::Forbidden,
+            text: "forbids this credential to stop plans (HTTP 403); use one that may, or set spec.companyID if it has \
+                   none"
+                .into(),
+            blamed: Some(refused(envelope, reply.status)),
+            ..trouble
+        },
+        Body::Json | Body::Other => trouble,
+    }
+}
+
+fn kind_of(status: u16) -> TroubleKind {
+    if status == 404 { TroubleKind::Misconfigured } else { TroubleKind::Down }
+}
+
+fn reason_of(status: u16) -> &'static str {
+    match status {
+        400 => "InvalidRequest",
+        403 => "Forbidden",
+        404 => "NotFound",
+        409 => "Conflict",
+        410 => "Gone",
+        413 => "TooLarge",
+        422 => "Unprocessable",
+        _ => "GatewayError",
+    }
+}
+
+/// An answer that says nothing of any plan, nor against one.
+fn trouble(reply: &Reply, kind: TroubleKind) -> Trouble {
+    let status = reply.status;
+    let says_nothing =
+        matches!(status, 200..=299 | 400 | 403 | 404 | 409 | 410 | 413 | 422) && !reply.is_own();
+    let text = match (status, kind) {
+        (300..=399, _) => {
+            format!("answered with a redirect (HTTP {status}); spec.url must be where the answer comes from")
+        }
+        (_, TroubleKind::Misconfigured) => {
+            let form = if says_nothing { ", not in Testinium's form" } else { "" };
+            format!(
+                "answered (HTTP {status}{form}); check that POST <spec.url>/stop/execution leads to Testinium"
+            )
+        }
+        (_, TroubleKind::Down | TroubleKind::Forbidden | TroubleKind::Unauthorized) if says_nothing => {
+            format!(
+                "answered (HTTP {status}, not in Testinium's form); it is asked again by itself; if it stays so, check \
+             spec.url and what stands before Testinium"
+            )
+        }
+        (_, TroubleKind::Down | TroubleKind::Forbidden | TroubleKind::Unauthorized) => {
+            format!("answered (HTTP {status}); it is asked again by itself")
+        }
+    };
+    Trouble {
+        kind,
+        text: text.into(),
+        retry_after: reply.retry_after,
+        strikes: 0,
+        maybe_stopped: false,
+        doubts_credential: false,
+        blamed: None,
+        gist: Gist::Status { status, own: reply.is_own() },
+    }
+}
+
+/// The same, but the plans may be its cause. A refusal has stopped nothing; after a failure nobody knows.
+fn striking(reply: &Reply, kind: TroubleKind) -> Trouble {
+    let maybe_stopped = !matches!(reply.status, 400..=499 | 503);
+    Trouble { strikes: 1, maybe_stopped, ..trouble(reply, kind) }
+}
+
+fn lost(loss: Loss) -> Trouble {
+    // A time-out costs so much that one is enough, once others are answered.
+    let (kind, text, strikes) = match loss {
+        Loss::Timeout => (TroubleKind::Down, "did not answer in time; it is asked again by itself", STRIKES),
+        Loss::Broken => (
+            TroubleKind::Down,
+            "closed the connection before its answer was complete; it is asked again by itself",
+            1,
+        ),
+        Loss::Dns => (TroubleKind::Down, "has a host name that can't be resolved; check spec.url", 0),
+        Loss::Connect => (TroubleKind::Down, "can't be connected to; it is tried again by itself", 0),
+        Loss::Tls => (TroubleKind::Down, "can't be reached over TLS; check its certificate and spec.tls", 0),
+        Loss::AddressRefused => (
+            TroubleKind::Misconfigured,
+            "resolves to an address that gateways must not have (loopback, link-local or the API server's); \
+             --allow-gateway-cidr permits it",
+            0,
+        ),
+    };
+    Trouble {
+        kind,
+        text: text.into(),
+        retry_after: None,
+        strikes,
+        maybe_stopped: strikes > 0,
+        doubts_credential: false,
+        blamed: None,
+        gist: Gist::Lost(loss),
+    }
+}
+
+#[cfg(test)]
+#[path = "verdict_tests.rs"]
+mod tests;

@@ -1,0 +1,4 @@
+//! Writes to the Kubernetes API.
+
+pub mod write;
+mod writes;

@@ -1,0 +1,48 @@
+//! How the status write of one run stands.
+
+use std::sync::Arc;
+
+use crate::api::TestPlanRunStatus;
+use crate::machine::ids::{Ask, Millis, Version, WriteSerial};
+use crate::machine::runs::memo::Base;
+use crate::machine::wait_reason::WaitReason;
+
+/// How the status write of a run stands.
+#[derive(Clone, Debug)]
+pub enum Write {
+    Idle,
+    InFlight(Box<Flight>),
+    /// The object is newer than what is known here, at the latest to be read at `read_at`.
+    Conflict {
+        base: Version,
+        read_at: Option<Millis>,
+    },
+    /// Tried again at `until`; `plain` without the gateway's words.
+    Backoff {
+        until: Millis,
+        plain: bool,
+    },
+}
+
+/// A status write under way.
+#[derive(Clone, Debug)]
+pub struct Flight {
+    pub serial: WriteSerial,
+    /// The request that it speaks of.
+    pub ask: Ask,
+    /// What it replaces, and what will stand there.
+    pub base: Version,
+    pub next: Base,
+    pub status: Arc<TestPlanRunStatus>,
+    /// Why the run waits, if it does.
+    pub reason: Option<WaitReason>,
+    /// It says something that a person would want to be told.
+    pub news: bool,
+}
+
+/// Which write goes first when there is a queue.
+#[derive(Clone, Copy, Debug, Eq, Ord, PartialEq, PartialOrd)]
+pub enum Class {
+    Outcome,
+    Situation,
+}

@@ -1,0 +1,166 @@
+//! Events of a run: what is announced of a line that it has crossed, and in which words.
+
+use crate::api::{TestPlanRunStatus, reason};
+use crate::machine::ids::{Key, Uid};
+use crate::machine::input::{Event, Kind};
+use crate::machine::runs::advice;
+use crate::machine::runs::intent::{DecidingField, Meaning, Notice, gateway_name, meaning};
+use crate::machine::runs::memo::stopped;
+use crate::machine::runs::request::Withdrawal;
+use crate::machine::runs::run::Run;
+use crate::machine::view::RunView;
+use crate::machine::wait_reason::WaitReason;
+
+/// An announcement before it is known of which object.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct Announcement {
+    pub warning: bool,
+    pub reason: &'static str,
+    pub message: String,
+}
+
+// === impl Announcement ===
+
+impl Announcement {
+    fn normal(reason: &'static str, message: String) -> Self {
+        Self { warning: false, reason, message }
+    }
+
+    fn warning(reason: &'static str, message: String) -> Self {
+        Self { warning: true, reason, message }
+    }
+
+    pub fn about(self, key: Key, uid: Uid) -> Event {
+        let Self { warning, reason, message } = self;
+        Event { kind: Kind::Runs, key, uid, warning, reason, message }
+    }
+
+    pub fn of(self, run: &Run) -> Event {
+        self.about(run.key.clone(), run.uid.clone())
+    }
+}
+
+/// A run that can't be read.
+pub fn unreadable(text: String) -> Announcement {
+    Announcement::warning("Unreadable", text)
+}
+
+pub fn status_refused() -> Announcement {
+    let message = "the API server refuses the status of this run; the operator tries it again";
+    Announcement::warning("StatusRefused", message.to_owned())
+}
+
+/// A stop that was taken back before it was complete. If no person did it, the person who stopped wants to know who
+/// did, and which command lasts.
+pub fn taken_back(field: DecidingField, view: &RunView) -> Announcement {
+    let by = field.set(view).map_or("", |set| set.manager.as_str());
+    let is_person = ["", "testinium"].contains(&by) || by.starts_with("kubectl");
+    let again = advice::stop_again(&view.key);
+    match field {
+        DecidingField::Stopped if is_person => Announcement::normal(
+            "StopWithdrawn",
+            "the stop was taken back: spec.stopped was set to false".to_owned(),
+        ),
+        DecidingField::Annotation | DecidingField::Retry if is_person => Announcement::normal(
+            "StopWithdrawn",
+            "the stop was taken back: the annotation testinium.io/stop was set to a no".to_owned(),
+        ),
+        DecidingField::Stopped => Announcement::warning(
+            "StopReverted",
+            format!(
+                "\"{by}\" has set spec.stopped to false; to stop the plans in a way that lasts, run: {again}"
+            ),
+        ),
+        DecidingField::Annotation | DecidingField::Retry => Announcement::warning(
+            "StopReverted",
+            format!(
+                "\"{by}\" has set the annotation testinium.io/stop to a no; to stop the plans after all, run: {again}"
+            ),
+        ),
+        DecidingField::GatewayRef => Announcement::warning(
+            "StopWithdrawn",
+            format!(
+                "spec.gatewayRef now names gateway \"{}\", which ends the stop; to stop the plans there, run: {again}",
+                gateway_name(view)
+            ),
+        ),
+    }
+}
+
+/// The announcement of something that a person may have expected otherwise; none if it does not matter for these plans.
+/// `earlier`: how the stop before had been taken back.
+pub fn notice(
+    notice: Notice,
+    view: &RunView,
+    run: &Run,
+    earlier: Option<&Withdrawal>,
+) -> Option<Announcement> {
+    let key = &view.key;
+    let again = advice::stop_again(key);
+    let unsent = run.plans.iter().filter(|plan| plan.is_queued()).count();
+    match notice {
+        Notice::EmptyAnnotation => Some(Announcement::warning(
+            "InvalidAnnotation",
+            format!(
+                "the annotation testinium.io/stop is empty, which asks for nothing; to stop the plans, run: {again}"
+            ),
+        )),
+        Notice::NotWithdrawn => Some(Announcement::warning(
+            "StopNotWithdrawn",
+            format!(
+                "the annotation testinium.io/stop says no, but spec.stopped is true, so the stop stands; to take it \
+                 back, run: {}",
+                advice::unset_stopped(key)
+            ),
+        )),
+        Notice::Continues if unsent == 0 => None,
+        Notice::Continues => Some(Announcement::warning(
+            "StopContinues",
+            format!(
+                "what asked for the stop was removed, which takes nothing back: {unsent} plans are still to be \
+                 stopped; to end the stop, run: {}",
+                // A no that stands there already would be no other value.
+                if run.observed.annotation.as_deref().is_some_and(|value| meaning(value) == Meaning::No) {
+                    advice::unset_stopped(key)
+                } else {
+                    advice::take_back(key)
+                }
+            ),
+        )),
+        Notice::Contested => Some(Announcement::warning(
+            "StopContested",
+            format!(
+                "field managers set spec.stopped in turn: \"{}\" has set it to true again after \"{}\" had set it to \
+                 false; let one of them own the field, or stop the plans by annotation: {again}",
+                view.stopped_set.as_ref().map_or("", |set| set.manager.as_str()),
+                earlier.and_then(|earlier| earlier.by.as_deref()).unwrap_or_default()
+            ),
+        )),
+        Notice::Restored => Some(Announcement::warning("Restored", restored(key))),
+    }
+}
+
+/// A run that carries a request which counts as seen.
+pub fn restored(run: &Key) -> String {
+    format!(
+        "the run was restored from a backup, so the stop that it carries is of the past and is not repeated; to stop \
+         its plans now, run: {}",
+        advice::stop_again(run)
+    )
+}
+
+/// The announcement of what a written status says for the first time. `waits`: why the run waits, if it does.
+pub fn transition(run: &Run, status: &TestPlanRunStatus, waits: Option<WaitReason>) -> Option<Announcement> {
+    let stopped = stopped(status).filter(|_| run.asks())?;
+    let message = stopped.message.clone();
+    let all_settled = run.all_settled();
+    Some(match stopped.reason.as_str() {
+        _ if !all_settled && waits.is_none() => return None,
+        _ if !all_settled => Announcement::warning("GatewayUnavailable", message),
+        reason::NOT_REQUESTED => return None,
+        reason::ACCEPTED | reason::NOT_RUNNING => Announcement::normal("StopAccepted", message),
+        reason::PARTIALLY_STOPPED => Announcement::warning("PartiallyStopped", message),
+        reason::EXPIRED => Announcement::warning("StopExpired", message),
+        _ => Announcement::warning("StopFailed", message),
+    })
+}

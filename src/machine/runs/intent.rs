@@ -1,0 +1,357 @@
+//! The intent of a run: whether its plans shall be stopped, from one look at the object and what was seen before.
+//!
+//! A pure function, which others call reconcile. A request is an *edge*: `spec.stopped` becoming true, or the
+//! annotation becoming another asking value. An explicit no takes a stop back; a removal takes nothing back, but it is
+//! seen, so that the same request after it is a new one. Edges are told from levels by what was last seen, absence
+//! included. That memory is kept in `status.stop`, so that a restart neither repeats nor forgets a request.
+//!
+//! The rules have numbers, which are those of `docs/requests.md`.
+
+use std::sync::Arc;
+
+use jiff::Timestamp;
+
+use crate::api::{TestPlanRunStatus, Trigger};
+use crate::machine::ids::{GatewayKey, Key, RunKey};
+use crate::machine::view::{FieldSet, RunView};
+
+/// Name of the gateway of a run that names none.
+pub const DEFAULT_GATEWAY: &str = "default";
+
+/// What was last seen of the fields that ask, and how the stop of the run stands.
+#[derive(Clone, Debug, Default, Eq, PartialEq)]
+pub struct Observed {
+    /// `spec.stopped`; none if it was absent.
+    pub stopped: Option<bool>,
+    /// The annotation `testinium.io/stop`; none if it was absent.
+    pub annotation: Option<Arc<str>>,
+    /// The annotation `testinium.io/retry`; none if it was absent.
+    pub retry: Option<Arc<str>>,
+    /// The label by which Velero marks what it has restored.
+    pub restore: Option<Arc<str>>,
+    pub stop: StopState,
+    /// Value of the annotation that the stop answers, even if the annotation is gone meanwhile.
+    pub request: Option<Arc<str>>,
+    /// Name of the gateway that the stop was asked for at; none if there was no stop.
+    pub gateway: Option<Arc<str>>,
+}
+
+/// How the stop of a run stands. A run has at most one (rule 1).
+#[derive(Clone, Copy, Debug, Default, Eq, Hash, PartialEq)]
+pub enum StopState {
+    /// There was none.
+    #[default]
+    None,
+    /// It was asked for and stands.
+    Asked(Trigger),
+    /// It was taken back.
+    Withdrawn(Trigger),
+}
+
+/// What is known of a run's stop beside what was observed.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct History<'a> {
+    /// The memory comes from the object's status: this process has no record of the run.
+    pub is_first: bool,
+    /// Every plan of the stop has its outcome.
+    pub settled: bool,
+    /// Some plans of the run were not stopped by it, and are not being stopped.
+    pub has_failures: bool,
+    /// The generation that was seen last.
+    pub generation: Option<i64>,
+    /// When the stop was asked for, and by which field manager.
+    pub requested: Option<Timestamp>,
+    pub requested_by: Option<&'a str>,
+    /// The field manager that took it back.
+    pub withdrawn_by: Option<&'a str>,
+}
+
+/// What a look at a run yields.
+#[derive(Clone, Debug, Default, Eq, PartialEq)]
+pub struct Intent {
+    pub observed: Observed,
+    /// There is a request that was not there before: every plan is asked for anew.
+    pub is_new: bool,
+    /// The field that asks anew or again.
+    pub asked_by: Option<DecidingField>,
+    /// The plans that the standing stop has neither stopped nor is working on are asked for again (rules 3 and 4).
+    pub retries: bool,
+    /// The field that took the stop back in this look.
+    pub taken_back: Option<DecidingField>,
+    /// What people should be told, since it may not be what they expect.
+    pub notices: Vec<Notice>,
+}
+
+/// A field that decides on a stop.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum DecidingField {
+    Stopped,
+    Annotation,
+    Retry,
+    GatewayRef,
+}
+
+/// Something that a person may have expected otherwise.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Notice {
+    /// The annotation became empty, which asks for nothing and takes nothing back.
+    EmptyAnnotation,
+    /// The annotation became a no, but `spec.stopped` is true.
+    NotWithdrawn,
+    /// What asked for the stop was removed, which takes nothing back.
+    Continues,
+    /// Two field managers set `spec.stopped` in turn.
+    Contested,
+    /// The run came out of a backup, and the request that it carries counts as seen.
+    Restored,
+}
+
+/// What a value of the annotation says.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Meaning {
+    Asks,
+    /// It takes a stop back.
+    No,
+    /// It says nothing.
+    Empty,
+}
+
+// === impl Observed ===
+
+impl Observed {
+    /// What the status of an object remembers.
+    pub fn of_status(status: &TestPlanRunStatus) -> Self {
+        let Some(stop) = &status.stop else { return Self::default() };
+        let gateway = stop.gateway.as_ref().map(|gateway| gateway.name.as_str().into());
+        Self {
+            stopped: stop.observed_stopped,
+            annotation: stop.observed_request.as_deref().map(Arc::from),
+            retry: stop.observed_retry.as_deref().map(Arc::from),
+            restore: stop.observed_restore.as_deref().map(Arc::from),
+            stop: match stop.trigger {
+                None => StopState::None,
+                Some(trigger) if stop.withdrawn_time.is_some() => StopState::Withdrawn(trigger),
+                Some(trigger) => StopState::Asked(trigger),
+            },
+            request: stop.request.as_deref().map(Arc::from),
+            gateway: gateway.filter(|_| stop.trigger.is_some()),
+        }
+    }
+
+    /// The gateway that the stop was asked for at.
+    pub fn gateway_key(&self, run: &RunKey) -> GatewayKey {
+        let name = self.gateway.clone().unwrap_or_else(|| DEFAULT_GATEWAY.into());
+        Key { namespace: run.namespace.clone(), name }
+    }
+
+    pub fn asks(&self) -> bool {
+        matches!(self.stop, StopState::Asked(_))
+    }
+
+    /// Whether the run carries a request that counts as seen because it came out of a backup.
+    pub fn is_restored(&self) -> bool {
+        self.stop == StopState::None && self.restore.is_some() && self.carries_request()
+    }
+
+    fn carries_request(&self) -> bool {
+        let asks = |value: &Option<Arc<str>>| value.as_deref().is_some_and(asks);
+        self.stopped == Some(true) || asks(&self.annotation) || asks(&self.retry)
+    }
+}
+
+// === impl DecidingField ===
+
+impl DecidingField {
+    /// Who last set this field (rule 20).
+    pub fn set(self, view: &RunView) -> Option<&FieldSet> {
+        match self {
+            Self::Stopped => view.stopped_set.as_ref(),
+            Self::Annotation => view.annotation_set.as_ref(),
+            Self::Retry => view.retry_set.as_ref(),
+            Self::GatewayRef => view.gateway_set.as_ref(),
+        }
+    }
+}
+
+/// Name of the gateway that a run is for.
+pub fn gateway_name(view: &RunView) -> &str {
+    view.spec.gateway_ref.as_ref().and_then(|gateway| gateway.name.as_deref()).unwrap_or(DEFAULT_GATEWAY)
+}
+
+/// Looks at a run. `before` is what this process remembers of it, or else what its status does.
+pub fn decide_intent(view: &RunView, before: &Observed, history: History<'_>) -> Intent {
+    let mut intent = Intent { observed: observe(view, before), ..Intent::default() };
+    if is_restored(view, before, history) {
+        // A stop that is under way is of this object, and goes on. All else is of the past (rule 15).
+        let is_own = !history.is_first || is_of_this_object(view);
+        if !is_own || history.settled {
+            (intent.observed.stop, intent.observed.gateway) = (StopState::None, None);
+            intent.observed.request = None;
+        } else {
+            take_back(view, before, &mut intent);
+        }
+        if intent.observed.is_restored() {
+            intent.notices.push(Notice::Restored);
+        }
+        return intent;
+    }
+    if let Some(field) = asked(view, before, history) {
+        let trigger = if field == DecidingField::Stopped { Trigger::Spec } else { Trigger::Annotation };
+        intent.asked_by = Some(field);
+        if trigger == Trigger::Spec && is_contested(view, before, history) {
+            intent.notices.push(Notice::Contested);
+        }
+        intent.is_new = true;
+        intent.observed.stop = StopState::Asked(trigger);
+        intent.observed.gateway = Some(shared(&before.gateway, gateway_name(view)));
+        intent.observed.request = intent.observed.annotation.clone().filter(|value| asks(value));
+        return intent;
+    }
+    // A retry that has nothing left to ask for asks nothing, and so beats no no.
+    if retry_became(view, before) && before.asks() && history.has_failures {
+        (intent.retries, intent.asked_by) = (true, Some(DecidingField::Retry));
+    } else {
+        take_back(view, before, &mut intent);
+    }
+    intent.notices.extend(notice(view, before, &intent));
+    intent
+}
+
+/// What is seen now; the stop is as it was.
+fn observe(view: &RunView, before: &Observed) -> Observed {
+    Observed {
+        stopped: view.spec.stopped,
+        annotation: view.stop_annotation.as_deref().map(|value| shared(&before.annotation, value)),
+        retry: view.retry_annotation.as_deref().map(|value| shared(&before.retry, value)),
+        restore: view.restored.as_deref().map(|value| shared(&before.restore, value)),
+        stop: before.stop,
+        request: before.request.clone(),
+        gateway: before.gateway.clone(),
+    }
+}
+
+/// A text, without a copy if it is the one that was there before.
+fn shared(before: &Option<Arc<str>>, text: &str) -> Arc<str> {
+    before.clone().filter(|before| **before == *text).unwrap_or_else(|| text.into())
+}
+
+/// What asks now and did not before (rules 3, 8, 13). Asking beats taking back.
+fn asked(view: &RunView, before: &Observed, history: History<'_>) -> Option<DecidingField> {
+    let stopped = view.spec.stopped == Some(true);
+    if stopped && (before.stopped != Some(true) || was_flipped_unseen(view, history)) {
+        return Some(DecidingField::Stopped);
+    }
+    // Where no stop stands, or only at another gateway, a retry asks for all.
+    let stands = before.asks() && !has_moved(view, before);
+    let retries = retry_became(view, before) && !stands;
+    if annotation_became(view, before) == Some(Meaning::Asks) {
+        return Some(DecidingField::Annotation);
+    }
+    retries.then_some(DecidingField::Retry)
+}
+
+/// `stopped` went to false and back while nobody looked (rule 13): two generations or more were not seen, and whoever
+/// owns the field has written since the stop was asked for.
+fn was_flipped_unseen(view: &RunView, history: History<'_>) -> bool {
+    let unseen = history.generation.map_or(0, |seen| view.generation.saturating_sub(seen));
+    let set = view.stopped_set.as_ref().and_then(|set| set.time);
+    history.settled && unseen >= 2 && history.requested.zip(set).is_some_and(|(asked, set)| set > asked)
+}
+
+/// Takes the stop back if something says so.
+fn take_back(view: &RunView, before: &Observed, intent: &mut Intent) {
+    if let StopState::Asked(trigger) = before.stop {
+        intent.taken_back = taken_back(view, before);
+        if intent.taken_back.is_some() {
+            intent.observed.stop = StopState::Withdrawn(trigger);
+        }
+    }
+}
+
+/// What takes the stop back (rule 6).
+fn taken_back(view: &RunView, before: &Observed) -> Option<DecidingField> {
+    let stopped = view.spec.stopped;
+    if stopped == Some(false) && before.stopped != Some(false) {
+        return Some(DecidingField::Stopped);
+    }
+    if annotation_became(view, before) == Some(Meaning::No) && stopped != Some(true) {
+        return Some(DecidingField::Annotation);
+    }
+    has_moved(view, before).then_some(DecidingField::GatewayRef)
+}
+
+/// Whether the run is now for another gateway than its stop.
+fn has_moved(view: &RunView, before: &Observed) -> bool {
+    before.gateway.as_deref().is_some_and(|before| before != gateway_name(view))
+}
+
+/// What people should be told of a look that asks for nothing.
+fn notice(view: &RunView, before: &Observed, intent: &Intent) -> Option<Notice> {
+    let became = annotation_became(view, before);
+    let stands = intent.observed.asks();
+    let stopped = view.spec.stopped == Some(true);
+    let emptied = before.annotation.as_deref().is_some_and(asks) && became == Some(Meaning::Empty);
+    let removed = before.annotation.as_deref().is_some_and(asks) && view.stop_annotation.is_none();
+    let field_removed = before.stopped == Some(true) && view.spec.stopped.is_none();
+    match became {
+        Some(Meaning::No) if stands && stopped => Some(Notice::NotWithdrawn),
+        _ if stands && !stopped && (emptied || removed || field_removed) => Some(Notice::Continues),
+        Some(Meaning::Empty) => Some(Notice::EmptyAnnotation),
+        Some(Meaning::Asks | Meaning::No) | None => None,
+    }
+}
+
+/// What the annotation says, if it says another thing than before.
+fn annotation_became(view: &RunView, before: &Observed) -> Option<Meaning> {
+    let value = view.stop_annotation.as_deref()?;
+    (before.annotation.as_deref() != Some(value)).then(|| meaning(value))
+}
+
+/// Whether the annotation that asks again has another asking value than before.
+fn retry_became(view: &RunView, before: &Observed) -> bool {
+    view.retry_annotation
+        .as_deref()
+        .is_some_and(|value| before.retry.as_deref() != Some(value) && asks(value))
+}
+
+/// Whether the one who asks now had asked before, and somebody else has taken it back meanwhile (rule 21).
+fn is_contested(view: &RunView, before: &Observed, history: History<'_>) -> bool {
+    let by = view.stopped_set.as_ref().map(|set| set.manager.as_str());
+    matches!(before.stop, StopState::Withdrawn(Trigger::Spec))
+        && by.is_some()
+        && by == history.requested_by
+        && history.withdrawn_by.is_some_and(|other| by != Some(other))
+}
+
+/// Whether the run has come out of a backup since it was last looked at (rule 15).
+fn is_restored(view: &RunView, before: &Observed, history: History<'_>) -> bool {
+    let is_new_label = view.restored.is_some() && view.restored.as_deref() != before.restore.as_deref();
+    is_new_label || (view.restored.is_some() && history.is_first && !is_of_this_object(view))
+}
+
+/// Whether the status was written of this object, rather than of one that was backed up.
+fn is_of_this_object(view: &RunView) -> bool {
+    let started = view.status.start_time.as_ref().map(|time| time.0);
+    started.is_some() && (view.created.is_none() || started == view.created)
+}
+
+/// What a value of the annotation says.
+pub fn meaning(value: &str) -> Meaning {
+    let value = value.trim();
+    if value.is_empty() {
+        Meaning::Empty
+    } else if ["false", "no", "off", "none", "0"].iter().any(|no| value.eq_ignore_ascii_case(no)) {
+        Meaning::No
+    } else {
+        Meaning::Asks
+    }
+}
+
+/// Whether a value of the annotation asks for a stop.
+pub fn asks(value: &str) -> bool {
+    meaning(value) == Meaning::Asks
+}
+
+#[cfg(test)]
+#[path = "intent_tests.rs"]
+mod tests;

@@ -1,0 +1,348 @@
+//! Requests and what takes them back, as sequences of looks at one run: each rule by its number.
+
+use super::*;
+use crate::machine::checks::fixtures::{self, wall};
+
+const TRUE: Option<bool> = Some(true);
+const FALSE: Option<bool> = Some(false);
+const ABSENT: Option<bool> = None;
+
+type Look<'a> = (Option<bool>, Option<&'a str>);
+
+fn view((stopped, annotation): Look<'_>) -> RunView {
+    let mut run = fixtures::run("team", "nightly", vec![1]);
+    run.spec.stopped = stopped;
+    run.stop_annotation = annotation.map(str::to_owned);
+    run
+}
+
+fn word(intent: &Intent) -> &'static str {
+    match (intent.observed.stop, intent.is_new) {
+        (StopState::Asked(_), true) => "new",
+        (StopState::Asked(_), false) => "asked",
+        (StopState::Withdrawn(_), _) => "withdrawn",
+        (StopState::None, _) => "nothing",
+    }
+}
+
+/// Looks at the run in each state in turn, and says of each how its stop stands.
+fn told(looks: &[Look<'_>]) -> Vec<&'static str> {
+    let mut observed = Observed::default();
+    let look = |look: &Look<'_>| {
+        let intent = decide_intent(&view(*look), &observed, History::default());
+        observed = intent.observed.clone();
+        word(&intent)
+    };
+    looks.iter().map(look).collect()
+}
+
+/// The notices of the last of several looks.
+fn notices(looks: &[Look<'_>]) -> Vec<Notice> {
+    let mut observed = Observed::default();
+    let mut notices = Vec::new();
+    for look in looks {
+        let intent = decide_intent(&view(*look), &observed, History::default());
+        (observed, notices) = (intent.observed, intent.notices);
+    }
+    notices
+}
+
+fn check(rows: &[(&str, &[Look<'_>], &[&str])]) {
+    for (name, looks, expected) in rows {
+        assert_eq!(told(looks), *expected, "{name}");
+    }
+}
+
+#[test]
+fn rule_02_true_is_a_state_and_an_annotation_is_an_event() {
+    check(&[
+        ("nothing asked for", &[(ABSENT, None), (FALSE, None)], &["nothing", "nothing"]),
+        ("true stays true", &[(TRUE, None), (TRUE, None)], &["new", "asked"]),
+        ("the annotation stays", &[(ABSENT, Some("a")), (ABSENT, Some("a"))], &["new", "asked"]),
+        ("both at once are one request", &[(TRUE, Some("a")), (TRUE, Some("a"))], &["new", "asked"]),
+    ]);
+}
+
+#[test]
+fn rule_03_each_becoming_asks_anew() {
+    check(&[
+        ("after false", &[(TRUE, None), (FALSE, None), (TRUE, None)], &["new", "withdrawn", "new"]),
+        ("after a removal", &[(TRUE, None), (ABSENT, None), (TRUE, None)], &["new", "asked", "new"]),
+        ("from absent", &[(ABSENT, None), (TRUE, None)], &["nothing", "new"]),
+        ("another value", &[(ABSENT, Some("a")), (ABSENT, Some("b"))], &["new", "new"]),
+        (
+            "an earlier value",
+            &[(ABSENT, Some("a")), (ABSENT, Some("b")), (ABSENT, Some("a"))],
+            &["new", "new", "new"],
+        ),
+        (
+            "the same value after its removal was seen",
+            &[(ABSENT, Some("a")), (ABSENT, None), (ABSENT, Some("a"))],
+            &["new", "asked", "new"],
+        ),
+        (
+            "the same value after an empty one",
+            &[(ABSENT, Some("a")), (ABSENT, Some("")), (ABSENT, Some("a"))],
+            &["new", "asked", "new"],
+        ),
+        (
+            "the same value after a no",
+            &[(ABSENT, Some("a")), (ABSENT, Some("no")), (ABSENT, Some("a"))],
+            &["new", "withdrawn", "new"],
+        ),
+        ("an annotation over true", &[(TRUE, None), (TRUE, Some("a"))], &["new", "new"]),
+        ("true over an annotation", &[(FALSE, Some("a")), (TRUE, Some("a"))], &["new", "new"]),
+        ("although Git says false", &[(FALSE, Some("a")), (FALSE, Some("a"))], &["new", "asked"]),
+        ("a no at first", &[(ABSENT, Some("no")), (ABSENT, Some("now"))], &["nothing", "new"]),
+    ]);
+}
+
+/// Looks at a run with these retry annotations in turn, its annotation asking from the first look on if `stands`.
+fn retried(stands: bool, retries: &[Option<&str>]) -> Vec<&'static str> {
+    let mut observed = Observed::default();
+    let look = |retry: &Option<&str>| {
+        let mut run = view((ABSENT, stands.then_some("a")));
+        run.retry_annotation = retry.map(str::to_owned);
+        let history = History { has_failures: true, ..History::default() };
+        let intent = decide_intent(&run, &observed, history);
+        observed = intent.observed.clone();
+        if intent.retries { "again" } else { word(&intent) }
+    };
+    retries.iter().map(look).collect()
+}
+
+#[test]
+fn rule_03_a_retry_asks_again_by_another_value() {
+    assert_eq!(retried(true, &[None, Some("1"), Some("1"), Some("2")]), ["new", "again", "asked", "again"]);
+    assert_eq!(retried(true, &[None, Some("1"), None, Some("1")]), ["new", "again", "asked", "again"]);
+    assert_eq!(retried(true, &[None, Some("no"), Some("")]), ["new", "asked", "asked"]);
+    assert_eq!(retried(false, &[None, Some("1"), Some("1")]), ["nothing", "new", "asked"], "no stop stands");
+}
+
+#[test]
+fn rule_05_memory_is_what_was_last_seen_absence_included() {
+    let mut observed = Observed::default();
+    for look in [(TRUE, Some("a")), (FALSE, Some("")), (ABSENT, None)] {
+        observed = decide_intent(&view(look), &observed, History::default()).observed;
+        assert_eq!((observed.stopped, observed.annotation.as_deref()), look);
+    }
+}
+
+#[test]
+fn rule_06_an_explicit_no_takes_back_whatever_asked() {
+    for no in ["false", "no", "off", "none", "0", "No", " FALSE\t", "Off"] {
+        check(&[
+            ("its annotation", &[(ABSENT, Some("a")), (ABSENT, Some(no))], &["new", "withdrawn"]),
+            ("under false", &[(FALSE, Some("a")), (FALSE, Some(no))], &["new", "withdrawn"]),
+            (
+                "a field that was removed since",
+                &[(TRUE, None), (ABSENT, None), (ABSENT, Some(no))],
+                &["new", "asked", "withdrawn"],
+            ),
+            ("not over true", &[(TRUE, None), (TRUE, Some(no))], &["new", "asked"]),
+        ]);
+    }
+    check(&[
+        ("its field", &[(TRUE, None), (FALSE, None), (FALSE, None)], &["new", "withdrawn", "withdrawn"]),
+        (
+            "absent becomes false under an annotation",
+            &[(ABSENT, Some("a")), (FALSE, Some("a"))],
+            &["new", "withdrawn"],
+        ),
+        (
+            "true becomes false under an annotation",
+            &[(TRUE, Some("a")), (FALSE, Some("a"))],
+            &["new", "withdrawn"],
+        ),
+        (
+            "removed, then false",
+            &[(TRUE, None), (ABSENT, None), (FALSE, None)],
+            &["new", "asked", "withdrawn"],
+        ),
+        (
+            "withdrawn stays so when the field goes",
+            &[(TRUE, None), (FALSE, None), (ABSENT, None)],
+            &["new", "withdrawn", "withdrawn"],
+        ),
+    ]);
+}
+
+#[test]
+fn rule_06_a_move_takes_back_whatever_asked() {
+    for look in [(TRUE, None), (FALSE, Some("a")), (ABSENT, Some("a"))] {
+        let first = decide_intent(&view(look), &Observed::default(), History::default());
+        let mut moved = view(look);
+        let gateway = crate::api::GatewayRef { name: Some("other".to_owned()) };
+        moved.spec.gateway_ref = Some(gateway);
+        let second = decide_intent(&moved, &first.observed, History::default());
+        assert_eq!(word(&second), "withdrawn", "{look:?}");
+        assert_eq!(second.taken_back, Some(DecidingField::GatewayRef));
+        assert_eq!(second.observed.gateway.as_deref(), Some("default"), "the stop was for the first one");
+        let third = decide_intent(&moved, &second.observed, History::default());
+        assert_eq!(word(&third), "withdrawn", "the level asks for nothing at the other one");
+    }
+}
+
+#[test]
+fn rule_07_a_removal_and_an_empty_value_take_nothing_back() {
+    check(&[
+        ("the field", &[(TRUE, None), (ABSENT, None)], &["new", "asked"]),
+        ("the annotation", &[(ABSENT, Some("a")), (ABSENT, None)], &["new", "asked"]),
+        ("the annotation under false", &[(FALSE, Some("a")), (FALSE, None)], &["new", "asked"]),
+        ("an empty value", &[(ABSENT, Some("a")), (ABSENT, Some(" "))], &["new", "asked"]),
+    ]);
+    let rows: &[(&[Look<'_>], &[Notice])] = &[
+        (&[(TRUE, None), (ABSENT, None)], &[Notice::Continues]),
+        (&[(ABSENT, Some("a")), (ABSENT, None)], &[Notice::Continues]),
+        (&[(ABSENT, Some("a")), (ABSENT, Some(""))], &[Notice::Continues]),
+        (&[(TRUE, Some("a")), (TRUE, None)], &[]),
+        (&[(ABSENT, None), (ABSENT, Some(""))], &[Notice::EmptyAnnotation]),
+        (&[(ABSENT, Some("")), (ABSENT, Some(""))], &[]),
+        (&[(TRUE, None), (TRUE, Some("no"))], &[Notice::NotWithdrawn]),
+        (&[(ABSENT, None), (ABSENT, Some("no"))], &[]),
+    ];
+    for (looks, expected) in rows {
+        assert_eq!(notices(looks), *expected, "{looks:?}");
+    }
+}
+
+#[test]
+fn rule_08_asking_beats_taking_back_in_one_look() {
+    check(&[
+        ("false with a new value", &[(TRUE, None), (FALSE, Some("a"))], &["new", "new"]),
+        ("true with a no", &[(ABSENT, Some("a")), (TRUE, Some("no"))], &["new", "new"]),
+    ]);
+    let first = decide_intent(&view((ABSENT, Some("a"))), &Observed::default(), History::default());
+    let mut moved = view((ABSENT, Some("b")));
+    moved.spec.gateway_ref = Some(crate::api::GatewayRef { name: Some("other".to_owned()) });
+    let second = decide_intent(&moved, &first.observed, History::default());
+    assert_eq!((word(&second), second.observed.gateway.as_deref()), ("new", Some("other")));
+}
+
+/// A run that was stopped at 10 s and is looked at in this generation, after its field was set at `set`.
+fn flipped(generation: i64, set: u64, settled: bool) -> &'static str {
+    let first = decide_intent(&view((TRUE, None)), &Observed::default(), History::default());
+    let mut run = view((TRUE, None));
+    run.generation = generation;
+    run.stopped_set = Some(FieldSet { manager: "kubectl-patch".to_owned(), time: Some(wall(set)) });
+    let history = History {
+        is_first: true,
+        settled,
+        generation: Some(2),
+        requested: Some(wall(10_000)),
+        ..History::default()
+    };
+    word(&decide_intent(&run, &first.observed, history))
+}
+
+#[test]
+fn rule_13_a_flip_that_nobody_saw_is_a_new_request() {
+    assert_eq!(flipped(4, 20_000, true), "new");
+    assert_eq!(flipped(3, 20_000, true), "asked", "one generation is no flip");
+    assert_eq!(flipped(4, 10_000, true), "asked", "the owner of the field has not written since");
+    assert_eq!(flipped(4, 20_000, false), "asked", "the stop is under way");
+}
+
+fn restored(look: Look<'_>, label: &str) -> RunView {
+    RunView { restored: Some(label.to_owned()), created: Some(wall(0)), ..view(look) }
+}
+
+fn started(mut view: RunView, at: u64) -> RunView {
+    view.status.start_time = Some(k8s_openapi::apimachinery::pkg::apis::meta::v1::Time(wall(at)));
+    view
+}
+
+#[test]
+fn rule_15_what_comes_out_of_a_backup_counts_as_seen() {
+    let first = History { is_first: true, settled: true, ..History::default() };
+    let asked = Observed {
+        stopped: TRUE,
+        restore: Some("monday".into()),
+        stop: StopState::Asked(Trigger::Spec),
+        gateway: Some("default".into()),
+        ..Observed::default()
+    };
+    let rows = [
+        ("a new label, no status", restored((TRUE, Some("a")), "monday"), Observed::default(), "nothing"),
+        ("another label", started(restored((TRUE, None), "tuesday"), 0), asked.clone(), "nothing"),
+        ("the label as it was", started(restored((TRUE, None), "monday"), 0), asked.clone(), "asked"),
+        ("the status of another object", started(restored((TRUE, None), "monday"), 1), asked, "nothing"),
+    ];
+    for (name, view, before, expected) in rows {
+        let intent = decide_intent(&view, &before, first);
+        assert_eq!(word(&intent), expected, "{name}");
+        let tells = intent.notices == [Notice::Restored];
+        assert_eq!(tells, expected == "nothing", "{name}");
+    }
+    // A request of its own asks, also before the operator has written a status.
+    let seen = decide_intent(&restored((TRUE, Some("a")), "monday"), &Observed::default(), first).observed;
+    let again = decide_intent(&restored((TRUE, Some("b")), "monday"), &seen, History::default());
+    assert_eq!(word(&again), "new");
+}
+
+#[test]
+fn rule_15_a_stop_under_way_is_not_lost_by_a_restore_in_place() {
+    let running = decide_intent(&view((TRUE, None)), &Observed::default(), History::default()).observed;
+    let view = started(restored((TRUE, None), "monday"), 0);
+    assert_eq!(word(&decide_intent(&view, &running, History::default())), "asked");
+    let settled = History { settled: true, ..History::default() };
+    assert_eq!(word(&decide_intent(&view, &running, settled)), "nothing");
+}
+
+#[test]
+fn rule_20_the_owner_of_the_deciding_field_is_named() {
+    let mut run = view((FALSE, Some("no")));
+    let set = |manager: &str| Some(FieldSet { manager: manager.to_owned(), time: None });
+    run.stopped_set = set("kustomize-controller");
+    run.annotation_set = set("kubectl-annotate");
+    run.gateway_set = set("helm");
+    let name = |field: DecidingField| field.set(&run).map(|set| set.manager.clone());
+    assert_eq!(name(DecidingField::Stopped).as_deref(), Some("kustomize-controller"));
+    assert_eq!(name(DecidingField::Annotation).as_deref(), Some("kubectl-annotate"));
+    assert_eq!(name(DecidingField::GatewayRef).as_deref(), Some("helm"));
+    let asked = decide_intent(&view((FALSE, Some("a"))), &Observed::default(), History::default());
+    let back = decide_intent(&run, &asked.observed, History::default());
+    assert_eq!(back.taken_back, Some(DecidingField::Annotation), "stopped was false all along");
+}
+
+#[test]
+fn rule_21_managers_that_flip_stopped_in_turn_are_told() {
+    let taken = Observed {
+        stopped: FALSE,
+        stop: StopState::Withdrawn(Trigger::Spec),
+        gateway: Some("default".into()),
+        ..Observed::default()
+    };
+    let mut run = view((TRUE, None));
+    run.stopped_set = Some(FieldSet { manager: "kubectl-patch".to_owned(), time: None });
+    for (asked, withdrawn, expected) in [
+        ("kubectl-patch", Some("kustomize-controller"), true),
+        ("kubectl-patch", Some("kubectl-patch"), false),
+        ("helm", Some("kustomize-controller"), false),
+        ("kubectl-patch", None, false),
+    ] {
+        let history = History { requested_by: Some(asked), withdrawn_by: withdrawn, ..History::default() };
+        let intent = decide_intent(&run, &taken, history);
+        assert!(intent.is_new, "nothing is damped");
+        assert_eq!(intent.notices == [Notice::Contested], expected, "{asked}, {withdrawn:?}");
+    }
+}
+
+#[test]
+fn memory_goes_through_a_status_unchanged() {
+    let looks: &[Look<'_>] = &[(TRUE, Some("a")), (ABSENT, None), (FALSE, Some("")), (TRUE, Some("no"))];
+    for look in looks {
+        let intent = decide_intent(&view(*look), &Observed::default(), History::default());
+        let mut status = TestPlanRunStatus::default();
+        let stop = crate::api::StopStatus {
+            trigger: intent.observed.asks().then_some(Trigger::Spec),
+            observed_stopped: intent.observed.stopped,
+            observed_request: intent.observed.annotation.as_deref().map(str::to_owned),
+            ..Default::default()
+        };
+        status.stop = Some(stop);
+        let remembered = Observed::of_status(&status);
+        assert_eq!(remembered.stopped, intent.observed.stopped);
+        assert_eq!(remembered.annotation, intent.observed.annotation);
+    }
+}

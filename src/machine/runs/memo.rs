@@ -1,0 +1,192 @@
+//! What of a run's status matters once it has been read or written: enough to make the next one from, and to know
+//! whether that one says anything new.
+//!
+//! Ten thousand runs may be waiting for a gateway that is down, and a status in memory is several times its JSON.
+
+use std::collections::hash_map::DefaultHasher;
+use std::hash::{Hash, Hasher};
+
+use jiff::Timestamp;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
+
+use crate::api::{Condition, ConditionStatus, PlanStatus, StopStatus, TestPlanRunStatus, condition};
+use crate::machine::runs::intent::{Observed, StopState};
+use crate::machine::runs::request::Request;
+use crate::machine::runs::status::seconds;
+
+/// What is kept of a status.
+#[derive(Clone, Debug, Default)]
+pub struct Base {
+    pub start_time: Option<Timestamp>,
+    /// What the next status takes over; none if that is nothing, as for a new request.
+    pub kept: Option<Box<Kept>>,
+    since: Box<[Since]>,
+    /// Of the request, and of the reason of the condition Stopped.
+    news: u64,
+    /// Of the whole. Two statuses of one run have the same one by chance once in 2^64 times.
+    digest: u64,
+    /// The model tells states apart by it, and every comparison is held against it.
+    #[cfg(test)]
+    pub(in crate::machine) whole: Box<TestPlanRunStatus>,
+}
+
+/// What of `status.stop` goes on into the next status.
+#[derive(Clone, Debug, Default, Eq, PartialEq)]
+pub struct Kept {
+    pub last_handled_request: Option<Box<str>>,
+    /// The other fields are of the present request, and default if the status tells of another one.
+    pub attempts: i64,
+    pub completion_time: Option<Timestamp>,
+    /// Of the gateway that the stop is for.
+    pub gateway_uid: Option<Box<str>>,
+}
+
+/// Since when a condition stands as it does.
+#[derive(Clone, Debug)]
+struct Since {
+    /// Its place in [`TYPES`].
+    type_: u8,
+    status: ConditionStatus,
+    time: Timestamp,
+}
+
+const TYPES: [&str; 4] = [condition::READY, condition::STOPPED, condition::RECONCILING, condition::STALLED];
+
+// === impl Base ===
+
+impl Base {
+    /// `observed` and `request`: of the run as it now is, which need not be what the status tells of.
+    pub fn of(status: &TestPlanRunStatus, observed: &Observed, request: Option<&Request>) -> Self {
+        let kept = status.stop.as_ref().map(|stop| Kept::of(stop, observed, request)).unwrap_or_default();
+        let (news, digest) = digests(status);
+        Self {
+            start_time: when(&status.start_time),
+            kept: (kept != Kept::default()).then(|| Box::new(kept)),
+            since: status.conditions.iter().filter_map(Since::of).collect(),
+            news,
+            digest,
+            #[cfg(test)]
+            whole: Box::new(status.clone()),
+        }
+    }
+
+    /// Whether both are of the same status.
+    pub fn is_same(&self, other: &Self) -> bool {
+        let same = self.digest == other.digest;
+        #[cfg(test)]
+        assert_eq!(same, self.whole == other.whole, "a digest tells what a comparison does");
+        same
+    }
+
+    /// Since when a condition stands as it now shall; none if that is new.
+    pub fn since(&self, type_: &str, status: ConditionStatus) -> Option<Timestamp> {
+        let is_this = |since: &&Since| TYPES[usize::from(since.type_)] == type_ && since.status == status;
+        self.since.iter().find(is_this).map(|since| since.time)
+    }
+
+    /// Whether the next status tells of another request, or of another way in which it stands.
+    pub fn is_news(&self, next: &Self) -> bool {
+        let is_news = self.news != next.news;
+        #[cfg(test)]
+        assert_eq!(
+            is_news,
+            self.whole.stop != next.whole.stop || reason(&self.whole) != reason(&next.whole),
+            "a digest tells what a comparison does"
+        );
+        is_news
+    }
+}
+
+// === impl Kept ===
+
+impl Kept {
+    fn of(stop: &StopStatus, observed: &Observed, request: Option<&Request>) -> Self {
+        let last_handled_request = stop.last_handled_request.as_deref().map(Box::from);
+        let trigger = match observed.stop {
+            StopState::Asked(trigger) | StopState::Withdrawn(trigger) => Some(trigger),
+            StopState::None => None,
+        };
+        let time = request.map(|request| seconds(request.asked.time));
+        if trigger.is_none() || stop.trigger != trigger || stop.request_time != time {
+            return Self { last_handled_request, ..Self::default() };
+        }
+        let name = observed.gateway.as_deref().unwrap_or_default();
+        let gateway = stop.gateway.as_ref().filter(|gateway| gateway.name == name);
+        Self {
+            last_handled_request,
+            attempts: stop.attempts.unwrap_or(0),
+            completion_time: when(&stop.completion_time),
+            gateway_uid: gateway.and_then(|gateway| gateway.uid.as_deref()).map(Box::from),
+        }
+    }
+}
+
+// === impl Since ===
+
+impl Since {
+    fn of(condition: &Condition) -> Option<Self> {
+        let (type_, _) = (0..).zip(TYPES).find(|(_, type_)| *type_ == condition.type_)?;
+        Some(Self { type_, status: condition.status, time: condition.last_transition_time.0 })
+    }
+}
+
+/// The condition that scripts wait for.
+pub fn stopped(status: &TestPlanRunStatus) -> Option<&Condition> {
+    status.conditions.iter().find(|other| other.type_ == condition::STOPPED)
+}
+
+fn reason(status: &TestPlanRunStatus) -> Option<&str> {
+    stopped(status).map(|stopped| stopped.reason.as_str())
+}
+
+/// Of what is news, and of the whole. Every field is named here, so that one that is added later can't be forgotten.
+fn digests(status: &TestPlanRunStatus) -> (u64, u64) {
+    let TestPlanRunStatus { observed_generation, start_time, summary, plans, stop, conditions } = status;
+    let mut hash = DefaultHasher::new();
+    stop.is_some().hash(&mut hash);
+    if let Some(stop) = stop {
+        hash_stop(stop, &mut hash);
+    }
+    reason(status).hash(&mut hash);
+    let news = hash.finish();
+    (observed_generation, when(start_time), summary, plans.len(), conditions.len()).hash(&mut hash);
+    for plan in plans {
+        let PlanStatus { id, outcome, reason, message, request_time } = plan;
+        (id, outcome, reason, message, when(request_time)).hash(&mut hash);
+    }
+    for condition in conditions {
+        let Condition { type_, status, observed_generation, last_transition_time, reason, message } =
+            condition;
+        (type_, status, observed_generation, last_transition_time.0, reason, message).hash(&mut hash);
+    }
+    (news, hash.finish())
+}
+
+fn hash_stop(stop: &StopStatus, hash: &mut DefaultHasher) {
+    let StopStatus {
+        trigger,
+        request_time,
+        requested_by,
+        field_manager,
+        reason,
+        gateway,
+        attempts,
+        completion_time,
+        withdrawn_time,
+        withdrawn_by,
+        observed_stopped,
+        observed_request,
+        observed_retry,
+        observed_restore,
+        request,
+        last_handled_request,
+    } = stop;
+    (trigger, when(request_time), requested_by, field_manager, reason, gateway).hash(hash);
+    (attempts, when(completion_time), when(withdrawn_time), withdrawn_by).hash(hash);
+    (observed_stopped, observed_request, observed_retry, observed_restore).hash(hash);
+    (request, last_handled_request).hash(hash);
+}
+
+fn when(time: &Option<Time>) -> Option<Timestamp> {
+    time.as_ref().map(|time| time.0)
+}

@@ -1,0 +1,171 @@
+//! One plan of a run, and how far its stop is.
+
+use std::borrow::Cow;
+use std::collections::BTreeSet;
+
+use crate::api::{Outcome, PlanStatus};
+use crate::machine::answer::Gist;
+use crate::machine::gateways::verdict::{Detail, Settled};
+use crate::machine::ids::{CallId, Now, PlanId};
+use crate::machine::runs::intent::{Observed, StopState};
+use crate::machine::runs::request::{Moment, Source};
+use crate::machine::view::RunView;
+
+/// A plan of a run, and how far its stop is.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct Plan {
+    pub id: PlanId,
+    /// Calls that it has been in since the stop was asked for, as far as this term knows.
+    pub sent: u8,
+    /// One of these calls may have stopped it without telling.
+    pub unsure: bool,
+    /// The last bad answer to one of them.
+    pub last: Option<Gist>,
+    pub state: PlanState,
+    /// When its stop was asked for, if that was later than the stop of the run. Hardly any plan has one.
+    pub asked: Option<Box<Moment>>,
+}
+
+/// How far the stop of a plan is.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub enum PlanState {
+    /// Waits for a call.
+    Queued,
+    /// Waits for the answer to this call.
+    InFlight(CallId),
+    Settled(Settled),
+}
+
+/// The word by which a plan is told that was sent and not answered.
+const NO_ANSWER: &str = "NoAnswer";
+const SENT_UNANSWERED: &str = "the stop was sent, but no answer came";
+
+// === impl Plan ===
+
+impl Plan {
+    /// A plan that waits for its first call.
+    pub fn queued(id: PlanId, asked: Option<Moment>) -> Self {
+        Self { id, sent: 0, unsure: false, last: None, state: PlanState::Queued, asked: asked.map(Box::new) }
+    }
+
+    pub fn is_queued(&self) -> bool {
+        self.state == PlanState::Queued
+    }
+
+    pub fn is_settled(&self) -> bool {
+        matches!(self.state, PlanState::Settled(_))
+    }
+
+    /// What became of it, as status tells.
+    pub fn outcome(&self) -> Outcome {
+        match &self.state {
+            PlanState::Queued | PlanState::InFlight(_) => Outcome::Pending,
+            PlanState::Settled(settled) => settled.outcome,
+        }
+    }
+
+    /// Why it became that, if there is more to say.
+    pub fn detail(&self) -> Option<&Detail> {
+        match &self.state {
+            PlanState::Queued | PlanState::InFlight(_) => None,
+            PlanState::Settled(settled) => settled.detail.as_deref(),
+        }
+    }
+
+    /// Whether its stop has ended without success.
+    pub fn was_not_stopped(&self) -> bool {
+        match self.outcome() {
+            Outcome::Rejected | Outcome::Unknown | Outcome::Expired | Outcome::Withdrawn => true,
+            Outcome::Pending | Outcome::Accepted | Outcome::NotRunning => false,
+        }
+    }
+
+    /// Whether its stop was taken back before it could be told what became of it (rule 9).
+    pub fn is_withdrawn(&self) -> bool {
+        match self.outcome() {
+            Outcome::Withdrawn => true,
+            Outcome::Unknown => self.detail().is_some_and(|detail| detail.reason == NO_ANSWER),
+            Outcome::Pending
+            | Outcome::Accepted
+            | Outcome::NotRunning
+            | Outcome::Rejected
+            | Outcome::Expired => false,
+        }
+    }
+
+    /// The outcome of a plan whose stop is not wanted any more.
+    pub fn withdrawn(&self) -> Settled {
+        if self.unsure { unanswered() } else { Settled::plain(Outcome::Withdrawn) }
+    }
+
+    /// The outcome of a plan whose stop was not delivered by its deadline.
+    pub fn expired(&self) -> Settled {
+        let (reason, message) = match self.unsure {
+            true => (NO_ANSWER, SENT_UNANSWERED),
+            false => ("DeadlineExceeded", "the stop could not be delivered before its deadline"),
+        };
+        let last = self.last_answer().map_or_else(String::new, |last| format!("; {last}"));
+        Settled::because(Outcome::Expired, reason, Some(format!("{message}{last}")))
+    }
+
+    /// What the gateway answered last, if that was no good answer.
+    pub fn last_answer(&self) -> Option<String> {
+        self.last.map(|gist| format!("the gateway's last answer: {gist}"))
+    }
+}
+
+/// Whether every plan has its outcome.
+pub fn all_settled(plans: &[Plan]) -> bool {
+    plans.iter().all(Plan::is_settled)
+}
+
+/// The outcome that a status tells of a plan; none while it is pending.
+pub fn settled_in(status: &PlanStatus) -> Option<Settled> {
+    let detail = status.reason.as_ref().map(|reason| {
+        Box::new(Detail { reason: Cow::Owned(reason.clone()), message: status.message.clone() })
+    });
+    match status.outcome {
+        Outcome::Pending => None,
+        outcome => Some(Settled { outcome, detail }),
+    }
+}
+
+/// The plans of a spec in its order, each once.
+pub(in crate::machine) fn distinct(ids: &[i64]) -> impl Iterator<Item = PlanId> {
+    let mut taken = BTreeSet::new();
+    ids.iter().copied().map(PlanId).filter(move |id| taken.insert(*id))
+}
+
+/// How far a status says that the plans of its stop are. Without a stop it says nothing, whatever it lists: the right
+/// to write a status is no right to stop a plan.
+pub(in crate::machine) fn remembered_plans(
+    view: &RunView,
+    observed: &Observed,
+    source: Source,
+    now: Now,
+) -> Vec<Plan> {
+    if observed.stop == StopState::None {
+        return Vec::new();
+    }
+    // Of a stop that holds, any plan may have been in a call, if one was.
+    let sent = u8::from(view.status.stop.as_ref().and_then(|stop| stop.attempts).unwrap_or(0) > 0);
+    let remembered = |status: &PlanStatus| {
+        let asked = status.request_time.as_ref().map(|time| Moment::at(time.0, view, source, now));
+        let mut plan = Plan { sent, unsure: sent > 0, ..Plan::queued(PlanId(status.id), asked) };
+        match settled_in(status) {
+            Some(settled) => plan.state = PlanState::Settled(settled),
+            // What a withdrawn stop still waited for was in a call.
+            None if !observed.asks() => {
+                plan.unsure = true;
+                plan.state = PlanState::Settled(plan.withdrawn());
+            }
+            None => {}
+        }
+        plan
+    };
+    view.status.plans.iter().map(remembered).collect()
+}
+
+fn unanswered() -> Settled {
+    Settled::because(Outcome::Unknown, NO_ANSWER, Some(SENT_UNANSWERED.to_owned()))
+}

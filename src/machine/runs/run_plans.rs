@@ -1,0 +1,172 @@
+//! The plans of a run: which are asked for, which wait, what came of their calls, and when they are given up.
+
+use std::collections::BTreeMap;
+
+use crate::api::Outcome;
+use crate::machine::gateways::End;
+use crate::machine::gateways::queue::Waiter;
+use crate::machine::ids::{CallId, Millis, Now, PlanId};
+use crate::machine::runs::plan::{Plan, PlanState, all_settled, distinct};
+use crate::machine::runs::request::Moment;
+use crate::machine::runs::run::{QUICK, Run};
+use crate::machine::view::RunView;
+
+// === impl Run ===
+
+impl Run {
+    /// The plans that wait for a call.
+    pub fn queued(&self) -> impl Iterator<Item = PlanId> {
+        self.plans.iter().filter(|plan| plan.is_queued()).map(|plan| plan.id)
+    }
+
+    pub fn all_settled(&self) -> bool {
+        all_settled(&self.plans)
+    }
+
+    /// From when on the stop of a plan is given up.
+    fn deadline_of(&self, plan: &Plan) -> Millis {
+        let asked = plan.asked.as_deref().copied().or(self.request.as_ref().map(|request| request.asked));
+        asked.map_or(Millis(u64::MAX), |asked| asked.deadline(self.deadline_seconds))
+    }
+
+    /// When the next plan that waits for a call is given up.
+    pub fn next_deadline(&self) -> Option<Millis> {
+        if !self.asks() {
+            return None;
+        }
+        self.plans.iter().filter(|plan| plan.is_queued()).map(|plan| self.deadline_of(plan)).min()
+    }
+
+    /// Whether what came of the plan in this call is what the present request waits for.
+    pub fn awaits(&self, waiter: &Waiter, plan: PlanId, call: CallId) -> bool {
+        self.in_call(waiter, plan, call).is_some()
+    }
+
+    /// Whether a plan whose call has ended without a verdict is to be asked for again.
+    pub fn goes_on(&self, waiter: &Waiter, plan: PlanId, call: CallId, now: Now) -> bool {
+        self.in_call(waiter, plan, call).is_some_and(|plan| self.is_worth_another_call(plan, now))
+    }
+
+    fn in_call(&self, waiter: &Waiter, plan: PlanId, call: CallId) -> Option<&Plan> {
+        let is_in = |other: &&Plan| other.id == plan && other.state == PlanState::InFlight(call);
+        self.plans.iter().find(is_in).filter(|_| self.ask == waiter.ask)
+    }
+
+    fn is_worth_another_call(&self, plan: &Plan, now: Now) -> bool {
+        self.asks() && now.mono < self.deadline_of(plan)
+    }
+
+    /// The plan's call has begun or ended. Yields the outcome, if the plan has one now.
+    pub fn land(&mut self, plan: PlanId, call: CallId, end: End, now: Now) -> Option<Outcome> {
+        let asks = self.asks();
+        let index = self.plans.iter().position(|other| other.id == plan)?;
+        let goes_on = self.is_worth_another_call(&self.plans[index], now);
+        let plan = &mut self.plans[index];
+        // From the first bad answer on the plan's message names it.
+        if plan.last.is_none() && matches!(end, End::Unanswered(Some(_)) | End::Refused(Some(_))) {
+            self.news_at.get_or_insert(now.mono + QUICK);
+        }
+        plan.unsure |= matches!(end, End::Unanswered(_));
+        if let End::Unanswered(Some(gist)) | End::Refused(Some(gist)) = end {
+            plan.last = Some(gist);
+        }
+        let settled = match end {
+            End::Began => {
+                plan.state = PlanState::InFlight(call);
+                plan.sent = plan.sent.saturating_add(1);
+                return None;
+            }
+            End::Settled(settled) => settled,
+            End::Unanswered(_) | End::Refused(_) if !asks => plan.withdrawn(),
+            End::Unanswered(_) | End::Refused(_) if !goes_on => plan.expired(),
+            End::Unanswered(_) | End::Refused(_) => {
+                plan.state = PlanState::Queued;
+                return None;
+            }
+        };
+        let outcome = settled.outcome;
+        plan.state = PlanState::Settled(settled);
+        self.dirty = true;
+        self.unwritten = true;
+        Some(outcome)
+    }
+
+    /// Gives up what could not be delivered by its deadline. Yields the plans that wait for a call no more.
+    pub fn expire(&mut self, now: Now) -> Vec<PlanId> {
+        if self.next_deadline().is_none_or(|at| at > now.mono) {
+            return Vec::new();
+        }
+        let late: Vec<_> = self
+            .plans
+            .iter()
+            .filter(|plan| plan.is_queued() && self.deadline_of(plan) <= now.mono)
+            .map(|plan| plan.id)
+            .collect();
+        for plan in self.plans.iter_mut().filter(|plan| late.contains(&plan.id)) {
+            plan.state = PlanState::Settled(plan.expired());
+        }
+        self.dirty = true;
+        self.unwritten = true;
+        late
+    }
+
+    /// Whether plans of the spec were not stopped, and are not being stopped.
+    pub(in crate::machine) fn has_failures(&self, view: &RunView) -> bool {
+        let is_known = |id: &PlanId| self.plans.iter().any(|plan| plan.id == *id);
+        let some_failed = self.plans.iter().any(Plan::was_not_stopped);
+        some_failed || !distinct(&view.spec.plans).all(|id| is_known(&id))
+    }
+
+    /// Asks for every plan of the spec, in its order. Yields those that were waited for until now.
+    pub(in crate::machine) fn ask_anew(&mut self, ids: &[i64], offer: &mut Vec<PlanId>) -> Vec<PlanId> {
+        let withdraw = self.plans.iter().map(|plan| plan.id).collect();
+        self.unasked = Box::default();
+        offer.extend(distinct(ids));
+        self.plans = offer.iter().map(|id| Plan::queued(*id, None)).collect();
+        withdraw
+    }
+
+    /// Goes on with the stop that stands: with what is known of each plan of the spec, in its order. Plans that were
+    /// added to the spec are asked for too if `added` says since when (rule 10). Yields the plans that were removed.
+    pub(in crate::machine) fn ask_on(
+        &mut self,
+        ids: &[i64],
+        added: Option<Option<Moment>>,
+        offer: &mut Vec<PlanId>,
+    ) -> Vec<PlanId> {
+        let earlier = std::mem::take(&mut self.plans);
+        let mut known: BTreeMap<_, _> = earlier.into_iter().map(|plan| (plan.id, plan)).collect();
+        let mut unasked = Vec::new();
+        self.plans.reserve_exact(ids.len());
+        for id in distinct(ids) {
+            match (known.remove(&id), added) {
+                (Some(plan), _) => self.plans.push(plan),
+                (None, Some(asked)) => {
+                    offer.push(id);
+                    self.plans.push(Plan::queued(id, asked));
+                }
+                (None, None) => unasked.push(id),
+            }
+        }
+        self.unasked = unasked.into();
+        known.into_keys().collect()
+    }
+
+    /// Asks again for the plans that have their outcome and were not stopped.
+    pub(in crate::machine) fn ask_again(&mut self, asked: Moment, offer: &mut Vec<PlanId>) {
+        for plan in self.plans.iter_mut().filter(|plan| plan.was_not_stopped()) {
+            *plan = Plan::queued(plan.id, Some(asked));
+            offer.push(plan.id);
+        }
+    }
+
+    pub(in crate::machine) fn withdraw_queued(&mut self) -> Vec<PlanId> {
+        let mut withdraw = Vec::new();
+        for plan in self.plans.iter_mut().filter(|plan| plan.is_queued()) {
+            withdraw.push(plan.id);
+            plan.state = PlanState::Settled(plan.withdrawn());
+            self.unwritten = true;
+        }
+        withdraw
+    }
+}

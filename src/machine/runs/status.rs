@@ -1,0 +1,335 @@
+//! How a run is written down: its whole status, from what is known of it.
+//!
+//! A pure function. Given the status it made before and nothing new, it makes the same status again, times included,
+//! so that comparing the two tells whether there is anything to write. For that reason no message holds a counter of
+//! attempts, a time still running, or an error's changing text.
+
+use std::ops::Deref;
+
+use jiff::Timestamp;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
+
+use crate::api::{
+    ConditionStatus, GatewayUsed, Outcome, PlanStatus, StopStatus, TestPlanRunStatus, condition, reason,
+};
+use crate::machine::condition_draft::Claim;
+use crate::machine::ids::{Key, PlanId, Uid};
+use crate::machine::runs::advice;
+use crate::machine::runs::events;
+use crate::machine::runs::intent::{Observed, StopState};
+use crate::machine::runs::memo::Base;
+use crate::machine::runs::plan::Plan;
+use crate::machine::runs::request::{Request, Withdrawal};
+use crate::machine::wait_reason::Waiting;
+
+/// What is known of a run.
+#[derive(Clone, Copy, Debug)]
+pub struct Facts<'a> {
+    pub generation: i64,
+    /// How many different plans the spec has, where no stop was asked for.
+    pub total: usize,
+    /// The status as it was last read or written.
+    pub base: &'a Base,
+    pub key: &'a Key,
+    /// When the object was made.
+    pub created: Option<Timestamp>,
+    pub observed: &'a Observed,
+    pub request: Option<&'a Request>,
+    pub withdrawal: Option<&'a Withdrawal>,
+    pub plans: &'a [Plan],
+    /// Plans of the spec that the stop does not cover.
+    pub unasked: &'a [PlanId],
+    pub waiting: Option<&'a Waiting>,
+    pub gateway_uid: Option<&'a Uid>,
+    /// Plans were asked for since the stop was complete, so that it is complete once more.
+    pub reopened: bool,
+    /// Leave the gateway's words out: the API server refused the status with them.
+    pub plain: bool,
+    pub now: Timestamp,
+}
+
+/// Most plans whose outcome comes with the gateway's words; keeps a thousand plans under 100 KiB.
+const MESSAGES_MAX: usize = 50;
+
+/// The status of the run.
+pub fn record(facts: Facts<'_>) -> TestPlanRunStatus {
+    let now = seconds(facts.now);
+    let tally = Tally::of(facts.plans);
+    let conditions = conditions(&facts, &tally)
+        .into_iter()
+        .map(|claim| {
+            claim.into_condition(|type_, status| facts.base.since(type_, status), facts.generation, &now)
+        })
+        .collect();
+    TestPlanRunStatus {
+        observed_generation: Some(facts.generation),
+        // A run begins when it is declared, whether an operator was there or not.
+        start_time: facts.created.or(facts.base.start_time).map(seconds).or(Some(now)),
+        summary: Some(summary(&facts, &tally)),
+        plans: plans(&facts),
+        stop: stop(&facts, &tally),
+        conditions,
+    }
+}
+
+/// Kubernetes writes times in whole seconds; a finer one would never equal itself once read back.
+pub fn seconds(time: Timestamp) -> Time {
+    Time(Timestamp::from_second(time.as_second()).unwrap_or(time))
+}
+
+fn summary(facts: &Facts<'_>, tally: &Tally) -> String {
+    let total = match facts.observed.stop {
+        StopState::None => facts.total,
+        StopState::Asked(_) | StopState::Withdrawn(_) => facts.plans.len() + facts.unasked.len(),
+    };
+    format!("{}/{total}", tally.settled())
+}
+
+fn plans(facts: &Facts<'_>) -> Vec<PlanStatus> {
+    let mut messages = 0;
+    facts
+        .plans
+        .iter()
+        .map(|plan| {
+            let (outcome, detail) = (plan.outcome(), plan.detail());
+            let message = match outcome {
+                Outcome::Pending => plan.last_answer(),
+                _ => detail.and_then(|detail| detail.message.clone()),
+            };
+            messages += usize::from(message.is_some());
+            PlanStatus {
+                id: plan.id.0,
+                outcome,
+                reason: detail.map(|detail| detail.reason.to_string()),
+                message: message.filter(|_| !facts.plain && messages <= MESSAGES_MAX),
+                request_time: plan.asked.as_ref().map(|asked| seconds(asked.time)),
+            }
+        })
+        .collect()
+}
+
+fn stop(facts: &Facts<'_>, tally: &Tally) -> Option<StopStatus> {
+    let observed = facts.observed;
+    let memory = StopStatus {
+        observed_stopped: observed.stopped,
+        observed_request: text(&observed.annotation),
+        observed_retry: text(&observed.retry),
+        observed_restore: text(&observed.restore),
+        ..StopStatus::default()
+    };
+    let (StopState::Asked(trigger) | StopState::Withdrawn(trigger)) = observed.stop else {
+        return (memory != StopStatus::default()).then_some(memory);
+    };
+    let kept = facts.base.kept.as_deref();
+    let complete = tally.pending == 0;
+    let completed_before = kept.and_then(|kept| kept.completion_time).filter(|_| !facts.reopened).map(Time);
+    let sent = facts.plans.iter().map(|plan| i64::from(plan.sent)).max().unwrap_or(0);
+    let attempts = sent.max(kept.map_or(0, |kept| kept.attempts));
+    Some(StopStatus {
+        trigger: Some(trigger),
+        request_time: facts.request.map(|request| seconds(request.asked.time)),
+        requested_by: facts.request.and_then(|request| text(&request.requested_by)),
+        field_manager: facts.request.and_then(|request| text(&request.field_manager)),
+        reason: facts.request.and_then(|request| text(&request.reason)),
+        gateway: Some(gateway(facts, complete)),
+        attempts: (attempts > 0).then_some(attempts),
+        completion_time: if complete { completed_before.or_else(|| Some(seconds(facts.now))) } else { None },
+        withdrawn_time: facts.withdrawal.map(|withdrawal| seconds(withdrawal.time)),
+        withdrawn_by: facts.withdrawal.and_then(|withdrawal| text(&withdrawal.by)),
+        request: text(&observed.request),
+        last_handled_request: last_handled_request(facts, complete),
+        ..memory
+    })
+}
+
+/// The last annotation request that settled. One that is asked for again has not settled until it does so again
+/// (rule 14).
+fn last_handled_request(facts: &Facts<'_>, complete: bool) -> Option<String> {
+    let request = facts.observed.request.as_deref().filter(|_| facts.observed.asks());
+    let before = facts.base.kept.as_deref().and_then(|kept| kept.last_handled_request.as_deref());
+    let handled =
+        if complete { request.or(before) } else { before.filter(|before| Some(*before) != request) };
+    handled.map(str::to_owned)
+}
+
+fn text(kept: &Option<impl Deref<Target = str>>) -> Option<String> {
+    kept.as_deref().map(str::to_owned)
+}
+
+/// A stop that is complete went to the object that it went to, whatever has that name now.
+fn gateway(facts: &Facts<'_>, complete: bool) -> GatewayUsed {
+    let before = facts.base.kept.as_ref().and_then(|kept| kept.gateway_uid.as_deref());
+    let present = facts.gateway_uid.map(|uid| &**uid);
+    let uid = if complete { before.or(present) } else { present.or(before) };
+    GatewayUsed {
+        kind: "TestiniumGateway".to_owned(),
+        name: facts.observed.gateway.as_deref().unwrap_or_default().to_owned(),
+        uid: uid.map(str::to_owned),
+    }
+}
+
+/// Plans by outcome.
+#[derive(Debug, Default)]
+struct Tally {
+    pending: usize,
+    accepted: usize,
+    not_running: usize,
+    rejected: usize,
+    unknown: usize,
+    expired: usize,
+    withdrawn: usize,
+}
+
+impl Tally {
+    fn of(plans: &[Plan]) -> Self {
+        let mut tally = Self::default();
+        for plan in plans {
+            *match plan.outcome() {
+                Outcome::Pending => &mut tally.pending,
+                Outcome::Accepted => &mut tally.accepted,
+                Outcome::NotRunning => &mut tally.not_running,
+                Outcome::Rejected => &mut tally.rejected,
+                Outcome::Unknown => &mut tally.unknown,
+                Outcome::Expired => &mut tally.expired,
+                Outcome::Withdrawn => &mut tally.withdrawn,
+            } += 1;
+        }
+        tally
+    }
+
+    fn settled(&self) -> usize {
+        self.good() + self.bad() + self.withdrawn
+    }
+
+    fn good(&self) -> usize {
+        self.accepted + self.not_running
+    }
+
+    fn bad(&self) -> usize {
+        self.rejected + self.unknown + self.expired
+    }
+
+    /// Such as "2 accepted, 1 rejected"; "none" if the plans of the stop were all removed from the run.
+    fn text(&self) -> String {
+        let parts = [
+            (self.pending, "pending"),
+            (self.accepted, "accepted"),
+            (self.not_running, "not running"),
+            (self.rejected, "rejected"),
+            (self.unknown, "unknown"),
+            (self.expired, "expired"),
+            (self.withdrawn, "taken back before they were sent"),
+        ];
+        let parts: Vec<_> = parts
+            .iter()
+            .filter(|(count, _)| *count > 0)
+            .map(|(count, word)| format!("{count} {word}"))
+            .collect();
+        if parts.is_empty() { "none".to_owned() } else { parts.join(", ") }
+    }
+}
+
+fn conditions(facts: &Facts<'_>, tally: &Tally) -> Vec<Claim> {
+    use ConditionStatus::{False, True, Unknown};
+    let claims = |rows: &[(&'static str, ConditionStatus, &'static str)], message: &str| {
+        rows.iter().map(|(type_, status, reason)| Claim::new(type_, *status, reason, message)).collect()
+    };
+    let (ready, stopped, reconciling, stalled) =
+        (condition::READY, condition::STOPPED, condition::RECONCILING, condition::STALLED);
+    let at_rest = |word, message: &str| claims(&[(ready, True, word), (stopped, False, word)], message);
+    let gateway = facts.observed.gateway.as_deref().unwrap_or_default();
+    match facts.observed.stop {
+        StopState::None if facts.observed.is_restored() => {
+            at_rest(reason::RESTORED, &events::restored(facts.key))
+        }
+        StopState::None => at_rest(reason::NOT_REQUESTED, "no stop is asked for"),
+        StopState::Withdrawn(_) if tally.pending > 0 => claims(
+            &[
+                (ready, False, reason::PROGRESSING),
+                (stopped, Unknown, reason::WITHDRAWN),
+                (reconciling, True, reason::PROGRESSING),
+            ],
+            "the stop was taken back; a call that had already begun has not been answered yet",
+        ),
+        StopState::Withdrawn(_) if facts.plans.iter().any(Plan::is_withdrawn) => {
+            at_rest(reason::WITHDRAWN, &withdrawn(facts, tally))
+        }
+        StopState::Withdrawn(_) => at_rest(reason::NOT_REQUESTED, &ended_before(facts, tally)),
+        StopState::Asked(_) if tally.pending > 0 => match facts.waiting {
+            None => claims(
+                &[
+                    (ready, False, reason::PROGRESSING),
+                    (stopped, Unknown, reason::STOPPING),
+                    (reconciling, True, reason::PROGRESSING),
+                ],
+                &format!("the plans are being stopped at gateway \"{gateway}\""),
+            ),
+            Some(waiting) => claims(
+                &[
+                    (ready, False, reason::DEPENDENCY_NOT_READY),
+                    (stopped, Unknown, waiting.reason.as_str()),
+                    (reconciling, True, reason::PROGRESSING_WITH_RETRY),
+                ],
+                &waiting.message,
+            ),
+        },
+        StopState::Asked(_) if !facts.unasked.is_empty() => {
+            at_rest(reason::NOT_REQUESTED, &added_since(facts, tally))
+        }
+        StopState::Asked(_) if tally.bad() == 0 => {
+            let word = if tally.accepted > 0 { reason::ACCEPTED } else { reason::NOT_RUNNING };
+            let message = format!("at gateway \"{gateway}\": {}", tally.text());
+            claims(&[(ready, True, reason::SUCCEEDED), (stopped, True, word)], &message)
+        }
+        StopState::Asked(_) => {
+            let word = match tally {
+                _ if tally.good() > 0 => reason::PARTIALLY_STOPPED,
+                _ if tally.expired == tally.bad() => reason::EXPIRED,
+                _ => reason::FAILED,
+            };
+            let message = format!(
+                "at gateway \"{gateway}\": {}; status.plans says why; to ask again for what was not stopped, run: {}",
+                tally.text(),
+                advice::retry(facts.key)
+            );
+            claims(&[(ready, False, reason::FAILED), (stopped, False, word), (stalled, True, word)], &message)
+        }
+    }
+}
+
+fn withdrawn(facts: &Facts<'_>, tally: &Tally) -> String {
+    format!("the stop{} was taken back; its plans: {}", asked_at(facts), tally.text())
+}
+
+fn ended_before(facts: &Facts<'_>, tally: &Tally) -> String {
+    format!(
+        "no stop is asked for any more; the stop{} had ended before it was taken back: {}",
+        asked_at(facts),
+        tally.text()
+    )
+}
+
+/// How many ids a message names; the others are counted.
+const IDS_MAX: usize = 5;
+
+fn added_since(facts: &Facts<'_>, tally: &Tally) -> String {
+    let ids: Vec<_> = facts.unasked.iter().take(IDS_MAX).map(ToString::to_string).collect();
+    let more = match facts.unasked.len().saturating_sub(IDS_MAX) {
+        0 => String::new(),
+        more => format!(" and {more} more"),
+    };
+    format!(
+        "plans {}{more} were added after the stop{} was complete, and no stop is asked for them; the earlier plans: \
+         {}; to stop all of them, run: {}",
+        ids.join(", "),
+        asked_at(facts),
+        tally.text(),
+        advice::stop_again(facts.key)
+    )
+}
+
+fn asked_at(facts: &Facts<'_>) -> String {
+    facts.request.map_or_else(String::new, |request| {
+        format!(" asked for at {}", request.asked.time.strftime("%Y-%m-%dT%H:%M:%SZ"))
+    })
+}

@@ -1,0 +1,62 @@
+//! Runs and gateways as the machine sees them: what of an object matters for a decision.
+
+use jiff::Timestamp;
+
+use crate::api::{TestPlanRunSpec, TestPlanRunStatus, TestiniumGatewaySpec, TestiniumGatewayStatus};
+use crate::machine::ids::{Key, Uid, Version};
+
+/// A run as it was read.
+#[derive(Clone, Debug, PartialEq)]
+pub struct RunView {
+    pub key: Key,
+    pub uid: Uid,
+    pub version: Version,
+    pub generation: i64,
+    /// Value of the annotation `testinium.io/stop`.
+    pub stop_annotation: Option<String>,
+    /// Value of the annotation `testinium.io/retry`.
+    pub retry_annotation: Option<String>,
+    /// Value of `testinium.io/stop-requested-by`.
+    pub requested_by: Option<String>,
+    /// Value of `reconcile.fluxcd.io/requestedAt`.
+    pub reconcile_annotation: Option<String>,
+    /// Value of the label `velero.io/restore-name`: the run came out of a backup.
+    pub restored: Option<String>,
+    /// The object's creationTimestamp.
+    pub created: Option<Timestamp>,
+    /// When the object was last written, as far as its managedFields tell: for an object that has just come by a watch
+    /// this is the present, by the API server's clock.
+    pub written: Option<Timestamp>,
+    pub spec: TestPlanRunSpec,
+    pub status: TestPlanRunStatus,
+    /// Who set `spec.stopped`, and when.
+    pub stopped_set: Option<FieldSet>,
+    /// Who set the stop annotation, and when.
+    pub annotation_set: Option<FieldSet>,
+    /// Who set `spec.gatewayRef`, and when.
+    pub gateway_set: Option<FieldSet>,
+    /// When `spec.plans` was set.
+    pub plans_set: Option<Timestamp>,
+    /// Who set the retry annotation, and when.
+    pub retry_set: Option<FieldSet>,
+}
+
+/// Who last set a field, from the object's managedFields.
+#[derive(Clone, Debug, PartialEq)]
+pub struct FieldSet {
+    pub manager: String,
+    pub time: Option<Timestamp>,
+}
+
+/// A gateway as it was read.
+#[derive(Clone, Debug, PartialEq)]
+pub struct GatewayView {
+    pub key: Key,
+    pub uid: Uid,
+    pub version: Version,
+    pub generation: i64,
+    /// Value of `reconcile.fluxcd.io/requestedAt`.
+    pub reconcile_annotation: Option<String>,
+    pub spec: TestiniumGatewaySpec,
+    pub status: TestiniumGatewayStatus,
+}
