@@ -12,6 +12,7 @@ use serde_json::value::RawValue;
 
 use super::lean::{Identity, Lean, Meta, Whole};
 use crate::machine::{GatewayView, Input, Key, RunView, Uid, Version};
+use crate::text::bounded;
 
 /// What became of one object's bytes.
 #[derive(Debug, PartialEq)]
@@ -112,15 +113,6 @@ pub(super) fn ends_list(json: &[u8]) -> bool {
 /// A resourceVersion as the number that it is by contract.
 pub(super) fn version(text: &str) -> Option<Version> {
     text.parse().ok().map(Version)
-}
-
-/// Cuts a text to at most `bytes`, at a character boundary, so that nobody's words fill a status or the log.
-pub(super) fn bounded(mut text: String, bytes: usize) -> String {
-    if text.len() > bytes {
-        text.truncate(text.floor_char_boundary(bytes.saturating_sub(ELLIPSIS.len())));
-        text.push_str(ELLIPSIS);
-    }
-    text
 }
 
 /// Which object it is, checked.
@@ -261,8 +253,6 @@ fn log_nameless(kind: &str, why: &str) -> Option<Input> {
 
 /// Room for a path of fields and a sentence; the whole ends up in an event, whose limit is 1024.
 const WHY_BYTES_MAX: usize = 300;
-
-const ELLIPSIS: &str = "...";
 
 #[cfg(test)]
 mod tests;

@@ -14,10 +14,10 @@ use kube::{Api, Resource};
 use tokio::sync::mpsc;
 use tokio::time::{sleep_until, timeout};
 
-use super::call::chain;
 use crate::api::{TestPlanRun, TestiniumGateway};
 use crate::machine::{Event, Kind};
 use crate::telemetry::Metrics;
+use crate::text::{bounded, error_line};
 
 /// Where events are handed in. Clones share the queue.
 #[derive(Clone, Debug)]
@@ -83,7 +83,7 @@ async fn write_all(client: kube::Client, mut events: mpsc::Receiver<(Event, Time
         let event = kubernetes_event(event, time, &instance, count);
         let failed = match timeout(LIMIT, api.create(&PostParams::default(), &event)).await {
             Ok(Ok(_)) => None,
-            Ok(Err(error)) => Some(chain(&error)),
+            Ok(Err(error)) => Some(error_line(&error)),
             Err(_) => Some("no answer in time".to_owned()),
         };
         // Said once, not once an event.
@@ -119,7 +119,7 @@ fn kubernetes_event(event: Event, time: Timestamp, instance: &str, count: u64) -
         type_: Some(if event.warning { "Warning" } else { "Normal" }.to_owned()),
         reason: Some(event.reason.to_owned()),
         action: Some("StopPlans".to_owned()),
-        note: Some(super::decode::bounded(event.message, NOTE_BYTES_MAX)),
+        note: Some(bounded(event.message, NOTE_BYTES_MAX)),
         reporting_controller: Some("testinium.io/operator".to_owned()),
         reporting_instance: Some(instance.chars().take(128).collect()),
         ..KubernetesEvent::default()

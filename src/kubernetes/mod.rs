@@ -16,7 +16,6 @@ pub mod secrets;
 mod watch;
 mod write;
 
-pub use call::chain;
 pub use client::{ClientError, Clients};
 pub use events::Events;
 pub use lease::{Elector, Fence};

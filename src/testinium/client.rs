@@ -8,7 +8,7 @@ use std::error::Error;
 use std::io;
 use std::time::{Duration, SystemTime};
 
-use reqwest::header::{CONNECTION, CONTENT_TYPE, DATE, HeaderMap, HeaderName, HeaderValue, RETRY_AFTER};
+use reqwest::header::{CONNECTION, CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue};
 use reqwest::{Client, RequestBuilder, StatusCode};
 use secrecy::ExposeSecret;
 use tracing::warn;
@@ -20,6 +20,8 @@ use super::redact::Secrets;
 use super::wire;
 use crate::aside;
 use crate::machine::{Answer, Body, GatewayView, Loss, Millis, PlanId, Reply};
+use crate::retry_after::retry_after;
+use crate::text::chain;
 
 /// The most of a body that is read. The envelope of a call with 1,000 complaints fits.
 const BODY_BYTES_MAX: usize = 64 * 1024;
@@ -164,18 +166,6 @@ async fn receive(request: RequestBuilder) -> reqwest::Result<Received> {
     Ok(Received { status, retry_after, body: Some(body) })
 }
 
-/// The delay that a Retry-After asks for. A date counts from the reply's own Date: the gateway's clock may be off.
-fn retry_after(headers: &HeaderMap, now: SystemTime) -> Option<Millis> {
-    let text = headers.get(RETRY_AFTER)?.to_str().ok()?.trim();
-    if !text.is_empty() && text.bytes().all(|b| b.is_ascii_digit()) {
-        return Some(Millis(text.parse().unwrap_or(u64::MAX).saturating_mul(1000)));
-    }
-    let date = httpdate::parse_http_date(text).ok()?;
-    let sent = headers.get(DATE).and_then(|date| httpdate::parse_http_date(date.to_str().ok()?).ok());
-    let delay = date.duration_since(sent.unwrap_or(now)).unwrap_or(Duration::ZERO);
-    Some(Millis(u64::try_from(delay.as_millis()).unwrap_or(u64::MAX)))
-}
-
 /// Why no answer came.
 fn loss(error: &reqwest::Error) -> Loss {
     let over_tls = error.url().is_some_and(|url| url.scheme() == "https");
@@ -213,21 +203,6 @@ fn find<E: Error + 'static>(error: &(dyn Error + 'static), is_it: impl Fn(&E) ->
         next = error.source();
     }
     false
-}
-
-/// An error with all its causes, in one line.
-pub(super) fn chain(error: &dyn Error) -> String {
-    let mut text = error.to_string();
-    let mut next = error.source();
-    while let Some(error) = next {
-        let cause = error.to_string();
-        // Some errors quote their cause themselves.
-        if !text.ends_with(&cause) {
-            text = format!("{text}: {cause}");
-        }
-        next = error.source();
-    }
-    text
 }
 
 /// What all clients have in common.
@@ -471,35 +446,6 @@ mod tests {
         view.spec.allow_plain_http = None;
         assert_eq!(post_stop(&connection, &view, &[PlanId(1)]).await, Answer::Lost(Loss::Connect));
         assert_eq!(simulator.connections(), 0);
-    }
-
-    #[test]
-    fn retry_after_is_a_delay() {
-        let now = httpdate::parse_http_date("Sun, 06 Nov 1994 08:00:00 GMT").expect("it is a date");
-        let early = "Sun, 06 Nov 1994 07:00:00 GMT";
-        for (text, date, expected) in [
-            ("120", None, Some(120_000)),
-            (" 0 ", None, Some(0)),
-            ("99999999999999999999999", None, Some(u64::MAX)),
-            ("Sun, 06 Nov 1994 08:00:37 GMT", None, Some(37_000)),
-            ("Sunday, 06-Nov-94 08:00:37 GMT", None, Some(37_000)),
-            ("Sun Nov  6 08:00:37 1994", None, Some(37_000)),
-            ("Sun, 06 Nov 1994 07:59:00 GMT", None, Some(0)),
-            ("Sun, 06 Nov 1994 07:00:05 GMT", Some(early), Some(5_000)),
-            ("Sun, 06 Nov 1994 08:00:37 GMT", Some("nonsense"), Some(37_000)),
-            ("", None, None),
-            ("-5", None, None),
-            ("1.5", None, None),
-            ("soon", None, None),
-        ] {
-            let mut headers = HeaderMap::new();
-            headers.insert(RETRY_AFTER, HeaderValue::from_str(text).expect("rows hold header values"));
-            if let Some(date) = date {
-                headers.insert(DATE, HeaderValue::from_static(date));
-            }
-            assert_eq!(retry_after(&headers, now), expected.map(Millis), "{text}");
-        }
-        assert_eq!(retry_after(&HeaderMap::new(), now), None);
     }
 
     #[tokio::test]

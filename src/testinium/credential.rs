@@ -15,11 +15,12 @@ use secrecy::{ExposeSecret, SecretString};
 use url::Url;
 
 use super::address::{Guard, Resolver};
-use super::client::{builder, chain, checked_url, company_id, stop_url};
+use super::client::{builder, checked_url, company_id, stop_url};
 use super::limits::CREDENTIAL_BYTES_MAX;
 use super::token::{Login, login};
 use crate::aside;
 use crate::machine::{GatewayView, Millis};
+use crate::text::chain;
 
 /// What the Secrets and ConfigMaps of a gateway hold. Only what its spec refers to is there.
 #[derive(Default)]

@@ -20,6 +20,7 @@ use std::sync::OnceLock;
 use self::known::Known;
 use self::views::Unit;
 use super::text::printable;
+use crate::text::cut;
 
 /// The most bytes of a text that are kept.
 pub const TEXT_BYTES_MAX: usize = 128;
@@ -67,8 +68,8 @@ impl<'a> Secrets<'a> {
 
     /// The text as it may be shown, or none if nothing of it is left.
     pub fn clean(&self, text: &str) -> Option<String> {
-        let cut = self.cleaned(text, TEXT_BYTES_MAX);
-        (!cut.is_empty()).then_some(cut)
+        let cleaned = self.cleaned(text, TEXT_BYTES_MAX);
+        (!cleaned.is_empty()).then_some(cleaned)
     }
 
     /// An error of our side with all its causes, as it may be logged. It may quote a server, such as the names in its
@@ -78,9 +79,9 @@ impl<'a> Secrets<'a> {
     }
 
     fn cleaned(&self, text: &str, bytes_max: usize) -> String {
-        let looked_at = &text[..text.floor_char_boundary(LOOK_BYTES_MAX)];
+        let looked_at = cut(text, LOOK_BYTES_MAX);
         let redacted = self.redact(&printable(looked_at));
-        redacted[..redacted.floor_char_boundary(bytes_max)].trim().to_owned()
+        cut(&redacted, bytes_max).trim().to_owned()
     }
 
     fn redact(&self, text: &str) -> String {
