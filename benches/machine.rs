@@ -184,7 +184,7 @@ impl World {
                 let read = CredentialRead::Have { version: SecretVersion("1".to_owned()), good_for: None };
                 Some(Input::Credential(gateway.key.clone(), epoch, read))
             }
-            Effect::ReadRun(_) | Effect::Tell(_) | Effect::Drained => None,
+            Effect::Disconnect(_) | Effect::ReadRun(_) | Effect::Tell(_) | Effect::Drained => None,
         }
     }
 }

@@ -83,8 +83,9 @@ pub enum Effect {
     /// Send `POST <url>/stop/execution` with these plans; ends in `Answered`.
     Post {
         call: CallId,
-        gateway: Arc<GatewayView>,
-        /// The credential that was stored under this epoch.
+        gateway: GatewayKey,
+        /// The reading whose connection is used. An edited gateway is read anew before it is called, so a connection is
+        /// never one of an earlier spec.
         credential: Epoch,
         plans: Box<[PlanId]>,
         /// The gateway has not answered well of late: its connection is closed after this call, since another one may
@@ -104,13 +105,17 @@ pub enum Effect {
         to: Target,
         status: Box<TestiniumGatewayStatus>,
     },
-    /// Read the Secrets of the gateway, log in if that is its way, and keep the credential under this epoch; ends in
-    /// `Credential`. If the Secrets are still as in `known_bad`, answer `Unchanged` and do not log in.
+    /// Read the Secrets of the gateway, log in if that is its way, and keep the connection that all its calls are made
+    /// with under this epoch; ends in `Credential`. If the Secrets are still as in `known_bad`, answer `Unchanged` and
+    /// do not log in.
     ReadCredential {
         gateway: Arc<GatewayView>,
         epoch: Epoch,
         known_bad: Option<SecretVersion>,
     },
+    /// The gateway is gone: drop its connection with all that is secret in it, and keep none that a reading under way
+    /// brings. A call under way goes on.
+    Disconnect(GatewayKey),
     /// GET one run; ends in `Read`.
     ReadRun(RunKey),
     Tell(Event),

@@ -139,16 +139,16 @@ impl Machine {
                 list.serial += 1;
                 list.under_way = true;
             }
-            Input::ListDone(kind) => self.listed(kind),
+            Input::ListDone(kind) => self.listed(kind, out),
             Input::ListFailed(kind, text) => self.list(kind).failed = Some(text),
             Input::RunSeen(view) => self.run_seen(*view, now, out),
             Input::RunGone(key, uid) => self.run_gone(&key, Some(&uid)),
             Input::RunUnreadable(key, uid, _, text) => self.run_unreadable(key, uid, text, out),
             Input::GatewaySeen(view) => self.gateways.seen(*view, self.gateways_list.serial, now.mono),
-            Input::GatewayGone(key, uid) => self.gateways.gone(&key, Some(&uid)),
+            Input::GatewayGone(key, uid) => self.gateways.gone(&key, Some(&uid), out),
             Input::GatewayUnreadable(key, uid, _, text) => {
                 let kind = Kind::Gateways;
-                self.gateways.gone(&key, Some(&uid));
+                self.gateways.gone(&key, Some(&uid), out);
                 out.push(Effect::Tell(Event { kind, ..events::unreadable(text).about(key, uid) }));
             }
             Input::Credential(key, epoch, read) => {
@@ -203,7 +203,7 @@ impl Machine {
     }
 
     /// A list is complete: what it did not bring is gone.
-    fn listed(&mut self, kind: Kind) {
+    fn listed(&mut self, kind: Kind, out: &mut Vec<Effect>) {
         let list = self.list(kind);
         (list.done, list.under_way) = (true, false);
         list.failed = None;
@@ -215,7 +215,7 @@ impl Machine {
                     self.runs.values().filter(|run| run.list != serial).map(|run| run.key.clone()).collect();
                 stale.iter().for_each(|key| self.run_gone(key, None));
             }
-            Kind::Gateways => self.gateways.listed(serial),
+            Kind::Gateways => self.gateways.listed(serial, out),
         }
     }
 

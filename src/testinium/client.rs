@@ -8,9 +8,9 @@ use std::error::Error;
 use std::io;
 use std::time::{Duration, SystemTime};
 
-use reqwest::header::{CONNECTION, CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue};
+use reqwest::header::{AUTHORIZATION, CONNECTION, CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue};
 use reqwest::{Client, RequestBuilder, StatusCode};
-use secrecy::ExposeSecret;
+use secrecy::{ExposeSecret, SecretString};
 use tracing::warn;
 use url::Url;
 
@@ -40,16 +40,12 @@ pub(super) struct Received {
 }
 
 /// Sends `POST <url>/stop/execution` with these plans.
-pub async fn post_stop(connection: &Connection, view: &GatewayView, plans: &[PlanId]) -> Answer {
-    let request = match stop_request(connection, view, plans) {
-        Ok((url, request)) => send(&connection.guard, &url, request).await,
-        // `connect` has refused such a gateway; only one that was edited since comes here.
-        Err(why) => {
-            warn!(gateway = %view.key, why, "a call could not be made");
-            return Answer::Lost(Loss::Connect);
-        }
-    };
-    match request {
+///
+/// `last_on_connection`: the next call shall go over a new connection. A connection may lead to one bad server among
+/// several good ones for as long as it is open. HTTP/2 knows no such wish, and keeps its connection.
+pub async fn post_stop(connection: &Connection, plans: &[PlanId], last_on_connection: bool) -> Answer {
+    let request = stop_request(connection, plans, last_on_connection);
+    match send(&connection.guard, &connection.stop_url, request).await {
         Ok(Received { status, retry_after, body }) => {
             let body = match body {
                 Some(bytes) => read(connection, bytes, status.is_success()).await,
@@ -59,7 +55,7 @@ pub async fn post_stop(connection: &Connection, view: &GatewayView, plans: &[Pla
         }
         Err((loss, error)) => {
             let error = Secrets::new([connection.token.expose_secret()]).clean_error(&error);
-            warn!(gateway = %view.key, ?loss, error, "a call got no answer");
+            warn!(gateway = %connection.gateway, ?loss, error, "a call got no answer");
             Answer::Lost(loss)
         }
     }
@@ -74,28 +70,14 @@ async fn read(connection: &Connection, bytes: Vec<u8>, success: bool) -> Body {
     aside::work(size, read).await.unwrap_or(Body::Other)
 }
 
-fn stop_request(
-    connection: &Connection,
-    view: &GatewayView,
-    plans: &[PlanId],
-) -> Result<(Url, RequestBuilder), String> {
-    let url = stop_url(view)?;
-    let mut headers = HeaderMap::new();
-    headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
-    if let Some(company) = company_id(view)? {
-        headers.insert(COMPANY_ID, company);
-    }
-    if connection.closes {
-        headers.insert(CONNECTION, HeaderValue::from_static("close"));
-    }
+fn stop_request(connection: &Connection, plans: &[PlanId], last_on_connection: bool) -> RequestBuilder {
     let request = connection
         .http
-        .post(url.clone())
-        .timeout(timeout(view))
-        .bearer_auth(connection.token.expose_secret())
-        .headers(headers)
+        .post(connection.stop_url.clone())
+        .timeout(connection.timeout)
+        .headers(connection.headers.clone())
         .body(wire::request(plans));
-    Ok((url, request))
+    if last_on_connection { request.header(CONNECTION, "close") } else { request }
 }
 
 /// Where stops are sent.
@@ -122,6 +104,20 @@ pub(super) fn checked_url(field: &str, text: &str, view: &GatewayView) -> Result
 /// Where a URL leads, for the log: its query may hold what is nobody's business.
 pub(super) fn place(url: &Url) -> &str {
     &url[..url::Position::AfterPath]
+}
+
+/// The headers of every stop: the token, the company if there is one, and the form of the body.
+pub(super) fn stop_headers(view: &GatewayView, token: &SecretString) -> Result<HeaderMap, String> {
+    let mut headers = HeaderMap::new();
+    headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
+    if let Some(company) = company_id(view)? {
+        headers.insert(COMPANY_ID, company);
+    }
+    let authorization = HeaderValue::from_str(&format!("Bearer {}", token.expose_secret()));
+    let mut authorization = authorization.map_err(|_| "the token can't be sent in a header".to_owned())?;
+    authorization.set_sensitive(true);
+    headers.insert(AUTHORIZATION, authorization);
+    Ok(headers)
 }
 
 pub(super) fn company_id(view: &GatewayView) -> Result<Option<HeaderValue>, String> {
@@ -253,7 +249,7 @@ mod tests {
         let connection = connected(&view, bearer(TOKEN)).await;
         for _ in 0..2 {
             simulator.plans([614, 615], Nature::Running);
-            assert_eq!(post_stop(&connection, &view, &[PlanId(614), PlanId(615)]).await, clean());
+            assert_eq!(post_stop(&connection, &[PlanId(614), PlanId(615)], false).await, clean());
         }
 
         let calls = simulator.calls();
@@ -290,7 +286,7 @@ mod tests {
             ("truncated", Scripted::success().truncated(10), Answer::Lost(Loss::Broken)),
         ] {
             simulator.script(When::always(), scripted);
-            assert_eq!(post_stop(&connection, &view, &[PlanId(614)]).await, expected, "{name}");
+            assert_eq!(post_stop(&connection, &[PlanId(614)], false).await, expected, "{name}");
             simulator.clear_scripts();
         }
         assert!(simulator.elsewhere().is_empty(), "redirects are not followed");
@@ -305,7 +301,7 @@ mod tests {
             for (named, expected) in [(true, Some(PlanId(614))), (false, None)] {
                 let fault = (614, "NOT_AVAILABLE", "the action is not available");
                 simulator.script(When::next(1), Scripted::faults(shape, named, &[fault]));
-                let answer = post_stop(&connection, &view, &[PlanId(614), PlanId(615)]).await;
+                let answer = post_stop(&connection, &[PlanId(614), PlanId(615)], false).await;
                 let Answer::Reply(Reply { body: Body::Envelope(envelope), .. }) = &answer else {
                     panic!("{shape:?}: {answer:?}");
                 };
@@ -333,7 +329,7 @@ mod tests {
         ] {
             simulator.script(When::next(1), scripted);
             assert_eq!(
-                post_stop(&connection, &view, &[PlanId(1)]).await,
+                post_stop(&connection, &[PlanId(1)], false).await,
                 Answer::Lost(Loss::Timeout),
                 "{name}"
             );
@@ -363,7 +359,7 @@ mod tests {
             let view = view(&url);
             let material = Material { ca_pem: ca.ca_pem().map(str::to_owned), ..bearer(TOKEN) };
             let connection = connected(&view, material).await;
-            assert_eq!(post_stop(&connection, &view, &[PlanId(1)]).await, Answer::Lost(expected), "{name}");
+            assert_eq!(post_stop(&connection, &[PlanId(1)], false).await, Answer::Lost(expected), "{name}");
         }
     }
 
@@ -375,7 +371,7 @@ mod tests {
         for host in ["127.0.0.1", "localhost", "[::ffff:127.0.0.1]", "0.0.0.0"] {
             let view = view(&format!("http://{host}:{port}"));
             let (connection, _) = connect(&view, bearer(TOKEN), None, &network).await.expect("it is usable");
-            let answer = post_stop(&connection, &view, &[PlanId(1)]).await;
+            let answer = post_stop(&connection, &[PlanId(1)], false).await;
             assert_eq!(answer, Answer::Lost(Loss::AddressRefused), "{host}");
         }
         assert_eq!(simulator.connections(), 0);
@@ -395,7 +391,7 @@ mod tests {
         ] {
             let view = view(&server.url());
             let connection = connected(&view, with_ca(ca)).await;
-            assert_eq!(post_stop(&connection, &view, &[PlanId(1)]).await, expected, "{name}");
+            assert_eq!(post_stop(&connection, &[PlanId(1)], false).await, expected, "{name}");
         }
         assert!(own.calls().iter().all(|call| call.http2), "HTTP/2 where it is offered");
     }
@@ -411,7 +407,7 @@ mod tests {
             let mut answers = Vec::new();
             // Now and then the connection is gone before the server's reason is read.
             while answers.len() < 10 && answers.last() != Some(&Answer::Lost(Loss::Tls)) {
-                answers.push(post_stop(&connection, &view, &[PlanId(1)]).await);
+                answers.push(post_stop(&connection, &[PlanId(1)], false).await);
             }
             assert_eq!(answers.last(), Some(&Answer::Lost(Loss::Tls)), "HTTP/2 {http2}: {answers:?}");
             assert!(server.calls().is_empty(), "HTTP/2 {http2}");
@@ -423,7 +419,7 @@ mod tests {
                 ..anonymous()
             };
             let connection = connected(&view, material).await;
-            assert_eq!(post_stop(&connection, &view, &[PlanId(1)]).await, clean(), "HTTP/2 {http2}");
+            assert_eq!(post_stop(&connection, &[PlanId(1)], false).await, clean(), "HTTP/2 {http2}");
         }
     }
 
@@ -433,19 +429,20 @@ mod tests {
         let view = view(&simulator.url());
         let connection = connected(&view, bearer("mark-5ecret-t0ken\n")).await;
         simulator.script(When::always(), Scripted::errors(json!(["not valid: Bearer mark-5ecret-t0ken"])));
-        let answer = format!("{:?}", post_stop(&connection, &view, &[PlanId(1)]).await);
+        let answer = format!("{:?}", post_stop(&connection, &[PlanId(1)], false).await);
         assert!(answer.contains("not valid: Bearer [redacted]"), "{answer}");
         assert!(!format!("{connection:?}").contains("5ecret"));
     }
 
     #[tokio::test]
-    async fn an_edited_gateway_gets_no_token_over_http() {
+    async fn the_last_call_on_a_connection_closes_it() {
         let simulator = simulator(Config::default());
-        let mut view = view(&simulator.url());
-        let connection = connected(&view, bearer(TOKEN)).await;
-        view.spec.allow_plain_http = None;
-        assert_eq!(post_stop(&connection, &view, &[PlanId(1)]).await, Answer::Lost(Loss::Connect));
-        assert_eq!(simulator.connections(), 0);
+        let connection = connected(&view(&simulator.url()), bearer(TOKEN)).await;
+        for (last_on_connection, connections) in [(true, 1), (false, 2), (false, 2)] {
+            simulator.plans([614], Nature::Running);
+            assert_eq!(post_stop(&connection, &[PlanId(614)], last_on_connection).await, clean());
+            assert_eq!(simulator.connections(), connections);
+        }
     }
 
     #[tokio::test]
@@ -455,7 +452,7 @@ mod tests {
         let connection = connected(&view, bearer(TOKEN)).await;
         simulator.script(When::always(), Scripted::html(503).retry_after(Duration::from_secs(7)));
         let expected = Reply { status: 503, retry_after: Some(Millis(7000)), body: Body::Other };
-        assert_eq!(post_stop(&connection, &view, &[PlanId(1)]).await, Answer::Reply(expected));
+        assert_eq!(post_stop(&connection, &[PlanId(1)], false).await, Answer::Reply(expected));
     }
 
     /// The proxy is on loopback under a name, which is refused for gateways alone.
@@ -493,12 +490,12 @@ mod tests {
             let material = || Material { ca_pem: ca.ca_pem().map(str::to_owned), ..bearer(TOKEN) };
             let view_of = |scheme: &str| view(&format!("{scheme}://gateway.example.com"));
             let plain = view_of("http");
-            assert_eq!(post_stop(&connected(&plain, material()).await, &plain, &[PlanId(1)]).await, clean());
+            assert_eq!(post_stop(&connected(&plain, material()).await, &[PlanId(1)], false).await, clean());
             let secure = view_of("https");
-            let lost = post_stop(&connected(&secure, material()).await, &secure, &[PlanId(1)]).await;
+            let lost = post_stop(&connected(&secure, material()).await, &[PlanId(1)], false).await;
             assert_eq!(lost, Answer::Lost(Loss::Connect));
             let inside = view("http://169.254.169.254");
-            let lost = post_stop(&connected(&inside, material()).await, &inside, &[PlanId(1)]).await;
+            let lost = post_stop(&connected(&inside, material()).await, &[PlanId(1)], false).await;
             assert_eq!(lost, Answer::Lost(Loss::AddressRefused), "an address is refused behind a proxy too");
         });
     }

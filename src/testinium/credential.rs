@@ -8,18 +8,20 @@
 use std::fmt;
 use std::net::IpAddr;
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
 use ipnet::IpNet;
+use reqwest::header::HeaderMap;
 use reqwest::{Certificate, Client, Identity};
 use secrecy::{ExposeSecret, SecretString};
 use url::Url;
 
 use super::address::{Guard, Resolver};
-use super::client::{builder, checked_url, company_id, stop_url};
+use super::client::{builder, checked_url, company_id, stop_headers, stop_url, timeout};
 use super::limits::CREDENTIAL_BYTES_MAX;
 use super::token::{Login, login};
 use crate::aside;
-use crate::machine::{GatewayView, Millis};
+use crate::machine::{GatewayKey, GatewayView, Millis};
 use crate::text::chain;
 
 /// What the Secrets and ConfigMaps of a gateway hold. Only what its spec refers to is there.
@@ -41,14 +43,18 @@ pub struct Material {
     pub client_key_pem: Option<SecretString>,
 }
 
-/// A client and a token: all that a call needs beside the gateway itself.
-#[derive(Clone)]
+/// All that a call needs beside its plans, prepared once from the gateway's spec and Secrets.
 pub struct Connection {
+    pub(super) gateway: GatewayKey,
     pub(super) http: Client,
     pub(super) guard: Arc<Guard>,
+    pub(super) stop_url: Url,
+    /// The headers of every stop, the token among them.
+    pub(super) headers: HeaderMap,
+    /// How long one call may take.
+    pub(super) timeout: Duration,
+    /// The token by itself: a gateway may quote it in its answer.
     pub(super) token: SecretString,
-    /// A call closes the connection that it is made on.
-    pub(super) closes: bool,
     tls: Arc<Tls>,
 }
 
@@ -97,23 +103,23 @@ pub async fn connect(
     earlier: Option<&Connection>,
     network: &Network,
 ) -> Result<(Connection, Option<Millis>), ConnectError> {
-    let url = stop_url(view).map_err(ConnectError::Invalid)?;
+    let stop_url = stop_url(view).map_err(ConnectError::Invalid)?;
     company_id(view).map_err(ConnectError::Invalid)?;
     let grant = view.spec.auth.password.as_ref();
     let token_url = grant.map(|grant| checked_url("spec.auth.password.tokenURL", &grant.token_url, view));
     let token_url = token_url.transpose().map_err(ConnectError::Invalid)?;
 
-    let tls = Tls::new(view, &material, [Some(&url), token_url.as_ref()].into_iter().flatten())?;
+    let tls = Tls::new(view, &material, [Some(&stop_url), token_url.as_ref()].into_iter().flatten())?;
     let (http, tls) = match earlier {
         Some(earlier) if *earlier.tls == tls => (earlier.http.clone(), earlier.tls.clone()),
         _ => network.client(Arc::new(tls)).await?,
     };
-    let guard = network.guard.clone();
+    let (guard, timeout) = (network.guard.clone(), timeout(view));
 
     let (token, good_for) = match (grant, token_url) {
         (Some(grant), Some(url)) => {
             let login_data = Login::new(grant, &material)?;
-            let granted = login(&http, &guard, &url, &login_data, super::client::timeout(view)).await?;
+            let granted = login(&http, &guard, &url, &login_data, timeout).await?;
             (granted.token, Some(granted.good_for))
         }
         _ => {
@@ -122,7 +128,9 @@ pub async fn connect(
             (token, None)
         }
     };
-    Ok((Connection { http, guard, token, closes: false, tls }, good_for))
+    let headers = stop_headers(view, &token).map_err(ConnectError::Invalid)?;
+    let gateway = view.key.clone();
+    Ok((Connection { gateway, http, guard, stop_url, headers, timeout, token, tls }, good_for))
 }
 
 /// Makes ring the process's cryptography, unless there is one already. To be called before any client is made.
@@ -141,14 +149,6 @@ impl fmt::Debug for Material {
 }
 
 // === impl Connection ===
-
-impl Connection {
-    /// The same, for a call after which the next one goes over a new connection. A connection may lead to one bad
-    /// server among several good ones for as long as it is open. HTTP/2 knows no such wish, and keeps its connection.
-    pub fn for_last_call(self) -> Self {
-        Self { closes: true, ..self }
-    }
-}
 
 impl fmt::Debug for Connection {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

@@ -11,7 +11,7 @@ pub mod address;
 mod client;
 mod credential;
 #[cfg(test)]
-mod fixtures;
+pub(crate) mod fixtures;
 mod json;
 mod limits;
 mod redact;

@@ -296,8 +296,7 @@ mod tests {
         for (site, material) in [(site(basic), with_id), (site(key()), material(PASSWORD))] {
             let (connection, good_for) = log_in(&site, material).await.expect("the login is right");
             assert_eq!(good_for, Some(Millis(Account::default().expires_in * 1000)));
-            let view = login_view(&site.url(), &site.token_url());
-            let answer = post_stop(&connection, &view, &[PlanId(614)]).await;
+            let answer = post_stop(&connection, &[PlanId(614)], false).await;
             assert!(matches!(answer, Answer::Reply(reply) if reply.status == 200));
 
             let requests = site.requests();

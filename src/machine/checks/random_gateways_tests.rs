@@ -326,7 +326,7 @@ impl<'a> World<'a> {
             Effect::Post { call, gateway, credential, plans, .. } => {
                 self.check_limits(&plans);
                 self.in_flight.insert(call);
-                let token = self.credentials[&(gateway.key.clone(), credential)];
+                let token = self.credentials[&(gateway, credential)];
                 let answer = self.site.answer(&plans, token, self.now);
                 self.after(self.site.latency, Input::Answered(call, answer));
             }
@@ -358,7 +358,7 @@ impl<'a> World<'a> {
                 let view = self.runs[&key].clone();
                 self.after(1, Input::Read(key, Some(Box::new(view))));
             }
-            Effect::Tell(_) | Effect::Drained => {}
+            Effect::Disconnect(_) | Effect::Tell(_) | Effect::Drained => {}
         }
     }
 

@@ -118,22 +118,24 @@ impl Gateways {
     }
 
     /// The object is gone. Its address stays what it was: calls under way are still answered by it.
-    pub fn gone(&mut self, key: &GatewayKey, uid: Option<&Uid>) {
+    pub fn gone(&mut self, key: &GatewayKey, uid: Option<&Uid>, out: &mut Vec<Effect>) {
         let Some(gateway) = self.by_key.get_mut(key) else { return };
         let other = |view: &Arc<GatewayView>| uid.is_some_and(|uid| *uid != view.uid);
         if gateway.view.as_ref().is_some_and(other) {
             return;
         }
-        gateway.view = None;
+        if gateway.view.take().is_some() {
+            out.push(Effect::Disconnect(key.clone()));
+        }
         self.leave_origin(key);
         self.forget_idle(key);
     }
 
     /// Every gateway that the list did not bring is gone.
-    pub fn listed(&mut self, list: u32) {
+    pub fn listed(&mut self, list: u32, out: &mut Vec<Effect>) {
         let stale = self.by_key.values().filter(|gateway| gateway.view.is_some() && gateway.list != list);
         let stale: Vec<_> = stale.map(|gateway| gateway.key.clone()).collect();
-        stale.iter().for_each(|key| self.gone(key, None));
+        stale.iter().for_each(|key| self.gone(key, None, out));
     }
 
     /// A run wants a plan stopped.
@@ -277,7 +279,6 @@ impl Gateways {
         self.next_call += 1;
         let id = CallId(self.next_call);
         let Some(gateway) = self.by_key.get_mut(&key) else { return false };
-        let Some(view) = gateway.view.clone() else { return false };
         for member in &members {
             gateway.flying.insert(member.plan, id);
             landings.extend(member.waiters.iter().map(|waiter| Landing {
@@ -306,7 +307,7 @@ impl Gateways {
         };
         out.push(Effect::Post {
             call: id,
-            gateway: view,
+            gateway: key.clone(),
             credential: call.credential,
             plans: call.plans().into_boxed_slice(),
             last_on_connection,

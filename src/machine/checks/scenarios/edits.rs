@@ -186,6 +186,44 @@ fn h15_gateway_deleted_and_made_again() {
     assert_eq!((world.outcomes("one"), world.unsettled()), (vec![Accepted], None));
 }
 
+/// With its object a gateway's connection goes, once, however the machine learns of it. The call under way still ends
+/// with its verdict, and a gateway of the same name gets a connection of its own.
+#[test]
+fn a_deleted_gateway_is_disconnected() {
+    for how in ["watch", "list", "unreadable"] {
+        let mut world = World::of(&[("one", &[1]), ("other/two", &[2])]);
+        world.stop("one");
+        let old = (*world.server.gateways[&key("default")]).clone();
+        world.edit_gateway("default", |gateway| gateway.spec.timeout_seconds = Some(9));
+        world.put(Input::GatewayGone(old.key.clone(), "another".into()));
+        assert!(world.diary.disconnected.is_empty(), "{how}: the gateway is still there");
+
+        match how {
+            "watch" => world.server.delete_gateway(&old.key),
+            "list" => {
+                world.server.delete_gateway(&old.key);
+                world.gateways.at = crate::machine::Version(world.server.revision);
+                world.relist(Kind::Gateways);
+            }
+            _ => {
+                let (uid, version) = (old.uid.clone(), old.version);
+                world.put(Input::GatewayUnreadable(old.key.clone(), uid, version, "broken".to_owned()));
+                world.server.delete_gateway(&old.key);
+            }
+        }
+        world.hear(Kind::Gateways);
+        assert_eq!(world.diary.disconnected, [key("default")], "{how}");
+        world.answered(How::Truth);
+        world.write_all();
+        assert_eq!(world.outcomes("one"), [Accepted], "{how}");
+
+        world.server.put_gateway(old);
+        world.edit("one", |run| run.status = Default::default());
+        world.calm();
+        assert_eq!((world.diary.posts.len(), world.diary.disconnected.len()), (2, 1), "{how}");
+    }
+}
+
 /// The object asks and shows no outcome, so it is sent again.
 #[test]
 fn h25_status_wiped_by_hand() {

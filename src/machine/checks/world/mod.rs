@@ -6,6 +6,7 @@
 
 pub(in crate::machine) mod canon;
 mod checks;
+mod connection;
 pub(in crate::machine) mod ghost;
 mod hand;
 mod options;
@@ -16,6 +17,7 @@ mod truth;
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 
+use self::connection::Connection;
 use self::ghost::{Claim, Ghost, Progress};
 pub(in crate::machine) use self::options::{Diary, Options};
 use self::server::{List, Server, Watch};
@@ -40,8 +42,8 @@ pub(in crate::machine) struct World {
     pub(in crate::machine) calls: BTreeMap<CallId, Flight>,
     pub(in crate::machine) ops: BTreeMap<u64, Op>,
     pub(in crate::machine) truth: Truth,
-    /// Versions of the Secret that credentials were made of.
-    pub(in crate::machine) secrets: BTreeMap<(Key, Epoch), u32>,
+    /// What calls are made with, by the reading that it came of.
+    pub(in crate::machine) connections: BTreeMap<(Key, Epoch), Connection>,
     pub(in crate::machine) ghost: Ghost,
     pub(in crate::machine) breach: Option<(&'static str, String)>,
     pub(in crate::machine) options: Options,
@@ -113,7 +115,7 @@ impl World {
             calls: BTreeMap::new(),
             ops: BTreeMap::new(),
             truth: Truth::default(),
-            secrets: BTreeMap::new(),
+            connections: BTreeMap::new(),
             ghost: Ghost::default(),
             breach: None,
             options,
@@ -214,7 +216,7 @@ impl World {
                 Input::Read(key, found)
             }
             Request::ReadCredential { gateway, epoch, known_bad } => {
-                self.read_secret(&gateway.key, epoch, known_bad)
+                self.read_secret(gateway, epoch, known_bad)
             }
         };
         if orphan {
@@ -269,7 +271,7 @@ impl World {
     /// The process dies and starts again. What it had sent to the API server may land all the same.
     pub(in crate::machine) fn crash(&mut self) {
         self.calls.clear();
-        self.secrets.clear();
+        self.connections.clear();
         self.ops.retain(|_, op| op.done.is_none() && op.is_write());
         self.ops.values_mut().for_each(|op| op.orphan = true);
         self.ghost.crash();
@@ -338,10 +340,9 @@ impl World {
         match effect {
             Effect::Post { call, gateway, credential, plans, .. } => {
                 let plans = Self::plan_ids(&plans);
-                let claims = plans.iter().flat_map(|plan| self.ghost.claims(&gateway.key, *plan)).collect();
-                let round = self.ghost.gateways.get(&gateway.key).map_or(0, |known| known.round);
-                let carried = self.secrets.get(&(gateway.key.clone(), credential));
-                let secret = carried.copied().unwrap_or_default();
+                let claims = plans.iter().flat_map(|plan| self.ghost.claims(&gateway, *plan)).collect();
+                let round = self.ghost.gateways.get(&gateway).map_or(0, |known| known.round);
+                let Connection { gateway, secret } = self.connections[&(gateway, credential)].clone();
                 let flight = Flight { gateway, round, secret, plans: plans.clone(), claims };
                 self.check_call(&flight);
                 self.calls.insert(call, flight);
@@ -367,7 +368,12 @@ impl World {
                     self.begin(Request::ReadCredential { gateway, epoch, known_bad });
                     return None;
                 }
-                Some(self.read_secret(&gateway.key, epoch, known_bad))
+                Some(self.read_secret(gateway, epoch, known_bad))
+            }
+            Effect::Disconnect(gateway) => {
+                self.connections.retain(|(other, _), _| *other != gateway);
+                self.diary.disconnected.push(gateway);
+                None
             }
             Effect::ReadRun(key) => {
                 self.begin(Request::Read(key));
@@ -382,16 +388,6 @@ impl World {
                 None
             }
         }
-    }
-
-    fn read_secret(&mut self, key: &Key, epoch: Epoch, known_bad: Option<SecretVersion>) -> Input {
-        let read = self.truth.credential(known_bad);
-        if matches!(read, CredentialRead::Have { .. }) {
-            // A call carries one of the latest.
-            self.secrets.retain(|(other, kept), _| other != key || kept.0 + 64 > epoch.0);
-            self.secrets.insert((key.clone(), epoch), self.truth.secret);
-        }
-        Input::Credential(key.clone(), epoch, read)
     }
 
     fn begin(&mut self, request: Request) {

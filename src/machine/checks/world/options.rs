@@ -26,5 +26,7 @@ pub(in crate::machine) struct Diary {
     pub(in crate::machine) told: Vec<&'static str>,
     /// Readings of a Secret.
     pub(in crate::machine) readings: usize,
+    /// Gateways whose connections were dropped.
+    pub(in crate::machine) disconnected: Vec<Key>,
     pub(in crate::machine) drained: bool,
 }
