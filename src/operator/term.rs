@@ -187,11 +187,11 @@ async fn connect(
     known_bad: Option<SecretVersion>,
     earlier: Option<&Connection>,
 ) -> Result<(Connection, CredentialRead), CredentialRead> {
-    let (material, version) = secrets::read(&clients.requests, gateway).await?;
+    let (data, version) = secrets::read(&clients.requests, gateway).await?;
     if known_bad.as_ref() == Some(&version) {
         return Err(CredentialRead::Unchanged);
     }
-    match testinium::connect(gateway, material, earlier, network).await {
+    match testinium::connect(gateway, data, earlier, network).await {
         Ok((connection, good_for)) => Ok((connection, CredentialRead::Have { version, good_for })),
         Err(ConnectError::Invalid(why)) => Err(CredentialRead::Invalid(why)),
         Err(ConnectError::Refused(why)) => Err(CredentialRead::Refused { version, why }),

@@ -6,7 +6,7 @@ use std::process::Command;
 use secrecy::SecretString;
 use testinium_testbed::simulator::{Config, Simulator};
 
-use super::{Connection, Material, Network, connect};
+use super::{Connection, CredentialData, Network, connect};
 use crate::api::{Auth, BearerToken, PasswordGrant, SecretKeyRef, SecretRef, TestiniumGatewaySpec};
 use crate::machine::{GatewayView, Key, Version};
 
@@ -48,8 +48,8 @@ pub(crate) fn secret(text: &str) -> Option<SecretString> {
     Some(SecretString::from(text))
 }
 
-pub(crate) fn bearer(token: &str) -> Material {
-    Material { token: secret(token), ..Material::default() }
+pub(crate) fn bearer(token: &str) -> CredentialData {
+    CredentialData { token: secret(token), ..CredentialData::default() }
 }
 
 /// One in which the simulator's address is allowed.
@@ -62,8 +62,8 @@ pub(crate) fn simulator(config: Config) -> Simulator {
     Simulator::start(config).expect("the simulator starts on a free port")
 }
 
-pub(crate) async fn connected(view: &GatewayView, material: Material) -> Connection {
-    connect(view, material, None, &network()).await.expect("the test's material is usable").0
+pub(crate) async fn connected(view: &GatewayView, data: CredentialData) -> Connection {
+    connect(view, data, None, &network()).await.expect("the test's data is usable").0
 }
 
 /// A listener of the test's own, and its port.

@@ -12,14 +12,14 @@
 //! and tables that are kept would be ten times the size of the secret for every gateway.
 
 mod known;
+mod printable;
 mod views;
 
 use std::borrow::Cow;
 use std::sync::OnceLock;
 
 use self::known::Known;
-use self::views::Unit;
-use super::text::printable;
+use self::printable::printable;
 use crate::text::cut;
 
 /// The most bytes of a text that are kept.

@@ -5,8 +5,8 @@ use std::sync::OnceLock;
 
 use secrecy::zeroize::Zeroize;
 
-use super::Unit;
-use crate::testinium::text::printable;
+use super::printable::printable;
+use super::views::Unit;
 
 /// A piece of a secret of this many bytes is a secret too: gateways like to quote the head of a token. A shorter
 /// secret is looked for as a word of its own, since it would be found within other words.

@@ -7,7 +7,7 @@ use crate::machine::checks::fixtures::{self, wall};
 use crate::machine::checks::world::{How, Nature, World, key};
 use crate::machine::gateways::verdict::{Verdict, verdict};
 use crate::machine::{Answer, Kind, PlanId, Reply};
-use crate::testinium::{Secrets, wire};
+use crate::testinium::{Secrets, envelope};
 
 fn message(world: &World, name: &str) -> String {
     let conditions = &world.run(name).status.conditions;
@@ -29,7 +29,7 @@ fn retry(world: &mut World, value: &str) {
 
 /// What an answer with this status and body means for these plans.
 fn judged(status: u16, body: &str, plans: &[i64]) -> String {
-    let body = wire::body(body.as_bytes(), (200..300).contains(&status), &Secrets::default());
+    let body = envelope::body(body.as_bytes(), (200..300).contains(&status), &Secrets::default());
     let plans: Vec<_> = plans.iter().copied().map(PlanId).collect();
     match verdict(&Answer::Reply(Reply { status, retry_after: None, body }), &plans, true) {
         Verdict::Settled(settled) => format!("{:?}", settled.outcome),

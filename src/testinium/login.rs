@@ -12,13 +12,14 @@ use reqwest::header::{AUTHORIZATION, CONTENT_TYPE, HeaderValue};
 use reqwest::{Client, RequestBuilder, StatusCode};
 use secrecy::{ExposeSecret, SecretString};
 use serde_json::Value;
-use url::{Url, form_urlencoded};
+use url::{Position, Url, form_urlencoded};
 
 use super::address::Guard;
-use super::client::{Received, place, send};
-use super::credential::{ConnectError, Material, checked_text, checked_token, invalid};
+use super::credential_data::{CredentialData, checked_text, checked_token};
+use super::error::{ConnectError, invalid};
+use super::http::{Received, send};
 use super::redact::Secrets;
-use super::{json, refusal, wire};
+use super::{envelope, json, refusal};
 use crate::api::PasswordGrant;
 use crate::aside;
 use crate::machine::{Loss, Millis};
@@ -52,7 +53,7 @@ pub(super) struct Granted {
 // === impl Login ===
 
 impl<'a> Login<'a> {
-    pub fn new(grant: &'a PasswordGrant, material: &'a Material) -> Result<Self, ConnectError> {
+    pub fn new(grant: &'a PasswordGrant, data: &'a CredentialData) -> Result<Self, ConnectError> {
         let value = |name: &str, secret: &'a Option<SecretString>| match secret {
             // Without what makes a text of it, nothing is there.
             Some(secret) if !matches!(secret.expose_secret(), "" | "\n" | "\r\n") => checked_text(secret)
@@ -60,14 +61,12 @@ impl<'a> Login<'a> {
                 .map_err(|why| invalid(format!("the {name} in the Secret of spec.auth.password {why}"))),
             _ => Ok(None),
         };
-        let (username, password) =
-            (value("username", &material.username)?, value("password", &material.password)?);
+        let (username, password) = (value("username", &data.username)?, value("password", &data.password)?);
         let (Some(username), Some(password)) = (username, password) else {
             return Err(invalid("the Secret of spec.auth.password needs the keys username and password"));
         };
-        let (id, secret) =
-            (value("clientId", &material.client_id)?, value("clientSecret", &material.client_secret)?);
-        let client = match (&material.client_key, id, secret) {
+        let (id, secret) = (value("clientId", &data.client_id)?, value("clientSecret", &data.client_secret)?);
+        let client = match (&data.client_key, id, secret) {
             (Some(key), ..) => {
                 LoginClient::Key(checked_token(key).map_err(|why| invalid(format!("the clientKey {why}")))?)
             }
@@ -149,7 +148,12 @@ pub(super) async fn login(
         }
         Err((loss, error)) => {
             let error = login.secrets().clean_error(&error);
-            tracing::warn!(token_endpoint = %place(url), ?loss, error, "a login got no answer");
+            tracing::warn!(
+                token_endpoint = &url[..Position::AfterPath],
+                ?loss,
+                error,
+                "a login got no answer"
+            );
             Err(failed(format!("the token endpoint {}", lost(loss)), None))
         }
     }
@@ -209,7 +213,7 @@ fn grant(body: &[u8]) -> Result<Granted, String> {
 }
 
 fn has_complaints(body: &[u8]) -> bool {
-    !wire::complaints(body, true, &Secrets::default()).is_empty()
+    !envelope::complaints(body, true, &Secrets::default()).is_empty()
 }
 
 /// The status, with the published code that the answer has, if it has one.
@@ -268,33 +272,33 @@ mod tests {
         Program::Key("client-key-5ecret".into())
     }
 
-    fn material(password: &str) -> Material {
-        Material {
+    fn data(password: &str) -> CredentialData {
+        CredentialData {
             username: secret("nightly@corp\n"),
             password: secret(password),
             client_key: secret("client-key-5ecret"),
-            ..Material::default()
+            ..CredentialData::default()
         }
     }
 
     async fn log_in(
         site: &Simulator,
-        material: Material,
+        data: CredentialData,
     ) -> Result<(Connection, Option<Millis>), ConnectError> {
-        connect(&login_view(&site.url(), &site.token_url()), material, None, &network()).await
+        connect(&login_view(&site.url(), &site.token_url()), data, None, &network()).await
     }
 
     #[tokio::test]
     async fn both_variants_log_in() {
         let basic = Program::Basic { id: "operator".into(), secret: "cl:ient 5ecret".into() };
-        let with_id = Material {
+        let with_id = CredentialData {
             client_id: secret("operator"),
             client_secret: secret("cl:ient 5ecret"),
             client_key: None,
-            ..material(PASSWORD)
+            ..data(PASSWORD)
         };
-        for (site, material) in [(site(basic), with_id), (site(key()), material(PASSWORD))] {
-            let (connection, good_for) = log_in(&site, material).await.expect("the login is right");
+        for (site, data) in [(site(basic), with_id), (site(key()), data(PASSWORD))] {
+            let (connection, good_for) = log_in(&site, data).await.expect("the login is right");
             assert_eq!(good_for, Some(Millis(Account::default().expires_in * 1000)));
             let answer = post_stop(&connection, &[PlanId(614)], false).await;
             assert!(matches!(answer, Answer::Reply(reply) if reply.status == 200));
@@ -310,11 +314,11 @@ mod tests {
     #[tokio::test]
     async fn a_wrong_login_is_refused() {
         let site = site(key());
-        for (name, material) in [
-            ("password", material("wrong-5ecret")),
-            ("client", Material { client_key: secret("wrong-5ecret"), ..material(PASSWORD) }),
+        for (name, data) in [
+            ("password", data("wrong-5ecret")),
+            ("client", CredentialData { client_key: secret("wrong-5ecret"), ..data(PASSWORD) }),
         ] {
-            let error = log_in(&site, material).await.expect_err("it is wrong");
+            let error = log_in(&site, data).await.expect_err("it is wrong");
             assert!(matches!(error, ConnectError::Refused(_)), "{name}: {error:?}");
             assert!(!error.to_string().contains("5ecret"), "{name}: {error}");
         }
@@ -356,7 +360,7 @@ mod tests {
             ("dropped", Reply::dropped(), false, "broke the connection"),
         ] {
             site.script(When::always().to(Endpoint::Token), reply);
-            let error = log_in(&site, material(PASSWORD)).await.expect_err("no row has a token");
+            let error = log_in(&site, data(PASSWORD)).await.expect_err("no row has a token");
             assert_eq!(matches!(error, ConnectError::Refused(_)), refused, "{name}: {error:?}");
             assert!(error.to_string().contains(part), "{name}: {error}");
             site.clear_scripts();
@@ -367,7 +371,7 @@ mod tests {
             When::always().to(Endpoint::Token),
             Reply::empty(429).retry_after(Duration::from_secs(9)),
         );
-        let error = log_in(&site, material(PASSWORD)).await.expect_err("too many");
+        let error = log_in(&site, data(PASSWORD)).await.expect_err("too many");
         assert!(matches!(error, ConnectError::Failed { retry_after: Some(Millis(9000)), .. }), "{error:?}");
     }
 
@@ -376,8 +380,8 @@ mod tests {
         let site = site(key());
         let network = super::super::Network::new(Vec::new(), Vec::new());
         let view = login_view("http://gateway.example.com", &site.token_url());
-        let material = Material { ca_pem: None, ..material(PASSWORD) };
-        let error = connect(&view, material, None, &network).await.expect_err("it is on loopback");
+        let data = CredentialData { ca_pem: None, ..data(PASSWORD) };
+        let error = connect(&view, data, None, &network).await.expect_err("it is on loopback");
         assert!(error.to_string().contains("--allow-gateway-cidr"), "{error}");
         assert!(site.requests().is_empty());
     }
@@ -385,14 +389,20 @@ mod tests {
     #[tokio::test]
     async fn incomplete_secrets_say_what_is_missing() {
         let site = site(key());
-        for (material, part) in [
-            (Material { username: None, ..material(PASSWORD) }, "username and password"),
-            (material("\n"), "username and password"),
-            (Material { client_key: None, ..material(PASSWORD) }, "clientKey, or clientId and clientSecret"),
-            (Material { client_key: secret("a b"), ..material(PASSWORD) }, "the clientKey contains a space"),
-            (Material { client_key: None, client_id: secret("a:b"), ..material(PASSWORD) }, "colon"),
+        for (data, part) in [
+            (CredentialData { username: None, ..data(PASSWORD) }, "username and password"),
+            (data("\n"), "username and password"),
+            (
+                CredentialData { client_key: None, ..data(PASSWORD) },
+                "clientKey, or clientId and clientSecret",
+            ),
+            (
+                CredentialData { client_key: secret("a b"), ..data(PASSWORD) },
+                "the clientKey contains a space",
+            ),
+            (CredentialData { client_key: None, client_id: secret("a:b"), ..data(PASSWORD) }, "colon"),
         ] {
-            let error = log_in(&site, material).await.expect_err("something is missing");
+            let error = log_in(&site, data).await.expect_err("something is missing");
             assert!(matches!(&error, ConnectError::Invalid(why) if why.contains(part)), "{part}: {error}");
         }
         assert_eq!(site.logins().attempts, 0);
