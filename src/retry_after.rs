@@ -7,8 +7,8 @@ use http::header::{DATE, RETRY_AFTER};
 
 use crate::machine::Millis;
 
-/// The delay that a Retry-After asks for: a number of seconds, or a date. A date counts from the reply's own Date, since
-/// the server's clock may be off.
+/// The delay that a Retry-After asks for: a number of seconds, or a date. A date counts from the reply's own Date,
+/// since the server's clock may be off.
 pub fn retry_after(headers: &HeaderMap, now: SystemTime) -> Option<Millis> {
     let text = headers.get(RETRY_AFTER)?.to_str().ok()?.trim();
     if !text.is_empty() && text.bytes().all(|b| b.is_ascii_digit()) {

@@ -2,8 +2,8 @@
 
 use std::error::Error;
 
-/// The longest line on what went wrong with the Kubernetes API: enough for its sentence on who may not do what, wherever
-/// it is shown.
+/// The longest line on an error of the Kubernetes API: enough for its sentence on missing permissions, wherever it is
+/// shown.
 pub const LINE_BYTES_MAX: usize = 400;
 
 const ELLIPSIS: &str = "...";
@@ -28,8 +28,8 @@ pub fn error_line(error: &dyn Error) -> String {
     bounded(chain(error), LINE_BYTES_MAX)
 }
 
-/// A text of at most so many bytes, so that no stranger's words fill a status or the log. A text that was longer ends in
-/// an ellipsis.
+/// A text of at most so many bytes, so that no stranger's words fill a status or the log. A text that was longer ends
+/// in an ellipsis.
 pub fn bounded(mut text: String, bytes_max: usize) -> String {
     if text.len() > bytes_max {
         text.truncate(cut(&text, bytes_max.saturating_sub(ELLIPSIS.len())).len());

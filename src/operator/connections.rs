@@ -96,7 +96,7 @@ mod tests {
         connections.keep(&key, Epoch(2), connection().await);
         assert!(connections.by_gateway.is_empty());
 
-        // The same name again, while the reading of the former gateway is still under way.
+        // A gateway of the same name is made while the reading of the former one is still under way.
         connections.reading_began(&key, Epoch(3));
         connections.keep(&key, Epoch(2), connection().await);
         assert!(connections.get(&key, Epoch(2)).is_none());

@@ -15,7 +15,7 @@ use crate::machine::{
 };
 use crate::testinium::{self, ConnectError, Connection, Network};
 
-/// What an effect's task comes back with.
+/// The result of an effect's task.
 pub(super) enum Done {
     Input(Input),
     /// A connection, to be kept before the machine hears of the reading that has brought it.
@@ -119,6 +119,8 @@ impl<'a> Term<'a> {
                         Some(connection) => {
                             testinium::post_stop(&connection, &plans, last_on_connection).await
                         }
+                        // The machine names no reading but the one that has brought it a credential, so this is never
+                        // reached; a plan that waits for the next call is no harm.
                         None => Answer::Lost(Loss::Connect),
                     };
                     metrics.call_ended(&answer, started.elapsed());
@@ -172,14 +174,14 @@ impl<'a> Term<'a> {
     }
 }
 
-/// Goes on only while the Lease is held: whatever was to be done otherwise ends with the term.
+/// Goes on only while the Lease is held: otherwise the task waits until it ends with the term.
 async fn term_stands(fence: &Fence) {
     if !fence.holds() {
         std::future::pending::<()>().await;
     }
 }
 
-/// Reads what a credential is made of and makes it.
+/// Reads a gateway's Secrets and prepares the connection.
 async fn connect(
     clients: &Clients,
     network: &Network,

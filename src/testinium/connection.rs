@@ -32,9 +32,9 @@ pub struct Connection {
     pub(super) stop_url: Url,
     /// The headers of every stop, the token among them.
     pub(super) headers: HeaderMap,
-    /// How long one call may take.
+    /// The longest time of one call.
     pub(super) timeout: Duration,
-    /// The token by itself: a gateway may quote it in its answer.
+    /// The token by itself, which is hidden in answers: a gateway may quote it.
     pub(super) token: SecretString,
     /// The setup that the client was made for: the next connection may take the client over.
     tls: Arc<TlsSetup>,

@@ -16,7 +16,7 @@ pub struct CredentialData {
     pub password: Option<SecretString>,
     pub client_id: Option<SecretString>,
     pub client_secret: Option<SecretString>,
-    /// Counts before `client_id` and `client_secret`, if all are there.
+    /// The client's key, which counts before `client_id` and `client_secret` if all are there.
     pub client_key: Option<SecretString>,
     /// The CA certificates of `spec.tls.caRef`.
     pub ca_pem: Option<String>,

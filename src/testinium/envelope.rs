@@ -38,7 +38,7 @@ pub fn request(plans: &[PlanId]) -> Vec<u8> {
     serde_json::to_vec(&Request { plans: plans.iter().map(|plan| plan.0).collect() }).unwrap_or_default()
 }
 
-/// What the body of an answer says.
+/// The content of an answer's body.
 ///
 /// `success` is whether the status was a 2xx: an error reply may be worded as Spring and OAuth servers do, with
 /// nothing but a `message`. Its texts are freed of the secrets, which are those that the request carried.
@@ -70,7 +70,7 @@ pub fn complaints(bytes: &[u8], success: bool, secrets: &Secrets<'_>) -> Vec<Com
 fn read<'a>(top: &Map<String, Value>, success: bool, secrets: &'a Secrets<'a>) -> Reading<'a> {
     let mut reading = Reading::new(secrets);
     reading.object(top);
-    // Words alone are a complaint in an error reply; in another they may be a greeting.
+    // Words alone are a complaint in an error reply; in another reply they may be a greeting.
     if !success && reading.complaints.is_empty() && text(top, MESSAGES).is_some() {
         reading.push(complaint_of(top, Named::Nothing, secrets));
     }

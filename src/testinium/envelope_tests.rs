@@ -1,4 +1,4 @@
-//! Bodies of answers in every shape that was seen or feared, and what is read of each.
+//! Tests with bodies of answers in every shape that was seen or feared.
 
 use super::reading::COMPLAINTS_MAX;
 use super::*;
@@ -240,7 +240,7 @@ fn what_words_say_is_found_before_they_are_cut_or_hidden() {
         let senses: Vec<_> = envelope.errors.iter().map(|complaint| complaint.sense).collect();
         assert_eq!(senses, [expected], "{text}");
     }
-    // Beside an empty `errors` too.
+    // The same holds beside an empty `errors`.
     for (text, expected) in [
         (r#"{"data": null, "errors": null, "message": "Service is not available"}"#, Sense::Trouble),
         (r#"{"data": null, "errors": null, "message": "plan is not running"}"#, Sense::NotRunning),

@@ -2,7 +2,7 @@
 
 use crate::machine::Millis;
 
-/// Why there is no connection. The texts are for users and hold no secret.
+/// The reason for which there is no connection. The texts are for users and hold no secret.
 #[derive(Clone, Debug, Eq, PartialEq, thiserror::Error)]
 pub enum ConnectError {
     /// The spec or a Secret can't be used as it is; somebody must change it.

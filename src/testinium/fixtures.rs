@@ -1,4 +1,4 @@
-//! What the tests of this module share.
+//! Helpers that the tests of this module share.
 
 use std::net::TcpListener;
 use std::process::Command;
@@ -35,7 +35,7 @@ pub(crate) fn view(url: &str) -> GatewayView {
     }
 }
 
-/// The same with a login.
+/// A gateway like that, but with a login.
 pub(crate) fn login_view(url: &str, token_url: &str) -> GatewayView {
     let mut view = view(url);
     let secret_ref = SecretRef { name: "login".into() };
@@ -52,7 +52,7 @@ pub(crate) fn bearer(token: &str) -> CredentialData {
     CredentialData { token: secret(token), ..CredentialData::default() }
 }
 
-/// One in which the simulator's address is allowed.
+/// A network in which the simulator's address is allowed.
 pub(crate) fn network() -> Network {
     let allowed = ["127.0.0.0/8", "::1/128"].map(|net| net.parse().expect("both are networks"));
     Network::new(allowed.into(), Vec::new())
@@ -73,8 +73,8 @@ pub(crate) fn listener() -> (TcpListener, u16) {
     (listener, port)
 }
 
-/// Whether this is the process in which the test `name` sees these environment variables. Elsewhere runs it: a
-/// process can't change its environment safely while other threads read it.
+/// Whether this is the process in which the test `name` sees these environment variables. In any other process, runs
+/// that one: a process can't change its environment safely while other threads read it.
 pub(crate) fn is_child(name: &str, environment: &[(&str, &str)]) -> bool {
     if std::env::var("TESTINIUM_TEST_CHILD").as_deref() == Ok(name) {
         return true;

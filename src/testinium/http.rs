@@ -19,14 +19,14 @@ use crate::text::chain;
 /// The most of a body that is read. The envelope of a call with 1,000 complaints fits.
 pub(super) const BODY_BYTES_MAX: usize = 64 * 1024;
 
-/// How long connecting may take; a call with a shorter timeout ends before.
+/// The longest time that connecting may take; a call with a shorter timeout ends before.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// A reply whose body was read to its end or to the bound. It may hold a token, so it can't be shown.
 pub(super) struct Received {
     pub status: StatusCode,
     pub retry_after: Option<Millis>,
-    /// None if it was longer than the bound.
+    /// The body, or none if it was longer than the bound.
     pub body: Option<Vec<u8>>,
 }
 
@@ -72,10 +72,10 @@ async fn receive(request: RequestBuilder) -> reqwest::Result<Received> {
     Ok(Received { status, retry_after, body: Some(body) })
 }
 
-/// Why no answer came.
+/// The reason for which no answer came.
 fn loss(error: &reqwest::Error) -> Loss {
     let over_tls = error.url().is_some_and(|url| url.scheme() == "https");
-    // The most telling cause first: a refused address also counts as a failed lookup, which counts as a failed
+    // The most telling cause comes first: a refused address also counts as a failed lookup, which counts as a failed
     // connection.
     if find(error, |_: &AddressRefused| true) {
         Loss::AddressRefused

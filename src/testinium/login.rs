@@ -1,8 +1,8 @@
 //! Logging in: user name and password for a token that expires.
 //!
-//! The OAuth password grant as Testinium publishes it. Release 1.16 wants client id and secret beside it, 2.0 one
-//! client key. What matters most here is to tell a refused login from a failed one: a wrong password that is tried
-//! again locks the account, and the account may be a person's.
+//! This is the OAuth password grant as Testinium publishes it. Release 1.16 wants client id and secret beside it, 2.0
+//! one client key. It matters most here to tell a refused login from a failed one: a wrong password that is tried again
+//! locks the account, and the account may be a person's.
 
 use std::time::Duration;
 
@@ -24,14 +24,14 @@ use crate::api::PasswordGrant;
 use crate::aside;
 use crate::machine::{Loss, Millis};
 
-/// How long a token counts as good if the answer does not say: as long as in Testinium's documented example. If it
-/// lasts longer, a login too many is made in an hour; if shorter, the first 401 leads to one.
+/// The life of a token if the answer does not say it: that of Testinium's documented example. If it lasts longer, a
+/// login too many is made in an hour; if shorter, the first 401 leads to one.
 const GOOD_FOR_UNKNOWN: Millis = Millis(3600 * 1000);
 
 /// The shortest life that is believed, so that an answer can't cause a storm of logins.
 const GOOD_FOR_MIN: Millis = Millis(60 * 1000);
 
-/// What a login sends.
+/// The credential that a login sends.
 pub(super) struct Login<'a> {
     username: &'a str,
     password: &'a str,
@@ -55,7 +55,7 @@ pub(super) struct Granted {
 impl<'a> Login<'a> {
     pub fn new(grant: &'a PasswordGrant, data: &'a CredentialData) -> Result<Self, ConnectError> {
         let value = |name: &str, secret: &'a Option<SecretString>| match secret {
-            // Without what makes a text of it, nothing is there.
+            // A value that is a line break alone counts as absent.
             Some(secret) if !matches!(secret.expose_secret(), "" | "\n" | "\r\n") => checked_text(secret)
                 .map(Some)
                 .map_err(|why| invalid(format!("the {name} in the Secret of spec.auth.password {why}"))),
@@ -102,8 +102,8 @@ impl<'a> Login<'a> {
         Ok(request.header(AUTHORIZATION, authorization).body(form.finish()))
     }
 
-    /// Everything of the Secret, and the header that was made of it: for the log, which is read by those who may not
-    /// read the Secret.
+    /// Every value of the Secret, and the header that was made of it. They are hidden in the log, which people read who
+    /// may not read the Secret.
     fn secrets(&self) -> Secrets<'_> {
         let of_user = [self.username, self.password];
         match &self.client {
@@ -166,7 +166,7 @@ fn judge(received: &Received) -> Result<Granted, ConnectError> {
     match status.as_u16() {
         200..300 => match grant(body) {
             Ok(granted) => Ok(granted),
-            // Not every server says no with an error status.
+            // Some servers refuse with a status of success.
             Err(_) if has_complaints(body) => Err(refused(said())),
             Err(why) => Err(failed(format!("the token endpoint's answer {why}"), *retry_after)),
         },
@@ -205,7 +205,7 @@ fn grant(body: &[u8]) -> Result<Granted, String> {
         _ => None,
     };
     let good_for = match seconds {
-        // Saturates, and takes what is no number as none.
+        // The cast saturates, and makes a zero of what is no number.
         Some(seconds) => Millis((seconds * 1000.0) as u64).max(GOOD_FOR_MIN),
         None => GOOD_FOR_UNKNOWN,
     };

@@ -2,10 +2,10 @@
 //!
 //! `content of the Secrets -> connect -> Connection`, then `Connection + plans -> post_stop -> Answer`
 //!
-//! Everything here is one request and its reply, sorted into the machine's words. There is no retry, no queue and no
-//! opinion on what an answer means: those are the machine's. Only this side can see, and so guards, four things: a
-//! secret leaves in no text, log or error; a reply is read up to a bound in size and time; a redirect is not followed;
-//! and no address is called that belongs to the cluster's inside.
+//! Each part of this module is about one request and its reply, sorted into the machine's words. There is no retry, no
+//! queue and no opinion on what an answer means: those are the machine's. Only this side can see, and so guards, four
+//! things: a secret leaves in no text, log or error; a reply is read up to a bound in size and time; a redirect is not
+//! followed; and no address is called that belongs to the cluster's inside.
 
 mod address;
 mod connection;

@@ -1,6 +1,6 @@
 //! The network as all gateways share it: the addresses that are refused, and the clients without TLS of their own.
 //!
-//! Clients keep pools of open connections and, with the system's CA certificates, about 1 MiB: so all gateways
+//! A client keeps a pool of open connections and, with the system's CA certificates, about 1 MiB: so all gateways
 //! without TLS material of their own share one, and one with its own keeps its client until the material changes.
 
 use std::fmt;
@@ -22,9 +22,10 @@ pub struct Network {
     plain: Mutex<Option<Client>>,
 }
 
-/// Makes ring the process's cryptography, unless there is one already. To be called before any client is made.
+/// Installs ring as the process's cryptography, unless there is one already. A program calls it before it makes any
+/// client.
 pub fn install_crypto() {
-    // Fails only if another is installed, which is then good enough.
+    // The call fails only if another is installed, which is then good enough.
     let _ = rustls::crypto::ring::default_provider().install_default();
 }
 

@@ -13,7 +13,7 @@ pub(super) struct CheckedSpec<'a> {
     /// The URL that stops are sent to.
     pub stop_url: Url,
     pub company_id: Option<HeaderValue>,
-    /// How long one call may take, and how long one login.
+    /// The longest time of one call, and of one login.
     pub timeout: Duration,
     /// The login that the gateway's token comes from, and the URL of its token endpoint.
     pub login: Option<(&'a PasswordGrant, Url)>,

@@ -34,7 +34,7 @@ pub async fn post_stop(connection: &Connection, plans: &[PlanId], last_on_connec
     }
 }
 
-/// What the body says, without the token. A body that can't be read says nothing.
+/// The content of a body, without the token. A body that can't be read has none.
 async fn read(connection: &Connection, bytes: Vec<u8>, success: bool) -> Body {
     let token = connection.token.clone();
     // The worst text costs several times what a Secret of its length does: it is searched in a dozen readings.

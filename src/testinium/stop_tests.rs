@@ -1,4 +1,5 @@
-//! One call against a scripted gateway: what is sent, and how each reply and each failure is sorted.
+//! Tests of one call against a scripted gateway: the request that is sent, and how each reply and each failure is
+//! sorted.
 
 use std::io::{BufRead, BufReader, Write};
 use std::time::Duration;
@@ -185,7 +186,7 @@ async fn clients_show_their_certificate() {
         let anonymous = || CredentialData { ca_pem: server.ca_pem().map(str::to_owned), ..bearer(TOKEN) };
         let connection = connected(&view, anonymous()).await;
         let mut answers = Vec::new();
-        // Now and then the connection is gone before the server's reason is read.
+        // The connection is gone now and then before the server's reason is read.
         while answers.len() < 10 && answers.last() != Some(&Answer::Lost(Loss::Tls)) {
             answers.push(post_stop(&connection, &[PlanId(1)], false).await);
         }
@@ -242,7 +243,8 @@ fn proxies_of_the_environment_are_used() {
     let (listener, port) = listener();
     let proxy = format!("http://localhost:{port}");
     let answering = std::thread::spawn(move || {
-        // One for plain http, which the proxy answers itself, one for https, for which it opens no tunnel.
+        // The first connection is for plain http, which the proxy answers itself; the second is for https, for which it
+        // opens no tunnel.
         let envelope = "HTTP/1.1 200 OK\r\nContent-Length: 27\r\nConnection: close\r\n\r\n{\"data\":null,\"errors\":null}";
         let no_tunnel = "HTTP/1.1 502 Bad Gateway\r\nContent-Length: 0\r\nConnection: close\r\n\r\n";
         [envelope, no_tunnel].map(|answer| {

@@ -38,7 +38,7 @@ impl TlsSetup {
     ) -> Result<Self, ConnectError> {
         let trust = match (&data.ca_pem, refs.and_then(|tls| tls.ca_ref.as_ref())) {
             (Some(pem), _) => Trust::Only(pem.clone()),
-            // To fall back on the system's would trust more than was asked for.
+            // The system's certificates instead would trust more servers than the spec asks for.
             (None, Some(_)) => return Err(invalid("spec.tls.caRef names no CA certificates")),
             (None, None) if spec.is_https() => Trust::System,
             (None, None) => Trust::Nobody,
@@ -51,7 +51,7 @@ impl TlsSetup {
         Ok(Self { trust, identity })
     }
 
-    /// How much there is to read. The arithmetic of a key takes longer than its length tells.
+    /// The bytes that there are to read. The arithmetic of a key takes longer than its length tells.
     pub fn size(&self) -> usize {
         const OF_A_KEY: usize = 16 * 1024;
         let trust = if let Trust::Only(pem) = &self.trust { pem.len() } else { 0 };

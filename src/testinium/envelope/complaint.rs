@@ -65,7 +65,8 @@ pub(super) fn words_of(object: &Map<String, Value>) -> Sense {
     sense(None, text(object, MESSAGES).as_deref(), beside(object).into_iter())
 }
 
-/// Every text of an error that speaks, and what is within it: words of trouble count wherever they stand.
+/// Every text of an error in its fields for words, and every text within it: words of trouble count wherever they
+/// stand.
 fn beside(object: &Map<String, Value>) -> Vec<&str> {
     let mut texts: Vec<_> =
         [MESSAGES, WORDS].iter().flat_map(|names| fields(object, names)).filter_map(Value::as_str).collect();

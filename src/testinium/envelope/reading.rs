@@ -50,12 +50,12 @@ impl<'a> Reading<'a> {
                 _ => self.unknown(key, value),
             }
         }
-        // Beside an empty `errors`, words that speak of trouble are no greeting.
+        // Words that speak of trouble are no greeting, even beside an empty `errors`.
         failed |= self.complaints.len() == before && words_of(object) != Sense::Other;
         if failed {
             let own = complaint_of(object, Named::Nothing, self.secrets);
-            // Beside a list of what is wrong, a bare "there were errors" says nothing more, and would only stand in
-            // the way of "all of it is that the plan is not running".
+            // A bare "there were errors" adds nothing to a list of what is wrong, and would only stand in the way of
+            // "all of it is that the plan is not running".
             let is_bare = own.message.is_none()
                 && own.code.as_ref().is_none_or(|code| code.bytes().all(|b| b.is_ascii_digit()));
             if !is_bare || self.complaints.len() == before {
@@ -107,7 +107,7 @@ impl<'a> Reading<'a> {
     /// The documented `errors`, of undocumented shape.
     fn errors(&mut self, value: &Value) {
         match value {
-            // Some write "no errors" so.
+            // Some servers write "no errors" so.
             Value::Bool(false) => {}
             value if is_empty(value) => {}
             Value::Array(items) => items.iter().for_each(|item| self.item(item, None)),

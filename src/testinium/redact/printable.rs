@@ -1,8 +1,8 @@
 //! A text of a gateway in one line of visible characters.
 //!
 //! A gateway's words reach statuses and events, which more people read than may read Secrets. So a text is freed of
-//! what could disturb a terminal, then of every piece of a secret that was sent along, and is cut last: a cut before the
-//! search could leave the head of a token, and a control character within a token could hide it.
+//! what could disturb a terminal, then of every piece of a secret that was sent along, and is cut last: a cut before
+//! the search could leave the head of a token, and a control character within a token could hide it.
 
 /// The text in one line, without control characters and without those that change how their neighbours look.
 pub(super) fn printable(text: &str) -> String {

@@ -34,6 +34,12 @@ impl World {
         if in_flight >= max || plans.is_empty() || plans.len() > max_plans || unique.len() < plans.len() {
             self.breach("I3", format!("{plans:?} with {in_flight} calls under way"));
         }
+        let told = self.ghost.gateways.get(key);
+        if told
+            .is_some_and(|told| told.view.uid != flight.gateway.uid || told.view.spec != flight.gateway.spec)
+        {
+            self.breach("I16", format!("{plans:?} by a connection of an earlier spec"));
+        }
         for plan in plans {
             let claims: Vec<_> = flight.claims.iter().filter(|claim| claim.plan == *plan).collect();
             if claims.is_empty() {
