@@ -2,6 +2,8 @@
 
 use std::sync::Arc;
 
+use strum::{IntoStaticStr, VariantArray};
+
 use crate::api::{TestPlanRunStatus, TestiniumGatewayStatus};
 use crate::machine::answer::Answer;
 use crate::machine::ids::{
@@ -10,7 +12,7 @@ use crate::machine::ids::{
 use crate::machine::view::{GatewayView, RunView};
 
 /// A watched kind.
-#[derive(Clone, Copy, Debug, Eq, Ord, PartialEq, PartialOrd)]
+#[derive(Clone, Copy, Debug, Eq, IntoStaticStr, Ord, PartialEq, PartialOrd, VariantArray)]
 pub enum Kind {
     Runs,
     Gateways,
