@@ -9,6 +9,8 @@
 mod api;
 #[path = "stop/child.rs"]
 mod child;
+#[path = "stop/failure.rs"]
+mod failure;
 #[path = "stop/floor.rs"]
 mod floor;
 #[path = "stop/process.rs"]
@@ -37,14 +39,12 @@ use tokio::time::timeout;
 
 use self::api::CLIENTS;
 use self::child::LIMIT;
+use self::failure::Failure;
 use self::floor::FloorArgs;
 use self::stage::Stage;
 
 #[global_allocator]
 static ALLOCATOR: &StatsAlloc<System> = &INSTRUMENTED_SYSTEM;
-
-/// What makes a benchmark fail.
-pub type Failure = Box<dyn std::error::Error + Send + Sync>;
 
 #[derive(Debug, Parser)]
 struct Arguments {

@@ -12,7 +12,7 @@ use kube::client::Body;
 use serde::Deserialize;
 use serde_json::Value;
 
-use crate::Failure;
+use crate::failure::Failure;
 
 /// Where the runs of a namespace are.
 pub fn runs(namespace: &str) -> String {

@@ -11,8 +11,8 @@ use clap::{Args, ValueEnum};
 use testinium_operator::kubernetes::Clients;
 use tokio::sync::Semaphore;
 
-use crate::Failure;
 use crate::api::{self, CLIENTS, List, Metadata};
+use crate::failure::Failure;
 use crate::process;
 use crate::watch::Watch;
 

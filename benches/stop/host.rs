@@ -8,10 +8,10 @@ use std::process::Command;
 use serde::Serialize;
 use testinium_testbed::control_plane::Binaries;
 
-use crate::Failure;
 use crate::api;
-use crate::report::mebibytes;
+use crate::failure::Failure;
 use crate::stage::Stage;
+use crate::units::mebibytes;
 
 /// The machine, and the versions.
 #[derive(Debug, Serialize)]

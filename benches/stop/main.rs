@@ -14,6 +14,7 @@ mod api;
 mod burst;
 mod child;
 mod docs;
+mod failure;
 mod fairness;
 mod floor;
 mod host;
@@ -23,6 +24,7 @@ mod process;
 mod report;
 mod restart;
 mod stage;
+mod units;
 mod watch;
 
 use std::path::PathBuf;
@@ -30,13 +32,11 @@ use std::process::ExitCode;
 
 use clap::{Parser, Subcommand, ValueEnum};
 
+use self::failure::Failure;
 use self::floor::FloorArgs;
 use self::host::Host;
 use self::report::Report;
 use self::stage::Stage;
-
-/// What makes a benchmark fail.
-pub type Failure = Box<dyn std::error::Error + Send + Sync>;
 
 /// Measures the operator beside what the API server costs anybody.
 #[derive(Debug, Parser)]

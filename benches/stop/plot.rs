@@ -5,7 +5,8 @@
 
 use std::fmt::Write;
 
-use crate::report::{Figure, Report, Summary, grouped};
+use crate::report::{Figure, Report, Summary};
+use crate::units::grouped;
 
 /// A panel: its title, and its figures by scenario and name, the floor of the first beside them.
 struct Panel {

@@ -3,7 +3,7 @@
 use std::fs;
 use std::time::Duration;
 
-use crate::Failure;
+use crate::failure::Failure;
 
 /// What a process has cost so far.
 #[derive(Clone, Copy, Debug)]

@@ -11,8 +11,8 @@ use serde::Deserialize;
 use tokio::task::JoinHandle;
 use tokio::time::timeout;
 
-use crate::Failure;
 use crate::api::{self, List, Run, Standing};
+use crate::failure::Failure;
 
 /// A line of a watch.
 #[derive(Deserialize)]

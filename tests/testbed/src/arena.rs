@@ -69,7 +69,7 @@ impl<'a> Arena<'a> {
 
     /// An operator for this namespace alone, without a Lease.
     pub fn operator(&self) -> Result<Operator, Error> {
-        self.operator_with("operator", &["--leader-elect=false", PROBES_OFF, METRICS_OFF])
+        self.operator_with("operator", &["--leader-elect=false"])
     }
 
     /// The same with a name and flags of one's own.
@@ -153,8 +153,3 @@ pub fn until(
         Err(error) => Err(Box::new(error)),
     })
 }
-
-/// For operators that nobody probes.
-pub const PROBES_OFF: &str = "--health-probe-bind-address=0";
-/// For operators that nobody measures.
-pub const METRICS_OFF: &str = "--metrics-bind-address=0";

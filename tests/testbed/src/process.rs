@@ -19,6 +19,7 @@
 
 use std::fs::{File, OpenOptions};
 use std::io::{Read, Seek, SeekFrom, Write};
+use std::net::TcpListener;
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStdin, Command, ExitStatus, Stdio};
@@ -153,6 +154,12 @@ pub fn temporary_directory(prefix: &str) -> Result<TempDir, Error> {
         .map_err(Error::io("failed to create a temporary directory"))?;
     keeper.remove_at_end(directory.path())?;
     Ok(directory)
+}
+
+/// A port that was free a moment ago. Somebody may take it before the child does.
+pub fn free_port() -> Result<u16, Error> {
+    let port = TcpListener::bind(("127.0.0.1", 0)).and_then(|listener| listener.local_addr());
+    Ok(port.map_err(Error::io("failed to find a free port on 127.0.0.1"))?.port())
 }
 
 /// The last `lines` lines of a file, empty if it can't be read.

@@ -18,7 +18,7 @@ use testinium_testbed::control_plane::{AuditLevel, ControlPlane, Options};
 use testinium_testbed::faults::{Break, Fault, Proxy, Reach, Verb, When};
 use testinium_testbed::operator::{self, Operator, Site};
 use testinium_testbed::oracles;
-use testinium_testbed::process::Signal;
+use testinium_testbed::process::{Signal, free_port};
 use testinium_testbed::simulator::{Config, Nature};
 
 /// Stops plans through random faults, and reports what grows and what is wrong.
@@ -68,9 +68,9 @@ fn soak(arguments: &Arguments) -> Result<Vec<String>, Failure> {
     operator::install(&plane.kubectl())?;
     let site = Site::new(&plane, &binary)?;
     let arena = Arena::new(&site, "soak", Config::default())?;
-    let port = operator::free_port()?;
+    let port = free_port()?;
     let metrics = format!("--metrics-bind-address=127.0.0.1:{port}");
-    let flags = ["--leader-elect=false", "--health-probe-bind-address=0", &metrics];
+    let flags = ["--leader-elect=false", &metrics];
     let operator = arena.operator_with("operator", &flags)?;
     let mut soak = Soak::new(arena, operator, port, arguments);
     let half = Duration::from_secs(arguments.seconds / 2);
