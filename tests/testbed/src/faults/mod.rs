@@ -33,8 +33,8 @@ use rule::Rules;
 
 pub use crate::record::LimitPassed;
 pub use crate::serve::Reach;
-pub use rule::{Break, Fault, RuleId, Then, When};
-pub use traffic::{Exchange, Outcome, Verb};
+pub use rule::{Break, Fault, Then, When};
+pub use traffic::{Exchange, Outcome, RuleId, Verb};
 
 /// Where the proxy stands.
 #[derive(Clone, Debug)]

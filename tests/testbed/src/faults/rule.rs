@@ -4,7 +4,7 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::traffic::{Exchange, Verb};
+use super::traffic::{Exchange, RuleId, Verb};
 
 /// Which requests a rule is for. Counting starts when the rule is given to the proxy, and counts only requests that
 /// match; where several rules would strike, the one given first does, and all of them have counted.
@@ -73,10 +73,6 @@ pub(crate) enum Act {
         status: u16,
     },
 }
-
-/// A rule of a proxy.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub struct RuleId(usize);
 
 #[derive(Debug, Default)]
 pub(crate) struct Rules {

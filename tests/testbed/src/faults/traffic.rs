@@ -1,11 +1,9 @@
-//! What went through the proxy.
+//! The traffic through the proxy, exchange by exchange.
 
 use std::fmt;
 use std::time::{Duration, Instant};
 
 use hyper::body::Bytes;
-
-use super::rule::RuleId;
 
 /// What a request does, in the words of Kubernetes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -27,6 +25,10 @@ pub enum Verb {
     /// Removes a collection.
     DeleteCollection,
 }
+
+/// A rule of a proxy.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct RuleId(pub(super) usize);
 
 /// How an exchange ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

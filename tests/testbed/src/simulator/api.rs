@@ -14,7 +14,7 @@ use hyper::{Method, Version};
 use serde::Deserialize;
 use serde_json::json;
 
-use super::Config;
+use super::config::Config;
 use super::log::{Answer, Endpoint, Entry, Log, Request};
 use super::login::{Tokens, media_type};
 use super::plans::{Judgement, Plans, Rules};

@@ -6,6 +6,8 @@
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
+use super::words::words;
+
 /// What a plan is, and so what becomes of a call that names it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Nature {
@@ -162,7 +164,7 @@ impl Plans {
         let (code, text, report) = match plan.nature {
             Nature::Unknown => ("PLAN_NOT_FOUND", "there is no such plan", unknown),
             Nature::Poisons(status) => {
-                let (code, text) = super::reply::words(status);
+                let (code, text) = words(status);
                 (code, text, Report::Refusal(status))
             }
             Nature::Rejected => ("STOP_NOT_ALLOWED", "the plan may not be stopped", Report::Errors),
