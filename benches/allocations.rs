@@ -53,7 +53,7 @@ struct Arguments {
     /// Runs to stop.
     #[arg(long, default_value_t = 1000)]
     runs: usize,
-    /// Said by cargo.
+    /// The flag that cargo adds.
     #[arg(long, hide = true, global = true)]
     bench: bool,
 }
@@ -138,8 +138,8 @@ async fn of_operator(stage: &Stage, runs: usize) -> Result<(f64, f64), Failure> 
     Ok(a_stop(before, operator.counts().await?, runs))
 }
 
-/// What the machine keeps of runs whose gateway is suspended: of fresh ones, and of the same after a restart, when their
-/// statuses say that they wait.
+/// The memory that the machine needs for runs whose gateway is suspended: for fresh ones, and for the same after a
+/// restart, when their statuses say that they wait.
 fn of_waiting_runs() -> Result<(), Failure> {
     println!("| runs that wait | bytes a run |\n|---|---:|");
     for (what, status) in [("fresh", json!({})), ("with a status", waiting_status()?)] {
@@ -158,7 +158,7 @@ fn of_waiting_runs() -> Result<(), Failure> {
     Ok(())
 }
 
-/// What more writes cost more: the loop begins as soon as it has listed, so there is no moment before it to count at.
+/// The costs of more writes: the loop begins as soon as it has listed, so there is no moment before it to count at.
 async fn of_write_loop(stage: &Stage, runs: usize) -> Result<(f64, f64), Failure> {
     let mut totals = [(0.0, 0.0); 2];
     for (total, count) in totals.iter_mut().zip([CLIENTS, CLIENTS + runs]) {

@@ -105,7 +105,7 @@ struct World {
 }
 
 impl World {
-    /// With a gateway that has let its first credential be read.
+    /// A machine with a gateway whose first credential was read.
     fn new(plans_a_call: i64) -> Self {
         let mut world = Self {
             machine: Machine::new(7),

@@ -144,7 +144,7 @@ fn objects(criterion: &mut Criterion) {
             assert!(matches!(black_box(decode::run(bytes)), Decoded::Seen(_)), "it can be read");
         });
     }
-    // What is written of the same.
+    // The status that is written about the same run.
     let text = run(json!({}), json!({"plans": (1..=1000).map(plan).collect::<Vec<_>>()})).to_string();
     if let Decoded::Seen(view) = decode::run(text.as_bytes()) {
         criterion.bench_function("object/write/a status of 1,000 plans with messages", |bencher| {
@@ -153,7 +153,7 @@ fn objects(criterion: &mut Criterion) {
     }
 }
 
-/// From the texts of a Secret to a client that can be used. The operator leaves the large ones to another thread.
+/// The way from the texts of a Secret to a client that can be used. The operator leaves large ones to another thread.
 fn bundles(criterion: &mut Criterion) {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
     let site =

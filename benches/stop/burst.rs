@@ -7,7 +7,7 @@ use crate::report::Report;
 use crate::stage::{Field, Stage};
 use crate::units::{Unit, mebibytes, microseconds, milliseconds};
 
-/// What one burst came to.
+/// The results of bursts.
 #[derive(Debug, Default)]
 struct Samples {
     tail: Vec<f64>,
@@ -66,8 +66,8 @@ async fn floor(stage: &Stage, runs: usize, samples: &mut Samples) -> Result<(), 
     floor.kill().await
 }
 
-/// Stops every run, and notes how long that took and what was written. Yields the `usage` of whoever did it, at the
-/// moment when the last one was done.
+/// Stops every run, and notes how long that took and what was written. Yields the `usage` of the process that did it,
+/// at the moment when the last one was done.
 async fn stop_all(
     stage: &Stage,
     field: &Field,

@@ -7,7 +7,7 @@ use serde::Serialize;
 use crate::host::Host;
 use crate::units::{Unit, grouped, number};
 
-/// What was measured, in which unit, and what the same costs at least.
+/// A figure: what was measured, in which unit, and what the same costs at least.
 #[derive(Debug, Serialize)]
 pub struct Figure {
     pub scenario: &'static str,
@@ -33,7 +33,7 @@ pub struct Summary {
     pub max: f64,
 }
 
-/// All that was measured, in the order in which it was.
+/// All figures, in the order in which they were measured.
 #[derive(Debug, Serialize)]
 pub struct Report {
     pub host: Host,
@@ -43,7 +43,7 @@ pub struct Report {
 // === impl Summary ===
 
 impl Summary {
-    /// None of no samples.
+    /// The summary; none if there are no samples.
     pub fn of(mut samples: Vec<f64>) -> Option<Self> {
         samples.sort_by(f64::total_cmp);
         let (min, max) = (*samples.first()?, *samples.last()?);

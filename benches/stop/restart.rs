@@ -8,10 +8,10 @@ use crate::report::Report;
 use crate::stage::{Field, PLANS, PLANS_A_CALL, Stage};
 use crate::units::{Unit, mebibytes, microseconds};
 
-/// After a start, until memory that is only needed for a moment has been given back.
+/// The pause after a start, until memory that is only needed for a moment has been given back.
 const SETTLE: Duration = Duration::from_secs(3);
 
-/// What starts into a backlog came to.
+/// The results of starts into a backlog.
 #[derive(Debug, Default)]
 struct Samples {
     seconds: Vec<f64>,

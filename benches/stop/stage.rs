@@ -31,9 +31,9 @@ pub const TOKEN: &str = "simulated-token";
 pub struct Stage {
     pub plane: ControlPlane,
     pub simulator: Simulator,
-    /// For the harness: the administrator's, whom the API server never makes wait.
+    /// The harness's client: that of the administrator, whom the API server never makes wait.
     pub client: kube::Client,
-    /// For whoever is measured: that of the operator's ServiceAccount.
+    /// The kubeconfig of the processes that are measured: that of the operator's ServiceAccount.
     pub kubeconfig: PathBuf,
     /// The binary under test.
     pub operator: PathBuf,
@@ -142,7 +142,7 @@ impl Stage {
         Ok((begun, ended))
     }
 
-    /// When the gateway got the first call with this plan.
+    /// The time of the first call with this plan.
     pub fn called_at(&self, plan: i64) -> Option<Instant> {
         let calls = self.simulator.calls();
         calls.iter().find(|call| call.plans.contains(&plan)).map(|call| call.at)

@@ -14,7 +14,7 @@ use testinium_testbed::simulator::{Config, Nature, Simulator};
 use crate::cluster::{Namespace, OPERATOR, cluster, gateway, ok, run};
 use crate::kept::assert_kept;
 
-/// How long anything may take that is not waited for on purpose.
+/// The longest time for anything that is not waited for on purpose.
 pub(crate) const SOON: Duration = Duration::from_secs(30);
 
 /// A namespace with a gateway, its Secret and an operator that serves it alone.
@@ -25,7 +25,7 @@ pub(crate) struct Stage {
     directory: tempfile::TempDir,
 }
 
-/// Of a gateway's spec: calls may take as long as a test holds them.
+/// A part of a gateway's spec: calls may take as long as a test holds them.
 pub(crate) fn patient(suspend: bool) -> Value {
     json!({"timeoutSeconds": 300, "suspend": suspend})
 }
@@ -102,7 +102,7 @@ impl Stage {
         self.operator = Some(self.launch(&launcher.flags(&["--leader-elect=false"]), "operator.log"));
     }
 
-    /// One more operator, with these flags.
+    /// Starts one more operator, with these flags.
     pub(crate) fn spawn(&self, log: &str, flags: &[&str]) -> Guarded {
         self.launch(&self.launcher(flags), log)
     }
@@ -220,7 +220,7 @@ impl Stage {
         assert_kept(&self.namespace, &self.log(), &self.metrics());
     }
 
-    /// Whatever a test did, every status can be believed.
+    /// Panics if a status can't be believed, whatever the test did.
     fn assert_honest(&self) {
         let objects = ok(self.namespace.kubectl.get_json(&["tpr,tgw"]));
         let objects = objects["items"].as_array().cloned().unwrap_or_default();
@@ -228,7 +228,7 @@ impl Stage {
         assert!(wrong.is_empty(), "{}\n{}", wrong.join("\n"), self.log());
     }
 
-    /// What every operator of this stage has logged.
+    /// The logs of all operators of this stage.
     pub(crate) fn log(&self) -> String {
         let files = std::fs::read_dir(self.directory.path()).into_iter().flatten().flatten();
         files.filter_map(|file| std::fs::read_to_string(file.path()).ok()).collect()

@@ -20,7 +20,7 @@ use testinium_testbed::{Error, oracles};
 use crate::cluster::{OPERATOR, cluster, ok, repository, site};
 use crate::operator::SOON;
 
-/// What is promised after an outage.
+/// The promise for the time after an outage.
 const RECOVERY: Duration = Duration::from_secs(10);
 
 fn outage() -> Duration {

@@ -204,7 +204,7 @@ impl Crate {
         })
     }
 
-    /// What defines the first item of a path that is no module.
+    /// The place that defines the first item of a path that is no module.
     fn defined(&self, absolute: &[String], aliases: usize) -> Option<Target> {
         let (path, rest) = self.split(absolute);
         let Some(name) = rest.first() else { return Some(Target::Module(path)) };

@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 /// A module as its file writes it. The file itself is one, and so is each `mod x { .. }` in it.
 #[derive(Debug, Default)]
 pub(crate) struct Module {
-    /// From the module of the file down to this one; empty for the file itself.
+    /// The names from the module of the file down to this one; empty for the file itself.
     pub(crate) path: Vec<String>,
     /// Names of the items that are defined here.
     pub(crate) items: BTreeSet<String>,

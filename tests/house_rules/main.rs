@@ -18,8 +18,8 @@ use self::circles::circles;
 use self::graph::Crate;
 use self::rooms::{MACHINE_MAY_USE, MACHINE_ROOMS, ROOMS, against_order, forbidden};
 
-/// What the machine must not reach for. It decides from its inputs alone: no clock, no randomness, no I/O, no order
-/// that differs from run to run.
+/// Words that must not stand in the machine. It decides from its inputs alone: no clock, no randomness, no I/O, no
+/// order that differs from run to run.
 const IMPURE: [&str; 14] = [
     "tokio",
     "kube::",
@@ -47,7 +47,7 @@ const CRATES: [&str; 6] = [
     "benches/allocations.rs",
 ];
 
-/// Where no file may be part of a circle of imports.
+/// The folders and files in which no file may be part of a circle of imports.
 const WITHOUT_CIRCLES: [&str; 9] = [
     "src/lib.rs",
     "src/api",
@@ -60,7 +60,7 @@ const WITHOUT_CIRCLES: [&str; 9] = [
     "benches",
 ];
 
-/// Most lines of a source file before its tests: what one can hold in the head.
+/// Most lines of a source file before its tests: as many as a reader can keep in mind.
 const LONGEST_FILE: usize = 420;
 
 /// Put together here, so that this file isn't found to hold them.

@@ -17,8 +17,8 @@ pub(crate) const ROOMS: [&str; 10] =
 /// input, effect, runs, gateways, outbox, mod, check.
 pub(crate) const MACHINE_ROOMS: [&str; 0] = [];
 
-/// What the machine may use of other crates: nothing that reads a clock, draws by chance, talks to anybody, or has an
-/// order that differs from run to run.
+/// Parts of other crates that the machine may use: nothing that reads a clock, draws by chance, talks to anybody, or has
+/// an order that differs from run to run.
 pub(crate) const MACHINE_MAY_USE: [&str; 22] = [
     "std::borrow",
     "std::cmp",

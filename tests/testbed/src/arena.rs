@@ -72,13 +72,13 @@ impl<'a> Arena<'a> {
         self.operator_with("operator", &["--leader-elect=false"])
     }
 
-    /// The same with a name and flags of one's own.
+    /// The same operator with a name and flags of one's own.
     pub fn operator_with(&self, name: &str, flags: &[&str]) -> Result<Operator, Error> {
         let watched = format!("--watch-namespaces={}", self.namespace);
         self.site.operator(self.directory(), name, &[&[watched.as_str()], flags].concat())
     }
 
-    /// Where files can be left that end with the arena.
+    /// A directory for files that end with the arena.
     pub fn directory(&self) -> &Path {
         self.directory.path()
     }

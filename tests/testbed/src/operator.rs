@@ -144,7 +144,7 @@ impl Operator {
         lock(&self.process).now.as_mut().map_or(Ok(None), |running| running.wait(limit))
     }
 
-    /// All that it has ever said.
+    /// The log of all its lives.
     pub fn log(&self) -> String {
         fs::read_to_string(&self.log).unwrap_or_default()
     }
@@ -183,8 +183,8 @@ pub fn build() -> Result<PathBuf, Error> {
     let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../..");
     let mut command = Command::new(cargo);
-    // What `cargo run` tells its program about itself would make build scripts that look at it run again: half a
-    // minute.
+    // The variables that `cargo run` sets for its program would make build scripts that look at them run again, which
+    // takes half a minute.
     let about_us = |name: &str| name.starts_with("CARGO_PKG_") || name.starts_with("CARGO_MANIFEST_");
     for (name, _) in std::env::vars_os() {
         if name.to_str().is_some_and(about_us) {

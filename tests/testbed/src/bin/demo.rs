@@ -114,7 +114,7 @@ fn prepare(kubectl: &Kubectl, simulator: &Simulator) -> Result<(), Failure> {
     Ok(())
 }
 
-/// What a person would type, and what they would see.
+/// The commands that a person would type, and their output.
 fn show(kubectl: &Kubectl) -> Result<(), Failure> {
     say("Runs that nobody wants to stop");
     typed(kubectl, &["get", "tpr"])?;

@@ -63,7 +63,8 @@ fn run(arguments: Arguments) -> Result<(), Failure> {
     let plane = ControlPlane::start(Options::default())?;
     operator::install(&plane.kubectl())?;
     let site = Site::prepare(&plane)?;
-    // Of the gateway behind https the CA is not among the image's: it is refused for that, and not for want of any.
+    // The CA of the gateway behind https is not among the image's: the gateway is refused for that, and not for want of
+    // any.
     site.try_out(
         &image,
         &Trial { name: "with", plan: 614, https: ("Unreachable", "check its certificate") },

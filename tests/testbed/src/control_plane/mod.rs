@@ -48,7 +48,7 @@ pub struct ControlPlane {
     _directory: Directory,
 }
 
-/// What is held for as long as the files are used.
+/// The directory of the files, held for as long as they are used.
 #[derive(Debug)]
 enum Directory {
     Temporary(#[expect(dead_code, reason = "removes the directory on drop")] TempDir),

@@ -4,12 +4,12 @@ use std::path::PathBuf;
 
 use super::audit::AuditLevel;
 
-/// How a control plane is to be set up.
+/// The setup of a control plane.
 #[derive(Debug, Clone, Default)]
 pub struct Options {
     /// More arguments for kube-apiserver; they win over the usual ones.
     pub api_server_args: Vec<String>,
     pub audit: AuditLevel,
-    /// Where its files are kept, to be found again by a later one. Without it they go with the control plane.
+    /// The directory of its files, to be found again by a later control plane. Without it they go with this one.
     pub directory: Option<PathBuf>,
 }

@@ -8,12 +8,12 @@ use super::login::{Login, TokenRefusal};
 use super::plans::{Nature, Report};
 use super::reply::ErrorShape;
 
-/// How the gateway is set up. `Default` is the published behaviour, in plain HTTP on a free port.
+/// The setup of a gateway. `Default` is the published behaviour, in plain HTTP on a free port.
 #[derive(Clone, Debug)]
 pub struct Config {
-    /// Where the gateway listens; port 0 is any free one.
+    /// The gateway's address; port 0 is any free one.
     pub listen: SocketAddr,
-    /// Where the RestApi listens; none: a free port of the gateway's address.
+    /// The RestApi's address; none: a free port of the gateway's address.
     pub rest_api_listen: Option<SocketAddr>,
     /// Put before `/stop/execution`: empty, or a path that begins with a slash and does not end with one.
     pub base_path: String,
@@ -27,7 +27,7 @@ pub struct Config {
     pub company_id: Option<String>,
     /// How long each answer takes.
     pub latency: Duration,
-    /// What plans are that nobody declared.
+    /// The nature of plans that nobody declared.
     pub default_nature: Nature,
     /// How an unknown plan is reported.
     pub unknown: Report,
@@ -50,7 +50,7 @@ pub struct Config {
 /// How HTTPS is served.
 #[derive(Clone, Debug)]
 pub struct Tls {
-    /// What the certificate is made out to.
+    /// The names that the certificate is made out to.
     pub names: Vec<String>,
     /// Whether clients must show a certificate of the same authority.
     pub client_certificate: bool,

@@ -118,7 +118,7 @@ impl Simulator {
         self.origin(&self.rest_api)
     }
 
-    /// Where to log in.
+    /// The URL of the login.
     pub fn token_url(&self) -> String {
         format!("{}/Testinium.RestApi/oauth/token", self.rest_api_url())
     }
@@ -275,7 +275,7 @@ impl Simulator {
         self.gateway.opened()
     }
 
-    /// What is true of each plan that was declared or asked about.
+    /// The truth about each plan that was declared or asked about.
     pub fn truth(&self) -> BTreeMap<i64, PlanTruth> {
         self.api.state().plans.truth(std::time::Instant::now())
     }

@@ -1,4 +1,4 @@
-//! What the gateway can answer: the published shapes, and all that proxies and bad networks make of them.
+//! The answers of the gateway: the published shapes, and all that proxies and bad networks make of them.
 
 use std::time::{Duration, SystemTime};
 
@@ -83,7 +83,7 @@ pub(crate) enum Fate {
 // === impl Reply ===
 
 impl Reply {
-    /// What the natures of the plans call for, as if nothing had been scripted.
+    /// The reply that the natures of the plans call for, as if nothing had been scripted.
     pub fn natural() -> Self {
         Self {
             message: None,
