@@ -14,6 +14,7 @@ use crate::imports::{self, Module, Use};
 #[derive(Debug)]
 pub(crate) struct Crate {
     modules: BTreeMap<Vec<String>, (PathBuf, Module)>,
+    missing: Vec<PathBuf>,
 }
 
 /// An import of one file from another.
@@ -47,7 +48,7 @@ const ALIASES_MAX: usize = 8;
 impl Crate {
     /// Reads a crate file by file, as its `mod` lines tell. `read` gives the text of a file, if there is one.
     pub(crate) fn load(root: &str, read: &dyn Fn(&Path) -> Option<String>) -> Self {
-        let mut found = Self { modules: BTreeMap::new() };
+        let mut found = Self { modules: BTreeMap::new(), missing: Vec::new() };
         let root = PathBuf::from(root);
         let folder = root.parent().unwrap_or(Path::new("")).to_owned();
         found.load_file(Vec::new(), root, &folder, read);
@@ -62,7 +63,7 @@ impl Crate {
         folder: &Path,
         read: &dyn Fn(&Path) -> Option<String>,
     ) {
-        let Some(text) = read(&file) else { return };
+        let Some(text) = read(&file) else { return self.missing.push(file) };
         for mut module in imports::parse(&text) {
             let inner = [&path[..], &module.path[..]].concat();
             let folder = module.path.iter().fold(folder.to_owned(), |folder, name| folder.join(name));
@@ -84,12 +85,9 @@ impl Crate {
         }
     }
 
-    /// The files, each once.
-    pub(crate) fn files(&self) -> Vec<&Path> {
-        let mut files: Vec<_> = self.modules.values().map(|(file, _)| file.as_path()).collect();
-        files.sort();
-        files.dedup();
-        files
+    /// Files that were declared and not found, such as when the reader has misread a path.
+    pub(crate) fn missing(&self) -> &[PathBuf] {
+        &self.missing
     }
 
     /// Every import of one file from another, once.
@@ -308,6 +306,12 @@ mod tests {
             "benches/y/z.rs:2 -> benches/w.rs",
         ];
         assert_eq!(edges(&files), expected);
+    }
+
+    #[test]
+    fn a_file_that_is_not_there_is_told() {
+        let files = [("src/lib.rs", "mod a;\nmod b;"), ("src/a.rs", "mod c;"), ("src/a/c.rs", "")];
+        assert_eq!(made_up(&files).missing(), [Path::new("src/b/mod.rs")]);
     }
 
     #[test]

@@ -38,7 +38,7 @@ const IMPURE: [&str; 14] = [
 ];
 
 /// The crates that consist of several files, by their roots.
-const CRATES: [&str; 6] = [
+const CRATES: &[&str] = &[
     "src/lib.rs",
     "tests/testbed/src/lib.rs",
     "tests/blackbox/main.rs",
@@ -48,7 +48,7 @@ const CRATES: [&str; 6] = [
 ];
 
 /// The folders and files in which no file may be part of a circle of imports.
-const WITHOUT_CIRCLES: [&str; 9] = [
+const WITHOUT_CIRCLES: &[&str] = &[
     "src/lib.rs",
     "src/api",
     "src/aside.rs",
@@ -75,16 +75,16 @@ fn the_machine_is_pure() {
 
 #[test]
 fn the_machine_uses_no_crate_but_those_it_may() {
-    report(forbidden(&load("src/lib.rs").outside(), "src/machine", &MACHINE_MAY_USE).into_iter());
+    report(forbidden(&load("src/lib.rs").outside(), "src/machine", MACHINE_MAY_USE).into_iter());
 }
 
 #[test]
 fn rooms_import_from_rooms_before_them() {
     let edges = load("src/lib.rs").edges();
     assert!(edges.len() > 200, "found only {} imports", edges.len());
-    report(against_order(&edges, "src", &ROOMS).into_iter());
+    report(against_order(&edges, "src", ROOMS).into_iter());
     if !MACHINE_ROOMS.is_empty() {
-        report(against_order(&edges, "src/machine", &MACHINE_ROOMS).into_iter());
+        report(against_order(&edges, "src/machine", MACHINE_ROOMS).into_iter());
     }
 }
 
@@ -92,7 +92,8 @@ fn rooms_import_from_rooms_before_them() {
 fn no_files_import_from_each_other() {
     for root in CRATES {
         let found = load(root);
-        assert!(found.files().len() > 3, "{root}: found only {:?}", found.files());
+        assert!(found.missing().is_empty(), "{root}: found no {:?}", found.missing());
+        assert!(found.edges().len() > 3, "{root}: found only {:?}", found.edges());
         let circles = circles(&found.edges());
         let is_watched = |file: &PathBuf| WITHOUT_CIRCLES.iter().any(|folder| file.starts_with(folder));
         let bad = circles.iter().filter(|circle| circle.files.iter().any(is_watched));
