@@ -13,14 +13,14 @@ impl Machine {
     /// The run alone decides who waits, and the queue follows: each plan that waits for a call is queued at the run's
     /// gateway for its present request, each one in a call is known to be there, and nobody else is queued.
     pub(super) fn check(&self) {
-        if self.runs.len() > RUNS_MAX || !self.gateways.rules.all_hold() {
+        if self.runs.len() > RUNS_MAX || !self.gateways.guards.all_on() {
             return;
         }
         let mut waiting = 0;
         for (id, run) in &self.runs {
             let key = run.gateway();
             let gateway = self.gateways.get(&key);
-            let waiter = Waiter { run: *id, ask: run.ask };
+            let waiter = Waiter { run: *id, request_seq: run.request_seq };
             for plan in &run.plans {
                 match &plan.state {
                     PlanState::Queued => {
@@ -32,14 +32,14 @@ impl Machine {
                             plan.id, run.key
                         );
                         assert!(
-                            run.asks(),
+                            run.is_stop_requested(),
                             "plan {} of {} waits, and no stop is asked for",
                             plan.id,
                             run.key
                         );
                     }
                     PlanState::InFlight(call) => {
-                        let known = gateway.and_then(|gateway| gateway.flying.get(&plan.id));
+                        let known = gateway.and_then(|gateway| gateway.in_flight.get(&plan.id));
                         assert_eq!(known, Some(call), "plan {} of {} is in this call", plan.id, run.key);
                     }
                     PlanState::Settled(_) => {}
@@ -47,7 +47,7 @@ impl Machine {
             }
         }
         for gateway in self.gateways.iter() {
-            let is_away = |plan| gateway.flying.contains_key(&plan);
+            let is_away = |plan| gateway.in_flight.contains_key(&plan);
             assert!(gateway.queue.is_consistent(is_away), "a plan is lost in the queue of {}", gateway.key);
         }
         let queued: usize = self.gateways.iter().map(|gateway| gateway.queue.waiters().count()).sum();

@@ -6,14 +6,14 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use crate::api::{Condition, ConditionStatus};
 
 /// A condition before it has its time.
-pub(super) struct Claim {
+pub(super) struct ConditionDraft {
     type_: &'static str,
     status: ConditionStatus,
     reason: &'static str,
     message: String,
 }
 
-impl Claim {
+impl ConditionDraft {
     pub(super) fn new(
         type_: &'static str,
         status: ConditionStatus,

@@ -8,20 +8,20 @@ use std::sync::Arc;
 
 /// What waits for its turn.
 #[derive(Clone, Debug)]
-pub struct Turns<T> {
+pub struct FairQueue<T> {
     waiting: BTreeMap<Arc<str>, BTreeSet<T>>,
-    pub(super) served_last: Option<Arc<str>>,
+    pub(super) last_served: Option<Arc<str>>,
 }
 
-impl<T> Default for Turns<T> {
+impl<T> Default for FairQueue<T> {
     fn default() -> Self {
-        Self { waiting: BTreeMap::new(), served_last: None }
+        Self { waiting: BTreeMap::new(), last_served: None }
     }
 }
 
 // === impl Turns ===
 
-impl<T: Copy + Ord> Turns<T> {
+impl<T: Copy + Ord> FairQueue<T> {
     pub fn put(&mut self, namespace: &Arc<str>, thing: T) {
         let things = match self.waiting.get_mut(namespace) {
             Some(things) => things,
@@ -44,12 +44,12 @@ impl<T: Copy + Ord> Turns<T> {
         let namespace = self.next_namespace()?;
         let thing = *self.waiting.get(&namespace)?.first()?;
         self.remove(&namespace, thing);
-        self.served_last = Some(namespace);
+        self.last_served = Some(namespace);
         Some(thing)
     }
 
     fn next_namespace(&self) -> Option<Arc<str>> {
-        let after = self.served_last.as_deref().and_then(|last| {
+        let after = self.last_served.as_deref().and_then(|last| {
             let bounds = (Bound::Excluded(last), Bound::Unbounded);
             self.waiting.range::<str, _>(bounds).next()
         });
@@ -63,7 +63,7 @@ mod tests {
 
     #[test]
     fn namespaces_take_turns_and_the_least_goes_first() {
-        let mut turns = Turns::default();
+        let mut turns = FairQueue::default();
         for (namespace, thing) in [("b", 4), ("a", 3), ("a", 1), ("a", 1), ("c", 5), ("a", 2)] {
             turns.put(&Arc::from(namespace), thing);
         }
@@ -75,7 +75,7 @@ mod tests {
 
     #[test]
     fn whoever_comes_late_waits_for_one_of_each_other_namespace() {
-        let mut turns = Turns::default();
+        let mut turns = FairQueue::default();
         (0..100).for_each(|thing| turns.put(&Arc::from("large"), thing));
         turns.next();
         turns.put(&Arc::from("small"), 1000);

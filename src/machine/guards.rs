@@ -6,7 +6,7 @@
 
 /// A rule that a test can switch off.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub enum Rule {
+pub enum Guard {
     /// R1: a state older than the newest one read or written is an echo of the past, and ignored.
     Floor,
     /// R2: another uid under the same name is another run.
@@ -27,33 +27,33 @@ pub enum Rule {
 
 /// The rules that hold: all of them, outside of tests.
 #[derive(Clone, Copy, Debug, Default)]
-pub struct Rules {
+pub struct Guards {
     #[cfg(test)]
-    off: Option<Rule>,
+    off: Option<Guard>,
 }
 
 // === impl Rules ===
 
-impl Rules {
+impl Guards {
     #[cfg(test)]
-    pub fn without(rule: Rule) -> Self {
+    pub fn without(rule: Guard) -> Self {
         Self { off: Some(rule) }
     }
 
     #[cfg(test)]
-    pub fn hold(self, rule: Rule) -> bool {
+    pub fn is_on(self, rule: Guard) -> bool {
         self.off != Some(rule)
     }
 
     #[cfg(not(test))]
     #[inline(always)]
-    pub fn hold(self, _rule: Rule) -> bool {
+    pub fn is_on(self, _rule: Guard) -> bool {
         true
     }
 
     /// Whether none is switched off.
     #[cfg(debug_assertions)]
-    pub fn all_hold(self) -> bool {
+    pub fn all_on(self) -> bool {
         #[cfg(test)]
         return self.off.is_none();
         #[cfg(not(test))]

@@ -96,7 +96,7 @@ pub struct Epoch(pub u64);
 
 /// Which request for a stop of a record: a later one has a higher number.
 #[derive(Clone, Copy, Debug, Default, Eq, Hash, Ord, PartialEq, PartialOrd)]
-pub struct Ask(pub u32);
+pub struct RequestSeq(pub u32);
 
 /// Which state of the Secrets and ConfigMaps a credential was made of; says nothing of their content.
 #[derive(Clone, Debug, Eq, Hash, Ord, PartialEq, PartialOrd)]

@@ -33,14 +33,14 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use crate::api::Outcome;
-use crate::machine::fair_queue::Turns;
+use crate::machine::fair_queue::FairQueue;
 use crate::machine::gateways::queue::Waiter;
-use crate::machine::gateways::{End, Gateways, Landing, Wants};
-use crate::machine::guards::Rule;
-use crate::machine::outbox::write::{Class, Write};
+use crate::machine::gateways::{CallProgress, Gateways, Progress, Wants};
+use crate::machine::guards::Guard;
+use crate::machine::outbox::write::{Urgency, Write};
 use crate::machine::runs::events;
 use crate::machine::runs::request::Source;
-use crate::machine::runs::run::{Errands, Run};
+use crate::machine::runs::run::{Demands, Run};
 
 /// Everything that decides.
 #[derive(Clone, Debug)]
@@ -49,7 +49,7 @@ pub struct Machine {
     pub(super) by_key: BTreeMap<RunKey, RunId>,
     pub(super) gateways: Gateways,
     pub(super) timers: BTreeSet<(Millis, RunId)>,
-    pub(super) due: BTreeMap<Class, Turns<(Millis, RunId)>>,
+    pub(super) due: BTreeMap<Urgency, FairQueue<(Millis, RunId)>>,
     pub(super) writes: usize,
     pub(super) next: u64,
     pub(super) seed: u64,
@@ -81,7 +81,7 @@ pub struct List {
 /// fast as runs come while sixteen others keep it busy with patches.
 pub(super) const WRITES_MAX: usize = 24;
 /// How long a changed reason for waiting stands before it is written.
-pub(super) const STANDS: Millis = Millis(30_000);
+pub(super) const REASON_SETTLES: Millis = Millis(30_000);
 /// How long a conflict waits for the watch to bring the newer object.
 pub(super) const CONFLICT: Millis = Millis(5_000);
 
@@ -125,14 +125,14 @@ impl Machine {
 
     /// The same for several things that have happened meanwhile: what may begin is looked for once, not for each.
     pub fn handle_all(&mut self, now: Now, inputs: impl IntoIterator<Item = Input>, out: &mut Vec<Effect>) {
-        inputs.into_iter().for_each(|input| self.take_in(now, input, out));
-        self.fire(now, out);
-        self.advance(now, out);
+        inputs.into_iter().for_each(|input| self.apply(now, input, out));
+        self.run_timers(now, out);
+        self.start_work(now, out);
         #[cfg(debug_assertions)]
         self.check();
     }
 
-    fn take_in(&mut self, now: Now, input: Input, out: &mut Vec<Effect>) {
+    fn apply(&mut self, now: Now, input: Input, out: &mut Vec<Effect>) {
         match input {
             Input::ListBegan(kind) => {
                 let list = self.list(kind);
@@ -168,7 +168,7 @@ impl Machine {
     pub fn wake_at(&self) -> Option<Millis> {
         let calls = if self.may_call() { self.gateways.wake_at() } else { self.gateways.held_wake_at() };
         let stands =
-            if self.writes < WRITES_MAX && !self.draining { self.gateways.stands_at() } else { None };
+            if self.writes < WRITES_MAX && !self.draining { self.gateways.status_due_at() } else { None };
         [calls, stands, self.timers.first().map(|(at, _)| *at)].into_iter().flatten().min()
     }
 
@@ -209,10 +209,14 @@ impl Machine {
         list.failed = None;
         let serial = list.serial;
         match kind {
-            Kind::Runs if !self.gateways.rules.hold(Rule::Unlisted) => {}
+            Kind::Runs if !self.gateways.guards.is_on(Guard::Unlisted) => {}
             Kind::Runs => {
-                let stale: Vec<_> =
-                    self.runs.values().filter(|run| run.list != serial).map(|run| run.key.clone()).collect();
+                let stale: Vec<_> = self
+                    .runs
+                    .values()
+                    .filter(|run| run.listed_in != serial)
+                    .map(|run| run.key.clone())
+                    .collect();
                 stale.iter().for_each(|key| self.run_gone(key, None));
             }
             Kind::Gateways => self.gateways.listed(serial),
@@ -227,16 +231,16 @@ impl Machine {
             && let Some(run) = self.runs.get_mut(&id)
         {
             // A list that began after the floor was set can't be older than it, unless the datastore has gone back.
-            let gone_back = serial > run.floor_list && version < run.floor;
-            if version < run.floor && !gone_back && self.gateways.rules.hold(Rule::Floor) {
+            let gone_back = serial > run.version_list && version < run.floor;
+            if version < run.floor && !gone_back && self.gateways.guards.is_on(Guard::Floor) {
                 if run.uid == uid {
-                    run.list = serial;
+                    run.listed_in = serial;
                 }
                 return;
             }
-            if run.uid == uid || !self.gateways.rules.hold(Rule::OtherUid) {
+            if run.uid == uid || !self.gateways.guards.is_on(Guard::OtherUid) {
                 // It is as new as anything known, or the datastore has gone back.
-                (run.list, run.floor, run.heard) = (serial, version, version);
+                (run.listed_in, run.floor, run.watched_version) = (serial, version, version);
                 return self.run_seen_again(id, view, source, now, out);
             }
             self.run_gone(&key, None);
@@ -244,24 +248,24 @@ impl Machine {
         self.next += 1;
         let id = RunId(self.next);
         let looked = catch_unwind(AssertUnwindSafe(|| {
-            let (mut run, errands) = Run::new(id, &view, source, now);
+            let (mut run, demands) = Run::new(id, &view, source, now);
             run.dirty = !run.all_settled() || run.status(None, None, now) != view.status;
-            (run, errands)
+            (run, demands)
         }));
-        let Ok((mut run, errands)) = looked else {
-            return self.contained(key, uid, out);
+        let Ok((mut run, demands)) = looked else {
+            return self.drop_after_panic(key, uid, out);
         };
-        (run.list, run.floor_list) = (serial, serial);
+        (run.listed_in, run.version_list) = (serial, serial);
         if let Some(gateway) = self.gateways.get(&run.gateway()) {
             run.share_names(&gateway.key);
         }
-        if run.at_rest() && errands.announcements.is_empty() {
+        if run.at_rest() && demands.announcements.is_empty() {
             return;
         }
         self.by_key.insert(run.key.clone(), id);
         self.runs.insert(id, Box::new(run));
-        self.run_errands(id, errands, now, out);
-        self.look(id, now);
+        self.meet_demands(id, demands, now, out);
+        self.reschedule(id, now);
     }
 
     pub(super) fn run_seen_again(
@@ -276,9 +280,9 @@ impl Machine {
         let hurried = run.reconcile_annotation.as_deref() != view.reconcile_annotation.as_deref();
         let (key, uid) = (run.key.clone(), run.uid.clone());
         run.floor = run.floor.max(view.version);
-        run.floor_list = self.runs_list.serial;
-        let Ok(errands) = catch_unwind(AssertUnwindSafe(|| run.see(&view, source, now))) else {
-            return self.contained(key, uid, out);
+        run.version_list = self.runs_list.serial;
+        let Ok(demands) = catch_unwind(AssertUnwindSafe(|| run.observe(&view, source, now))) else {
+            return self.drop_after_panic(key, uid, out);
         };
         if let Write::Conflict { base, .. } = run.write
             && run.version > base
@@ -292,23 +296,23 @@ impl Machine {
             let gateway = run.gateway();
             self.gateways.edit(&gateway, |gateway| gateway.gate.hurry(now.mono));
         }
-        self.run_errands(id, errands, now, out);
-        self.look(id, now);
+        self.meet_demands(id, demands, now, out);
+        self.reschedule(id, now);
     }
 
-    fn run_errands(&mut self, id: RunId, errands: Errands, now: Now, out: &mut Vec<Effect>) {
+    fn meet_demands(&mut self, id: RunId, demands: Demands, now: Now, out: &mut Vec<Effect>) {
         let Some(run) = self.runs.get(&id) else { return };
-        if let Some((gateway, plans)) = errands.withdraw {
+        if let Some((gateway, plans)) = demands.withdraw {
             plans.into_iter().for_each(|plan| self.gateways.withdraw(&gateway, plan, id));
         }
-        let (gateway, waiter) = (run.gateway(), Waiter { run: id, ask: run.ask });
-        for plan in errands.offer {
+        let (gateway, waiter) = (run.gateway(), Waiter { run: id, request_seq: run.request_seq });
+        for plan in demands.offer {
             self.gateways.offer(&gateway, plan, waiter);
         }
-        if errands.is_new {
+        if demands.is_new {
             self.gateways.edit(&gateway, |gateway| gateway.gate.hurry_for_request(now.mono));
         }
-        let events = errands.announcements.into_iter().map(|announcement| announcement.of(run));
+        let events = demands.announcements.into_iter().map(|announcement| announcement.of(run));
         out.extend(events.map(Effect::Tell));
     }
 
@@ -330,7 +334,7 @@ impl Machine {
     }
 
     /// A panic while one run was looked at is that run's alone.
-    pub(super) fn contained(&mut self, key: RunKey, uid: Uid, out: &mut Vec<Effect>) {
+    pub(super) fn drop_after_panic(&mut self, key: RunKey, uid: Uid, out: &mut Vec<Effect>) {
         self.tally.panics += 1;
         let text = "an internal error occurred while this object was looked at; please report it";
         self.run_unreadable(key, uid, text.to_owned(), out);
@@ -338,7 +342,7 @@ impl Machine {
 
     /// Forgets a run. A write under way keeps its slot until it has ended.
     pub(super) fn forget(&mut self, id: RunId) {
-        self.set_place(id, None);
+        self.set_queue_position(id, None);
         self.set_timer(id, None);
         if let Some(run) = self.runs.remove(&id) {
             self.by_key.remove(&run.key);
@@ -346,31 +350,31 @@ impl Machine {
     }
 
     fn answered(&mut self, call: CallId, answer: &Answer, now: Now) {
-        let landings = self.gateways.answered(call, answer, now, &self.runs);
-        self.land(landings, now);
+        let progress = self.gateways.answered(call, answer, now, &self.runs);
+        self.apply_progress(progress, now);
     }
 
-    fn land(&mut self, landings: Vec<Landing>, now: Now) {
+    fn apply_progress(&mut self, progress: Vec<CallProgress>, now: Now) {
         let mut touched = BTreeSet::new();
-        for Landing { waiter, plan, call, end } in landings {
+        for CallProgress { waiter, plan, call, end } in progress {
             let Some(run) = self.runs.get_mut(&waiter.run) else { continue };
             let stands = match &end {
-                End::Began => run.ask == waiter.ask,
-                End::Settled(_) | End::Unanswered(_) | End::Refused(_) => {
-                    run.awaits(&waiter, plan, call) || !self.gateways.rules.hold(Rule::Asks)
+                Progress::Began => run.request_seq == waiter.request_seq,
+                Progress::Settled(_) | Progress::Unanswered(_) | Progress::Refused(_) => {
+                    run.expects(&waiter, plan, call) || !self.gateways.guards.is_on(Guard::Asks)
                 }
             };
             if !stands {
                 continue;
             }
-            self.tally.settled.extend(run.land(plan, call, end, now));
+            self.tally.settled.extend(run.apply_progress(plan, call, end, now));
             touched.insert(waiter.run);
         }
-        touched.into_iter().for_each(|id| self.look(id, now));
+        touched.into_iter().for_each(|id| self.reschedule(id, now));
     }
 
     /// Carries out what has become due.
-    fn fire(&mut self, now: Now, out: &mut Vec<Effect>) {
+    fn run_timers(&mut self, now: Now, out: &mut Vec<Effect>) {
         while let Some((at, id)) = self.timers.first().copied().filter(|(at, _)| *at <= now.mono) {
             self.timers.remove(&(at, id));
             let Some(run) = self.runs.get_mut(&id) else { continue };
@@ -387,20 +391,20 @@ impl Machine {
                 self.tally.settled.push(Outcome::Expired);
                 self.gateways.withdraw(&gateway, plan, id);
             }
-            self.look(id, now);
+            self.reschedule(id, now);
         }
     }
 
     /// Begins calls and writes.
-    fn advance(&mut self, now: Now, out: &mut Vec<Effect>) {
+    fn start_work(&mut self, now: Now, out: &mut Vec<Effect>) {
         let may_call = self.may_call();
-        let landings = self.gateways.pump(now, may_call, &self.runs, out);
-        self.land(landings, now);
+        let progress = self.gateways.start_calls(now, may_call, &self.runs, out);
+        self.apply_progress(progress, now);
         // Gateway statuses go before the runs' situations; the runs' outcomes go first of all.
-        self.write_runs(Class::Outcome, now, out);
-        self.gateways_stand(now, out);
+        self.write_runs(Urgency::Outcome, now, out);
+        self.publish_gateways(now, out);
         if !self.draining {
-            self.write_runs(Class::Situation, now, out);
+            self.write_runs(Urgency::Situation, now, out);
         }
         let idle = self.writes == 0 && self.gateways.in_flight() == 0;
         if self.draining

@@ -12,7 +12,7 @@ use stateright::{Checker, Model, Property};
 
 use crate::machine::checks::world::canon::digest;
 use crate::machine::checks::world::{How, Nature, Options, World, key};
-use crate::machine::guards::Rule;
+use crate::machine::guards::Guard;
 use crate::machine::{CallId, Kind};
 
 mod bounds;
@@ -76,7 +76,7 @@ struct Explored {
     stale: Option<How>,
     slow_secrets: bool,
     budget: Budget,
-    without: Option<Rule>,
+    without: Option<Guard>,
 }
 
 /// A tick that goes further than this only looks at the clock.

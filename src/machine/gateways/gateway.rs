@@ -7,8 +7,8 @@ use crate::machine::backoff::{Backoff, chance};
 use crate::machine::gateways::credential::Credential;
 use crate::machine::gateways::gate::Gate;
 use crate::machine::gateways::held::Held;
-use crate::machine::gateways::queue::{Member, Queue, Record};
-use crate::machine::gateways::status::Told;
+use crate::machine::gateways::queue::{Member, Queue, SuspectHistory};
+use crate::machine::gateways::status::Published;
 use crate::machine::gateways::verdict::{Trouble, TroubleKind};
 use crate::machine::ids::{CallId, Epoch, GatewayKey, Millis, PlanId, SecretVersion};
 use crate::machine::input::{CredentialRead, Effect};
@@ -24,7 +24,7 @@ pub struct Gateway {
     /// Scheme, host and port of its URL: whose limits it shares.
     pub origin: String,
     /// The list that last brought it.
-    pub list: u32,
+    pub listed_in: u32,
     /// Which address: an answer from another one says nothing of this one.
     pub endpoint: Epoch,
     pub credential: Credential,
@@ -34,18 +34,18 @@ pub struct Gateway {
     /// The address has answered in Testinium's form since the object was last edited.
     pub spoken: bool,
     /// The latest call that had an answer in Testinium's form that was no bad one.
-    pub heard: u32,
+    pub last_served_call: u32,
     /// When the last call with fresh ids began.
     pub last_start: Option<Millis>,
     pub queue: Queue,
     /// Ids in a call right now, or in one whose verdict is held back.
-    pub flying: BTreeMap<PlanId, CallId>,
+    pub in_flight: BTreeMap<PlanId, CallId>,
     pub held: Vec<Held>,
     /// Plans that were sent again after a verdict, and for which version of the Secret.
     pub sent_again: BTreeMap<PlanId, Option<SecretVersion>>,
     /// Fresh ids and suspects take turns.
-    pub fresh_turn: bool,
-    pub told: Told,
+    pub fresh_next: bool,
+    pub published: Published,
 }
 
 /// A call under way.
@@ -58,7 +58,7 @@ pub struct Call {
     pub seq: u32,
     pub members: Vec<Member>,
     /// None if its ids were fresh.
-    pub suspects: Option<Record>,
+    pub suspects: Option<SuspectHistory>,
 }
 
 impl Call {
@@ -75,25 +75,25 @@ impl Gateway {
             key,
             view: None,
             origin: String::new(),
-            list: 0,
+            listed_in: 0,
             endpoint: Epoch(0),
             credential: Credential::default(),
             gate: Gate::Open,
             seq: 0,
             spoken: false,
-            heard: 0,
+            last_served_call: 0,
             last_start: None,
             queue: Queue::default(),
-            flying: BTreeMap::new(),
+            in_flight: BTreeMap::new(),
             held: Vec::new(),
             sent_again: BTreeMap::new(),
-            fresh_turn: true,
-            told: Told::default(),
+            fresh_next: true,
+            published: Published::default(),
         }
     }
 
     /// The object as it now is. An edit opens the gate: whoever made it wants to see whether it helped.
-    pub fn see(&mut self, view: GatewayView, now: Millis) {
+    pub fn observe(&mut self, view: GatewayView, now: Millis) {
         let before = self.view.take();
         let hurried = before.as_ref().is_some_and(|b| b.reconcile_annotation != view.reconcile_annotation);
         let edited = before.as_ref().is_none_or(|b| b.uid != view.uid || b.spec != view.spec);
@@ -101,7 +101,7 @@ impl Gateway {
             b.uid != view.uid || b.spec.url != view.spec.url || b.spec.company_id != view.spec.company_id
         });
         if before.as_ref().is_none_or(|b| b.uid != view.uid) {
-            self.told.restart(&view.status, now);
+            self.published.restart(&view.status, now);
         }
         if moved {
             self.endpoint.0 += 1;
@@ -151,9 +151,9 @@ impl Gateway {
     }
 
     /// The gateway has answered as it should: whoever has failed often enough meanwhile is to blame.
-    pub fn hear(&mut self, call: CallId) {
-        self.heard = self.heard.max(call.0 as u32);
-        self.queue.blame(self.heard);
+    pub fn note_served(&mut self, call: CallId) {
+        self.last_served_call = self.last_served_call.max(call.0 as u32);
+        self.queue.blame(self.last_served_call);
     }
 
     pub fn open(&mut self) {
@@ -218,11 +218,11 @@ impl Gateway {
 
     /// Whether the object may be forgotten: it is not there, and nobody asks for it.
     pub fn is_idle(&self) -> bool {
-        self.view.is_none() && self.queue.is_empty() && self.flying.is_empty()
+        self.view.is_none() && self.queue.is_empty() && self.in_flight.is_empty()
     }
 
     /// The ids of the next call, if one may begin now.
-    pub fn next_call(&mut self, now: Millis) -> Option<(Vec<Member>, Option<Record>, bool)> {
+    pub fn next_call(&mut self, now: Millis) -> Option<(Vec<Member>, Option<SuspectHistory>, bool)> {
         let view = self.view.clone()?;
         if view.spec.suspend == Some(true) || !self.credential.is_there() {
             return None;
@@ -231,23 +231,23 @@ impl Gateway {
             if shut.probe.is_some() || shut.until > now {
                 return None;
             }
-            self.fresh_turn = !self.fresh_turn;
-            let (member, record) = self.queue.take_probe(self.fresh_turn, now)?;
-            return Some((vec![member], record, true));
+            self.fresh_next = !self.fresh_next;
+            let (member, history) = self.queue.take_probe(self.fresh_next, now)?;
+            return Some((vec![member], history, true));
         }
         let max = max_plans(&view);
         let fresh = self.fresh_at(&view).is_some_and(|at| at <= now);
         let suspects = self.queue.suspects_at().is_some_and(|at| at <= now);
-        if suspects && !(fresh && self.fresh_turn) {
-            self.fresh_turn = true;
-            if let Some((members, record)) = self.queue.take_suspects(max, now) {
-                return Some((members, Some(record), false));
+        if suspects && !(fresh && self.fresh_next) {
+            self.fresh_next = true;
+            if let Some((members, history)) = self.queue.take_suspects(max, now) {
+                return Some((members, Some(history), false));
             }
         }
         if !fresh {
             return None;
         }
-        self.fresh_turn = false;
+        self.fresh_next = false;
         let members = self.queue.take_fresh(max);
         if members.is_empty() {
             return None;
@@ -281,7 +281,7 @@ impl Gateway {
     }
 
     /// How long a plan waits that makes the gateway fail, while the gateway serves others.
-    pub fn alone(&self, failures: u8, chance: u64, trouble: &Trouble) -> Millis {
+    pub fn quarantine_delay(&self, failures: u8, chance: u64, trouble: &Trouble) -> Millis {
         self.backoff().delay(failures, chance, trouble.retry_after)
     }
 

@@ -84,7 +84,7 @@ impl Gateway {
         over.into_iter()
             .map(|held| {
                 let plan = held.member.plan;
-                self.flying.remove(&plan);
+                self.in_flight.remove(&plan);
                 let doubt = if has_moved(&held) {
                     Doubt::Again
                 } else if self.may_go_again(plan, held.credential) {
@@ -110,8 +110,8 @@ impl Gateway {
     /// Once for each version of the Secret.
     fn send_again(&mut self, plan: PlanId) -> Doubt {
         // Who has been withdrawn meanwhile is not waited for here.
-        if self.sent_again.len() > self.queue.len() + self.flying.len() {
-            let (queue, flying) = (&self.queue, &self.flying);
+        if self.sent_again.len() > self.queue.len() + self.in_flight.len() {
+            let (queue, flying) = (&self.queue, &self.in_flight);
             self.sent_again.retain(|plan, _| queue.contains(*plan) || flying.contains_key(plan));
         }
         self.sent_again.insert(plan, self.credential.version.clone());

@@ -18,10 +18,10 @@ use std::sync::Arc;
 use crate::machine::answer::{Answer, Gist};
 use crate::machine::gateways::gate::Gate;
 use crate::machine::gateways::gateway::{Call, Gateway};
-use crate::machine::gateways::queue::{Member, Record, Waiter};
-use crate::machine::gateways::settle::Landings;
+use crate::machine::gateways::queue::{Member, SuspectHistory, Waiter};
+use crate::machine::gateways::settle::Settling;
 use crate::machine::gateways::verdict::{Settled, Verdict, proves, verdict};
-use crate::machine::guards::{Rule, Rules};
+use crate::machine::guards::{Guard, Guards};
 use crate::machine::ids::{CallId, GatewayKey, Millis, Now, PlanId, RunId, Uid};
 use crate::machine::input::Effect;
 use crate::machine::view::GatewayView;
@@ -35,7 +35,7 @@ pub struct Gateways {
     pub(in crate::machine) seed: u64,
     pub(in crate::machine) next_call: u64,
     pub(in crate::machine) next_epoch: u64,
-    pub(in crate::machine) rules: Rules,
+    pub(in crate::machine) guards: Guards,
 }
 
 /// What the gateways of one origin share.
@@ -43,23 +43,23 @@ pub struct Gateways {
 pub(in crate::machine) struct Origin {
     pub(in crate::machine) members: BTreeSet<GatewayKey>,
     pub(in crate::machine) in_flight: usize,
-    pub(in crate::machine) served_last: Option<GatewayKey>,
+    pub(in crate::machine) last_served: Option<GatewayKey>,
     /// Microseconds at which the calls so far are paid off (the virtual scheduling form of a token bucket).
     pub(in crate::machine) paid_until: u64,
 }
 
 /// What a call has meant for one plan of one run.
 #[derive(Clone, Debug, Eq, PartialEq)]
-pub struct Landing {
+pub struct CallProgress {
     pub waiter: Waiter,
     pub plan: PlanId,
     pub call: CallId,
-    pub end: End,
+    pub end: Progress,
 }
 
 /// How far a plan has come.
 #[derive(Clone, Debug, Eq, PartialEq)]
-pub enum End {
+pub enum Progress {
     /// Its call has begun.
     Began,
     /// Its call has settled it.
@@ -94,8 +94,8 @@ impl Gateways {
     }
 
     /// When there is something to say of a gateway.
-    pub fn stands_at(&self) -> Option<Millis> {
-        self.by_key.values().filter_map(Gateway::stands_at).min()
+    pub fn status_due_at(&self) -> Option<Millis> {
+        self.by_key.values().filter_map(Gateway::status_due_at).min()
     }
 
     pub fn queued(&self) -> usize {
@@ -113,8 +113,8 @@ impl Gateways {
         self.origins.entry(origin.clone()).or_default().members.insert(key.clone());
         let gateway = self.by_key.entry(key.clone()).or_insert_with(|| Gateway::new(key));
         gateway.origin = origin;
-        gateway.list = list;
-        gateway.see(view, now);
+        gateway.listed_in = list;
+        gateway.observe(view, now);
     }
 
     /// The object is gone. Its address stays what it was: calls under way are still answered by it.
@@ -131,7 +131,8 @@ impl Gateways {
 
     /// Every gateway that the list did not bring is gone.
     pub fn listed(&mut self, list: u32) {
-        let stale = self.by_key.values().filter(|gateway| gateway.view.is_some() && gateway.list != list);
+        let stale =
+            self.by_key.values().filter(|gateway| gateway.view.is_some() && gateway.listed_in != list);
         let stale: Vec<_> = stale.map(|gateway| gateway.key.clone()).collect();
         stale.iter().for_each(|key| self.gone(key, None));
     }
@@ -139,7 +140,7 @@ impl Gateways {
     /// A run wants a plan stopped.
     pub fn offer(&mut self, key: &GatewayKey, plan: PlanId, waiter: Waiter) {
         let gateway = self.by_key.entry(key.clone()).or_insert_with(|| Gateway::new(key.clone()));
-        let away = self.rules.hold(Rule::OneCallAnId) && gateway.flying.contains_key(&plan);
+        let away = self.guards.is_on(Guard::OneCallAnId) && gateway.in_flight.contains_key(&plan);
         gateway.queue.offer(plan, waiter, away);
     }
 
@@ -158,22 +159,22 @@ impl Gateways {
     }
 
     /// Begins every call and every reading of a credential that may begin now.
-    pub fn pump(
+    pub fn start_calls(
         &mut self,
         now: Now,
         may_call: bool,
         wants: &impl Wants,
         out: &mut Vec<Effect>,
-    ) -> Vec<Landing> {
-        let mut landings = Vec::new();
+    ) -> Vec<CallProgress> {
+        let mut progress = Vec::new();
         let last_begun = self.next_call as u32;
         for gateway in self.by_key.values_mut() {
             for (held, doubt) in gateway.release_held() {
                 let (call, gist) = (held.call, held.gist);
-                let mut landing =
-                    Landings { gateway, call, gist, wants, now, last_begun, rereads: true, out: Vec::new() };
-                landing.release(held, doubt);
-                landings.append(&mut landing.out);
+                let mut settling =
+                    Settling { gateway, call, gist, wants, now, last_begun, rereads: true, out: Vec::new() };
+                settling.release(held, doubt);
+                progress.append(&mut settling.out);
             }
             gateway.read_credential(&mut self.next_epoch, now.mono, out);
         }
@@ -182,10 +183,10 @@ impl Gateways {
             let asked = self.origins.iter().filter(|(_, origin)| origin.members.iter().any(awaited));
             let origins: Vec<_> = asked.map(|(name, _)| name.clone()).collect();
             for origin in origins {
-                while self.begin_one(&origin, now, out, &mut landings) {}
+                while self.begin_one(&origin, now, out, &mut progress) {}
             }
         }
-        landings
+        progress
     }
 
     /// When something may begin by itself.
@@ -211,7 +212,7 @@ impl Gateways {
         answer: &Answer,
         now: Now,
         wants: &impl Wants,
-    ) -> Vec<Landing> {
+    ) -> Vec<CallProgress> {
         let Some(call) = self.calls.remove(&call_id) else { return Vec::new() };
         if let Some(origin) = self.origins.get_mut(&call.origin) {
             origin.in_flight = origin.in_flight.saturating_sub(1);
@@ -219,44 +220,44 @@ impl Gateways {
         let call_gateway = call.gateway.clone();
         let Some(gateway) = self.by_key.get_mut(&call.gateway) else { return Vec::new() };
         for member in &call.members {
-            gateway.flying.remove(&member.plan);
+            gateway.in_flight.remove(&member.plan);
         }
-        let moves_gate = call.seq == gateway.seq || !self.rules.hold(Rule::Sequence);
+        let moves_gate = call.seq == gateway.seq || !self.guards.is_on(Guard::Sequence);
         let was_probe = gateway.gate.is_probe(call_id);
         gateway.gate.forget_probe(call_id);
 
         let last_begun = self.next_call as u32;
         let gist = answer.gist();
-        let rereads = self.rules.hold(Rule::Reread);
-        let mut landing =
-            Landings { gateway, call: call_id, gist, wants, now, last_begun, rereads, out: Vec::new() };
-        if call.endpoint != landing.gateway.endpoint && self.rules.hold(Rule::Endpoint) {
-            landing.again(call.members, &End::Unanswered(None));
-            return landing.out;
+        let rereads = self.guards.is_on(Guard::Reread);
+        let mut settling =
+            Settling { gateway, call: call_id, gist, wants, now, last_begun, rereads, out: Vec::new() };
+        if call.endpoint != settling.gateway.endpoint && self.guards.is_on(Guard::Endpoint) {
+            settling.again(call.members, &Progress::Unanswered(None));
+            return settling.out;
         }
-        landing.gateway.spoken |= answer.is_own();
-        let verdict = verdict(answer, &call.plans(), landing.gateway.spoken);
+        settling.gateway.spoken |= answer.is_own();
+        let verdict = verdict(answer, &call.plans(), settling.gateway.spoken);
         if proves(answer, &verdict) {
-            landing.gateway.credential.proven(call.credential);
-            landing.gateway.hear(call_id);
+            settling.gateway.credential.proven(call.credential);
+            settling.gateway.note_served(call_id);
         }
         match verdict {
             Verdict::Wait(trouble) => {
-                let condemned = landing.wait(call, &trouble, was_probe, self.seed);
-                if !condemned && moves_gate {
-                    landing.gateway.shut(trouble, now.mono, self.seed);
+                let quarantined = settling.wait(call, &trouble, was_probe, self.seed);
+                if !quarantined && moves_gate {
+                    settling.gateway.shut(trouble, now.mono, self.seed);
                 }
             }
             answered => {
                 if moves_gate && was_probe {
-                    landing.gateway.open();
+                    settling.gateway.open();
                 }
-                landing.judge(call, answered);
+                settling.judge(call, answered);
             }
         }
-        let landings = landing.out;
+        let progress = settling.out;
         self.forget_idle(&call_gateway);
-        landings
+        progress
     }
 
     fn begin_one(
@@ -264,7 +265,7 @@ impl Gateways {
         name: &str,
         now: Now,
         out: &mut Vec<Effect>,
-        landings: &mut Vec<Landing>,
+        progress: &mut Vec<CallProgress>,
     ) -> bool {
         let Some(origin) = self.origins.get(name) else { return false };
         if self.free_at(origin).is_none_or(|at| at > now.mono) {
@@ -279,12 +280,12 @@ impl Gateways {
         let Some(gateway) = self.by_key.get_mut(&key) else { return false };
         let Some(view) = gateway.view.clone() else { return false };
         for member in &members {
-            gateway.flying.insert(member.plan, id);
-            landings.extend(member.waiters.iter().map(|waiter| Landing {
+            gateway.in_flight.insert(member.plan, id);
+            progress.extend(member.waiters.iter().map(|waiter| CallProgress {
                 waiter: *waiter,
                 plan: member.plan,
                 call: id,
-                end: End::Began,
+                end: Progress::Began,
             }));
         }
         if probe {
@@ -294,7 +295,7 @@ impl Gateways {
             gateway.probes();
             gateway.read_credential(&mut self.next_epoch, now.mono, out);
         }
-        let last_on_connection = probe || suspects.is_some_and(|record| record.strikes > 0);
+        let last_on_connection = probe || suspects.is_some_and(|history| history.strikes > 0);
         let call = Call {
             gateway: key.clone(),
             origin: name.to_owned(),
@@ -314,7 +315,7 @@ impl Gateways {
         self.calls.insert(id, call);
         if let Some(origin) = self.origins.get_mut(name) {
             origin.in_flight += 1;
-            origin.served_last = Some(key);
+            origin.last_served = Some(key);
             origin.paid_until = origin.paid_until.max(now.mono.0 * 1000) + interval;
         }
         true
@@ -326,14 +327,14 @@ impl Gateways {
         &mut self,
         name: &str,
         now: Millis,
-    ) -> Option<(GatewayKey, Vec<Member>, Option<Record>, bool)> {
+    ) -> Option<(GatewayKey, Vec<Member>, Option<SuspectHistory>, bool)> {
         let origin = self.origins.get(name)?;
-        let last = origin.served_last.clone();
+        let last = origin.last_served.clone();
         let (before, after): (Vec<_>, Vec<_>) =
             origin.members.iter().cloned().partition(|key| last.as_ref().is_some_and(|last| key <= last));
         after.into_iter().chain(before).find_map(|key| {
-            let (members, record, probe) = self.by_key.get_mut(&key)?.next_call(now)?;
-            Some((key, members, record, probe))
+            let (members, history, probe) = self.by_key.get_mut(&key)?.next_call(now)?;
+            Some((key, members, history, probe))
         })
     }
 

@@ -9,13 +9,13 @@ use std::collections::{BTreeMap, VecDeque};
 use smallvec::{SmallVec, smallvec};
 
 use crate::machine::gateways::verdict::{Parts, STRIKES};
-use crate::machine::ids::{Ask, Millis, PlanId, RunId};
+use crate::machine::ids::{Millis, PlanId, RequestSeq, RunId};
 
 /// A run that waits for a plan.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub struct Waiter {
     pub run: RunId,
-    pub ask: Ask,
+    pub request_seq: RequestSeq,
 }
 
 /// Nearly always it is one run.
@@ -31,18 +31,18 @@ pub struct Member {
 
 /// What a group of suspects has been through.
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
-pub struct Record {
+pub struct SuspectHistory {
     /// Bad answers to the group. Of an id that is alone and to blame: how often it was asked since.
     pub strikes: u8,
     /// The latest call that had begun when the first strike fell. Only the answer to a later one shows that the gateway
     /// has served others meanwhile: an earlier one may have been served before whatever went wrong.
-    pub heard: u32,
+    pub begun_before_strike: u32,
     /// The group is to blame: the gateway has answered others while it failed three times.
-    pub condemned: bool,
+    pub quarantined: bool,
     /// How often in a row its calls were forbidden in Testinium's form, and the latest call when the first one was.
     /// Counted by itself: a group that is to blame for something else has not been forbidden by that.
     pub forbidden: u8,
-    pub heard_before_forbidden: u32,
+    pub begun_before_forbidden: u32,
     /// Into how many parts it is split then.
     pub parts: Parts,
     /// Of a plan that tries a shut gate: the group that it was taken from, which is still there.
@@ -53,22 +53,22 @@ pub struct Record {
 
 // === impl Record ===
 
-impl Record {
+impl SuspectHistory {
     /// Whether the group has failed so often, while the gateway has answered others since it first did, that it is
-    /// the group. `heard`: the latest call that was answered well.
-    pub fn is_to_blame(&self, heard: u32) -> bool {
-        self.strikes >= STRIKES && heard > self.heard
+    /// the group. `served`: the latest call that was answered well.
+    pub fn is_to_blame(&self, served: u32) -> bool {
+        self.strikes >= STRIKES && served > self.begun_before_strike
     }
 
     /// The same for calls that were forbidden.
-    pub fn is_forbidden(&self, heard: u32) -> bool {
-        self.forbidden >= STRIKES && heard > self.heard_before_forbidden
+    pub fn is_forbidden(&self, served: u32) -> bool {
+        self.forbidden >= STRIKES && served > self.begun_before_forbidden
     }
 
     /// One more bad answer. `forbids`: in Testinium's form it was forbidden. `begun`: the latest call that has begun.
     pub fn strike(&mut self, strikes: u8, forbids: bool, begun: u32) {
         if self.strikes == 0 {
-            self.heard = begun;
+            self.begun_before_strike = begun;
             self.parts = Parts::Halves;
         }
         self.strikes = self.strikes.saturating_add(strikes);
@@ -79,7 +79,7 @@ impl Record {
             self.forbidden = 0;
         } else {
             if self.forbidden == 0 {
-                self.heard_before_forbidden = begun;
+                self.begun_before_forbidden = begun;
             }
             self.forbidden = self.forbidden.saturating_add(1);
         }
@@ -90,20 +90,20 @@ impl Record {
 pub(in crate::machine) struct Suspects {
     pub(in crate::machine) serial: u32,
     pub(in crate::machine) plans: Vec<PlanId>,
-    pub(in crate::machine) record: Record,
+    pub(in crate::machine) history: SuspectHistory,
 }
 
 #[derive(Clone, Debug)]
 pub(in crate::machine) struct Waiting {
-    pub(in crate::machine) place: Place,
+    pub(in crate::machine) position: Position,
     pub(in crate::machine) waiters: Waiters,
 }
 
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub(in crate::machine) enum Place {
+pub(in crate::machine) enum Position {
     Fresh(u64),
     Suspect(u32),
-    Away,
+    InCall,
 }
 
 /// The queue of one gateway.
@@ -126,7 +126,7 @@ impl Queue {
             return;
         }
         let member = Member { plan, waiters: smallvec![waiter] };
-        if away { self.put(member, Place::Away) } else { self.put_fresh(member) }
+        if away { self.put(member, Position::InCall) } else { self.put_fresh(member) }
     }
 
     /// Strikes a run out of those who wait for a plan.
@@ -134,9 +134,9 @@ impl Queue {
         let Some(waiting) = self.plans.get_mut(&plan) else { return };
         waiting.waiters.retain(|waiter| waiter.run != run);
         if waiting.waiters.is_empty() {
-            let place = waiting.place;
+            let position = waiting.position;
             self.remove(plan);
-            if let Place::Suspect(serial) = place {
+            if let Position::Suspect(serial) = position {
                 self.leave_group(plan, serial);
             }
         }
@@ -144,14 +144,14 @@ impl Queue {
 
     /// The plan's call has ended: whoever came meanwhile waits for the next one, as `back` does if it is to be asked
     /// for again.
-    pub fn landed(&mut self, plan: PlanId, back: Option<Member>) {
+    pub fn call_ended(&mut self, plan: PlanId, back: Option<Member>) {
         let mut member = back.unwrap_or(Member { plan, waiters: Waiters::new() });
         self.gather(&mut member);
         self.put_fresh(member);
     }
 
     /// Plans that stay together, to be asked for once more. Those whose call's waiters are gone are left out.
-    pub fn suspect(&mut self, members: Vec<Member>, record: Record) {
+    pub fn suspect(&mut self, members: Vec<Member>, history: SuspectHistory) {
         self.serial += 1;
         let serial = self.serial as u32;
         let mut plans = Vec::with_capacity(members.len());
@@ -159,21 +159,21 @@ impl Queue {
             self.gather(&mut member);
             if !member.waiters.is_empty() {
                 plans.push(member.plan);
-                self.put(member, Place::Suspect(serial));
+                self.put(member, Position::Suspect(serial));
             }
         }
         if !plans.is_empty() {
-            self.suspects.push_back(Suspects { serial, plans, record });
+            self.suspects.push_back(Suspects { serial, plans, history });
         }
     }
 
     /// The gateway has answered somebody: groups whose call had no answer in time are to blame, and are split at once.
     /// To ask them as a whole once more would take as long again. Other failures cost no time: they may have been the
     /// gateway's, and only the next one will tell.
-    pub fn blame(&mut self, heard: u32) {
+    pub fn blame(&mut self, served: u32) {
         let is_to_blame = |group: &Suspects| {
-            let Record { condemned, parts, .. } = group.record;
-            !condemned && parts == Parts::Several && group.record.is_to_blame(heard)
+            let SuspectHistory { quarantined, parts, .. } = group.history;
+            !quarantined && parts == Parts::Several && group.history.is_to_blame(served)
         };
         if !self.suspects.iter().any(is_to_blame) {
             return;
@@ -183,25 +183,25 @@ impl Queue {
                 self.suspects.push_back(group);
                 continue;
             }
-            let record = Record { condemned: true, strikes: 0, ..group.record };
-            for plans in group.plans.chunks(record.parts.size_of(group.plans.len())) {
+            let history = SuspectHistory { quarantined: true, strikes: 0, ..group.history };
+            for plans in group.plans.chunks(history.parts.size_of(group.plans.len())) {
                 let members = plans.iter().filter_map(|plan| self.take_from(*plan, group.serial)).collect();
-                self.suspect(members, record);
+                self.suspect(members, history);
             }
         }
     }
 
     /// A plan that has tried a shut gate in vain goes back to its group, and there to the end.
-    pub fn rejoin(&mut self, mut member: Member, record: Record) {
+    pub fn rejoin(&mut self, mut member: Member, history: SuspectHistory) {
         self.gather(&mut member);
-        let home = self.suspects.iter_mut().find(|group| Some(group.serial) == record.home);
+        let home = self.suspects.iter_mut().find(|group| Some(group.serial) == history.home);
         let Some(group) = home else {
-            return self.suspect(vec![member], Record { home: None, ..record });
+            return self.suspect(vec![member], SuspectHistory { home: None, ..history });
         };
         if !member.waiters.is_empty() {
             group.plans.push(member.plan);
-            let place = Place::Suspect(group.serial);
-            self.put(member, place);
+            let position = Position::Suspect(group.serial);
+            self.put(member, position);
         }
     }
 
@@ -211,49 +211,53 @@ impl Queue {
     }
 
     /// The first group of suspects whose time has come, and what it has been through.
-    pub fn take_suspects(&mut self, max: usize, now: Millis) -> Option<(Vec<Member>, Record)> {
+    pub fn take_suspects(&mut self, max: usize, now: Millis) -> Option<(Vec<Member>, SuspectHistory)> {
         loop {
-            let index = self.suspects.iter().position(|group| group.record.not_before <= now)?;
+            let index = self.suspects.iter().position(|group| group.history.not_before <= now)?;
             let mut group = self.suspects.remove(index)?;
             let rest = group.plans.split_off(group.plans.len().min(max));
-            let (serial, record) = (group.serial, group.record);
+            let (serial, history) = (group.serial, group.history);
             let members: Vec<_> =
                 group.plans.into_iter().filter_map(|plan| self.take_from(plan, serial)).collect();
             if !rest.is_empty() {
-                self.suspects.push_front(Suspects { serial, plans: rest, record });
+                self.suspects.push_front(Suspects { serial, plans: rest, history });
             }
             if !members.is_empty() {
-                return Some((members, record));
+                return Some((members, history));
             }
         }
     }
 
-    /// One plan to try a shut gate with. Suspects and fresh ones take turns (`fresh_turn`), and whatever was tried
+    /// One plan to try a shut gate with. Suspects and fresh ones take turns (`fresh_next`), and whatever was tried
     /// goes to the back, so that one bad plan can't keep the gate shut, for others or for condemned ones that are good.
     /// Condemned ones try when their time has come.
-    pub fn take_probe(&mut self, fresh_turn: bool, now: Millis) -> Option<(Member, Option<Record>)> {
+    pub fn take_probe(&mut self, fresh_next: bool, now: Millis) -> Option<(Member, Option<SuspectHistory>)> {
         let fresh = |queue: &mut Self| queue.next_fresh().map(|member| (member, None));
-        let suspect =
-            |queue: &mut Self| queue.take_suspect(|record| !record.condemned || record.not_before <= now);
-        if fresh_turn { fresh(self).or_else(|| suspect(self)) } else { suspect(self).or_else(|| fresh(self)) }
+        let suspect = |queue: &mut Self| {
+            queue.take_suspect(|history| !history.quarantined || history.not_before <= now)
+        };
+        if fresh_next { fresh(self).or_else(|| suspect(self)) } else { suspect(self).or_else(|| fresh(self)) }
     }
 
     /// The first plan of the first such group, whose rest goes to the back.
-    fn take_suspect(&mut self, which: impl Fn(&Record) -> bool) -> Option<(Member, Option<Record>)> {
-        while let Some(index) = self.suspects.iter().position(|group| which(&group.record)) {
+    fn take_suspect(
+        &mut self,
+        which: impl Fn(&SuspectHistory) -> bool,
+    ) -> Option<(Member, Option<SuspectHistory>)> {
+        while let Some(index) = self.suspects.iter().position(|group| which(&group.history)) {
             let mut group = self.suspects.remove(index)?;
-            let (serial, mut record) = (group.serial, group.record);
+            let (serial, mut history) = (group.serial, group.history);
             let mut found = None;
             while found.is_none() && !group.plans.is_empty() {
                 let plan = group.plans.remove(0);
                 found = self.take_from(plan, serial);
             }
             if !group.plans.is_empty() {
-                record.home = Some(serial);
+                history.home = Some(serial);
                 self.suspects.push_back(group);
             }
             if let Some(member) = found {
-                return Some((member, Some(record)));
+                return Some((member, Some(history)));
             }
         }
         None
@@ -275,7 +279,7 @@ impl Queue {
 
     /// When the first group of suspects may be sent, if there is one.
     pub fn suspects_at(&self) -> Option<Millis> {
-        let mut at = self.suspects.iter().map(|group| group.record.not_before);
+        let mut at = self.suspects.iter().map(|group| group.history.not_before);
         // Nearly all may be sent at once, so the first one mostly ends the search.
         match at.next()? {
             Millis(0) => Some(Millis(0)),
@@ -306,12 +310,12 @@ impl Queue {
     /// Whether every plan here can be found where it says that it is: what can't be found would wait for ever.
     #[cfg(debug_assertions)]
     pub fn is_consistent(&self, is_away: impl Fn(PlanId) -> bool) -> bool {
-        self.plans.iter().all(|(plan, waiting)| match waiting.place {
-            Place::Fresh(order) => self.fresh.get(&order) == Some(plan),
-            Place::Suspect(serial) => {
+        self.plans.iter().all(|(plan, waiting)| match waiting.position {
+            Position::Fresh(order) => self.fresh.get(&order) == Some(plan),
+            Position::Suspect(serial) => {
                 self.suspects.iter().any(|group| group.serial == serial && group.plans.contains(plan))
             }
-            Place::Away => is_away(*plan),
+            Position::InCall => is_away(*plan),
         })
     }
 
@@ -327,7 +331,7 @@ impl Queue {
 
     fn take_from(&mut self, plan: PlanId, serial: u32) -> Option<Member> {
         let waiting = self.plans.get(&plan)?;
-        if waiting.place == Place::Suspect(serial) { self.remove(plan) } else { None }
+        if waiting.position == Position::Suspect(serial) { self.remove(plan) } else { None }
     }
 
     fn put_fresh(&mut self, member: Member) {
@@ -337,11 +341,11 @@ impl Queue {
         self.serial += 1;
         let order = self.serial;
         self.fresh.insert(order, member.plan);
-        self.put(member, Place::Fresh(order));
+        self.put(member, Position::Fresh(order));
     }
 
-    fn put(&mut self, member: Member, place: Place) {
-        let waiting = Waiting { place, waiters: member.waiters };
+    fn put(&mut self, member: Member, position: Position) {
+        let waiting = Waiting { position, waiters: member.waiters };
         let earlier = self.plans.insert(member.plan, waiting);
         debug_assert!(earlier.is_none(), "plan {} is queued twice", member.plan);
     }
@@ -356,7 +360,7 @@ impl Queue {
     /// Takes a plan out, wherever it is. A group of suspects keeps its number, which no longer leads here.
     fn remove(&mut self, plan: PlanId) -> Option<Member> {
         let waiting = self.plans.remove(&plan)?;
-        if let Place::Fresh(order) = waiting.place {
+        if let Position::Fresh(order) = waiting.position {
             self.fresh.remove(&order);
         }
         Some(Member { plan, waiters: waiting.waiters })
@@ -366,7 +370,7 @@ impl Queue {
 /// A run waits once for a plan, with its latest request.
 fn join(waiters: &mut Waiters, waiter: Waiter) {
     match waiters.iter_mut().find(|other| other.run == waiter.run) {
-        Some(other) if other.ask >= waiter.ask => {}
+        Some(other) if other.request_seq >= waiter.request_seq => {}
         Some(other) => *other = waiter,
         None => waiters.push(waiter),
     }
@@ -377,7 +381,7 @@ mod tests {
     use super::*;
 
     fn waiter(run: u64) -> Waiter {
-        Waiter { run: RunId(run), ask: Ask(1) }
+        Waiter { run: RunId(run), request_seq: RequestSeq(1) }
     }
 
     fn queue(offers: &[(i64, u64)]) -> Queue {
@@ -420,7 +424,7 @@ mod tests {
         let mut queue = Queue::default();
         queue.offer(PlanId(1), waiter(2), true);
         assert!(queue.is_empty(), "it is in a call");
-        queue.landed(PlanId(1), None);
+        queue.call_ended(PlanId(1), None);
         assert_eq!(ids(&queue.take_fresh(9)), [1]);
     }
 
@@ -428,7 +432,7 @@ mod tests {
     fn suspects_stay_together_and_apart_from_fresh_ones() {
         let mut queue = queue(&[(1, 1), (2, 1), (3, 1)]);
         let members = queue.take_fresh(2);
-        queue.suspect(members, Record { not_before: Millis(5), ..Record::default() });
+        queue.suspect(members, SuspectHistory { not_before: Millis(5), ..SuspectHistory::default() });
         assert!(queue.take_suspects(9, Millis(4)).is_none(), "not yet");
         queue.withdraw(PlanId(1), RunId(1));
         let (members, _) = queue.take_suspects(9, Millis(5)).expect("suspects");
@@ -440,7 +444,7 @@ mod tests {
     fn probes_go_round() {
         let mut queue = queue(&[(1, 1), (2, 1), (3, 1)]);
         let members = queue.take_fresh(2);
-        queue.suspect(members, Record::default());
+        queue.suspect(members, SuspectHistory::default());
         let mut probed = Vec::new();
         for turn in [false, true, false, false] {
             probed.extend(queue.take_probe(turn, Millis(0)).map(|(member, _)| member.plan.0));
@@ -453,9 +457,10 @@ mod tests {
         let mut queue = queue(&[(1, 1), (2, 1), (3, 1)]);
         let mut members = queue.take_fresh(2);
         let other = members.pop().into_iter().collect();
-        let condemned = Record { condemned: true, not_before: Millis(5), ..Record::default() };
-        queue.suspect(members, condemned);
-        queue.suspect(other, Record::default());
+        let quarantined =
+            SuspectHistory { quarantined: true, not_before: Millis(5), ..SuspectHistory::default() };
+        queue.suspect(members, quarantined);
+        queue.suspect(other, SuspectHistory::default());
         let mut probed = Vec::new();
         for now in [4, 4, 4, 5] {
             let probe = queue.take_probe(false, Millis(now));

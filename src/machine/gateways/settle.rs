@@ -5,13 +5,13 @@ use crate::machine::answer::Gist;
 use crate::machine::backoff::chance;
 use crate::machine::gateways::gateway::{Call, Gateway};
 use crate::machine::gateways::held::{Doubt, Held, gives_up};
-use crate::machine::gateways::queue::{Member, Record, Waiter, Waiters};
+use crate::machine::gateways::queue::{Member, SuspectHistory, Waiter, Waiters};
 use crate::machine::gateways::verdict::{Parts, STRIKES, Settled, Trouble, Verdict};
-use crate::machine::gateways::{End, Landing, Wants};
+use crate::machine::gateways::{CallProgress, Progress, Wants};
 use crate::machine::ids::{CallId, Epoch, Now, PlanId};
 
 /// Hands the ids of an ended call back.
-pub(in crate::machine) struct Landings<'a, W> {
+pub(in crate::machine) struct Settling<'a, W> {
     pub(in crate::machine) gateway: &'a mut Gateway,
     pub(in crate::machine) call: CallId,
     /// What the call was answered, in short.
@@ -22,12 +22,12 @@ pub(in crate::machine) struct Landings<'a, W> {
     pub(in crate::machine) last_begun: u32,
     /// Verdicts that give plans up wait for the Secret to be read.
     pub(in crate::machine) rereads: bool,
-    pub(in crate::machine) out: Vec<Landing>,
+    pub(in crate::machine) out: Vec<CallProgress>,
 }
 
-impl<W: Wants> Landings<'_, W> {
+impl<W: Wants> Settling<'_, W> {
     pub(in crate::machine) fn judge(&mut self, call: Call, verdict: Verdict) {
-        let end = End::Unanswered(None);
+        let end = Progress::Unanswered(None);
         match verdict {
             Verdict::Settled(settled) => {
                 for member in call.members {
@@ -43,12 +43,12 @@ impl<W: Wants> Landings<'_, W> {
                     }
                 }
                 // They have had an answer: whatever they were blamed for, they did not make the gateway fail.
-                self.together(rest, Record::default(), &end);
+                self.together(rest, SuspectHistory::default(), &end);
             }
             // As smaller groups they begin at no strikes.
             Verdict::Split(parts) => {
-                let record = Record { strikes: 0, home: None, ..call.suspects.unwrap_or_default() };
-                self.split(call.members, record, parts, &end);
+                let history = SuspectHistory { strikes: 0, home: None, ..call.suspects.unwrap_or_default() };
+                self.split(call.members, history, parts, &end);
             }
             Verdict::Wait(_) => self.again(call.members, &end),
         }
@@ -57,17 +57,17 @@ impl<W: Wants> Landings<'_, W> {
     /// The gateway is to be waited for. Yields whether the plans are to blame rather than the gateway.
     pub(in crate::machine) fn wait(&mut self, call: Call, trouble: &Trouble, probe: bool, seed: u64) -> bool {
         let gist = (trouble.strikes > 0).then_some(self.gist);
-        let end = if trouble.maybe_stopped { End::Unanswered(gist) } else { End::Refused(gist) };
+        let end = if trouble.maybe_stopped { Progress::Unanswered(gist) } else { Progress::Refused(gist) };
         // A plan that was taken out of its group to try a shut gate speaks of the gate, and goes back to the others:
         // after an outage they are asked together. But one that was not answered in time must not cost that time again.
         let costly = trouble.strikes >= STRIKES;
         match call.suspects {
-            Some(record) if record.home.is_some() && !costly => {
+            Some(history) if history.home.is_some() && !costly => {
                 for member in call.members {
                     let member = self.unanswered(member, &end);
-                    self.gateway.queue.rejoin(member, record);
+                    self.gateway.queue.rejoin(member, history);
                 }
-                return record.condemned;
+                return history.quarantined;
             }
             None if probe && !costly => {
                 self.again(call.members, &end);
@@ -77,42 +77,44 @@ impl<W: Wants> Landings<'_, W> {
         }
         if trouble.strikes == 0 {
             match call.suspects {
-                Some(record) => self.together(call.members, record, &end),
+                Some(history) => self.together(call.members, history, &end),
                 None => self.again(call.members, &end),
             }
             return false;
         }
-        let mut record = Record { home: None, ..call.suspects.unwrap_or_default() };
-        record.strike(trouble.strikes, trouble.blamed.is_some(), self.last_begun);
-        let newly = !record.condemned && record.is_to_blame(self.gateway.heard);
-        record.condemned |= newly;
-        if !record.condemned {
-            self.together(call.members, record, &end);
+        let mut history = SuspectHistory { home: None, ..call.suspects.unwrap_or_default() };
+        history.strike(trouble.strikes, trouble.blamed.is_some(), self.last_begun);
+        let newly = !history.quarantined && history.is_to_blame(self.gateway.last_served_call);
+        history.quarantined |= newly;
+        if !history.quarantined {
+            self.together(call.members, history, &end);
             return false;
         }
         let [_] = &call.members[..] else {
             // A part that has cost its time as well is taken apart for good.
-            let parts = match record.parts {
+            let parts = match history.parts {
                 Parts::Several if !newly => Parts::Singles,
                 parts => parts,
             };
-            self.split(call.members, Record { strikes: 0, ..record }, parts, &end);
+            self.split(call.members, SuspectHistory { strikes: 0, ..history }, parts, &end);
             return true;
         };
-        if let Some(settled) = trouble.blamed.as_ref().filter(|_| record.is_forbidden(self.gateway.heard)) {
+        if let Some(settled) =
+            trouble.blamed.as_ref().filter(|_| history.is_forbidden(self.gateway.last_served_call))
+        {
             for member in call.members {
                 self.conclude(member, settled, call.credential);
             }
             return true;
         }
         if newly {
-            record.strikes = 1;
+            history.strikes = 1;
         }
         // Such a plan shuts no gate, whose probes would look at the Secret: so it is looked at for the plan.
         self.gateway.credential.doubt(trouble.doubts_credential);
         let chance = chance(seed, &self.gateway.key, self.call.0);
-        record.not_before = self.now.mono + self.gateway.alone(record.strikes, chance, trouble);
-        self.together(call.members, record, &end);
+        history.not_before = self.now.mono + self.gateway.quarantine_delay(history.strikes, chance, trouble);
+        self.together(call.members, history, &end);
         true
     }
 
@@ -125,7 +127,7 @@ impl<W: Wants> Landings<'_, W> {
             Doubt::Stands => self.settle(member, settled),
             Doubt::Again => self.send_again(member, settled),
             Doubt::Hold => {
-                self.gateway.flying.insert(member.plan, self.call);
+                self.gateway.in_flight.insert(member.plan, self.call);
                 self.gateway.held.push(Held {
                     call: self.call,
                     endpoint: self.gateway.endpoint,
@@ -155,53 +157,53 @@ impl<W: Wants> Landings<'_, W> {
             member.waiters.into_iter().partition(|waiter| wants.goes_on(waiter, plan, call, now));
         member.waiters = kept;
         let gone: Waiters = gone;
-        self.tell(plan, &gone, &End::Settled(settled.clone()));
+        self.tell(plan, &gone, &Progress::Settled(settled.clone()));
         let end = match settled.outcome {
-            Outcome::Unknown => End::Unanswered(Some(self.gist)),
-            _ => End::Refused(Some(self.gist)),
+            Outcome::Unknown => Progress::Unanswered(Some(self.gist)),
+            _ => Progress::Refused(Some(self.gist)),
         };
         self.again(vec![member], &end);
     }
 
     fn settle(&mut self, member: Member, settled: &Settled) {
         self.gateway.sent_again.remove(&member.plan);
-        self.gateway.queue.landed(member.plan, None);
-        let end = End::Settled(settled.clone());
+        self.gateway.queue.call_ended(member.plan, None);
+        let end = Progress::Settled(settled.clone());
         self.tell(member.plan, &member.waiters, &end);
     }
 
-    pub(in crate::machine) fn again(&mut self, members: Vec<Member>, end: &End) {
+    pub(in crate::machine) fn again(&mut self, members: Vec<Member>, end: &Progress) {
         for member in members {
             let member = self.unanswered(member, end);
-            self.gateway.queue.landed(member.plan, Some(member));
+            self.gateway.queue.call_ended(member.plan, Some(member));
         }
     }
 
-    fn together(&mut self, members: Vec<Member>, record: Record, end: &End) {
+    fn together(&mut self, members: Vec<Member>, history: SuspectHistory, end: &Progress) {
         let members = members.into_iter().map(|member| self.unanswered(member, end)).collect();
-        self.gateway.queue.suspect(members, record);
+        self.gateway.queue.suspect(members, history);
     }
 
-    fn split(&mut self, members: Vec<Member>, record: Record, parts: Parts, end: &End) {
+    fn split(&mut self, members: Vec<Member>, history: SuspectHistory, parts: Parts, end: &Progress) {
         let mut members = members;
         let size = parts.size_of(members.len());
         while !members.is_empty() {
             let rest = members.split_off(members.len().min(size));
-            self.together(members, record, end);
+            self.together(members, history, end);
             members = rest;
         }
     }
 
     /// Tells everyone, and keeps only those who still want the plan.
-    fn unanswered(&mut self, mut member: Member, end: &End) -> Member {
+    fn unanswered(&mut self, mut member: Member, end: &Progress) -> Member {
         self.tell(member.plan, &member.waiters, end);
         member.waiters.retain(|waiter| self.wants.goes_on(waiter, member.plan, self.call, self.now));
         member
     }
 
-    fn tell(&mut self, plan: PlanId, waiters: &[Waiter], end: &End) {
+    fn tell(&mut self, plan: PlanId, waiters: &[Waiter], end: &Progress) {
         let call = self.call;
-        self.out.extend(waiters.iter().map(|waiter| Landing {
+        self.out.extend(waiters.iter().map(|waiter| CallProgress {
             waiter: *waiter,
             plan,
             call,

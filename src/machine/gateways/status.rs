@@ -6,22 +6,22 @@
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 
 use crate::api::{ConditionStatus, TestiniumGatewayStatus, condition, reason};
-use crate::machine::condition_draft::Claim;
+use crate::machine::condition_draft::ConditionDraft;
 use crate::machine::gateways::gateway::Gateway;
 use crate::machine::ids::{GatewayKey, Millis, Now, WriteSerial};
 use crate::machine::input::{Effect, Target, WriteResult};
 use crate::machine::runs::status::seconds;
 use crate::machine::wait_reason::{Acts, WaitReason, Waiting};
-use crate::machine::{Machine, STANDS, WRITES_MAX};
+use crate::machine::{Machine, REASON_SETTLES, WRITES_MAX};
 
 /// What a gateway's status says, and since when it should.
 #[derive(Clone, Debug, Default)]
-pub struct Told {
+pub struct Published {
     /// Why runs wait, if they do, and since when that is so.
     pub reason: Option<WaitReason>,
     pub since: Millis,
     /// The runs that wait have been told this reason.
-    pub(in crate::machine) looked: Option<Option<WaitReason>>,
+    pub(in crate::machine) waiters_notified: Option<Option<WaitReason>>,
     /// Generation and reason that status says.
     pub(in crate::machine) written: Option<(i64, String)>,
     pub(in crate::machine) writing: Option<WriteSerial>,
@@ -36,7 +36,7 @@ const REFUSED: Millis = Millis(300_000);
 
 // === impl Told ===
 
-impl Told {
+impl Published {
     /// Another object: what its status says is what has been told of it.
     pub fn restart(&mut self, status: &TestiniumGatewayStatus, now: Millis) {
         let ready = status.conditions.iter().find(|other| other.type_ == condition::READY);
@@ -62,15 +62,15 @@ impl Told {
 
 impl Gateway {
     /// When there will be something to say by itself.
-    pub fn stands_at(&self) -> Option<Millis> {
-        let told = self
+    pub fn status_due_at(&self) -> Option<Millis> {
+        let published = self
             .view
             .as_ref()
             .filter(|_| !self.credential.is_unread())
-            .and_then(|view| self.told.due(view.generation));
-        let look =
-            (self.told.looked != Some(self.told.reason) && self.awaited()).then(|| self.told.since + STANDS);
-        [told, look].into_iter().flatten().min()
+            .and_then(|view| self.published.due(view.generation));
+        let notice = (self.published.waiters_notified != Some(self.published.reason) && self.awaited())
+            .then(|| self.published.since + REASON_SETTLES);
+        [published, notice].into_iter().flatten().min()
     }
 }
 
@@ -78,32 +78,34 @@ impl Gateway {
 
 impl Machine {
     /// Looks at how every gateway stands, tells the runs that wait of it, and writes what its status should say.
-    pub(in crate::machine) fn gateways_stand(&mut self, now: Now, out: &mut Vec<Effect>) {
+    pub(in crate::machine) fn publish_gateways(&mut self, now: Now, out: &mut Vec<Effect>) {
         let listed = self.gateways_listed();
         let changed: Vec<_> = self
             .gateways
             .iter()
             .map(|gateway| (gateway, gateway.wait_reason(listed)))
             .filter(|(gateway, reason)| {
-                gateway.told.reason != *reason || gateway.stands_at().is_some_and(|at| at <= now.mono)
+                gateway.published.reason != *reason
+                    || gateway.status_due_at().is_some_and(|at| at <= now.mono)
             })
             .map(|(gateway, reason)| (gateway.key.clone(), reason))
             .collect();
         for (key, reason) in changed {
-            let mut look = Vec::new();
+            let mut to_notify = Vec::new();
             self.gateways.edit(&key, |gateway| {
-                let told = &mut gateway.told;
-                if told.reason != reason {
-                    (told.reason, told.since) = (reason, now.mono);
+                let published = &mut gateway.published;
+                if published.reason != reason {
+                    (published.reason, published.since) = (reason, now.mono);
                 }
-                if told.looked != Some(reason) && told.since + STANDS <= now.mono {
-                    told.looked = Some(reason);
-                    look = gateway.queue.waiters().collect();
+                if published.waiters_notified != Some(reason) && published.since + REASON_SETTLES <= now.mono
+                {
+                    published.waiters_notified = Some(reason);
+                    to_notify = gateway.queue.waiters().collect();
                 }
             });
-            look.sort_unstable();
-            look.dedup();
-            look.into_iter().for_each(|run| self.look(run, now));
+            to_notify.sort_unstable();
+            to_notify.dedup();
+            to_notify.into_iter().for_each(|run| self.reschedule(run, now));
             self.write_gateway(&key, now, out);
         }
     }
@@ -117,23 +119,23 @@ impl Machine {
     ) {
         self.writes = self.writes.saturating_sub(1);
         self.gateways.edit(key, |gateway| {
-            let told = &mut gateway.told;
-            if told.writing != Some(serial) {
+            let published = &mut gateway.published;
+            if published.writing != Some(serial) {
                 return;
             }
-            told.writing = None;
-            told.not_before = now + PAUSE;
+            published.writing = None;
+            published.not_before = now + PAUSE;
             match result {
                 WriteResult::Done(_) | WriteResult::Gone => {}
                 // The watch brings the newer object meanwhile.
-                WriteResult::Conflict => told.written = None,
+                WriteResult::Conflict => published.written = None,
                 WriteResult::Refused(_) => {
-                    told.written = None;
-                    told.not_before = now + REFUSED;
+                    published.written = None;
+                    published.not_before = now + REFUSED;
                 }
                 WriteResult::Failed { retry_after } => {
-                    told.written = None;
-                    told.not_before = now + PAUSE.max(retry_after.unwrap_or_default());
+                    published.written = None;
+                    published.not_before = now + PAUSE.max(retry_after.unwrap_or_default());
                 }
             }
         });
@@ -143,7 +145,7 @@ impl Machine {
         let listed = self.gateways_listed();
         let Some(gateway) = self.gateways.get(key) else { return };
         let Some(view) = gateway.view.clone().filter(|_| !gateway.credential.is_unread()) else { return };
-        let due = gateway.told.due(view.generation).is_some_and(|at| at <= now.mono);
+        let due = gateway.published.due(view.generation).is_some_and(|at| at <= now.mono);
         if !due || self.writes >= WRITES_MAX || self.draining {
             return;
         }
@@ -152,8 +154,9 @@ impl Machine {
         self.next += 1;
         let serial = WriteSerial(self.next);
         self.gateways.edit(key, |gateway| {
-            gateway.told.written = Some((view.generation, ready_reason(gateway.told.reason).to_owned()));
-            gateway.told.writing = Some(serial);
+            gateway.published.written =
+                Some((view.generation, ready_reason(gateway.published.reason).to_owned()));
+            gateway.published.writing = Some(serial);
         });
         self.writes += 1;
         let to = Target { key: view.key.clone(), uid: view.uid.clone(), version: view.version };
@@ -174,11 +177,12 @@ fn gateway_status(
     now: &Time,
 ) -> TestiniumGatewayStatus {
     use ConditionStatus::{False, True};
-    let mut claims = Vec::new();
-    let mut claim =
-        |type_, status, reason, message: &str| claims.push(Claim::new(type_, status, reason, message));
+    let mut drafts = Vec::new();
+    let mut draft = |type_, status, reason, message: &str| {
+        drafts.push(ConditionDraft::new(type_, status, reason, message))
+    };
     match waiting {
-        None => claim(
+        None => draft(
             condition::READY,
             True,
             reason::SUCCEEDED,
@@ -186,10 +190,10 @@ fn gateway_status(
         ),
         Some(Waiting { reason, message }) => {
             let word = reason.as_str();
-            claim(condition::READY, False, word, message);
+            draft(condition::READY, False, word, message);
             match reason.who_acts() {
-                Acts::Person => claim(condition::STALLED, True, word, message),
-                Acts::Time => claim(condition::RECONCILING, True, reason::PROGRESSING_WITH_RETRY, message),
+                Acts::Person => draft(condition::STALLED, True, word, message),
+                Acts::Time => draft(condition::RECONCILING, True, reason::PROGRESSING_WITH_RETRY, message),
                 Acts::Nobody => {}
             }
         }
@@ -198,6 +202,6 @@ fn gateway_status(
         let before = base.conditions.iter().find(|other| other.type_ == type_ && other.status == status)?;
         Some(before.last_transition_time.0)
     };
-    let conditions = claims.into_iter().map(|claim| claim.into_condition(since, generation, now)).collect();
+    let conditions = drafts.into_iter().map(|draft| draft.into_condition(since, generation, now)).collect();
     TestiniumGatewayStatus { observed_generation: Some(generation), conditions }
 }

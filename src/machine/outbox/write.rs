@@ -3,8 +3,8 @@
 use std::sync::Arc;
 
 use crate::api::TestPlanRunStatus;
-use crate::machine::ids::{Ask, Millis, Version, WriteSerial};
-use crate::machine::runs::memo::Base;
+use crate::machine::ids::{Millis, RequestSeq, Version, WriteSerial};
+use crate::machine::runs::memo::StatusMemo;
 use crate::machine::wait_reason::WaitReason;
 
 /// How the status write of a run stands.
@@ -17,10 +17,10 @@ pub enum Write {
         base: Version,
         read_at: Option<Millis>,
     },
-    /// Tried again at `until`; `plain` without the gateway's words.
+    /// Tried again at `until`; `without_messages` without the gateway's words.
     Backoff {
         until: Millis,
-        plain: bool,
+        without_messages: bool,
     },
 }
 
@@ -29,20 +29,20 @@ pub enum Write {
 pub struct Flight {
     pub serial: WriteSerial,
     /// The request that it speaks of.
-    pub ask: Ask,
+    pub request_seq: RequestSeq,
     /// What it replaces, and what will stand there.
     pub base: Version,
-    pub next: Base,
+    pub next: StatusMemo,
     pub status: Arc<TestPlanRunStatus>,
     /// Why the run waits, if it does.
     pub reason: Option<WaitReason>,
     /// It says something that a person would want to be told.
-    pub news: bool,
+    pub announce: bool,
 }
 
 /// Which write goes first when there is a queue.
 #[derive(Clone, Copy, Debug, Eq, Ord, PartialEq, PartialOrd)]
-pub enum Class {
+pub enum Urgency {
     Outcome,
     Situation,
 }

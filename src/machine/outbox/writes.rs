@@ -4,17 +4,17 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 
 use crate::machine::backoff::{Backoff, chance};
-use crate::machine::fair_queue::Turns;
+use crate::machine::fair_queue::FairQueue;
 use crate::machine::gateways::gateway::Gateway;
 use crate::machine::ids::{GatewayKey, Millis, Now, RunId, Uid, WriteSerial};
 use crate::machine::input::{Effect, Target, WriteResult};
-use crate::machine::outbox::write::{Class, Flight, Write};
+use crate::machine::outbox::write::{Flight, Urgency, Write};
 use crate::machine::runs::events;
 use crate::machine::runs::request::Source;
 use crate::machine::runs::run::Run;
 use crate::machine::view::RunView;
 use crate::machine::wait_reason::{WaitCause, Waiting};
-use crate::machine::{CONFLICT, Machine, STANDS, WRITES_MAX};
+use crate::machine::{CONFLICT, Machine, REASON_SETTLES, WRITES_MAX};
 
 impl Machine {
     pub(in crate::machine) fn wrote(
@@ -33,23 +33,23 @@ impl Machine {
             run.write = write;
             return;
         };
-        let Flight { serial: began, ask, base, next, status, reason, news } = *flight;
+        let Flight { serial: began, request_seq, base, next, status, reason, announce } = *flight;
         debug_assert_eq!(began, serial, "one write at a time");
         run.last_write = Some(now.mono);
         match result {
             WriteResult::Done(version) => {
                 run.floor = run.floor.max(version);
-                run.floor_list = list;
+                run.version_list = list;
                 if run.version < version {
-                    (run.version, run.base) = (version, next);
+                    (run.version, run.memo) = (version, next);
                 }
-                if run.ask == ask {
-                    run.told = Some(reason);
+                if run.request_seq == request_seq {
+                    run.published = Some(reason);
                 }
                 run.reopened &= status.stop.as_ref().is_none_or(|stop| stop.completion_time.is_none());
                 run.write_failures = 0;
-                if news {
-                    let announcement = events::transition(run, &status, reason);
+                if announce {
+                    let announcement = events::transition_event(run, &status, reason);
                     out.extend(announcement.map(|announcement| Effect::Tell(announcement.of(run))));
                 }
             }
@@ -75,7 +75,7 @@ impl Machine {
                 // At once without the gateway's words, which are all that can be wrong with it; then rarely.
                 let pause = if run.write_failures == 0 { Millis(0) } else { Millis(300_000) };
                 run.write_failures = run.write_failures.saturating_add(1);
-                run.write = Write::Backoff { until: now.mono + pause, plain: true };
+                run.write = Write::Backoff { until: now.mono + pause, without_messages: true };
                 out.push(Effect::Tell(events::status_refused().of(run)));
             }
             WriteResult::Failed { retry_after } => {
@@ -85,10 +85,10 @@ impl Machine {
                 run.write_failures = run.write_failures.saturating_add(1);
                 let chance = chance(self.seed, &run.key, serial.0);
                 let until = now.mono + backoff.delay(run.write_failures, chance, retry_after);
-                run.write = Write::Backoff { until, plain: false };
+                run.write = Write::Backoff { until, without_messages: false };
             }
         }
-        self.look(id, now);
+        self.reschedule(id, now);
     }
 
     /// A run was read by itself. That overtakes the watch, or comes after it, so it is news only of a run that is known.
@@ -97,8 +97,8 @@ impl Machine {
     /// nothing newer will come, so the write is tried again.
     pub(in crate::machine) fn run_read(&mut self, view: RunView, now: Now, out: &mut Vec<Effect>) {
         let Some(id) = self.by_key.get(&view.key).copied() else { return };
-        let is_news = |run: &&mut Box<Run>| run.uid == view.uid && run.floor <= view.version;
-        let Some(run) = self.runs.get_mut(&id).filter(is_news) else { return };
+        let is_transition = |run: &&mut Box<Run>| run.uid == view.uid && run.floor <= view.version;
+        let Some(run) = self.runs.get_mut(&id).filter(is_transition) else { return };
         if matches!(run.write, Write::Conflict { base, .. } if base == view.version) {
             run.write = Write::Idle;
         }
@@ -106,11 +106,11 @@ impl Machine {
     }
 
     /// Begins the writes of a class that are due, as far as there are slots.
-    pub(in crate::machine) fn write_runs(&mut self, class: Class, now: Now, out: &mut Vec<Effect>) {
+    pub(in crate::machine) fn write_runs(&mut self, class: Urgency, now: Now, out: &mut Vec<Effect>) {
         while self.writes < WRITES_MAX {
-            let Some((_, id)) = self.due.get_mut(&class).and_then(Turns::next) else { break };
+            let Some((_, id)) = self.due.get_mut(&class).and_then(FairQueue::next) else { break };
             if let Some(run) = self.runs.get_mut(&id) {
-                run.place = None;
+                run.queue_position = None;
             }
             self.begin_write(id, now, out);
         }
@@ -122,31 +122,39 @@ impl Machine {
         let status = catch_unwind(AssertUnwindSafe(|| run.status(waiting.as_ref(), uid.as_ref(), now)));
         let Ok(status) = status else {
             let (key, uid) = (run.key.clone(), run.uid.clone());
-            return self.contained(key, uid, out);
+            return self.drop_after_panic(key, uid, out);
         };
         let reason = waiting.map(|waiting| waiting.reason);
         let Some(run) = self.runs.get_mut(&id) else { return };
         run.dirty = false;
         run.unwritten = false;
-        run.news_at = None;
-        let next = run.base_of(&status);
-        if run.base.is_same(&next) {
+        run.refresh_at = None;
+        let next = run.memo_of(&status);
+        if run.memo.is_same(&next) {
             // As after a write whose reply was lost: the echo shows that it had landed.
             (run.write, run.write_failures) = (Write::Idle, 0);
-            run.told = Some(reason);
-            return self.look(id, now);
+            run.published = Some(reason);
+            return self.reschedule(id, now);
         }
         self.next += 1;
         let serial = WriteSerial(self.next);
         let to = Target { key: run.key.clone(), uid: run.uid.clone(), version: run.version };
         let base = run.version;
-        let news = run.base.is_news(&next);
+        let announce = run.memo.is_transition(&next);
         let status = Arc::new(status);
-        let flight = Flight { serial, ask: run.ask, base, next, status: status.clone(), reason, news };
+        let flight = Flight {
+            serial,
+            request_seq: run.request_seq,
+            base,
+            next,
+            status: status.clone(),
+            reason,
+            announce,
+        };
         run.write = Write::InFlight(Box::new(flight));
         self.writes += 1;
         out.push(Effect::Write { run: id, serial, to, status });
-        self.look(id, now);
+        self.reschedule(id, now);
     }
 
     /// What stands in the way of a run, and which object its gateway is.
@@ -167,7 +175,7 @@ impl Machine {
         let listed = self.gateways_listed();
         match gateway {
             Some(gateway) => gateway.wait_cause(listed),
-            None => run.asks().then(|| WaitCause::unknown_gateway(listed)),
+            None => run.is_stop_requested().then(|| WaitCause::unknown_gateway(listed)),
         }
     }
 
@@ -181,35 +189,39 @@ impl Machine {
     }
 
     /// Looks whether a run is at rest, or what falls due for it and when.
-    pub(in crate::machine) fn look(&mut self, id: RunId, now: Now) {
+    pub(in crate::machine) fn reschedule(&mut self, id: RunId, now: Now) {
         let Some(run) = self.runs.get(&id) else { return };
         if run.at_rest() {
             return self.forget(id);
         }
         let (_, gateway) = self.gateway_of(run);
         let reason = self.wait_cause(run, gateway).map(WaitCause::reason);
-        // A reason that has just changed is looked at again once it has stood: see `gateways_stand`.
-        let told = gateway.map(|gateway| &gateway.told);
+        // A reason that has just changed is looked at again once it has stood: see `publish_gateways`.
+        let told = gateway.map(|gateway| &gateway.published);
         let since = told.filter(|told| told.reason == reason).map_or(now.mono, |told| told.since);
-        let due = run.due(reason, since + STANDS);
+        let due = run.due(reason, since + REASON_SETTLES);
         let deadline = run.next_deadline();
         let conflict = match run.write {
             Write::Conflict { read_at, .. } => read_at,
             Write::Idle | Write::InFlight(_) | Write::Backoff { .. } => None,
         };
         let later = due.filter(|(at, _)| *at > now.mono).map(|(at, _)| at);
-        let place = due.filter(|(at, _)| *at <= now.mono).map(|(at, class)| (class, at));
-        self.set_place(id, place);
+        let queue_position = due.filter(|(at, _)| *at <= now.mono).map(|(at, class)| (class, at));
+        self.set_queue_position(id, queue_position);
         self.set_timer(id, [deadline, conflict, later].into_iter().flatten().min());
     }
 
     /// Puts a run where it belongs in the queue of writes, or takes it out.
-    pub(in crate::machine) fn set_place(&mut self, id: RunId, place: Option<(Class, Millis)>) {
+    pub(in crate::machine) fn set_queue_position(
+        &mut self,
+        id: RunId,
+        queue_position: Option<(Urgency, Millis)>,
+    ) {
         let Some(run) = self.runs.get_mut(&id) else { return };
-        if let Some((class, at)) = std::mem::replace(&mut run.place, place) {
+        if let Some((class, at)) = std::mem::replace(&mut run.queue_position, queue_position) {
             self.due.entry(class).or_default().remove(&run.key.namespace, (at, id));
         }
-        if let Some((class, at)) = place {
+        if let Some((class, at)) = queue_position {
             self.due.entry(class).or_default().put(&run.key.namespace, (at, id));
         }
     }

@@ -150,8 +150,12 @@ pub fn restored(run: &Key) -> String {
 }
 
 /// The announcement of what a written status says for the first time. `waits`: why the run waits, if it does.
-pub fn transition(run: &Run, status: &TestPlanRunStatus, waits: Option<WaitReason>) -> Option<Announcement> {
-    let stopped = stopped(status).filter(|_| run.asks())?;
+pub fn transition_event(
+    run: &Run,
+    status: &TestPlanRunStatus,
+    waits: Option<WaitReason>,
+) -> Option<Announcement> {
+    let stopped = stopped(status).filter(|_| run.is_stop_requested())?;
     let message = stopped.message.clone();
     let all_settled = run.all_settled();
     Some(match stopped.reason.as_str() {

@@ -144,7 +144,7 @@ impl Observed {
         Key { namespace: run.namespace.clone(), name }
     }
 
-    pub fn asks(&self) -> bool {
+    pub fn is_stop_requested(&self) -> bool {
         matches!(self.stop, StopState::Asked(_))
     }
 
@@ -208,7 +208,7 @@ pub fn decide_intent(view: &RunView, before: &Observed, history: History<'_>) ->
         return intent;
     }
     // A retry that has nothing left to ask for asks nothing, and so beats no no.
-    if retry_became(view, before) && before.asks() && history.has_failures {
+    if retry_became(view, before) && before.is_stop_requested() && history.has_failures {
         (intent.retries, intent.asked_by) = (true, Some(DecidingField::Retry));
     } else {
         take_back(view, before, &mut intent);
@@ -242,7 +242,7 @@ fn asked(view: &RunView, before: &Observed, history: History<'_>) -> Option<Deci
         return Some(DecidingField::Stopped);
     }
     // Where no stop stands, or only at another gateway, a retry asks for all.
-    let stands = before.asks() && !has_moved(view, before);
+    let stands = before.is_stop_requested() && !has_moved(view, before);
     let retries = retry_became(view, before) && !stands;
     if annotation_became(view, before) == Some(Meaning::Asks) {
         return Some(DecidingField::Annotation);
@@ -288,7 +288,7 @@ fn has_moved(view: &RunView, before: &Observed) -> bool {
 /// What people should be told of a look that asks for nothing.
 fn notice(view: &RunView, before: &Observed, intent: &Intent) -> Option<Notice> {
     let became = annotation_became(view, before);
-    let stands = intent.observed.asks();
+    let stands = intent.observed.is_stop_requested();
     let stopped = view.spec.stopped == Some(true);
     let emptied = before.annotation.as_deref().is_some_and(asks) && became == Some(Meaning::Empty);
     let removed = before.annotation.as_deref().is_some_and(asks) && view.stop_annotation.is_none();

@@ -335,7 +335,7 @@ fn memory_goes_through_a_status_unchanged() {
         let intent = decide_intent(&view(*look), &Observed::default(), History::default());
         let mut status = TestPlanRunStatus::default();
         let stop = crate::api::StopStatus {
-            trigger: intent.observed.asks().then_some(Trigger::Spec),
+            trigger: intent.observed.is_stop_requested().then_some(Trigger::Spec),
             observed_stopped: intent.observed.stopped,
             observed_request: intent.observed.annotation.as_deref().map(str::to_owned),
             ..Default::default()

@@ -16,13 +16,13 @@ use crate::machine::runs::status::seconds;
 
 /// What is kept of a status.
 #[derive(Clone, Debug, Default)]
-pub struct Base {
+pub struct StatusMemo {
     pub start_time: Option<Timestamp>,
     /// What the next status takes over; none if that is nothing, as for a new request.
-    pub kept: Option<Box<Kept>>,
-    since: Box<[Since]>,
+    pub carried_over: Option<Box<CarriedOver>>,
+    since: Box<[TransitionTime]>,
     /// Of the request, and of the reason of the condition Stopped.
-    news: u64,
+    announce: u64,
     /// Of the whole. Two statuses of one run have the same one by chance once in 2^64 times.
     digest: u64,
     /// The model tells states apart by it, and every comparison is held against it.
@@ -32,7 +32,7 @@ pub struct Base {
 
 /// What of `status.stop` goes on into the next status.
 #[derive(Clone, Debug, Default, Eq, PartialEq)]
-pub struct Kept {
+pub struct CarriedOver {
     pub last_handled_request: Option<Box<str>>,
     /// The other fields are of the present request, and default if the status tells of another one.
     pub attempts: i64,
@@ -43,7 +43,7 @@ pub struct Kept {
 
 /// Since when a condition stands as it does.
 #[derive(Clone, Debug)]
-struct Since {
+struct TransitionTime {
     /// Its place in [`TYPES`].
     type_: u8,
     status: ConditionStatus,
@@ -54,16 +54,17 @@ const TYPES: [&str; 4] = [condition::READY, condition::STOPPED, condition::RECON
 
 // === impl Base ===
 
-impl Base {
+impl StatusMemo {
     /// `observed` and `request`: of the run as it now is, which need not be what the status tells of.
     pub fn of(status: &TestPlanRunStatus, observed: &Observed, request: Option<&Request>) -> Self {
-        let kept = status.stop.as_ref().map(|stop| Kept::of(stop, observed, request)).unwrap_or_default();
-        let (news, digest) = digests(status);
+        let carried_over =
+            status.stop.as_ref().map(|stop| CarriedOver::of(stop, observed, request)).unwrap_or_default();
+        let (announce, digest) = digests(status);
         Self {
             start_time: when(&status.start_time),
-            kept: (kept != Kept::default()).then(|| Box::new(kept)),
-            since: status.conditions.iter().filter_map(Since::of).collect(),
-            news,
+            carried_over: (carried_over != CarriedOver::default()).then(|| Box::new(carried_over)),
+            since: status.conditions.iter().filter_map(TransitionTime::of).collect(),
+            announce,
             digest,
             #[cfg(test)]
             whole: Box::new(status.clone()),
@@ -80,26 +81,27 @@ impl Base {
 
     /// Since when a condition stands as it now shall; none if that is new.
     pub fn since(&self, type_: &str, status: ConditionStatus) -> Option<Timestamp> {
-        let is_this = |since: &&Since| TYPES[usize::from(since.type_)] == type_ && since.status == status;
+        let is_this =
+            |since: &&TransitionTime| TYPES[usize::from(since.type_)] == type_ && since.status == status;
         self.since.iter().find(is_this).map(|since| since.time)
     }
 
     /// Whether the next status tells of another request, or of another way in which it stands.
-    pub fn is_news(&self, next: &Self) -> bool {
-        let is_news = self.news != next.news;
+    pub fn is_transition(&self, next: &Self) -> bool {
+        let is_transition = self.announce != next.announce;
         #[cfg(test)]
         assert_eq!(
-            is_news,
+            is_transition,
             self.whole.stop != next.whole.stop || reason(&self.whole) != reason(&next.whole),
             "a digest tells what a comparison does"
         );
-        is_news
+        is_transition
     }
 }
 
 // === impl Kept ===
 
-impl Kept {
+impl CarriedOver {
     fn of(stop: &StopStatus, observed: &Observed, request: Option<&Request>) -> Self {
         let last_handled_request = stop.last_handled_request.as_deref().map(Box::from);
         let trigger = match observed.stop {
@@ -123,7 +125,7 @@ impl Kept {
 
 // === impl Since ===
 
-impl Since {
+impl TransitionTime {
     fn of(condition: &Condition) -> Option<Self> {
         let (type_, _) = (0..).zip(TYPES).find(|(_, type_)| *type_ == condition.type_)?;
         Some(Self { type_, status: condition.status, time: condition.last_transition_time.0 })
@@ -148,7 +150,7 @@ fn digests(status: &TestPlanRunStatus) -> (u64, u64) {
         hash_stop(stop, &mut hash);
     }
     reason(status).hash(&mut hash);
-    let news = hash.finish();
+    let announce = hash.finish();
     (observed_generation, when(start_time), summary, plans.len(), conditions.len()).hash(&mut hash);
     for plan in plans {
         let PlanStatus { id, outcome, reason, message, request_time } = plan;
@@ -159,7 +161,7 @@ fn digests(status: &TestPlanRunStatus) -> (u64, u64) {
             condition;
         (type_, status, observed_generation, last_transition_time.0, reason, message).hash(&mut hash);
     }
-    (news, hash.finish())
+    (announce, hash.finish())
 }
 
 fn hash_stop(stop: &StopStatus, hash: &mut DefaultHasher) {

@@ -16,9 +16,9 @@ use crate::machine::view::RunView;
 pub struct Plan {
     pub id: PlanId,
     /// Calls that it has been in since the stop was asked for, as far as this term knows.
-    pub sent: u8,
+    pub attempts: u8,
     /// One of these calls may have stopped it without telling.
-    pub unsure: bool,
+    pub maybe_stopped: bool,
     /// The last bad answer to one of them.
     pub last: Option<Gist>,
     pub state: PlanState,
@@ -45,7 +45,14 @@ const SENT_UNANSWERED: &str = "the stop was sent, but no answer came";
 impl Plan {
     /// A plan that waits for its first call.
     pub fn queued(id: PlanId, asked: Option<Moment>) -> Self {
-        Self { id, sent: 0, unsure: false, last: None, state: PlanState::Queued, asked: asked.map(Box::new) }
+        Self {
+            id,
+            attempts: 0,
+            maybe_stopped: false,
+            last: None,
+            state: PlanState::Queued,
+            asked: asked.map(Box::new),
+        }
     }
 
     pub fn is_queued(&self) -> bool {
@@ -95,12 +102,12 @@ impl Plan {
 
     /// The outcome of a plan whose stop is not wanted any more.
     pub fn withdrawn(&self) -> Settled {
-        if self.unsure { unanswered() } else { Settled::plain(Outcome::Withdrawn) }
+        if self.maybe_stopped { unanswered() } else { Settled::plain(Outcome::Withdrawn) }
     }
 
     /// The outcome of a plan whose stop was not delivered by its deadline.
     pub fn expired(&self) -> Settled {
-        let (reason, message) = match self.unsure {
+        let (reason, message) = match self.maybe_stopped {
             true => (NO_ANSWER, SENT_UNANSWERED),
             false => ("DeadlineExceeded", "the stop could not be delivered before its deadline"),
         };
@@ -148,15 +155,16 @@ pub(in crate::machine) fn remembered_plans(
         return Vec::new();
     }
     // Of a stop that holds, any plan may have been in a call, if one was.
-    let sent = u8::from(view.status.stop.as_ref().and_then(|stop| stop.attempts).unwrap_or(0) > 0);
+    let attempts = u8::from(view.status.stop.as_ref().and_then(|stop| stop.attempts).unwrap_or(0) > 0);
     let remembered = |status: &PlanStatus| {
         let asked = status.request_time.as_ref().map(|time| Moment::at(time.0, view, source, now));
-        let mut plan = Plan { sent, unsure: sent > 0, ..Plan::queued(PlanId(status.id), asked) };
+        let mut plan =
+            Plan { attempts, maybe_stopped: attempts > 0, ..Plan::queued(PlanId(status.id), asked) };
         match settled_in(status) {
             Some(settled) => plan.state = PlanState::Settled(settled),
             // What a withdrawn stop still waited for was in a call.
-            None if !observed.asks() => {
-                plan.unsure = true;
+            None if !observed.is_stop_requested() => {
+                plan.maybe_stopped = true;
                 plan.state = PlanState::Settled(plan.withdrawn());
             }
             None => {}

@@ -3,14 +3,14 @@
 use jiff::Timestamp;
 
 use crate::api::{ConditionStatus, TestPlanRunStatus};
-use crate::machine::ids::{Ask, GatewayKey, Key, Millis, Now, PlanId, RunId, Uid, Version};
-use crate::machine::outbox::write::{Class, Write};
+use crate::machine::ids::{GatewayKey, Key, Millis, Now, PlanId, RequestSeq, RunId, Uid, Version};
+use crate::machine::outbox::write::{Urgency, Write};
 use crate::machine::runs::events::{self, Announcement};
 use crate::machine::runs::intent::{History, Intent, Observed, StopState, decide_intent};
-use crate::machine::runs::memo::{Base, stopped};
+use crate::machine::runs::memo::{StatusMemo, stopped};
 use crate::machine::runs::plan::{Plan, all_settled, distinct, remembered_plans};
 use crate::machine::runs::request::{Moment, Request, Source, Withdrawal};
-use crate::machine::runs::status::{Facts, record};
+use crate::machine::runs::status::{StatusInput, build_status};
 use crate::machine::view::{FieldSet, RunView};
 use crate::machine::wait_reason::{WaitReason, Waiting};
 
@@ -22,7 +22,7 @@ pub struct Run {
     pub uid: Uid,
     /// The newest version that was read or written, and what of it still matters.
     pub version: Version,
-    pub base: Base,
+    pub memo: StatusMemo,
     pub generation: i64,
     pub reconcile_annotation: Option<Box<str>>,
     pub deadline_seconds: i64,
@@ -31,18 +31,18 @@ pub struct Run {
     /// How many different plans the spec has; counted for as long as no stop is asked for.
     pub total: usize,
     /// The newest version that the watch has told: what it tells later is newer.
-    pub heard: Version,
+    pub watched_version: Version,
     /// The newest version that was read or written: anything older is an echo of the past.
     pub floor: Version,
     /// The list that was the latest when the floor was set.
-    pub floor_list: u32,
+    pub version_list: u32,
     /// The list that last brought the run.
-    pub list: u32,
+    pub listed_in: u32,
     pub observed: Observed,
     pub request: Option<Request>,
     pub withdrawal: Option<Box<Withdrawal>>,
     /// Counts the requests of this record: a verdict counts only for the request that it was given for.
-    pub ask: Ask,
+    pub request_seq: RequestSeq,
     /// When the request was seen.
     pub since: Millis,
     pub plans: Vec<Plan>,
@@ -53,25 +53,25 @@ pub struct Run {
     /// Plans were asked for since status has called the stop complete.
     pub reopened: bool,
     /// When status is to say what was seen meanwhile: another generation, another memory, a status that was wiped.
-    pub news_at: Option<Millis>,
+    pub refresh_at: Option<Millis>,
     /// Something was told that status does not say yet.
     pub dirty: bool,
     /// Verdicts that status does not say yet.
     pub unwritten: bool,
     /// Why the run waits as status says, if it does. None: nothing was written about this request.
-    pub told: Option<Option<WaitReason>>,
+    pub published: Option<Option<WaitReason>>,
     pub last_write: Option<Millis>,
     pub write: Write,
     /// Writes in a row that did not succeed.
     pub write_failures: u8,
     pub timer: Option<Millis>,
     /// Its place in the queue of writes.
-    pub place: Option<(Class, Millis)>,
+    pub queue_position: Option<(Urgency, Millis)>,
 }
 
 /// What a look at a run asks of its gateway.
 #[derive(Debug, Default)]
-pub struct Errands {
+pub struct Demands {
     /// From the queue of the gateway that the run was for until now.
     pub withdraw: Option<(GatewayKey, Vec<PlanId>)>,
     pub offer: Vec<PlanId>,
@@ -93,41 +93,41 @@ const STOP_DEADLINE_SECONDS: i64 = 3600;
 
 impl Run {
     /// The record of a run as it was read, with what its status remembers.
-    pub fn new(id: RunId, view: &RunView, source: Source, now: Now) -> (Self, Errands) {
+    pub fn new(id: RunId, view: &RunView, source: Source, now: Now) -> (Self, Demands) {
         let version = view.version;
         let mut run = Self {
             id,
             key: view.key.clone(),
             uid: view.uid.clone(),
             version,
-            base: Base::default(),
+            memo: StatusMemo::default(),
             generation: view.generation,
             reconcile_annotation: None,
             deadline_seconds: STOP_DEADLINE_SECONDS,
             created: view.created,
             total: 0,
-            heard: version,
+            watched_version: version,
             floor: version,
-            floor_list: 0,
-            list: 0,
+            version_list: 0,
+            listed_in: 0,
             observed: Observed::of_status(&view.status),
             request: Request::of_status(view, source, now),
             withdrawal: Withdrawal::of_status(view).map(Box::new),
-            ask: Ask(0),
+            request_seq: RequestSeq(0),
             since: now.mono,
             plans: Vec::new(),
             unasked: Box::default(),
             tell_at_once: false,
             reopened: false,
-            news_at: None,
+            refresh_at: None,
             dirty: false,
             unwritten: false,
-            told: None,
+            published: None,
             last_write: None,
             write: Write::Idle,
             write_failures: 0,
             timer: None,
-            place: None,
+            queue_position: None,
         };
         run.plans = remembered_plans(view, &run.observed, source, now);
         let completed = view.status.stop.as_ref().is_some_and(|stop| stop.completion_time.is_some());
@@ -140,31 +140,31 @@ impl Run {
         };
         let intent = decide_intent(view, &run.observed, history);
         let settled = history.settled;
-        let mut errands = run.look(view, intent, settled, source, now);
-        errands.offer = run.queued().collect();
-        (run, errands)
+        let mut demands = run.apply_intent(view, intent, settled, source, now);
+        demands.offer = run.queued().collect();
+        (run, demands)
     }
 
     /// The object as it now is: its whole intent replaces the earlier one.
-    pub fn see(&mut self, view: &RunView, source: Source, now: Now) -> Errands {
-        let before = (self.generation, self.observed.clone(), self.ask);
-        let (dirty, said) = (self.dirty, std::mem::take(&mut self.base));
+    pub fn observe(&mut self, view: &RunView, source: Source, now: Now) -> Demands {
+        let before = (self.generation, self.observed.clone(), self.request_seq);
+        let (dirty, said) = (self.dirty, std::mem::take(&mut self.memo));
         self.version = view.version;
         let history = History { has_failures: self.has_failures(view), ..self.history() };
         let (intent, settled) = (decide_intent(view, &self.observed, history), history.settled);
-        let errands = self.look(view, intent, settled, source, now);
+        let demands = self.apply_intent(view, intent, settled, source, now);
         // An echo, mostly of what was just written: a run that had nothing to say has nothing to say now.
         // While a write is in flight, only what it writes is its echo: the same as before may be that it was undone.
         let is_known = match &self.write {
-            Write::InFlight(flight) => flight.next.is_same(&self.base),
-            Write::Idle | Write::Conflict { .. } | Write::Backoff { .. } => self.base.is_same(&said),
+            Write::InFlight(flight) => flight.next.is_same(&self.memo),
+            Write::Idle | Write::Conflict { .. } | Write::Backoff { .. } => self.memo.is_same(&said),
         };
-        if is_known && before == (self.generation, self.observed.clone(), self.ask) {
+        if is_known && before == (self.generation, self.observed.clone(), self.request_seq) {
             self.dirty = dirty;
         } else {
-            self.news_at.get_or_insert(now.mono + QUICK);
+            self.refresh_at.get_or_insert(now.mono + QUICK);
         }
-        errands
+        demands
     }
 
     /// What is known of the stop so far.
@@ -182,8 +182,8 @@ impl Run {
     }
 
     /// What is to be kept of a status of this run.
-    pub fn base_of(&self, status: &TestPlanRunStatus) -> Base {
-        Base::of(status, &self.observed, self.request.as_ref())
+    pub fn memo_of(&self, status: &TestPlanRunStatus) -> StatusMemo {
+        StatusMemo::of(status, &self.observed, self.request.as_ref())
     }
 
     /// Keeps no copies of the names that its gateway has: thousands may wait for it.
@@ -195,13 +195,20 @@ impl Run {
     }
 
     /// Takes the intent of a look over. `settled`: the stop before it was complete.
-    fn look(&mut self, view: &RunView, intent: Intent, settled: bool, source: Source, now: Now) -> Errands {
+    fn apply_intent(
+        &mut self,
+        view: &RunView,
+        intent: Intent,
+        settled: bool,
+        source: Source,
+        now: Now,
+    ) -> Demands {
         self.generation = view.generation;
         self.reconcile_annotation = view.reconcile_annotation.as_deref().map(Box::from);
         self.deadline_seconds = view.spec.stop_deadline_seconds.unwrap_or(STOP_DEADLINE_SECONDS);
 
         let Intent { observed, is_new, asked_by, retries, taken_back, notices } = intent;
-        let mut errands = Errands { is_new: is_new || retries, ..Errands::default() };
+        let mut demands = Demands { is_new: is_new || retries, ..Demands::default() };
         let before = std::mem::replace(&mut self.observed, observed);
         let earlier_withdrawal = self.withdrawal.clone();
         let withdraw = match self.observed.stop {
@@ -212,7 +219,7 @@ impl Run {
             }
             StopState::Asked(_) if is_new => {
                 self.begin_request(asked_by.and_then(|field| field.set(view)), view, source, now);
-                self.ask_anew(&view.spec.plans, &mut errands.offer)
+                self.ask_anew(&view.spec.plans, &mut demands.offer)
             }
             StopState::Asked(_) => {
                 let again = retries.then(|| {
@@ -223,8 +230,8 @@ impl Run {
                 let added = asks_for_added.then(|| self.added_later(view, source, now));
                 // What was added since has not been stopped either.
                 let added = again.map(Some).or(added);
-                let removed = self.ask_on(&view.spec.plans, added, &mut errands.offer);
-                again.into_iter().for_each(|asked| self.ask_again(asked, &mut errands.offer));
+                let removed = self.ask_on(&view.spec.plans, added, &mut demands.offer);
+                again.into_iter().for_each(|asked| self.ask_again(asked, &mut demands.offer));
                 removed
             }
             StopState::Withdrawn(_) => {
@@ -232,28 +239,28 @@ impl Run {
                 self.withdraw_queued()
             }
         };
-        if !errands.offer.is_empty() {
+        if !demands.offer.is_empty() {
             // What is to be done again is told, as that of a new request.
-            (self.since, self.told) = (now.mono, None);
+            (self.since, self.published) = (now.mono, None);
             self.reopened |= !is_new;
         }
         if !withdraw.is_empty() {
-            errands.withdraw = Some((before.gateway_key(&self.key), withdraw));
+            demands.withdraw = Some((before.gateway_key(&self.key), withdraw));
         }
         if let Some(field) = taken_back {
             self.withdrawal = Some(Box::new(Withdrawal::new(field.set(view), now)));
             let announcement = events::taken_back(field, view);
             // Whoever takes back what is complete knows that it is; but a controller may undo what a person wants to keep.
             let is_told = !settled || announcement.warning;
-            errands.announcements.extend(Some(announcement).filter(|_| is_told));
+            demands.announcements.extend(Some(announcement).filter(|_| is_told));
         }
         let notices = notices
             .into_iter()
             .filter_map(|notice| events::notice(notice, view, self, earlier_withdrawal.as_deref()));
-        errands.announcements.extend(notices);
-        self.base = self.base_of(&view.status);
+        demands.announcements.extend(notices);
+        self.memo = self.memo_of(&view.status);
         self.dirty = true;
-        errands
+        demands
     }
 
     fn begin_request(&mut self, set: Option<&FieldSet>, view: &RunView, source: Source, now: Now) {
@@ -263,9 +270,9 @@ impl Run {
         self.tell_at_once = stopped(&view.status)
             .is_some_and(|stopped| stopped.status == ConditionStatus::True)
             || (handled.is_some() && handled == self.observed.request.as_deref());
-        self.ask.0 += 1;
+        self.request_seq.0 += 1;
         self.since = now.mono;
-        (self.told, self.news_at) = (None, None);
+        (self.published, self.refresh_at) = (None, None);
         self.unwritten = false;
         self.request = Some(Request::new(set, view, source, now));
         self.withdrawal = None;
@@ -278,8 +285,8 @@ impl Run {
         (added.mono > asked.mono).then_some(added)
     }
 
-    pub fn asks(&self) -> bool {
-        self.observed.asks()
+    pub fn is_stop_requested(&self) -> bool {
+        self.observed.is_stop_requested()
     }
 
     /// Where its plans are to be stopped.
@@ -289,7 +296,7 @@ impl Run {
 
     /// When a status write falls due, and how urgent it is. `stands_until`: when a changed reason for waiting will have
     /// stood long enough.
-    pub fn due(&self, waits: Option<WaitReason>, stands_until: Millis) -> Option<(Millis, Class)> {
+    pub fn due(&self, waits: Option<WaitReason>, stands_until: Millis) -> Option<(Millis, Urgency)> {
         let at = match &self.write {
             Write::InFlight(_) | Write::Conflict { .. } => return None,
             Write::Backoff { until, .. } => Some(*until),
@@ -297,18 +304,18 @@ impl Run {
         };
         let wait = |due: Millis| at.map_or(due, |at| at.max(due));
         if self.all_settled() {
-            return self.dirty.then(|| (wait(Millis(0)), Class::Outcome));
+            return self.dirty.then(|| (wait(Millis(0)), Urgency::Outcome));
         }
         let part = self.unwritten.then(|| self.last_write.unwrap_or(self.since) + PARTS);
-        let situation = match self.told {
+        let situation = match self.published {
             None => Some(self.since + if self.tell_at_once { Millis(0) } else { QUICK }),
             Some(told) if told != waits => Some(stands_until),
             Some(_) => None,
         };
-        let news = self.news_at.filter(|_| self.told.is_some());
-        let due = [part, situation, news].into_iter().flatten().min()?;
+        let announce = self.refresh_at.filter(|_| self.published.is_some());
+        let due = [part, situation, announce].into_iter().flatten().min()?;
         // Whatever makes it due, it tells of outcomes if there are any.
-        Some((wait(due), if self.unwritten { Class::Outcome } else { Class::Situation }))
+        Some((wait(due), if self.unwritten { Urgency::Outcome } else { Urgency::Situation }))
     }
 
     /// The status as it should be.
@@ -318,10 +325,10 @@ impl Run {
         gateway_uid: Option<&Uid>,
         now: Now,
     ) -> TestPlanRunStatus {
-        record(Facts {
+        build_status(StatusInput {
             generation: self.generation,
             total: self.total,
-            base: &self.base,
+            memo: &self.memo,
             key: &self.key,
             created: self.created,
             observed: &self.observed,
@@ -332,7 +339,7 @@ impl Run {
             waiting,
             gateway_uid,
             reopened: self.reopened,
-            plain: matches!(self.write, Write::Backoff { plain: true, .. }),
+            without_messages: matches!(self.write, Write::Backoff { without_messages: true, .. }),
             now: now.wall,
         })
     }
@@ -346,6 +353,9 @@ impl Run {
 
     /// Nothing to send, nothing to write, and the own last write has been seen: all that matters is in the object.
     pub fn at_rest(&self) -> bool {
-        self.all_settled() && !self.dirty && matches!(self.write, Write::Idle) && self.heard >= self.floor
+        self.all_settled()
+            && !self.dirty
+            && matches!(self.write, Write::Idle)
+            && self.watched_version >= self.floor
     }
 }

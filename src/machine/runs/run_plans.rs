@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use crate::api::Outcome;
-use crate::machine::gateways::End;
+use crate::machine::gateways::Progress;
 use crate::machine::gateways::queue::Waiter;
 use crate::machine::ids::{CallId, Millis, Now, PlanId};
 use crate::machine::runs::plan::{Plan, PlanState, all_settled, distinct};
@@ -31,14 +31,14 @@ impl Run {
 
     /// When the next plan that waits for a call is given up.
     pub fn next_deadline(&self) -> Option<Millis> {
-        if !self.asks() {
+        if !self.is_stop_requested() {
             return None;
         }
         self.plans.iter().filter(|plan| plan.is_queued()).map(|plan| self.deadline_of(plan)).min()
     }
 
     /// Whether what came of the plan in this call is what the present request waits for.
-    pub fn awaits(&self, waiter: &Waiter, plan: PlanId, call: CallId) -> bool {
+    pub fn expects(&self, waiter: &Waiter, plan: PlanId, call: CallId) -> bool {
         self.in_call(waiter, plan, call).is_some()
     }
 
@@ -49,37 +49,37 @@ impl Run {
 
     fn in_call(&self, waiter: &Waiter, plan: PlanId, call: CallId) -> Option<&Plan> {
         let is_in = |other: &&Plan| other.id == plan && other.state == PlanState::InFlight(call);
-        self.plans.iter().find(is_in).filter(|_| self.ask == waiter.ask)
+        self.plans.iter().find(is_in).filter(|_| self.request_seq == waiter.request_seq)
     }
 
     fn is_worth_another_call(&self, plan: &Plan, now: Now) -> bool {
-        self.asks() && now.mono < self.deadline_of(plan)
+        self.is_stop_requested() && now.mono < self.deadline_of(plan)
     }
 
     /// The plan's call has begun or ended. Yields the outcome, if the plan has one now.
-    pub fn land(&mut self, plan: PlanId, call: CallId, end: End, now: Now) -> Option<Outcome> {
-        let asks = self.asks();
+    pub fn apply_progress(&mut self, plan: PlanId, call: CallId, end: Progress, now: Now) -> Option<Outcome> {
+        let asks = self.is_stop_requested();
         let index = self.plans.iter().position(|other| other.id == plan)?;
         let goes_on = self.is_worth_another_call(&self.plans[index], now);
         let plan = &mut self.plans[index];
         // From the first bad answer on the plan's message names it.
-        if plan.last.is_none() && matches!(end, End::Unanswered(Some(_)) | End::Refused(Some(_))) {
-            self.news_at.get_or_insert(now.mono + QUICK);
+        if plan.last.is_none() && matches!(end, Progress::Unanswered(Some(_)) | Progress::Refused(Some(_))) {
+            self.refresh_at.get_or_insert(now.mono + QUICK);
         }
-        plan.unsure |= matches!(end, End::Unanswered(_));
-        if let End::Unanswered(Some(gist)) | End::Refused(Some(gist)) = end {
+        plan.maybe_stopped |= matches!(end, Progress::Unanswered(_));
+        if let Progress::Unanswered(Some(gist)) | Progress::Refused(Some(gist)) = end {
             plan.last = Some(gist);
         }
         let settled = match end {
-            End::Began => {
+            Progress::Began => {
                 plan.state = PlanState::InFlight(call);
-                plan.sent = plan.sent.saturating_add(1);
+                plan.attempts = plan.attempts.saturating_add(1);
                 return None;
             }
-            End::Settled(settled) => settled,
-            End::Unanswered(_) | End::Refused(_) if !asks => plan.withdrawn(),
-            End::Unanswered(_) | End::Refused(_) if !goes_on => plan.expired(),
-            End::Unanswered(_) | End::Refused(_) => {
+            Progress::Settled(settled) => settled,
+            Progress::Unanswered(_) | Progress::Refused(_) if !asks => plan.withdrawn(),
+            Progress::Unanswered(_) | Progress::Refused(_) if !goes_on => plan.expired(),
+            Progress::Unanswered(_) | Progress::Refused(_) => {
                 plan.state = PlanState::Queued;
                 return None;
             }

@@ -12,24 +12,24 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use crate::api::{
     ConditionStatus, GatewayUsed, Outcome, PlanStatus, StopStatus, TestPlanRunStatus, condition, reason,
 };
-use crate::machine::condition_draft::Claim;
+use crate::machine::condition_draft::ConditionDraft;
 use crate::machine::ids::{Key, PlanId, Uid};
 use crate::machine::runs::advice;
 use crate::machine::runs::events;
 use crate::machine::runs::intent::{Observed, StopState};
-use crate::machine::runs::memo::Base;
+use crate::machine::runs::memo::StatusMemo;
 use crate::machine::runs::plan::Plan;
 use crate::machine::runs::request::{Request, Withdrawal};
 use crate::machine::wait_reason::Waiting;
 
 /// What is known of a run.
 #[derive(Clone, Copy, Debug)]
-pub struct Facts<'a> {
+pub struct StatusInput<'a> {
     pub generation: i64,
     /// How many different plans the spec has, where no stop was asked for.
     pub total: usize,
     /// The status as it was last read or written.
-    pub base: &'a Base,
+    pub memo: &'a StatusMemo,
     pub key: &'a Key,
     /// When the object was made.
     pub created: Option<Timestamp>,
@@ -44,7 +44,7 @@ pub struct Facts<'a> {
     /// Plans were asked for since the stop was complete, so that it is complete once more.
     pub reopened: bool,
     /// Leave the gateway's words out: the API server refused the status with them.
-    pub plain: bool,
+    pub without_messages: bool,
     pub now: Timestamp,
 }
 
@@ -52,22 +52,22 @@ pub struct Facts<'a> {
 const MESSAGES_MAX: usize = 50;
 
 /// The status of the run.
-pub fn record(facts: Facts<'_>) -> TestPlanRunStatus {
-    let now = seconds(facts.now);
-    let tally = Tally::of(facts.plans);
-    let conditions = conditions(&facts, &tally)
+pub fn build_status(input: StatusInput<'_>) -> TestPlanRunStatus {
+    let now = seconds(input.now);
+    let tally = Tally::of(input.plans);
+    let conditions = conditions(&input, &tally)
         .into_iter()
-        .map(|claim| {
-            claim.into_condition(|type_, status| facts.base.since(type_, status), facts.generation, &now)
+        .map(|draft| {
+            draft.into_condition(|type_, status| input.memo.since(type_, status), input.generation, &now)
         })
         .collect();
     TestPlanRunStatus {
-        observed_generation: Some(facts.generation),
+        observed_generation: Some(input.generation),
         // A run begins when it is declared, whether an operator was there or not.
-        start_time: facts.created.or(facts.base.start_time).map(seconds).or(Some(now)),
-        summary: Some(summary(&facts, &tally)),
-        plans: plans(&facts),
-        stop: stop(&facts, &tally),
+        start_time: input.created.or(input.memo.start_time).map(seconds).or(Some(now)),
+        summary: Some(summary(&input, &tally)),
+        plans: plans(&input),
+        stop: stop(&input, &tally),
         conditions,
     }
 }
@@ -77,17 +77,17 @@ pub fn seconds(time: Timestamp) -> Time {
     Time(Timestamp::from_second(time.as_second()).unwrap_or(time))
 }
 
-fn summary(facts: &Facts<'_>, tally: &Tally) -> String {
-    let total = match facts.observed.stop {
-        StopState::None => facts.total,
-        StopState::Asked(_) | StopState::Withdrawn(_) => facts.plans.len() + facts.unasked.len(),
+fn summary(input: &StatusInput<'_>, tally: &Tally) -> String {
+    let total = match input.observed.stop {
+        StopState::None => input.total,
+        StopState::Asked(_) | StopState::Withdrawn(_) => input.plans.len() + input.unasked.len(),
     };
     format!("{}/{total}", tally.settled())
 }
 
-fn plans(facts: &Facts<'_>) -> Vec<PlanStatus> {
+fn plans(input: &StatusInput<'_>) -> Vec<PlanStatus> {
     let mut messages = 0;
-    facts
+    input
         .plans
         .iter()
         .map(|plan| {
@@ -101,15 +101,15 @@ fn plans(facts: &Facts<'_>) -> Vec<PlanStatus> {
                 id: plan.id.0,
                 outcome,
                 reason: detail.map(|detail| detail.reason.to_string()),
-                message: message.filter(|_| !facts.plain && messages <= MESSAGES_MAX),
+                message: message.filter(|_| !input.without_messages && messages <= MESSAGES_MAX),
                 request_time: plan.asked.as_ref().map(|asked| seconds(asked.time)),
             }
         })
         .collect()
 }
 
-fn stop(facts: &Facts<'_>, tally: &Tally) -> Option<StopStatus> {
-    let observed = facts.observed;
+fn stop(input: &StatusInput<'_>, tally: &Tally) -> Option<StopStatus> {
+    let observed = input.observed;
     let memory = StopStatus {
         observed_stopped: observed.stopped,
         observed_request: text(&observed.annotation),
@@ -120,50 +120,58 @@ fn stop(facts: &Facts<'_>, tally: &Tally) -> Option<StopStatus> {
     let (StopState::Asked(trigger) | StopState::Withdrawn(trigger)) = observed.stop else {
         return (memory != StopStatus::default()).then_some(memory);
     };
-    let kept = facts.base.kept.as_deref();
+    let carried_over = input.memo.carried_over.as_deref();
     let complete = tally.pending == 0;
-    let completed_before = kept.and_then(|kept| kept.completion_time).filter(|_| !facts.reopened).map(Time);
-    let sent = facts.plans.iter().map(|plan| i64::from(plan.sent)).max().unwrap_or(0);
-    let attempts = sent.max(kept.map_or(0, |kept| kept.attempts));
+    let completed_before = carried_over
+        .and_then(|carried_over| carried_over.completion_time)
+        .filter(|_| !input.reopened)
+        .map(Time);
+    let sent = input.plans.iter().map(|plan| i64::from(plan.attempts)).max().unwrap_or(0);
+    let attempts = sent.max(carried_over.map_or(0, |carried_over| carried_over.attempts));
     Some(StopStatus {
         trigger: Some(trigger),
-        request_time: facts.request.map(|request| seconds(request.asked.time)),
-        requested_by: facts.request.and_then(|request| text(&request.requested_by)),
-        field_manager: facts.request.and_then(|request| text(&request.field_manager)),
-        reason: facts.request.and_then(|request| text(&request.reason)),
-        gateway: Some(gateway(facts, complete)),
+        request_time: input.request.map(|request| seconds(request.asked.time)),
+        requested_by: input.request.and_then(|request| text(&request.requested_by)),
+        field_manager: input.request.and_then(|request| text(&request.field_manager)),
+        reason: input.request.and_then(|request| text(&request.reason)),
+        gateway: Some(gateway(input, complete)),
         attempts: (attempts > 0).then_some(attempts),
-        completion_time: if complete { completed_before.or_else(|| Some(seconds(facts.now))) } else { None },
-        withdrawn_time: facts.withdrawal.map(|withdrawal| seconds(withdrawal.time)),
-        withdrawn_by: facts.withdrawal.and_then(|withdrawal| text(&withdrawal.by)),
+        completion_time: if complete { completed_before.or_else(|| Some(seconds(input.now))) } else { None },
+        withdrawn_time: input.withdrawal.map(|withdrawal| seconds(withdrawal.time)),
+        withdrawn_by: input.withdrawal.and_then(|withdrawal| text(&withdrawal.by)),
         request: text(&observed.request),
-        last_handled_request: last_handled_request(facts, complete),
+        last_handled_request: last_handled_request(input, complete),
         ..memory
     })
 }
 
 /// The last annotation request that settled. One that is asked for again has not settled until it does so again
 /// (rule 14).
-fn last_handled_request(facts: &Facts<'_>, complete: bool) -> Option<String> {
-    let request = facts.observed.request.as_deref().filter(|_| facts.observed.asks());
-    let before = facts.base.kept.as_deref().and_then(|kept| kept.last_handled_request.as_deref());
+fn last_handled_request(input: &StatusInput<'_>, complete: bool) -> Option<String> {
+    let request = input.observed.request.as_deref().filter(|_| input.observed.is_stop_requested());
+    let before = input
+        .memo
+        .carried_over
+        .as_deref()
+        .and_then(|carried_over| carried_over.last_handled_request.as_deref());
     let handled =
         if complete { request.or(before) } else { before.filter(|before| Some(*before) != request) };
     handled.map(str::to_owned)
 }
 
-fn text(kept: &Option<impl Deref<Target = str>>) -> Option<String> {
-    kept.as_deref().map(str::to_owned)
+fn text(carried_over: &Option<impl Deref<Target = str>>) -> Option<String> {
+    carried_over.as_deref().map(str::to_owned)
 }
 
 /// A stop that is complete went to the object that it went to, whatever has that name now.
-fn gateway(facts: &Facts<'_>, complete: bool) -> GatewayUsed {
-    let before = facts.base.kept.as_ref().and_then(|kept| kept.gateway_uid.as_deref());
-    let present = facts.gateway_uid.map(|uid| &**uid);
+fn gateway(input: &StatusInput<'_>, complete: bool) -> GatewayUsed {
+    let before =
+        input.memo.carried_over.as_ref().and_then(|carried_over| carried_over.gateway_uid.as_deref());
+    let present = input.gateway_uid.map(|uid| &**uid);
     let uid = if complete { before.or(present) } else { present.or(before) };
     GatewayUsed {
         kind: "TestiniumGateway".to_owned(),
-        name: facts.observed.gateway.as_deref().unwrap_or_default().to_owned(),
+        name: input.observed.gateway.as_deref().unwrap_or_default().to_owned(),
         uid: uid.map(str::to_owned),
     }
 }
@@ -229,21 +237,23 @@ impl Tally {
     }
 }
 
-fn conditions(facts: &Facts<'_>, tally: &Tally) -> Vec<Claim> {
+fn conditions(input: &StatusInput<'_>, tally: &Tally) -> Vec<ConditionDraft> {
     use ConditionStatus::{False, True, Unknown};
-    let claims = |rows: &[(&'static str, ConditionStatus, &'static str)], message: &str| {
-        rows.iter().map(|(type_, status, reason)| Claim::new(type_, *status, reason, message)).collect()
+    let drafts = |rows: &[(&'static str, ConditionStatus, &'static str)], message: &str| {
+        rows.iter()
+            .map(|(type_, status, reason)| ConditionDraft::new(type_, *status, reason, message))
+            .collect()
     };
     let (ready, stopped, reconciling, stalled) =
         (condition::READY, condition::STOPPED, condition::RECONCILING, condition::STALLED);
-    let at_rest = |word, message: &str| claims(&[(ready, True, word), (stopped, False, word)], message);
-    let gateway = facts.observed.gateway.as_deref().unwrap_or_default();
-    match facts.observed.stop {
-        StopState::None if facts.observed.is_restored() => {
-            at_rest(reason::RESTORED, &events::restored(facts.key))
+    let at_rest = |word, message: &str| drafts(&[(ready, True, word), (stopped, False, word)], message);
+    let gateway = input.observed.gateway.as_deref().unwrap_or_default();
+    match input.observed.stop {
+        StopState::None if input.observed.is_restored() => {
+            at_rest(reason::RESTORED, &events::restored(input.key))
         }
         StopState::None => at_rest(reason::NOT_REQUESTED, "no stop is asked for"),
-        StopState::Withdrawn(_) if tally.pending > 0 => claims(
+        StopState::Withdrawn(_) if tally.pending > 0 => drafts(
             &[
                 (ready, False, reason::PROGRESSING),
                 (stopped, Unknown, reason::WITHDRAWN),
@@ -251,12 +261,12 @@ fn conditions(facts: &Facts<'_>, tally: &Tally) -> Vec<Claim> {
             ],
             "the stop was taken back; a call that had already begun has not been answered yet",
         ),
-        StopState::Withdrawn(_) if facts.plans.iter().any(Plan::is_withdrawn) => {
-            at_rest(reason::WITHDRAWN, &withdrawn(facts, tally))
+        StopState::Withdrawn(_) if input.plans.iter().any(Plan::is_withdrawn) => {
+            at_rest(reason::WITHDRAWN, &withdrawn(input, tally))
         }
-        StopState::Withdrawn(_) => at_rest(reason::NOT_REQUESTED, &ended_before(facts, tally)),
-        StopState::Asked(_) if tally.pending > 0 => match facts.waiting {
-            None => claims(
+        StopState::Withdrawn(_) => at_rest(reason::NOT_REQUESTED, &ended_before(input, tally)),
+        StopState::Asked(_) if tally.pending > 0 => match input.waiting {
+            None => drafts(
                 &[
                     (ready, False, reason::PROGRESSING),
                     (stopped, Unknown, reason::STOPPING),
@@ -264,7 +274,7 @@ fn conditions(facts: &Facts<'_>, tally: &Tally) -> Vec<Claim> {
                 ],
                 &format!("the plans are being stopped at gateway \"{gateway}\""),
             ),
-            Some(waiting) => claims(
+            Some(waiting) => drafts(
                 &[
                     (ready, False, reason::DEPENDENCY_NOT_READY),
                     (stopped, Unknown, waiting.reason.as_str()),
@@ -273,13 +283,13 @@ fn conditions(facts: &Facts<'_>, tally: &Tally) -> Vec<Claim> {
                 &waiting.message,
             ),
         },
-        StopState::Asked(_) if !facts.unasked.is_empty() => {
-            at_rest(reason::NOT_REQUESTED, &added_since(facts, tally))
+        StopState::Asked(_) if !input.unasked.is_empty() => {
+            at_rest(reason::NOT_REQUESTED, &added_since(input, tally))
         }
         StopState::Asked(_) if tally.bad() == 0 => {
             let word = if tally.accepted > 0 { reason::ACCEPTED } else { reason::NOT_RUNNING };
             let message = format!("at gateway \"{gateway}\": {}", tally.text());
-            claims(&[(ready, True, reason::SUCCEEDED), (stopped, True, word)], &message)
+            drafts(&[(ready, True, reason::SUCCEEDED), (stopped, True, word)], &message)
         }
         StopState::Asked(_) => {
             let word = match tally {
@@ -290,21 +300,21 @@ fn conditions(facts: &Facts<'_>, tally: &Tally) -> Vec<Claim> {
             let message = format!(
                 "at gateway \"{gateway}\": {}; status.plans says why; to ask again for what was not stopped, run: {}",
                 tally.text(),
-                advice::retry(facts.key)
+                advice::retry(input.key)
             );
-            claims(&[(ready, False, reason::FAILED), (stopped, False, word), (stalled, True, word)], &message)
+            drafts(&[(ready, False, reason::FAILED), (stopped, False, word), (stalled, True, word)], &message)
         }
     }
 }
 
-fn withdrawn(facts: &Facts<'_>, tally: &Tally) -> String {
-    format!("the stop{} was taken back; its plans: {}", asked_at(facts), tally.text())
+fn withdrawn(input: &StatusInput<'_>, tally: &Tally) -> String {
+    format!("the stop{} was taken back; its plans: {}", asked_at(input), tally.text())
 }
 
-fn ended_before(facts: &Facts<'_>, tally: &Tally) -> String {
+fn ended_before(input: &StatusInput<'_>, tally: &Tally) -> String {
     format!(
         "no stop is asked for any more; the stop{} had ended before it was taken back: {}",
-        asked_at(facts),
+        asked_at(input),
         tally.text()
     )
 }
@@ -312,9 +322,9 @@ fn ended_before(facts: &Facts<'_>, tally: &Tally) -> String {
 /// How many ids a message names; the others are counted.
 const IDS_MAX: usize = 5;
 
-fn added_since(facts: &Facts<'_>, tally: &Tally) -> String {
-    let ids: Vec<_> = facts.unasked.iter().take(IDS_MAX).map(ToString::to_string).collect();
-    let more = match facts.unasked.len().saturating_sub(IDS_MAX) {
+fn added_since(input: &StatusInput<'_>, tally: &Tally) -> String {
+    let ids: Vec<_> = input.unasked.iter().take(IDS_MAX).map(ToString::to_string).collect();
+    let more = match input.unasked.len().saturating_sub(IDS_MAX) {
         0 => String::new(),
         more => format!(" and {more} more"),
     };
@@ -322,14 +332,14 @@ fn added_since(facts: &Facts<'_>, tally: &Tally) -> String {
         "plans {}{more} were added after the stop{} was complete, and no stop is asked for them; the earlier plans: \
          {}; to stop all of them, run: {}",
         ids.join(", "),
-        asked_at(facts),
+        asked_at(input),
         tally.text(),
-        advice::stop_again(facts.key)
+        advice::stop_again(input.key)
     )
 }
 
-fn asked_at(facts: &Facts<'_>) -> String {
-    facts.request.map_or_else(String::new, |request| {
+fn asked_at(input: &StatusInput<'_>) -> String {
+    input.request.map_or_else(String::new, |request| {
         format!(" asked for at {}", request.asked.time.strftime("%Y-%m-%dT%H:%M:%SZ"))
     })
 }

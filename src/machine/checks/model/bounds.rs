@@ -74,7 +74,7 @@ fn expect_nothing(checker: &impl Checker<Explored>) {
 
 /// Without the rule there must be a history that breaks one of these invariants: which of several is found first is
 /// chance.
-fn breaks(rule: Rule, invariants: &[&str], explored: Explored) {
+fn breaks(rule: Guard, invariants: &[&str], explored: Explored) {
     let explored = Explored { without: Some(rule), ..explored };
     let checker = explored.checker().threads(1).spawn_bfs().join();
     let (property, path) =
@@ -100,44 +100,44 @@ fn told(property: &str, path: stateright::Path<State, Act>) -> String {
 #[test]
 fn without_the_floor_an_echo_is_taken_for_news() {
     let budget = Budget { requests: 1, ticks: 1, ..NOTHING };
-    breaks(Rule::Floor, &["I9"], Explored { budget, ..PLAIN });
+    breaks(Guard::Floor, &["I9"], Explored { budget, ..PLAIN });
 }
 
 #[test]
 fn without_uids_a_run_inherits_the_outcomes_of_another() {
     let budget = Budget { requests: 1, deletions: 1, relists: 1, ..NOTHING };
-    breaks(Rule::OtherUid, &["I1", "I7"], Explored { budget, ..PLAIN });
+    breaks(Guard::OtherUid, &["I1", "I7"], Explored { budget, ..PLAIN });
 }
 
 #[test]
 fn without_marks_a_deleted_run_is_stopped() {
     let budget = Budget { requests: 1, deletions: 1, relists: 1, troubles: 1, ticks: 1, ..NOTHING };
-    breaks(Rule::Unlisted, &["I4", "I7", "L2"], Explored { budget, troubles: TROUBLES, ..PLAIN });
+    breaks(Guard::Unlisted, &["I4", "I7", "L2"], Explored { budget, troubles: TROUBLES, ..PLAIN });
 }
 
 #[test]
 fn without_one_call_an_id_it_is_in_two() {
     let budget = Budget { requests: 3, ticks: 1, ..NOTHING };
-    breaks(Rule::OneCallAnId, &["I2"], Explored { budget, ..PLAIN });
+    breaks(Guard::OneCallAnId, &["I2"], Explored { budget, ..PLAIN });
 }
 
 #[test]
 fn without_endpoints_the_old_address_speaks_for_the_new_one() {
     let budget = Budget { requests: 1, edits: 1, ..NOTHING };
-    breaks(Rule::Endpoint, &["I1"], Explored { budget, ..PLAIN });
+    breaks(Guard::Endpoint, &["I1"], Explored { budget, ..PLAIN });
 }
 
 #[test]
 fn without_a_sequence_the_past_shuts_the_gate() {
     let budget = Budget { requests: 1, edits: 1, troubles: 1, ..NOTHING };
-    breaks(Rule::Sequence, &["R14"], Explored { budget, troubles: TROUBLES, ..PLAIN });
+    breaks(Guard::Sequence, &["R14"], Explored { budget, troubles: TROUBLES, ..PLAIN });
 }
 
 #[test]
 fn without_a_second_look_a_rotated_token_gives_a_plan_up() {
     let budget = Budget { requests: 1, rotations: 1, ticks: 1, ..NOTHING };
     let explored = Explored { stale: Some(How::Own(400)), budget, ..PLAIN };
-    breaks(Rule::Reread, &["L1"], explored);
+    breaks(Guard::Reread, &["L1"], explored);
 }
 
 #[test]
@@ -151,7 +151,7 @@ fn one_run_whose_verdicts_wait_for_the_secret() {
 #[test]
 fn without_asks_an_old_verdict_fulfils_a_new_request() {
     let budget = Budget { requests: 3, ..NOTHING };
-    breaks(Rule::Asks, &["I1"], Explored { budget, ..PLAIN });
+    breaks(Guard::Asks, &["I1"], Explored { budget, ..PLAIN });
 }
 
 #[test]

@@ -11,7 +11,7 @@ use std::sync::Arc;
 
 use super::World;
 use crate::api::{Condition, Outcome, PlanStatus, StopStatus, TestPlanRunStatus, Trigger};
-use crate::machine::outbox::write::Class;
+use crate::machine::outbox::write::Urgency;
 use crate::machine::*;
 
 mod around;
@@ -25,7 +25,7 @@ enum Sort {
     Run,
     Call,
     Serial,
-    Ask,
+    RequestSeq,
     // By rank.
     Version,
     Epoch,
@@ -116,7 +116,7 @@ plain!(
     usize,
     Outcome,
     Trigger,
-    Class,
+    Urgency,
     Kind,
     crate::api::ConditionStatus,
     gateways::verdict::TroubleKind,
@@ -132,7 +132,7 @@ macro_rules! sorted {
         }
     )*};
 }
-sorted!(RunId => Run, CallId => Call, WriteSerial => Serial, Version => Version, Epoch => Epoch, Ask => Order);
+sorted!(RunId => Run, CallId => Call, WriteSerial => Serial, Version => Version, Epoch => Epoch, RequestSeq => Order);
 
 /// Takes a struct apart: fields that count, then those that don't.
 macro_rules! fields {

@@ -29,7 +29,7 @@ pub(in crate::machine) struct Known {
     /// The newest version read or written.
     pub(in crate::machine) floor: Version,
     /// The list that was the latest when the floor was set.
-    pub(in crate::machine) floor_list: u32,
+    pub(in crate::machine) version_list: u32,
     pub(in crate::machine) listed: u32,
     pub(in crate::machine) reference: Reference,
     /// When the stop was asked for, by the object's times.
@@ -96,7 +96,7 @@ impl Ghost {
         let list = self.list;
         let known = self.known.get_mut(&view.key);
         let before = match known {
-            Some(known) if view.version < known.floor && known.floor_list >= list => {
+            Some(known) if view.version < known.floor && known.version_list >= list => {
                 if known.view.uid == view.uid {
                     known.listed = list;
                 }
@@ -150,7 +150,7 @@ impl Ghost {
             given_up,
             view: Arc::new(view.clone()),
             floor: view.version,
-            floor_list: list,
+            version_list: list,
             listed: list,
             reference,
             requested,
@@ -223,7 +223,7 @@ impl Ghost {
         let list = self.list;
         if let Some(known) = self.known.get_mut(&to.key).filter(|known| known.view.uid == to.uid) {
             known.floor = known.floor.max(version);
-            known.floor_list = list;
+            known.version_list = list;
         }
     }
 

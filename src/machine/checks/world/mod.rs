@@ -22,7 +22,7 @@ use self::server::{List, Server, Watch};
 pub(in crate::machine) use self::truth::{How, Nature, Truth};
 use crate::api::{Outcome, TestPlanRunStatus, TestiniumGatewayStatus};
 use crate::machine::checks::fixtures::{self, wall};
-use crate::machine::guards::Rules;
+use crate::machine::guards::Guards;
 use crate::machine::*;
 
 /// Everything.
@@ -402,6 +402,6 @@ impl World {
 
 fn machine(options: Options) -> Machine {
     let mut machine = Machine::new(7);
-    machine.gateways.rules = options.without.map(Rules::without).unwrap_or_default();
+    machine.gateways.guards = options.without.map(Guards::without).unwrap_or_default();
     machine
 }

@@ -1,12 +1,12 @@
 //! How a world is meant to be, and what a test may want to know of what happened in it.
 
 use crate::machine::Key;
-use crate::machine::guards::Rule;
+use crate::machine::guards::Guard;
 
 /// How the world is meant to be.
 #[derive(Clone, Copy, Debug, Default)]
 pub(in crate::machine) struct Options {
-    pub(in crate::machine) without: Option<Rule>,
+    pub(in crate::machine) without: Option<Guard>,
     /// Gateway statuses are written at once and have no echo: fewer states.
     pub(in crate::machine) quiet_gateways: bool,
     /// Deadlines are so short that a stop may be given up.

@@ -97,7 +97,7 @@ impl Canon for Op {
 impl Canon for Claim {
     fn canon(&self, sink: &mut Sink) {
         (&self.uid, self.plan).canon(sink);
-        sink.sorted(Sort::Ask, u64::from(self.ask));
+        sink.sorted(Sort::RequestSeq, u64::from(self.ask));
     }
 }
 
@@ -105,7 +105,7 @@ impl Canon for Known {
     fn canon(&self, sink: &mut Sink) {
         (&self.view.uid, &self.view.spec.plans).canon(sink);
         (self.view.version, self.floor).canon(sink);
-        sink.sorted(Sort::List, u64::from(self.floor_list));
+        sink.sorted(Sort::List, u64::from(self.version_list));
         sink.sorted(Sort::List, u64::from(self.listed));
         (&self.reference, self.view.status.stop.is_some()).canon(sink);
     }
@@ -128,7 +128,7 @@ impl Canon for Ghost {
         self.asks.len().canon(sink);
         for ((uid, plan), ask) in &self.asks {
             (uid, *plan).canon(sink);
-            sink.sorted(Sort::Ask, u64::from(*ask));
+            sink.sorted(Sort::RequestSeq, u64::from(*ask));
         }
         (&self.granted, (&self.answered, &self.written)).canon(sink);
     }

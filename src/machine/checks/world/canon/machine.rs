@@ -1,13 +1,13 @@
 //! What of the machine decides what can happen next.
 
 use super::{Canon, Sink, Sort, fields};
-use crate::machine::fair_queue::Turns;
+use crate::machine::fair_queue::FairQueue;
 use crate::machine::gateways::credential::{Credential, Problem};
 use crate::machine::gateways::gate::{Gate, Shut};
 use crate::machine::gateways::gateway::{Call, Gateway};
 use crate::machine::gateways::held::Held;
-use crate::machine::gateways::queue::{Member, Place, Queue, Record, Suspects, Waiter, Waiting};
-use crate::machine::gateways::status::Told;
+use crate::machine::gateways::queue::{Member, Position, Queue, SuspectHistory, Suspects, Waiter, Waiting};
+use crate::machine::gateways::status::Published;
 use crate::machine::gateways::verdict::Settled;
 use crate::machine::gateways::{Gateways, Origin};
 use crate::machine::outbox::write::Write;
@@ -41,19 +41,19 @@ impl Canon for Run {
     fn canon(&self, sink: &mut Sink) {
         (self.id, (&self.key, &self.uid)).canon(sink);
         (self.version, self.generation).canon(sink);
-        (self.total, &*self.base.whole).canon(sink);
-        (self.heard, self.floor).canon(sink);
-        sink.sorted(Sort::List, u64::from(self.floor_list));
-        sink.sorted(Sort::List, u64::from(self.list));
+        (self.total, &*self.memo.whole).canon(sink);
+        (self.watched_version, self.floor).canon(sink);
+        sink.sorted(Sort::List, u64::from(self.version_list));
+        sink.sorted(Sort::List, u64::from(self.listed_in));
         (&self.observed, &self.request).canon(sink);
         (&self.unasked[..], (self.withdrawal.as_deref(), self.tell_at_once)).canon(sink);
-        (self.reopened, self.news_at).canon(sink);
-        (self.ask, self.since).canon(sink);
+        (self.reopened, self.refresh_at).canon(sink);
+        (self.request_seq, self.since).canon(sink);
         (&self.plans, self.dirty).canon(sink);
-        (self.unwritten, self.told).canon(sink);
+        (self.unwritten, self.published).canon(sink);
         (self.last_write, &self.write).canon(sink);
         sink.count(self.write_failures);
-        (self.timer, self.place).canon(sink);
+        (self.timer, self.queue_position).canon(sink);
     }
 }
 
@@ -80,8 +80,8 @@ impl Canon for StopState {
 impl Canon for Plan {
     fn canon(&self, sink: &mut Sink) {
         // The last answer is told, and decides nothing.
-        (self.id, self.unsure).canon(sink);
-        sink.count(self.sent);
+        (self.id, self.maybe_stopped).canon(sink);
+        sink.count(self.attempts);
         match &self.state {
             PlanState::Queued => sink.plain(0),
             PlanState::InFlight(call) => (1_i64, *call).canon(sink),
@@ -96,33 +96,33 @@ impl Canon for Write {
             Self::Idle => sink.plain(0),
             Self::InFlight(flight) => {
                 (1_i64, (flight.serial, flight.base)).canon(sink);
-                (flight.reason, flight.news).canon(sink);
+                (flight.reason, flight.announce).canon(sink);
             }
             Self::Conflict { base, read_at } => (2_i64, (*base, *read_at)).canon(sink),
-            Self::Backoff { until, plain } => (3_i64, (*until, *plain)).canon(sink),
+            Self::Backoff { until, without_messages } => (3_i64, (*until, *without_messages)).canon(sink),
         }
     }
 }
 
-fields!(Gateways { by_key, origins, calls } but { seed, next_call, next_epoch, rules });
+fields!(Gateways { by_key, origins, calls } but { seed, next_call, next_epoch, guards });
 
 impl Canon for Origin {
     fn canon(&self, sink: &mut Sink) {
         (&self.members, self.in_flight).canon(sink);
-        (&self.served_last, Millis(self.paid_until / 1000)).canon(sink);
+        (&self.last_served, Millis(self.paid_until / 1000)).canon(sink);
     }
 }
 
 impl Canon for Gateway {
     fn canon(&self, sink: &mut Sink) {
         (&self.view, &self.credential).canon(sink);
-        sink.sorted(Sort::List, u64::from(self.list));
+        sink.sorted(Sort::List, u64::from(self.listed_in));
         sink.sorted(Sort::Move, u64::from(self.seq));
-        sink.sorted(Sort::Round, u64::from(self.heard));
+        sink.sorted(Sort::Round, u64::from(self.last_served_call));
         self.spoken.canon(sink);
         (self.endpoint, &self.gate).canon(sink);
         (self.last_start, &self.queue).canon(sink);
-        (&self.flying, (self.fresh_turn, &self.told)).canon(sink);
+        (&self.in_flight, (self.fresh_next, &self.published)).canon(sink);
         (&self.held, &self.sent_again).canon(sink);
     }
 }
@@ -173,13 +173,13 @@ impl Canon for Credential {
     }
 }
 
-fields!(Told { reason, since, looked, written, writing, not_before });
+fields!(Published { reason, since, waiters_notified, written, writing, not_before });
 fields!(Queue { plans, suspects } but { fresh, serial });
 
-impl<T> Canon for Turns<T> {
+impl<T> Canon for FairQueue<T> {
     fn canon(&self, sink: &mut Sink) {
         // What waits is told by those that wait.
-        self.served_last.canon(sink);
+        self.last_served.canon(sink);
     }
 }
 
@@ -189,39 +189,39 @@ impl Canon for Member {
     }
 }
 
-fields!(Waiter { run, ask });
+fields!(Waiter { run, request_seq });
 
 impl Canon for Waiting {
     fn canon(&self, sink: &mut Sink) {
-        (self.place, &self.waiters[..]).canon(sink);
+        (self.position, &self.waiters[..]).canon(sink);
     }
 }
 
 impl Canon for Suspects {
     fn canon(&self, sink: &mut Sink) {
         sink.sorted(Sort::Order, u64::from(self.serial));
-        (&self.plans, self.record).canon(sink);
+        (&self.plans, self.history).canon(sink);
     }
 }
 
-impl Canon for Record {
+impl Canon for SuspectHistory {
     fn canon(&self, sink: &mut Sink) {
         sink.plain(u64::from(self.strikes.min(4)));
-        sink.sorted(Sort::Round, u64::from(self.heard));
-        (self.condemned, (self.parts as usize, self.not_before)).canon(sink);
+        sink.sorted(Sort::Round, u64::from(self.begun_before_strike));
+        (self.quarantined, (self.parts as usize, self.not_before)).canon(sink);
         sink.plain(u64::from(self.forbidden.min(4)));
-        sink.sorted(Sort::Round, u64::from(self.heard_before_forbidden));
+        sink.sorted(Sort::Round, u64::from(self.begun_before_forbidden));
         self.home.is_some().canon(sink);
         self.home.into_iter().for_each(|home| sink.sorted(Sort::Order, u64::from(home)));
     }
 }
 
-impl Canon for Place {
+impl Canon for Position {
     fn canon(&self, sink: &mut Sink) {
         match self {
             Self::Fresh(order) => sink.sorted(Sort::Order, *order),
             Self::Suspect(serial) => sink.sorted(Sort::Order, u64::from(*serial)),
-            Self::Away => sink.plain(0),
+            Self::InCall => sink.plain(0),
         }
     }
 }
