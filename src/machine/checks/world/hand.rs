@@ -48,6 +48,7 @@ impl World {
     /// Deletes a run and makes it again under the same name.
     pub(in crate::machine) fn recreate_unseen(&mut self, name: &str, change: impl FnOnce(&mut RunView)) {
         let old = self.run(name).clone();
+        self.server.wall = wall(self.now);
         self.server.delete_run(&old.key);
         let mut new = fixtures::run(&old.key.namespace, &old.key.name, old.spec.plans.clone());
         new.uid = format!("{}-again", old.uid).into();
