@@ -16,7 +16,7 @@ pub(in crate::machine) struct Server {
     pub(in crate::machine) wall: Timestamp,
     pub(in crate::machine) runs: Runs,
     pub(in crate::machine) gateways: BTreeMap<Key, Arc<GatewayView>>,
-    /// What watches have yet to tell.
+    /// Changes that watches have yet to tell.
     pub(in crate::machine) log: VecDeque<(Version, Change)>,
     /// States of the past for lists that are not consistent; kept only if those are asked for.
     pub(in crate::machine) past: Option<VecDeque<(u64, Runs)>>,
@@ -35,16 +35,16 @@ pub(in crate::machine) enum Change {
 
 /// A watch: how far in the log it is, or the list that comes before.
 #[derive(Clone, Debug)]
-pub(in crate::machine) struct Watch {
+pub(in crate::machine) struct ServerWatch {
     pub(in crate::machine) kind: Kind,
     /// Everything up to here has been told.
     pub(in crate::machine) at: Version,
-    pub(in crate::machine) list: Option<List>,
+    pub(in crate::machine) list: Option<ServerList>,
 }
 
 /// A list under way.
 #[derive(Clone, Debug)]
-pub(in crate::machine) enum List {
+pub(in crate::machine) enum ServerList {
     /// Requested, not yet served.
     Asked,
     /// Served as of this version; these items are still to come.
@@ -92,7 +92,7 @@ impl Server {
     pub(in crate::machine) fn put_run(&mut self, mut view: RunView) -> Version {
         view.version = Version(self.revision + 1);
         view.written = Some(self.second());
-        // Whoever makes an object owns what it says.
+        // The client that makes an object owns all its fields.
         let set = || Some(FieldSet { manager: "kubectl-create".to_owned(), time: Some(self.second()) });
         if view.spec.stopped.is_some() && view.stopped_set.is_none() {
             view.stopped_set = set();
@@ -207,16 +207,16 @@ impl Server {
         }
     }
 
-    fn after(&self, watch: &Watch) -> Option<&(Version, Change)> {
+    fn after(&self, watch: &ServerWatch) -> Option<&(Version, Change)> {
         self.log.iter().find(|(version, change)| *version > watch.at && change.kind() == watch.kind)
     }
 }
 
-// === impl Watch ===
+// === impl ServerWatch ===
 
-impl Watch {
+impl ServerWatch {
     pub(in crate::machine) fn new(kind: Kind) -> Self {
-        Self { kind, at: Version(0), list: Some(List::Asked) }
+        Self { kind, at: Version(0), list: Some(ServerList::Asked) }
     }
 
     /// Whether there is something to tell.
@@ -226,16 +226,16 @@ impl Watch {
 
     /// The API server answers the request for a list: from now on it is of the past.
     pub(in crate::machine) fn serve(&mut self, server: &Server) {
-        if matches!(self.list, Some(List::Asked)) {
+        if matches!(self.list, Some(ServerList::Asked)) {
             let (version, items) = server.snapshot(self.kind);
-            self.list = Some(List::Served(version, items));
+            self.list = Some(ServerList::Served(version, items));
         }
     }
 
     /// The next thing that is told.
     pub(in crate::machine) fn next(&mut self, server: &Server) -> Option<Input> {
         self.serve(server);
-        if let Some(List::Served(version, items)) = &mut self.list {
+        if let Some(ServerList::Served(version, items)) = &mut self.list {
             let item = items.pop_front().map(Change::into_input);
             if item.is_none() {
                 self.at = *version;

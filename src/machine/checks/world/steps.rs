@@ -1,22 +1,22 @@
-//! Steps by name for histories by hand, a calm in which everything goes well, and what must be true after it.
+//! Steps by name for scenarios, a time in which everything goes well until all is settled, and what must be true then.
 
 use std::collections::BTreeSet;
 
 use super::*;
 use crate::api::{condition, reason};
 
-/// Rounds of a calm; far more than any retry needs.
+/// Rounds until everything is settled; far more than any retry needs.
 const ROUNDS: usize = 2_000;
 
 // === impl World ===
 
 impl World {
-    /// The same, for a history by hand.
+    /// A settled world for a scenario.
     pub(in crate::machine) fn of(runs: &[(&str, &[i64])]) -> Self {
         Self::settled(runs, Options { quiet_gateways: true, ..Options::default() })
     }
 
-    /// The same, where Secrets are read as slowly as runs are.
+    /// A settled world in which Secrets are read as slowly as runs are.
     pub(in crate::machine) fn with_slow_secrets(runs: &[(&str, &[i64])]) -> Self {
         Self::settled(runs, Options { quiet_gateways: true, slow_secrets: true, ..Options::default() })
     }
@@ -142,9 +142,9 @@ impl World {
     }
 
     /// Faults have ended: time passes until nothing is left to do.
-    pub(in crate::machine) fn calm(&mut self) {
+    pub(in crate::machine) fn run_until_settled(&mut self) {
         for _ in 0..ROUNDS {
-            self.flow(How::Truth);
+            self.flow(How::ByNature);
             if self.machine.active() == 0 && self.machine.wake_at().is_none() {
                 return;
             }
@@ -186,12 +186,12 @@ impl World {
         (self.machine.active() > 0).then(|| format!("L2: {} runs are not at rest", self.machine.active()))
     }
 
-    /// What a status says of the request, beside what the objects that the machine was shown have asked for.
+    /// A status that contradicts the requests of the objects that the machine was shown, as a text.
     fn wrong_request(&self, run: &RunView) -> Option<String> {
-        let known = self.ghost.known.get(&run.key)?;
+        let known = self.reference.known.get(&run.key)?;
         let reason = stopped(run);
         let listed = |plan: &i64| run.status.plans.iter().any(|other| other.id == *plan);
-        let wrong = match known.reference.stands() {
+        let wrong = match known.requests.stands() {
             true if reason == reason::WITHDRAWN => "a stop that stands is withdrawn",
             // Plans that were added after the stop of an event was complete are not asked for.
             true if reason == reason::NOT_REQUESTED && run.spec.stopped == Some(true) => {
@@ -210,7 +210,7 @@ impl World {
 
     /// A plan that was stopped may have finished since, and one whose run has a short deadline may have expired.
     fn is_right(&self, plan: i64, outcome: Outcome) -> bool {
-        let expected = self.truth.expected(plan);
+        let expected = self.fake_gateway.expected(plan);
         if outcome == Outcome::Expired && self.options.expires {
             return true;
         }

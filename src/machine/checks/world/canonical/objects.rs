@@ -2,7 +2,7 @@
 //!
 //! The machine compares whole specs of gateways to tell an edit, so all of a spec counts.
 
-use super::{Canon, Sink, fields};
+use super::{Canonical, Sink, fields};
 use crate::api::{
     Auth, Batching, BearerToken, CaKind, CaRef, Condition, GatewayRef, GatewayUsed, Limits, PasswordGrant,
     PlanStatus, Retry, SecretKeyRef, SecretRef, StopStatus, TestPlanRunSpec, TestPlanRunStatus,
@@ -67,8 +67,8 @@ fields!(Condition { type_, status, reason, observed_generation } but {
     last_transition_time,
 });
 
-impl Canon for StopStatus {
-    fn canon(&self, sink: &mut Sink) {
+impl Canonical for StopStatus {
+    fn canonical(&self, sink: &mut Sink) {
         let Self {
             trigger,
             request_time,
@@ -89,12 +89,12 @@ impl Canon for StopStatus {
             request,
             last_handled_request,
         } = self;
-        (trigger, (request_time, gateway)).canon(sink);
+        (trigger, (request_time, gateway)).canonical(sink);
         sink.count(attempts.unwrap_or_default());
         // Whether there is such a time decides, but not which one.
-        (completion_time.is_some(), withdrawn_time.is_some()).canon(sink);
-        (observed_stopped, (observed_request, (observed_retry, observed_restore))).canon(sink);
-        (request, last_handled_request).canon(sink);
+        (completion_time.is_some(), withdrawn_time.is_some()).canonical(sink);
+        (observed_stopped, (observed_request, (observed_retry, observed_restore))).canonical(sink);
+        (request, last_handled_request).canonical(sink);
     }
 }
 
@@ -127,8 +127,8 @@ fields!(Limits { requests_per_second, max_in_flight });
 fields!(Retry { initial_delay_seconds, max_delay_seconds });
 fields!(TestiniumGatewayStatus { observed_generation, conditions });
 
-impl Canon for CaKind {
-    fn canon(&self, sink: &mut Sink) {
+impl Canonical for CaKind {
+    fn canonical(&self, sink: &mut Sink) {
         sink.plain(match self {
             Self::Secret => 0,
             Self::ConfigMap => 1,

@@ -21,10 +21,11 @@ use crate::machine::outbox::write::Urgency;
 use crate::machine::*;
 
 mod around;
+mod gateways;
 mod machine;
 mod objects;
 
-/// What kind of number a token is.
+/// The kind of number that a token is.
 #[derive(Clone, Copy, Debug, Eq, Ord, PartialEq, PartialOrd)]
 enum Sort {
     Plain,
@@ -58,25 +59,23 @@ const LONG_PAST: u64 = 31_000;
 
 /// A number that equal worlds share, and others hardly ever do.
 pub(in crate::machine) fn digest(world: &World) -> u64 {
-    let mut sink = Sink { now: world.now, tokens: Vec::with_capacity(1_000) };
-    world.canon(&mut sink);
-    let mut ranked: BTreeMap<Sort, BTreeSet<u64>> = BTreeMap::new();
-    for (sort, value) in sink.tokens.iter().filter(|(sort, _)| *sort >= Sort::Version) {
-        ranked.entry(*sort).or_default().insert(*value);
-    }
-    let ranks: BTreeMap<(Sort, u64), u64> = ranked
-        .into_iter()
-        .flat_map(|(sort, values)| {
-            values.into_iter().zip(1..).map(move |(value, rank)| ((sort, value), rank))
-        })
-        .collect();
+    let mut sink = Sink { now: world.now, tokens: Vec::with_capacity(4_000) };
+    world.canonical(&mut sink);
+    let is_ranked = |sort: Sort| sort >= Sort::Version;
+    let mut ranked: Vec<_> = sink.tokens.iter().filter(|(sort, _)| is_ranked(*sort)).copied().collect();
+    ranked.sort_unstable();
+    ranked.dedup();
+    let rank = |token: (Sort, u64)| {
+        let first = ranked.partition_point(|other| other.0 < token.0);
+        ranked.partition_point(|other| *other < token) - first
+    };
     let mut numbers: BTreeMap<(Sort, u64), u64> = BTreeMap::new();
     let mut hash = 0xcbf2_9ce4_8422_2325_u64;
     for token in sink.tokens {
         let next = numbers.len() as u64;
         let value = match token.0 {
             Sort::Plain => token.1,
-            sort if sort >= Sort::Version => ranks.get(&token).copied().unwrap_or_default(),
+            sort if is_ranked(sort) => rank(token) as u64,
             _ => *numbers.entry(token).or_insert(next),
         };
         hash = (hash ^ value).wrapping_mul(0x9e37_79b9_7f4a_7c15);
@@ -86,8 +85,8 @@ pub(in crate::machine) fn digest(world: &World) -> u64 {
 }
 
 /// Something that can be written as tokens.
-trait Canon {
-    fn canon(&self, sink: &mut Sink);
+trait Canonical {
+    fn canonical(&self, sink: &mut Sink);
 }
 
 // === impl Sink ===
@@ -119,8 +118,8 @@ impl Sink {
 
 macro_rules! plain {
     ($($type:ty),*) => {$(
-        impl Canon for $type {
-            fn canon(&self, sink: &mut Sink) {
+        impl Canonical for $type {
+            fn canonical(&self, sink: &mut Sink) {
                 sink.plain(*self as u64);
             }
         }
@@ -138,14 +137,14 @@ plain!(
     Urgency,
     Kind,
     crate::api::ConditionStatus,
-    gateways::verdict::TroubleKind,
+    crate::machine::gateways::verdict::TroubleKind,
     wait_reason::WaitReason
 );
 
 macro_rules! sorted {
     ($($type:ty => $sort:ident),*) => {$(
-        impl Canon for $type {
-            fn canon(&self, sink: &mut Sink) {
+        impl Canonical for $type {
+            fn canonical(&self, sink: &mut Sink) {
                 let Self(number) = *self;
                 sink.sorted(Sort::$sort, u64::from(number));
             }
@@ -159,10 +158,10 @@ sorted!(
 /// Takes a struct apart: fields that count, then those that don't.
 macro_rules! fields {
     ($type:ident { $($field:ident),* $(,)? } $(but { $($skipped:ident),* $(,)? })?) => {
-        impl Canon for $type {
-            fn canon(&self, sink: &mut Sink) {
+        impl Canonical for $type {
+            fn canonical(&self, sink: &mut Sink) {
                 let Self { $($field,)* $($($skipped: _,)*)? } = self;
-                $($field.canon(sink);)*
+                $($field.canonical(sink);)*
             }
         }
     };
@@ -170,108 +169,108 @@ macro_rules! fields {
 
 use fields;
 
-impl Canon for Millis {
-    fn canon(&self, sink: &mut Sink) {
+impl Canonical for Millis {
+    fn canonical(&self, sink: &mut Sink) {
         let Self(millis) = self;
         sink.plain(millis.saturating_add(LONG_PAST).saturating_sub(sink.now));
     }
 }
 
-impl Canon for Timestamp {
-    fn canon(&self, sink: &mut Sink) {
+impl Canonical for Timestamp {
+    fn canonical(&self, sink: &mut Sink) {
         sink.moment(self.as_millisecond() - wall(0).as_millisecond());
     }
 }
 
-impl Canon for Time {
-    fn canon(&self, sink: &mut Sink) {
+impl Canonical for Time {
+    fn canonical(&self, sink: &mut Sink) {
         let Self(time) = self;
-        time.canon(sink);
+        time.canonical(sink);
     }
 }
 
-impl Canon for PlanId {
-    fn canon(&self, sink: &mut Sink) {
+impl Canonical for PlanId {
+    fn canonical(&self, sink: &mut Sink) {
         let Self(id) = self;
-        id.canon(sink);
+        id.canonical(sink);
     }
 }
 
-impl Canon for str {
-    fn canon(&self, sink: &mut Sink) {
+impl Canonical for str {
+    fn canonical(&self, sink: &mut Sink) {
         sink.text(self);
     }
 }
 
-impl Canon for String {
-    fn canon(&self, sink: &mut Sink) {
+impl Canonical for String {
+    fn canonical(&self, sink: &mut Sink) {
         sink.text(self);
     }
 }
 
-impl<T: Canon + ?Sized> Canon for &T {
-    fn canon(&self, sink: &mut Sink) {
-        (**self).canon(sink);
+impl<T: Canonical + ?Sized> Canonical for &T {
+    fn canonical(&self, sink: &mut Sink) {
+        (**self).canonical(sink);
     }
 }
 
-impl<T: Canon + ?Sized> Canon for Box<T> {
-    fn canon(&self, sink: &mut Sink) {
-        (**self).canon(sink);
+impl<T: Canonical + ?Sized> Canonical for Box<T> {
+    fn canonical(&self, sink: &mut Sink) {
+        (**self).canonical(sink);
     }
 }
 
-impl<T: Canon + ?Sized> Canon for Arc<T> {
-    fn canon(&self, sink: &mut Sink) {
-        (**self).canon(sink);
+impl<T: Canonical + ?Sized> Canonical for Arc<T> {
+    fn canonical(&self, sink: &mut Sink) {
+        (**self).canonical(sink);
     }
 }
 
-impl<T: Canon> Canon for Option<T> {
-    fn canon(&self, sink: &mut Sink) {
-        self.is_some().canon(sink);
-        self.iter().for_each(|value| value.canon(sink));
+impl<T: Canonical> Canonical for Option<T> {
+    fn canonical(&self, sink: &mut Sink) {
+        self.is_some().canonical(sink);
+        self.iter().for_each(|value| value.canonical(sink));
     }
 }
 
-impl<T: Canon> Canon for [T] {
-    fn canon(&self, sink: &mut Sink) {
-        self.len().canon(sink);
-        self.iter().for_each(|value| value.canon(sink));
+impl<T: Canonical> Canonical for [T] {
+    fn canonical(&self, sink: &mut Sink) {
+        self.len().canonical(sink);
+        self.iter().for_each(|value| value.canonical(sink));
     }
 }
 
-impl<T: Canon> Canon for Vec<T> {
-    fn canon(&self, sink: &mut Sink) {
-        self.as_slice().canon(sink);
+impl<T: Canonical> Canonical for Vec<T> {
+    fn canonical(&self, sink: &mut Sink) {
+        self.as_slice().canonical(sink);
     }
 }
 
-impl<T: Canon> Canon for VecDeque<T> {
-    fn canon(&self, sink: &mut Sink) {
-        self.len().canon(sink);
-        self.iter().for_each(|value| value.canon(sink));
+impl<T: Canonical> Canonical for VecDeque<T> {
+    fn canonical(&self, sink: &mut Sink) {
+        self.len().canonical(sink);
+        self.iter().for_each(|value| value.canonical(sink));
     }
 }
 
-impl<T: Canon> Canon for BTreeSet<T> {
-    fn canon(&self, sink: &mut Sink) {
-        self.len().canon(sink);
-        self.iter().for_each(|value| value.canon(sink));
+impl<T: Canonical> Canonical for BTreeSet<T> {
+    fn canonical(&self, sink: &mut Sink) {
+        self.len().canonical(sink);
+        self.iter().for_each(|value| value.canonical(sink));
     }
 }
 
-impl<K: Canon, V: Canon> Canon for BTreeMap<K, V> {
-    fn canon(&self, sink: &mut Sink) {
-        self.len().canon(sink);
-        self.iter().for_each(|(key, value)| (key, value).canon(sink));
+impl<K: Canonical, V: Canonical> Canonical for BTreeMap<K, V> {
+    fn canonical(&self, sink: &mut Sink) {
+        self.len().canonical(sink);
+        self.iter().for_each(|(key, value)| (key, value).canonical(sink));
     }
 }
 
-impl<A: Canon, B: Canon> Canon for (A, B) {
-    fn canon(&self, sink: &mut Sink) {
+impl<A: Canonical, B: Canonical> Canonical for (A, B) {
+    fn canonical(&self, sink: &mut Sink) {
         let (first, second) = self;
-        first.canon(sink);
-        second.canon(sink);
+        first.canonical(sink);
+        second.canonical(sink);
     }
 }
