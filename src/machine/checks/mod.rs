@@ -1,8 +1,7 @@
-//! Tests of the whole machine: one world, and what drives it.
+//! Tests of the whole machine: one world, and the tests that drive it.
 
 pub mod fixtures;
 mod model;
-#[path = "random_gateways_tests.rs"]
 mod random_gateways;
 mod scenarios;
 mod simulation;

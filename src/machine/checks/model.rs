@@ -1,8 +1,8 @@
 //! Every short history, by a model checker: the machine itself, its world, and all orders in which things can happen.
 //!
 //! People, faults and the clock have budgets, so that the number of states has an end and no history goes in circles.
-//! In every state the onlooker's invariants must hold; and whenever nothing is under way, a calm from there on must
-//! settle everything (L1, L2).
+//! In every state the reference's invariants must hold; and whenever nothing is under way, everything must get settled
+//! if nothing goes wrong from there on (L1, L2).
 //!
 //! Beyond the few runs and plans that can be looked at exhaustively, the same model is walked at random.
 
@@ -10,14 +10,14 @@ use std::hash::{Hash, Hasher};
 
 use stateright::{Checker, Model, Property};
 
-use crate::machine::checks::world::canon::digest;
-use crate::machine::checks::world::{How, Nature, Options, World, key};
+use crate::machine::checks::world::canonical::digest;
+use crate::machine::checks::world::{How, Nature, Options, World, gateway_key, run_key};
 use crate::machine::guards::Guard;
 use crate::machine::{CallId, Kind};
 
 mod bounds;
 
-/// What may happen, and how often.
+/// The acts that may still happen, and how often.
 #[derive(Clone, Copy, Debug, Default, Eq, Hash, PartialEq)]
 struct Budget {
     /// Requests for a stop, and their withdrawals.
@@ -66,7 +66,7 @@ enum Act {
     Tick,
 }
 
-/// What is explored.
+/// A part of the model that is explored: its runs, and the bounds of what may happen to them.
 #[derive(Clone, Debug)]
 struct Explored {
     runs: &'static [(&'static str, &'static [i64])],
@@ -84,7 +84,7 @@ const FAR: u64 = 31_000;
 
 impl std::fmt::Debug for State {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "{:?} {:?}", self.left, self.world.breach)
+        write!(f, "{:?} {:?}", self.left, self.world.violation)
     }
 }
 
@@ -106,7 +106,7 @@ impl State {
     fn spend(&mut self, act: &Act) {
         let left = &mut self.left;
         let spent = match act {
-            Act::Hear(_) | Act::Land(_) | Act::Reply(_) | Act::Answer(_, How::Truth) => return,
+            Act::Hear(_) | Act::Land(_) | Act::Reply(_) | Act::Answer(_, How::ByNature) => return,
             Act::Answer(..) => &mut left.troubles,
             Act::LoseReply(_) => &mut left.lost_replies,
             Act::Stop(_) | Act::Withdraw(_) => &mut left.requests,
@@ -133,13 +133,13 @@ impl State {
             Act::Withdraw(name) => world.edit_unseen(name, |run| run.spec.stopped = Some(false)),
             Act::Add(name) => world.edit_unseen(name, |run| run.spec.plans.push(9)),
             Act::Recreate(name) => world.recreate_unseen(name, |run| run.spec.stopped = Some(true)),
-            Act::Delete(name) => world.server.delete_run(&key(name)),
-            Act::EditGateway { moves } => world.server.edit_gateway(&key("default"), |gateway| {
+            Act::Delete(name) => world.server.delete_run(&run_key(name)),
+            Act::EditGateway { moves } => world.server.edit_gateway(&gateway_key("default"), |gateway| {
                 gateway.spec.timeout_seconds = Some(9);
                 gateway.spec.url.push_str(if *moves { "/v2" } else { "" });
             }),
             Act::Relist => world.relist(Kind::Runs),
-            Act::Rotate => world.truth.secret += 1,
+            Act::Rotate => world.fake_gateway.secret += 1,
             Act::Crash => world.crash(),
             Act::Tick => world.tick(),
         }
@@ -156,9 +156,9 @@ impl State {
     /// Faults end; whatever was wanted must be settled then. Yields what is not.
     fn unsettled(&self) -> Option<String> {
         let mut world = self.world.clone();
-        world.calm();
-        let breach = world.breach.as_ref().map(|(invariant, text)| format!("{invariant}: {text}"));
-        breach.or_else(|| world.unsettled())
+        world.run_until_settled();
+        let violation = world.violation.as_ref().map(|(invariant, text)| format!("{invariant}: {text}"));
+        violation.or_else(|| world.unsettled())
     }
 
     fn tick_is_near(&self) -> bool {
@@ -172,7 +172,7 @@ impl Explored {
     fn environment(&self, state: &State, acts: &mut Vec<Act>) {
         let (world, left) = (&state.world, &state.left);
         for (name, _) in self.runs {
-            let Some(run) = world.server.runs.get(&key(name)) else { continue };
+            let Some(run) = world.server.runs.get(&run_key(name)) else { continue };
             let asked = run.spec.stopped == Some(true);
             if left.requests > 0 {
                 acts.push(if asked { Act::Withdraw(name) } else { Act::Stop(name) });
@@ -215,29 +215,29 @@ impl Model for Explored {
             ..Options::default()
         };
         let mut world = World::settled(self.runs, options);
-        world.truth.stale = self.stale;
-        world.truth.natures = self.bad.iter().map(|plan| (*plan, Nature::Bad)).collect();
+        world.fake_gateway.stale = self.stale;
+        world.fake_gateway.natures = self.bad.iter().map(|plan| (*plan, Nature::Rejected)).collect();
         // Every failure waits the same 50 ms: what chance would draw is no part of a state.
         world.edit_gateway("default", |gateway| {
             let retry = gateway.spec.retry.as_mut().expect("the fixture has one");
             retry.initial_delay_seconds = Some(0);
             gateway.spec.batching.as_mut().expect("the fixture has one").max_plans = Some(2);
         });
-        world.calm();
+        world.run_until_settled();
         let digest = digest(&world);
         vec![State { world, left: self.budget, digest }]
     }
 
     fn actions(&self, state: &State, acts: &mut Vec<Act>) {
         let (world, left) = (&state.world, &state.left);
-        if world.breach.is_some() {
+        if world.violation.is_some() {
             return;
         }
         for kind in [Kind::Gateways, Kind::Runs] {
             acts.extend(world.watch(kind).has_more(&world.server).then_some(Act::Hear(kind)));
         }
         for call in world.calls.keys() {
-            acts.push(Act::Answer(*call, How::Truth));
+            acts.push(Act::Answer(*call, How::ByNature));
             if left.troubles > 0 {
                 acts.extend(self.troubles.iter().map(|how| Act::Answer(*call, *how)));
             }
@@ -255,7 +255,7 @@ impl Model for Explored {
         let mut state = before.clone();
         state.spend(&act);
         state.take(&act);
-        state.world.diary = Default::default();
+        state.world.trace = Default::default();
         state.world.machine.take_tally();
         state.digest = digest(&state.world);
         Some(state)
@@ -263,9 +263,9 @@ impl Model for Explored {
 
     fn properties(&self) -> Vec<Property<Self>> {
         vec![
-            Property::always("no invariant is broken", |_, state: &State| state.world.breach.is_none()),
+            Property::always("no invariant is broken", |_, state: &State| state.world.violation.is_none()),
             Property::always("quiet means settled", |_, state: &State| {
-                state.world.breach.is_some() || !state.is_quiet() || state.unsettled().is_none()
+                state.world.violation.is_some() || !state.is_quiet() || state.unsettled().is_none()
             }),
         ]
     }

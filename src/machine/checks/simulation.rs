@@ -1,12 +1,12 @@
 //! Long random histories: people edit, watches break, replies get lost, gateways fail, processes die, and everything
 //! takes its time. All of it follows from a seed, so that a history that went wrong can be looked at again.
 //!
-//! The onlooker checks the invariants at every step. When faults end, everything that is wanted must get settled; then
+//! The reference checks the invariants at every step. When faults end, everything that is wanted must get settled; then
 //! nothing more may happen, not even after a restart.
 //!
 //! ```text
-//! HISTORIES=100000 cargo test --lib stop::simulation
-//! SEED=4711 cargo test --lib stop::simulation::whatever -- --nocapture
+//! HISTORIES=100000 cargo test --lib machine::checks::simulation
+//! SEED=4711 cargo test --lib machine::checks::simulation::whatever -- --nocapture
 //! ```
 
 mod edits;
@@ -17,7 +17,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use crate::api::GatewayRef;
 use crate::machine::backoff::chance;
 use crate::machine::checks::fixtures;
-use crate::machine::checks::world::{How, Nature, Options, World, key};
+use crate::machine::checks::world::{How, Nature, Options, World, gateway_key, key};
 use crate::machine::{CallId, Input, Key, Kind, RunView};
 
 const RUNS: &[(&str, &[i64])] = &[("a/one", &[1, 2, 3]), ("a/two", &[3, 4]), ("b/one", &[1, 5, 6, 7, 8])];
@@ -37,13 +37,13 @@ const SLOWEST: u64 = 250_000;
 const SPINNING: u32 = 200;
 
 /// Numbers that look drawn by chance and follow from a seed.
-struct Dice {
+struct Rng {
     seed: u64,
     key: Key,
     drawn: u64,
 }
 
-/// What is going to happen.
+/// Something that is going to happen.
 #[derive(Clone, Copy, Debug)]
 enum Act {
     Hear(Kind),
@@ -55,23 +55,23 @@ enum Act {
 
 struct Simulation {
     world: World,
-    dice: Dice,
+    rng: Rng,
     heap: BTreeMap<(u64, u64), Act>,
     next: u64,
-    /// What has its place in the heap.
+    /// Calls that have their place in the heap.
     calls: BTreeSet<CallId>,
     ops: u64,
     hearing: BTreeSet<Kind>,
-    weather: How,
+    default_answer: How,
     outside: u64,
     faults: bool,
     /// Deadlines are short and change, and the process' clock jumps.
     hasty: bool,
 }
 
-// === impl Dice ===
+// === impl Rng ===
 
-impl Dice {
+impl Rng {
     fn below(&mut self, n: u64) -> u64 {
         self.drawn += 1;
         chance(self.seed, &self.key, self.drawn) % n
@@ -106,14 +106,14 @@ impl Simulation {
         if stale_lists {
             world.server.past = Some(VecDeque::new());
         }
-        let mut dice = Dice { seed, key: key("dice"), drawn: 0 };
+        let mut rng = Rng { seed, key: key("rng"), drawn: 0 };
         for plan in 1..9 {
-            if dice.one_in(5) {
-                world.truth.natures.insert(plan, Nature::Bad);
+            if rng.one_in(5) {
+                world.fake_gateway.natures.insert(plan, Nature::Rejected);
             }
         }
         // How a token is refused whose Secret has changed.
-        world.truth.stale = dice.of(&[
+        world.fake_gateway.stale = rng.of(&[
             None,
             Some(How::Status(401)),
             Some(How::Status(403)),
@@ -125,13 +125,13 @@ impl Simulation {
         ]);
         let mut simulation = Self {
             world,
-            dice,
+            rng,
             heap: BTreeMap::new(),
             next: 0,
             calls: BTreeSet::new(),
             ops: 0,
             hearing: BTreeSet::new(),
-            weather: How::Truth,
+            default_answer: How::ByNature,
             outside: ACTS,
             faults: true,
             hasty,
@@ -155,19 +155,19 @@ impl Simulation {
             self.world.calls.keys().filter(|call| !self.calls.contains(*call)).copied().collect();
         for call in calls {
             self.calls.insert(call);
-            let delay = self.dice.delay();
+            let delay = self.rng.delay();
             self.push(delay, Act::Answer(call));
         }
         let ops: Vec<_> = self.world.ops.keys().filter(|id| **id > self.ops).copied().collect();
         for id in ops {
             self.ops = id;
-            let (there, back) = (self.dice.delay(), self.dice.delay());
+            let (there, back) = (self.rng.delay(), self.rng.delay());
             self.push(there, Act::Land(id));
             self.push(there + back, Act::Reply(id));
         }
         for kind in [Kind::Runs, Kind::Gateways] {
             if self.world.watch(kind).has_more(&self.world.server) && self.hearing.insert(kind) {
-                let delay = self.dice.delay();
+                let delay = self.rng.delay();
                 self.push(delay, Act::Hear(kind));
             }
         }
@@ -194,7 +194,7 @@ impl Simulation {
                 }
                 _ => break,
             }
-            if self.world.breach.is_some() {
+            if self.world.violation.is_some() {
                 return;
             }
         }
@@ -208,20 +208,20 @@ impl Simulation {
                 self.world.deliver(kind);
             }
             Act::Answer(call) => {
-                let odd = self.faults && self.dice.one_in(12);
-                let how = if odd { self.trouble() } else { self.weather };
+                let odd = self.faults && self.rng.one_in(12);
+                let how = if odd { self.trouble() } else { self.default_answer };
                 self.world.answer(call, how);
             }
             Act::Land(id) => self.world.land(id),
-            Act::Reply(id) if self.faults && self.dice.one_in(12) => self.world.lose(id),
-            Act::Reply(id) if self.faults && self.dice.one_in(80) => self.world.refuse(id),
+            Act::Reply(id) if self.faults && self.rng.one_in(12) => self.world.lose(id),
+            Act::Reply(id) if self.faults && self.rng.one_in(80) => self.world.refuse(id),
             Act::Reply(id) => self.world.reply(id),
             Act::Outside => self.outside(),
         }
     }
 
     fn trouble(&mut self) -> How {
-        self.dice.of(&[
+        self.rng.of(&[
             How::Lost,
             How::Late,
             How::Status(500),
@@ -246,31 +246,31 @@ impl Simulation {
             return;
         }
         self.outside -= 1;
-        match self.dice.below(20) {
+        match self.rng.below(20) {
             0 => self.world.crash(),
             1 => self.world.relist(Kind::Runs),
             2 => self.world.relist(Kind::Gateways),
-            3 => self.weather = if self.dice.one_in(2) { How::Truth } else { self.trouble() },
+            3 => self.default_answer = if self.rng.one_in(2) { How::ByNature } else { self.trouble() },
             4 => self.edit_gateway(),
             5 => {
-                let plan = 1 + self.dice.below(8) as i64;
-                self.world.truth.natures.entry(plan).or_insert(Nature::Finished);
+                let plan = 1 + self.rng.below(8) as i64;
+                self.world.fake_gateway.natures.entry(plan).or_insert(Nature::NotRunning);
             }
             6 if self.hasty => {
-                let jump = self.dice.of(&[-7_200_000, -120_000, 120_000, 7_200_000]);
+                let jump = self.rng.of(&[-7_200_000, -120_000, 120_000, 7_200_000]);
                 self.world.jump(jump);
             }
             _ => self.edit_run(),
         }
-        let delay = self.dice.below(2 * PACE);
+        let delay = self.rng.below(2 * PACE);
         self.push(delay, Act::Outside);
     }
 
     /// Faults have ended. Everything gets settled.
     fn settle(&mut self) {
-        (self.faults, self.outside, self.weather) = (false, 0, How::Truth);
-        self.world.truth.secret_missing = false;
-        for gateway in GATEWAYS.iter().map(|name| key(name)) {
+        (self.faults, self.outside, self.default_answer) = (false, 0, How::ByNature);
+        self.world.fake_gateway.secret_missing = false;
+        for gateway in GATEWAYS.iter().map(|name| gateway_key(name)) {
             if !self.world.server.gateways.contains_key(&gateway) {
                 self.make_gateway(&gateway, 0);
             }
@@ -290,13 +290,12 @@ impl Simulation {
     /// The process is told to end, does so in time, and another one takes over (L3).
     fn drain(&mut self) {
         (self.faults, self.outside) = (false, 0);
-        self.world.put(Input::Drain);
-        self.world.diary.posts.clear();
+        self.world.feed(Input::Drain);
+        self.world.trace.posts.clear();
         self.pass(SLOWEST);
-        let left =
-            || self.world.machine.runs.values().map(|run| (&run.write, run.unwritten)).collect::<Vec<_>>();
-        assert!(self.world.diary.drained, "L3: the machine does not come to its end: {:?}", left());
-        assert_eq!(self.world.diary.posts.len(), 0, "L3: a call begins after all");
+        let left = || &self.world.machine.outbox;
+        assert!(self.world.trace.drained, "L3: the machine does not come to its end: {:?}", left());
+        assert_eq!(self.world.trace.posts.len(), 0, "L3: a call begins after all");
         self.world.crash();
     }
 
@@ -307,9 +306,9 @@ impl Simulation {
             if restart {
                 self.world.crash();
             }
-            self.world.diary.posts.clear();
+            self.world.trace.posts.clear();
             self.pass(AGES);
-            assert!(self.world.diary.posts.is_empty(), "I14: {:?}", self.world.diary.posts);
+            assert!(self.world.trace.posts.is_empty(), "I14: {:?}", self.world.trace.posts);
             assert_eq!(self.runs(), runs, "I10, I14: written again");
             assert_eq!(self.world.machine.active(), 0, "I13: what is at rest is forgotten");
         }
@@ -344,7 +343,7 @@ fn whatever_happens_every_plan_ends_with_the_outcome_of_its_nature() {
     for seed in seeds {
         if let Err(cause) = catch_unwind(AssertUnwindSafe(|| history(seed))) {
             println!(
-                "to see it again: SEED={seed} cargo test --lib stop::simulation::whatever -- --nocapture"
+                "to see it again: SEED={seed} cargo test --lib machine::checks::simulation::whatever -- --nocapture"
             );
             resume_unwind(cause);
         }
@@ -357,7 +356,7 @@ fn with_stale_lists_a_plan_is_sent_again_whose_outcome_is_written() {
     let breaks = |seed: &u64| {
         let mut simulation = Simulation::new(*seed, true);
         simulation.pass(ACTS * PACE);
-        simulation.world.breach.is_some_and(|(invariant, _)| invariant == "I5")
+        simulation.world.violation.is_some_and(|(invariant, _)| invariant == "I5")
     };
     assert!((0..2_000).any(|seed| breaks(&seed)), "stale lists do no harm?");
 }

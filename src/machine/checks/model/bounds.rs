@@ -1,6 +1,6 @@
 //! How far the model is explored, and what must be found when a rule is switched off.
 //!
-//! `MODEL=large cargo test --release --lib stop::model -- --nocapture` goes as far as an hour allows.
+//! `MODEL=large cargo test --release --lib machine::checks::model -- --nocapture` goes as far as an hour allows.
 
 use stateright::UniformChooser;
 
@@ -83,7 +83,7 @@ fn breaks(rule: Guard, invariants: &[&str], explored: Explored) {
     println!("without {rule:?}: {} states, {told}", checker.unique_state_count());
     assert!(
         invariants.iter().any(|invariant| told.starts_with(invariant)),
-        "expected a breach of {invariants:?}: {told}"
+        "expected a violation of {invariants:?}: {told}"
     );
     let kept = Explored { without: None, ..checker.model().clone() };
     let checker = kept.checker().threads(2).spawn_bfs().join();
@@ -92,15 +92,15 @@ fn breaks(rule: Guard, invariants: &[&str], explored: Explored) {
 
 fn told(property: &str, path: stateright::Path<State, Act>) -> String {
     let last = path.last_state().clone();
-    let breach = last.world.breach.as_ref().map(|(invariant, text)| format!("{invariant}: {text}"));
-    let what = breach.or_else(|| last.unsettled()).unwrap_or_else(|| property.to_owned());
+    let violation = last.world.violation.as_ref().map(|(invariant, text)| format!("{invariant}: {text}"));
+    let what = violation.or_else(|| last.unsettled()).unwrap_or_else(|| property.to_owned());
     format!("{what}, after {:?}", path.into_actions())
 }
 
 #[test]
 fn without_the_floor_an_echo_is_taken_for_news() {
     let budget = Budget { requests: 1, ticks: 1, ..NOTHING };
-    breaks(Guard::Floor, &["I9"], Explored { budget, ..PLAIN });
+    breaks(Guard::KnownVersion, &["I9"], Explored { budget, ..PLAIN });
 }
 
 #[test]
@@ -151,7 +151,7 @@ fn one_run_whose_verdicts_wait_for_the_secret() {
 #[test]
 fn without_asks_an_old_verdict_fulfils_a_new_request() {
     let budget = Budget { requests: 3, ..NOTHING };
-    breaks(Guard::Asks, &["I1"], Explored { budget, ..PLAIN });
+    breaks(Guard::PresentRequest, &["I1"], Explored { budget, ..PLAIN });
 }
 
 #[test]

@@ -3,12 +3,13 @@
 use std::collections::BTreeMap;
 
 use crate::api::Outcome::{Accepted, Expired, Pending, Rejected};
-use crate::machine::checks::world::{How, Nature, World, key};
+use crate::machine::checks::world::reference::documented::STOP_DEADLINE;
+use crate::machine::checks::world::{How, Nature, World, gateway_key};
 use crate::machine::gateways::gate::Gate;
 use crate::machine::{CallId, Input};
 
 fn gate_is_open(world: &World) -> bool {
-    world.machine.gateways.get(&key("default")).expect("the gateway is known").gate == Gate::Open
+    world.machine.gateways.get(&gateway_key("default")).expect("the gateway is known").gate == Gate::Open
 }
 
 /// The calls under way, and whether they carry this plan.
@@ -33,7 +34,7 @@ fn two_calls() -> World {
 fn h12_one_of_two_calls_is_unauthorized() {
     let mut world = two_calls();
     world.answered(How::Status(401));
-    world.answered(How::Truth);
+    world.answered(How::ByNature);
     assert!(!gate_is_open(&world));
     world.live(6_000, How::Status(401));
     assert_eq!(
@@ -42,21 +43,21 @@ fn h12_one_of_two_calls_is_unauthorized() {
     );
 
     let mut world = two_calls();
-    world.truth.secret += 1;
+    world.fake_gateway.secret += 1;
     world.answered(How::Status(401));
     assert!(gate_is_open(&world), "there is another credential");
     world.pass(50);
     assert_eq!(world.under_way(), [[2], [1]]);
     world.answered(How::Status(401));
     assert!(gate_is_open(&world), "that was the older one");
-    world.calm();
-    assert_eq!((world.outcomes("one"), world.diary.posts.len()), (vec![Accepted; 2], 4));
+    world.run_until_settled();
+    assert_eq!((world.outcomes("one"), world.trace.posts.len()), (vec![Accepted; 2], 4));
 }
 
 /// An answer counts whenever it comes. If none does, the stop is given up, and status says that it was sent.
 #[test]
 fn h18_deadline_passes_with_the_call_in_flight() {
-    for (how, outcome) in [(How::Truth, Accepted), (How::Lost, Expired)] {
+    for (how, outcome) in [(How::ByNature, Accepted), (How::Lost, Expired)] {
         let mut world = World::of(&[("one", &[1])]);
         world.edit("one", |run| run.spec.stop_deadline_seconds = Some(60));
         world.stop("one");
@@ -64,8 +65,8 @@ fn h18_deadline_passes_with_the_call_in_flight() {
         world.write_all();
         assert_eq!(world.outcomes("one"), [Pending]);
         world.answered(how);
-        world.live(60_000, How::Truth);
-        assert_eq!((world.outcomes("one"), world.diary.posts.len()), (vec![outcome], 1));
+        world.live(60_000, How::ByNature);
+        assert_eq!((world.outcomes("one"), world.trace.posts.len()), (vec![outcome], 1));
         let message = world.run("one").status.plans[0].message.clone().unwrap_or_default();
         assert_eq!(message.contains("sent, but no answer came"), outcome == Expired);
     }
@@ -76,21 +77,21 @@ fn h18_deadline_passes_with_the_call_in_flight() {
 #[test]
 fn h27_an_id_that_makes_the_gateway_fail() {
     let mut world = World::of(&[("one", &[1, 2, 3, 4]), ("two", &[5]), ("three", &[6])]);
-    world.truth.natures.insert(3, Nature::Poison);
+    world.fake_gateway.natures.insert(3, Nature::FailsCall(500));
     world.stop("one");
     world.stop("two");
-    world.live(60_000, How::Truth);
+    world.live(60_000, How::ByNature);
     assert_eq!(world.outcomes("two"), [Accepted], "others go on");
     assert_eq!(world.outcomes("one"), [Accepted, Accepted, Pending, Accepted]);
     world.stop("three");
     assert!(world.under_way().contains(&[6].as_slice()), "the gate is open");
-    world.live(3_700_000, How::Truth);
+    world.live(STOP_DEADLINE + 100_000, How::ByNature);
     assert_eq!(world.outcomes("one"), [Accepted, Accepted, Expired, Accepted]);
     assert_eq!((world.outcomes("three"), world.unsettled()), (vec![Accepted], None));
 }
 
-/// However a token is refused whose Secret has been changed, the new one is found within one backoff, and nothing is
-/// given up.
+/// A token is refused, in whatever way, after its Secret has changed: the new one is found within one backoff, and no
+/// plan is given up.
 #[test]
 fn h28_a_rotated_token_is_found_however_the_old_one_is_refused() {
     let ways = [200, 302, 400, 401, 403, 404, 405, 500, 502].map(How::Status).into_iter();
@@ -99,14 +100,14 @@ fn h28_a_rotated_token_is_found_however_the_old_one_is_refused() {
     for way in ways.chain([200, 400, 403, 404, 413, 422, 500].map(How::Own)) {
         let mut world = World::of(&[("first", &[9]), ("one", &[1, 2, 3])]);
         world.stop("first");
-        world.live(60_000, How::Truth);
+        world.live(60_000, How::ByNature);
         assert_eq!(world.outcomes("first"), [Accepted]);
-        (world.truth.secret, world.truth.stale) = (1, Some(way));
-        world.diary.posts.clear();
+        (world.fake_gateway.secret, world.fake_gateway.stale) = (1, Some(way));
+        world.trace.posts.clear();
         world.stop("one");
-        world.live(3_000, How::Truth);
+        world.live(3_000, How::ByNature);
         assert_eq!(world.outcomes("one"), [Accepted; 3], "{way:?}");
-        let calls = world.diary.posts.len();
+        let calls = world.trace.posts.len();
         assert!(calls <= 9, "{way:?}: {calls} calls");
     }
 }
@@ -116,14 +117,14 @@ fn h28_a_rotated_token_is_found_however_the_old_one_is_refused() {
 fn a_second_look_is_taken_once() {
     for (rotated, calls, readings) in [(false, vec![vec![1]], 1), (true, vec![vec![1], vec![1]], 2)] {
         let mut world = World::of(&[("one", &[1])]);
-        world.truth.natures.insert(1, Nature::Bad);
+        world.fake_gateway.natures.insert(1, Nature::Rejected);
         world.pass(60_000);
-        world.truth.secret += u32::from(rotated);
-        world.diary.readings = 0;
+        world.fake_gateway.secret += u32::from(rotated);
+        world.trace.readings = 0;
         world.stop("one");
-        world.live(60_000, How::Truth);
+        world.live(60_000, How::ByNature);
         assert_eq!((world.outcomes("one"), world.unsettled()), (vec![Rejected], None));
-        assert_eq!((&world.diary.posts, world.diary.readings), (&calls, readings), "rotated: {rotated}");
+        assert_eq!((&world.trace.posts, world.trace.readings), (&calls, readings), "rotated: {rotated}");
     }
 }
 
@@ -132,29 +133,29 @@ fn a_second_look_is_taken_once() {
 fn a_verdict_that_is_held_back_is_not_lost() {
     let held = || {
         let mut world = World::with_slow_secrets(&[("one", &[1])]);
-        world.truth.natures.insert(1, Nature::Bad);
+        world.fake_gateway.natures.insert(1, Nature::Rejected);
         world.pass(60_000);
         world.stop("one");
-        world.answered(How::Truth);
+        world.answered(How::ByNature);
         assert!(world.under_way().is_empty());
         assert_eq!(world.ops.len(), 1, "the Secret is being read");
         world
     };
     let mut world = held();
     world.lose(world.request());
-    world.calm();
+    world.run_until_settled();
     assert_eq!((world.outcomes("one"), world.unsettled()), (vec![Rejected], None), "a reading that fails");
 
     let mut world = held();
     world.withdraw("one");
-    world.calm();
+    world.run_until_settled();
     assert_eq!(world.outcomes("one"), [Rejected], "withdrawn, it has its answer");
 
     let mut world = held();
-    world.truth.secret += 1;
+    world.fake_gateway.secret += 1;
     world.withdraw("one");
-    world.calm();
-    assert_eq!((world.outcomes("one"), world.diary.posts.len()), (vec![Rejected], 1), "and is sent no more");
+    world.run_until_settled();
+    assert_eq!((world.outcomes("one"), world.trace.posts.len()), (vec![Rejected], 1), "and is sent no more");
 
     for moves in [true, false] {
         let mut world = held();
@@ -162,13 +163,13 @@ fn a_verdict_that_is_held_back_is_not_lost() {
             gateway.spec.timeout_seconds = Some(9);
             gateway.spec.url.push_str(if moves { "/v2" } else { "" });
         });
-        world.calm();
+        world.run_until_settled();
         assert_eq!((world.outcomes("one"), world.unsettled()), (vec![Rejected], None));
-        assert_eq!(world.diary.posts.len(), 2, "an edit is worth another try; moves: {moves}");
+        assert_eq!(world.trace.posts.len(), 2, "an edit is worth another try; moves: {moves}");
     }
 
     let mut world = held();
-    let gateway = world.server.gateways[&key("default")].clone();
+    let gateway = world.server.gateways[&gateway_key("default")].clone();
     world.server.delete_gateway(&gateway.key);
     world.hear_all();
     world.write_all();
@@ -176,19 +177,19 @@ fn a_verdict_that_is_held_back_is_not_lost() {
     let mut again = (*gateway).clone();
     again.uid = "made-again".into();
     world.server.put_gateway(again);
-    world.calm();
+    world.run_until_settled();
     assert_eq!((world.outcomes("one"), world.unsettled()), (vec![Rejected], None));
 
     let mut world = held();
-    world.put(Input::Drain);
+    world.feed(Input::Drain);
     world.pass(1_000);
-    assert!(world.diary.drained, "an end does not wait for it");
+    assert!(world.trace.drained, "an end does not wait for it");
     world.crash();
-    world.calm();
+    world.run_until_settled();
     assert_eq!((world.outcomes("one"), world.unsettled()), (vec![Rejected], None));
 }
 
-/// Of a hundred plans one makes its call take as long as a call can: the last of the others is done after three.
+/// One plan in a hundred makes its call take as long as a call can: the last of the others is done after three.
 #[test]
 fn h29_an_id_that_is_never_answered() {
     for culprit in [1, 42, 77, 100] {
@@ -200,7 +201,7 @@ fn h29_an_id_that_is_never_answered() {
         while world.now < began + 92_000 {
             for (call, hangs) in calls_with(&world, culprit) {
                 match hangs {
-                    false => world.answer(call, How::Truth),
+                    false => world.answer(call, How::ByNature),
                     // A call may take thirty seconds.
                     true if world.now >= *since.entry(call).or_insert(world.now) + 30_000 => {
                         world.answer(call, How::Late)
@@ -213,7 +214,7 @@ fn h29_an_id_that_is_never_answered() {
             world.pass(100);
         }
         let done = world.outcomes("one").iter().filter(|outcome| **outcome == Accepted).count();
-        assert_eq!(done, 99, "culprit {culprit}: {:?}", world.diary.posts);
+        assert_eq!(done, 99, "culprit {culprit}: {:?}", world.trace.posts);
     }
 }
 
@@ -226,7 +227,7 @@ fn forbidden_is_a_verdict_only_in_testiniums_form_and_only_if_others_are_served(
         world.stop("one");
         for _ in 0..400 {
             for (call, is_culprit) in calls_with(&world, 3) {
-                world.answer(call, if is_culprit { way } else { How::Truth });
+                world.answer(call, if is_culprit { way } else { How::ByNature });
             }
             world.write_all();
             world.hear_all();
@@ -255,9 +256,9 @@ fn a_foreign_answer_is_waited_for() {
         world.stop("one");
         world.live(900_000, way);
         assert_eq!(world.outcomes("one"), [Pending; 5], "{way:?}");
-        let calls = world.diary.posts.len();
+        let calls = world.trace.posts.len();
         assert!(calls < 40, "{way:?}: {calls} calls");
-        world.calm();
+        world.run_until_settled();
         assert_eq!(world.outcomes("one"), [Accepted; 5], "{way:?}");
     }
 }

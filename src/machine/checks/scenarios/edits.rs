@@ -2,21 +2,21 @@
 
 use crate::api::Outcome::{Accepted, Unknown};
 use crate::api::reason;
-use crate::machine::checks::world::{How, Nature, World, key};
-use crate::machine::{Input, Kind};
+use crate::machine::checks::world::{How, Nature, World, gateway_key, run_key};
+use crate::machine::{Input, Kind, ObjectKey};
 
 /// The newer object says that the stop is taken back: status tells that, and what had been stopped by then.
 #[test]
 fn h02_conflict_because_the_user_withdrew() {
     let mut world = World::of(&[("one", &[1])]);
     world.stop("one");
-    world.answered(How::Truth);
+    world.answered(How::ByNature);
     world.edit_unseen("one", |run| run.spec.stopped = Some(false));
     world.write_all();
     assert!(world.run("one").status.plans.is_empty(), "the write met a newer object");
-    world.calm();
+    world.run_until_settled();
     assert_eq!((world.stopped("one"), world.outcomes("one")), (reason::NOT_REQUESTED, vec![Accepted]));
-    assert_eq!(world.diary.posts, [[1]]);
+    assert_eq!(world.trace.posts, [[1]]);
 }
 
 /// What is settled stays so, the new id is sent alone, and one write tells of both.
@@ -24,12 +24,12 @@ fn h02_conflict_because_the_user_withdrew() {
 fn h03_conflict_because_the_user_added_an_id() {
     let mut world = World::of(&[("one", &[1, 2])]);
     world.stop("one");
-    world.answered(How::Truth);
+    world.answered(How::ByNature);
     world.edit_unseen("one", |run| run.spec.plans.push(3));
     world.write_all();
-    world.calm();
-    assert_eq!(world.diary.posts, [vec![1, 2], vec![3]]);
-    assert_eq!((world.diary.writes.len(), world.outcomes("one")), (1, vec![Accepted; 3]));
+    world.run_until_settled();
+    assert_eq!(world.trace.posts, [vec![1, 2], vec![3]]);
+    assert_eq!((world.trace.writes.len(), world.outcomes("one")), (1, vec![Accepted; 3]));
 }
 
 /// A call that began before a request can't fulfil it: its verdict is dropped, and the id is sent again.
@@ -40,12 +40,12 @@ fn h04_rearmed_while_the_call_is_in_flight() {
     world.withdraw("one");
     world.stop("one");
     assert_eq!(world.under_way(), [[1]], "one call an id at a time");
-    world.answered(How::Truth);
-    assert!(world.diary.writes.is_empty());
+    world.answered(How::ByNature);
+    assert!(world.trace.writes.is_empty());
     world.pass(50);
     assert_eq!(world.under_way(), [[1]], "sent again");
-    world.calm();
-    assert_eq!((world.diary.posts.len(), world.outcomes("one")), (2, vec![Accepted]));
+    world.run_until_settled();
+    assert_eq!((world.trace.posts.len(), world.outcomes("one")), (2, vec![Accepted]));
 }
 
 /// What a complete list does not bring is gone: struck out of the queue, and its call's verdict goes nowhere.
@@ -55,15 +55,15 @@ fn h08_deleted_while_the_watch_was_broken() {
     world.stop("one");
     world.stop("two");
     assert_eq!((world.under_way().len(), world.machine.queued()), (1, 1));
-    world.server.delete_run(&key("one"));
-    world.server.delete_run(&key("two"));
+    world.server.delete_run(&run_key("one"));
+    world.server.delete_run(&run_key("two"));
     world.runs.at = crate::machine::Version(world.server.revision);
     world.relist(Kind::Runs);
     world.hear_all();
     assert_eq!((world.machine.queued(), world.machine.active()), (0, 0));
-    world.answered(How::Truth);
-    world.live(60_000, How::Truth);
-    assert_eq!((world.diary.posts.len(), world.ops.len()), (1, 0));
+    world.answered(How::ByNature);
+    world.live(60_000, How::ByNature);
+    assert_eq!((world.trace.posts.len(), world.ops.len()), (1, 0));
 }
 
 /// The new run's ids wait for the end of the old one's call and are sent again. A late write with the old uid is
@@ -84,8 +84,8 @@ fn h09_recreated_under_the_same_name_with_a_call_in_flight() {
         assert_eq!(world.under_way().len(), 1, "the id is in a call");
         world.reply(world.request());
         assert!(world.run("one").status.plans.is_empty(), "the late write met another object");
-        world.calm();
-        assert_eq!((world.diary.posts.len(), world.outcomes("one")), (2, vec![Accepted]));
+        world.run_until_settled();
+        assert_eq!((world.trace.posts.len(), world.outcomes("one")), (2, vec![Accepted]));
         assert_eq!(world.unsettled(), None);
     }
 }
@@ -95,7 +95,7 @@ fn h09_recreated_under_the_same_name_with_a_call_in_flight() {
 #[test]
 fn h10_one_of_two_runs_withdraws_in_flight() {
     let rows =
-        [(How::Truth, (reason::NOT_REQUESTED, Accepted), 1), (How::Lost, (reason::WITHDRAWN, Unknown), 2)];
+        [(How::ByNature, (reason::NOT_REQUESTED, Accepted), 1), (How::Lost, (reason::WITHDRAWN, Unknown), 2)];
     for (how, (reason, withdrawn), calls) in rows {
         let mut world = World::of(&[("one", &[1]), ("two", &[1])]);
         world.edit_gateway("default", |gateway| gateway.spec.suspend = Some(true));
@@ -105,10 +105,10 @@ fn h10_one_of_two_runs_withdraws_in_flight() {
         assert_eq!(world.under_way(), [[1]], "one call for both");
         world.withdraw("one");
         world.answered(how);
-        world.calm();
+        world.run_until_settled();
         assert_eq!((world.stopped("one"), world.outcomes("one")), (reason, vec![withdrawn]));
         assert_eq!(world.outcomes("two"), [Accepted]);
-        assert_eq!(world.diary.posts.len(), calls, "{how:?}");
+        assert_eq!(world.trace.posts.len(), calls, "{how:?}");
     }
 }
 
@@ -117,7 +117,7 @@ fn h10_one_of_two_runs_withdraws_in_flight() {
 fn h11_withdrawn_or_deleted_during_a_split() {
     for deleted in [false, true] {
         let mut world = World::of(&[("one", &[1, 2]), ("two", &[3, 4])]);
-        world.truth.natures.insert(2, Nature::Bad);
+        world.fake_gateway.natures.insert(2, Nature::Rejected);
         world.edit_gateway("default", |gateway| {
             gateway.spec.suspend = Some(true);
             gateway.spec.limits.as_mut().expect("the fixture has limits").max_in_flight = Some(1);
@@ -125,16 +125,16 @@ fn h11_withdrawn_or_deleted_during_a_split() {
         world.stop("one");
         world.stop("two");
         world.edit_gateway("default", |gateway| gateway.spec.suspend = None);
-        world.answered(How::Truth);
+        world.answered(How::ByNature);
         assert_eq!(world.under_way(), [[1, 2]], "the first half");
         if deleted {
-            world.server.delete_run(&key("two"));
+            world.server.delete_run(&run_key("two"));
         } else {
             world.edit_unseen("two", |run| run.spec.stopped = Some(false));
         }
         world.hear(Kind::Runs);
-        world.calm();
-        assert_eq!(world.diary.posts, [vec![1, 2, 3, 4], vec![1, 2], vec![1], vec![2]]);
+        world.run_until_settled();
+        assert_eq!(world.trace.posts, [vec![1, 2, 3, 4], vec![1, 2], vec![1], vec![2]]);
     }
 }
 
@@ -145,63 +145,106 @@ fn h14_gateway_edited_in_flight() {
     world.stop("one");
     let moved = "https://elsewhere.example.com";
     world.edit_gateway("default", |gateway| gateway.spec.url = moved.to_owned());
-    world.answered(How::Truth);
+    world.answered(How::ByNature);
     world.pass(50);
     assert_eq!(world.calls.values().map(|call| &*call.gateway.spec.url).collect::<Vec<_>>(), [moved]);
-    world.calm();
-    assert_eq!((world.diary.posts.len(), world.outcomes("one")), (2, vec![Accepted]));
+    world.run_until_settled();
+    assert_eq!((world.trace.posts.len(), world.outcomes("one")), (2, vec![Accepted]));
 
     let mut world = World::of(&[("one", &[1])]);
     world.stop("one");
-    world.truth.secret += 1;
+    world.fake_gateway.secret += 1;
     world.edit_gateway("default", |gateway| gateway.spec.timeout_seconds = Some(9));
-    world.answered(How::Truth);
-    world.calm();
-    assert_eq!((world.diary.posts.len(), world.outcomes("one")), (1, vec![Accepted]));
+    world.answered(How::ByNature);
+    world.run_until_settled();
+    assert_eq!((world.trace.posts.len(), world.outcomes("one")), (1, vec![Accepted]));
 }
 
 /// Without its gateway a run waits and says so. Another object of that name is another address.
 #[test]
 fn h15_gateway_deleted_and_made_again() {
     let mut world = World::of(&[("one", &[1])]);
-    let old = (*world.server.gateways[&key("default")]).clone();
+    let old = (*world.server.gateways[&gateway_key("default")]).clone();
     world.server.delete_gateway(&old.key);
     world.hear(Kind::Gateways);
     world.stop("one");
-    world.live(2_000, How::Truth);
-    assert_eq!((world.stopped("one"), world.diary.posts.len()), (reason::GATEWAY_NOT_FOUND, 0));
+    world.live(2_000, How::ByNature);
+    assert_eq!((world.stopped("one"), world.trace.posts.len()), (reason::GATEWAY_NOT_FOUND, 0));
     for (calls, uid) in [(1, "second"), (2, "third")] {
         let mut new = old.clone();
         new.uid = uid.into();
         world.server.put_gateway(new);
         world.hear(Kind::Gateways);
-        world.flow(if calls == 1 { How::Lost } else { How::Truth });
-        assert_eq!(world.diary.posts.len(), calls, "gateway {uid}");
+        world.flow(if calls == 1 { How::Lost } else { How::ByNature });
+        assert_eq!(world.trace.posts.len(), calls, "gateway {uid}");
         if calls == 1 {
             world.server.delete_gateway(&old.key);
             world.hear(Kind::Gateways);
         }
     }
-    world.calm();
+    world.run_until_settled();
     assert_eq!((world.outcomes("one"), world.unsettled()), (vec![Accepted], None));
 }
 
-/// The object asks and shows no outcome, so it is sent again.
+/// With its object a gateway's connection goes, once, however the machine learns of it. The call under way still ends
+/// with its verdict, and a gateway of the same name gets a connection of its own.
+#[test]
+fn a_deleted_gateway_is_disconnected() {
+    for how in ["watch", "list", "unreadable"] {
+        let mut world = World::of(&[("one", &[1]), ("other/two", &[2])]);
+        world.stop("one");
+        let old = (*world.server.gateways[&gateway_key("default")]).clone();
+        world.edit_gateway("default", |gateway| gateway.spec.timeout_seconds = Some(9));
+        world.feed(Input::Gone(ObjectKey::Gateway(old.key.clone()), "another".into()));
+        assert!(world.trace.disconnected.is_empty(), "{how}: the gateway is still there");
+
+        match how {
+            "watch" => world.server.delete_gateway(&old.key),
+            "list" => {
+                world.server.delete_gateway(&old.key);
+                world.gateways.at = crate::machine::Version(world.server.revision);
+                world.relist(Kind::Gateways);
+            }
+            _ => {
+                let (uid, version) = (old.uid.clone(), old.version);
+                world.feed(Input::Unreadable(
+                    ObjectKey::Gateway(old.key.clone()),
+                    uid,
+                    version,
+                    "broken".to_owned(),
+                ));
+                world.server.delete_gateway(&old.key);
+            }
+        }
+        world.hear(Kind::Gateways);
+        assert_eq!(world.trace.disconnected, [gateway_key("default")], "{how}");
+        world.answered(How::ByNature);
+        world.write_all();
+        assert_eq!(world.outcomes("one"), [Accepted], "{how}");
+
+        world.server.put_gateway(old);
+        world.edit("one", |run| run.status = Default::default());
+        world.run_until_settled();
+        assert_eq!((world.trace.posts.len(), world.trace.disconnected.len()), (2, 1), "{how}");
+    }
+}
+
+/// The object asks and shows no outcome, so its plans are sent again.
 #[test]
 fn h25_status_wiped_by_hand() {
     let mut world = World::of(&[("one", &[1])]);
     world.stop("one");
-    world.calm();
+    world.run_until_settled();
     world.edit("one", |run| run.status = Default::default());
-    world.calm();
-    assert_eq!((world.diary.posts.len(), world.outcomes("one")), (2, vec![Accepted]));
+    world.run_until_settled();
+    assert_eq!((world.trace.posts.len(), world.outcomes("one")), (2, vec![Accepted]));
 }
 
 /// Runs wait with the text of the refusal, and go on as soon as gateways can be listed.
 #[test]
 fn h26_gateways_can_not_be_listed() {
     let mut world = World::new(&[("one", &[1])], Default::default());
-    world.put(Input::ListFailed(Kind::Gateways, "no permission to list them".to_owned()));
+    world.feed(Input::ListFailed(Kind::Gateways, "no permission to list them".to_owned()));
     world.hear(Kind::Runs);
     world.stop("one");
     world.pass(1_000);
@@ -210,6 +253,6 @@ fn h26_gateways_can_not_be_listed() {
     let says = |condition: &&crate::api::Condition| condition.message.contains("no permission to list them");
     assert!(world.run("one").status.conditions.iter().find(says).is_some());
     world.hear(Kind::Gateways);
-    world.calm();
+    world.run_until_settled();
     assert_eq!((world.outcomes("one"), world.unsettled()), (vec![Accepted], None));
 }

@@ -1,11 +1,34 @@
-//! Short histories by name, through the whole machine: each is a way in which things can come in the wrong order, late,
-//! twice or never, and says what must come of it.
+//! Scenarios: short histories by name, through the whole machine. Each is a way in which things can come in the wrong
+//! order, late, twice or never, and says what must come of it.
 
 mod answers;
 mod basics;
+mod crossings;
 mod edits;
 mod requests;
 mod restarts;
+mod retries;
 mod scale;
-mod variants_tests;
+mod words;
 mod writes;
+
+use crate::api::condition;
+use crate::machine::checks::world::World;
+
+fn message(world: &World, name: &str) -> String {
+    let conditions = &world.run(name).status.conditions;
+    let stopped = conditions.iter().find(|other| other.type_ == condition::STOPPED).expect("Stopped");
+    stopped.message.clone()
+}
+
+fn suspend(world: &mut World, yes: bool) {
+    world.edit_gateway("default", |gateway| gateway.spec.suspend = yes.then_some(true));
+}
+
+fn annotate(world: &mut World, value: Option<&str>) {
+    world.edit("one", |run| run.stop_annotation = value.map(str::to_owned));
+}
+
+fn retry(world: &mut World, value: &str) {
+    world.edit("one", |run| run.retry_annotation = Some(value.to_owned()));
+}

@@ -1,4 +1,4 @@
-//! Requests as they cross the clock, other edits and what a status says; each rule by its number.
+//! Requests that cross the clock, other edits and the writing of a status; each rule by its number.
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 
@@ -6,6 +6,7 @@ use crate::api::Outcome::{self, Accepted, Expired, Pending, Rejected, Withdrawn}
 use crate::api::{GatewayRef, PlanStatus, condition, reason};
 use crate::machine::Kind;
 use crate::machine::checks::fixtures::{self, wall};
+use crate::machine::checks::world::reference::documented::STOP_DEADLINE;
 use crate::machine::checks::world::{How, Nature, World};
 
 fn pending(plan: i64) -> PlanStatus {
@@ -35,8 +36,8 @@ fn a_status_without_a_stop_sends_nothing_whatever_plans_it_lists() {
     let mut world = World::of(&[("one", &[1])]);
     world.edit("one", |run| run.status.plans = vec![pending(77)]);
     world.crash();
-    world.calm();
-    assert!(world.diary.posts.is_empty(), "{:?}", world.diary.posts);
+    world.run_until_settled();
+    assert!(world.trace.posts.is_empty(), "{:?}", world.trace.posts);
     assert!(world.run("one").status.plans.is_empty());
 }
 
@@ -45,40 +46,40 @@ fn a_status_names_no_plan_that_the_spec_does_not() {
     let mut world = World::of(&[("one", &[1])]);
     world.edit_gateway("default", |gateway| gateway.spec.suspend = Some(true));
     world.stop("one");
-    world.live(2_000, How::Truth);
+    world.live(2_000, How::ByNature);
     world.edit("one", |run| run.status.plans.push(pending(77)));
     world.crash();
-    world.live(2_000, How::Truth);
+    world.live(2_000, How::ByNature);
     world.edit_gateway("default", |gateway| gateway.spec.suspend = None);
-    world.calm();
-    assert_eq!(world.diary.posts, [[1]]);
+    world.run_until_settled();
+    assert_eq!(world.trace.posts, [[1]]);
 }
 
 #[test]
 fn rule_03_a_retry_asks_for_what_was_not_stopped_and_keeps_the_rest() {
     let mut world = World::of(&[("one", &[1, 2, 3])]);
-    world.truth.natures.insert(2, Nature::Bad);
+    world.fake_gateway.natures.insert(2, Nature::Rejected);
     world.stop("one");
-    world.calm();
+    world.run_until_settled();
     assert_eq!(world.outcomes("one"), [Accepted, Rejected, Accepted]);
-    world.truth.natures.clear();
-    world.diary.posts.clear();
+    world.fake_gateway.natures.clear();
+    world.trace.posts.clear();
     world.now += 5_000;
     let retry = |world: &mut World, value: &str| {
         world.edit("one", |run| run.retry_annotation = Some(value.to_owned()));
-        world.calm();
+        world.run_until_settled();
     };
     retry(&mut world, "once");
-    assert_eq!((world.outcomes("one"), world.diary.posts.len()), (vec![Accepted; 3], 1));
-    assert_eq!((world.diary.posts[0].as_slice(), world.stopped("one")), (&[2][..], reason::ACCEPTED));
+    assert_eq!((world.outcomes("one"), world.trace.posts.len()), (vec![Accepted; 3], 1));
+    assert_eq!((world.trace.posts[0].as_slice(), world.stopped("one")), (&[2][..], reason::ACCEPTED));
     let status = &world.run("one").status;
     let stop = status.stop.clone().expect("a stop");
     assert!(stop.completion_time > stop.request_time && status.plans[1].request_time.is_some(), "{status:?}");
     // Nothing is left to be retried, and the value is spent, also for the next process.
     retry(&mut world, "twice");
     world.crash();
-    world.calm();
-    assert_eq!((world.stopped("one"), world.diary.posts.len()), (reason::ACCEPTED, 1));
+    world.run_until_settled();
+    assert_eq!((world.stopped("one"), world.trace.posts.len()), (reason::ACCEPTED, 1));
 }
 
 #[test]
@@ -86,24 +87,24 @@ fn rule_04_a_retry_leaves_alone_what_is_being_stopped() {
     let mut world = World::of(&[("one", &[1])]);
     world.stop("one");
     world.edit("one", |run| run.retry_annotation = Some("impatient".to_owned()));
-    world.calm();
-    assert_eq!((world.outcomes("one"), world.diary.posts.len()), (vec![Accepted], 1));
+    world.run_until_settled();
+    assert_eq!((world.outcomes("one"), world.trace.posts.len()), (vec![Accepted], 1));
 }
 
 #[test]
 fn rule_06_a_move_sends_nothing_to_the_other_gateway() {
     let mut world = two_gateways();
     world.edit("one", |run| run.stop_annotation = Some("a".to_owned()));
-    world.calm();
-    world.diary.posts.clear();
+    world.run_until_settled();
+    world.trace.posts.clear();
     move_to(&mut world, "one", "other");
-    world.calm();
-    assert!(world.diary.posts.is_empty(), "{:?}", world.diary.posts);
+    world.run_until_settled();
+    assert!(world.trace.posts.is_empty(), "{:?}", world.trace.posts);
     assert_eq!((world.stopped("one"), world.outcomes("one")), (reason::NOT_REQUESTED, vec![Accepted; 2]));
     assert!(message(&world, "one").contains("2 accepted"), "{}", message(&world, "one"));
     world.edit("one", |run| run.stop_annotation = Some("b".to_owned()));
-    world.calm();
-    assert_eq!(world.diary.posts, [[1, 2]]);
+    world.run_until_settled();
+    assert_eq!(world.trace.posts, [[1, 2]]);
     let stop = world.run("one").status.stop.clone().expect("a stop");
     assert_eq!(stop.gateway.map(|gateway| gateway.name).as_deref(), Some("other"));
 }
@@ -113,14 +114,14 @@ fn rule_06_a_move_withdraws_what_was_not_sent() {
     let mut world = two_gateways();
     world.edit_gateway("default", |gateway| gateway.spec.suspend = Some(true));
     world.edit("one", |run| run.stop_annotation = Some("a".to_owned()));
-    world.live(2_000, How::Truth);
+    world.live(2_000, How::ByNature);
     move_to(&mut world, "one", "other");
-    world.calm();
+    world.run_until_settled();
     assert_eq!((world.stopped("one"), world.outcomes("one")), (reason::WITHDRAWN, vec![Withdrawn; 2]));
-    assert!(world.diary.told.contains(&"StopWithdrawn"), "{:?}", world.diary.told);
+    assert!(world.trace.told.contains(&"StopWithdrawn"), "{:?}", world.trace.told);
     world.edit_gateway("default", |gateway| gateway.spec.suspend = None);
-    world.calm();
-    assert!(world.diary.posts.is_empty());
+    world.run_until_settled();
+    assert!(world.trace.posts.is_empty());
 }
 
 #[test]
@@ -128,19 +129,19 @@ fn rule_07_a_removal_is_told_while_plans_are_unsent_and_takes_nothing_back() {
     let mut world = World::of(&[("one", &[1])]);
     world.edit_gateway("default", |gateway| gateway.spec.suspend = Some(true));
     world.edit("one", |run| run.stop_annotation = Some("a".to_owned()));
-    world.live(2_000, How::Truth);
+    world.live(2_000, How::ByNature);
     world.edit("one", |run| run.stop_annotation = None);
-    assert!(world.diary.told.contains(&"StopContinues"), "{:?}", world.diary.told);
+    assert!(world.trace.told.contains(&"StopContinues"), "{:?}", world.trace.told);
     world.edit_gateway("default", |gateway| gateway.spec.suspend = None);
-    world.calm();
+    world.run_until_settled();
     assert_eq!(world.outcomes("one"), [Accepted]);
     let stop = world.run("one").status.stop.clone().expect("a stop");
     assert_eq!((stop.observed_request, stop.last_handled_request.as_deref()), (None, Some("a")));
-    world.diary.told.clear();
+    world.trace.told.clear();
     world.edit("one", |run| run.stop_annotation = Some("a".to_owned()));
     world.edit("one", |run| run.stop_annotation = None);
-    world.calm();
-    assert_eq!(world.diary.posts, [[1], [1]], "the same value after its removal is a new request");
+    world.run_until_settled();
+    assert_eq!(world.trace.posts, [[1], [1]], "the same value after its removal is a new request");
 }
 
 #[test]
@@ -152,15 +153,15 @@ fn rule_09_what_was_in_flight_gets_its_answer_and_the_rest_is_withdrawn() {
     world.stop("one");
     assert_eq!(world.under_way(), [[1, 2, 3, 4]]);
     world.withdraw("one");
-    world.answered(How::Truth);
-    world.calm();
+    world.answered(How::ByNature);
+    world.run_until_settled();
     let outcomes = [Accepted, Accepted, Accepted, Accepted, Withdrawn];
     assert_eq!((world.stopped("one"), world.outcomes("one")), (reason::WITHDRAWN, outcomes.to_vec()));
     let stop = world.run("one").status.stop.clone().expect("a stop");
     assert!(stop.withdrawn_time.is_some(), "{stop:?}");
     assert_eq!(stop.withdrawn_by.as_deref(), Some("kubectl-edit"));
     world.crash();
-    world.calm();
+    world.run_until_settled();
     assert_eq!(world.run("one").status.stop, Some(stop), "a restart changes nothing");
 }
 
@@ -168,33 +169,33 @@ fn rule_09_what_was_in_flight_gets_its_answer_and_the_rest_is_withdrawn() {
 fn rule_10_a_plan_added_while_stopped_is_true_has_a_request_of_its_own() {
     let mut world = World::of(&[("one", &[1])]);
     world.stop("one");
-    world.calm();
-    world.pass(2 * 3_600_000);
+    world.run_until_settled();
+    world.pass(2 * STOP_DEADLINE);
     world.edit("one", |run| run.spec.plans.push(2));
     assert_eq!(world.under_way(), [[2]], "the stop of the first is two hours old");
     world.crash();
     world.now += 1_000;
-    world.calm();
+    world.run_until_settled();
     assert_eq!(world.outcomes("one"), [Accepted; 2]);
     let times: Vec<_> =
         world.run("one").status.plans.iter().map(|plan| plan.request_time.is_some()).collect();
     assert_eq!(times, [false, true]);
-    assert_eq!(world.diary.posts, [vec![1], vec![2], vec![2]], "the process died before it was answered");
+    assert_eq!(world.trace.posts, [vec![1], vec![2], vec![2]], "the process died before it was answered");
 }
 
 #[test]
 fn rule_10_the_deadline_of_a_plan_counts_from_its_own_request_also_after_a_restart() {
     let mut world = World::of(&[("one", &[1])]);
     world.stop("one");
-    world.calm();
+    world.run_until_settled();
     world.edit_gateway("default", |gateway| gateway.spec.suspend = Some(true));
-    world.pass(2 * 3_600_000);
+    world.pass(2 * STOP_DEADLINE);
     world.edit("one", |run| run.spec.plans.push(2));
-    world.live(1_800_000, How::Truth);
+    world.live(1_800_000, How::ByNature);
     world.crash();
-    world.live(1_700_000, How::Truth);
+    world.live(1_700_000, How::ByNature);
     assert_eq!(world.outcomes("one"), [Accepted, Pending]);
-    world.live(200_000, How::Truth);
+    world.live(200_000, How::ByNature);
     assert_eq!(world.outcomes("one"), [Accepted, Expired]);
 }
 
@@ -202,20 +203,20 @@ fn rule_10_the_deadline_of_a_plan_counts_from_its_own_request_also_after_a_resta
 fn rule_10_a_plan_added_after_the_stop_of_an_event_is_not_sent() {
     let mut world = World::of(&[("one", &[1])]);
     world.edit("one", |run| run.stop_annotation = Some("a".to_owned()));
-    world.calm();
+    world.run_until_settled();
     assert_eq!(world.stopped("one"), reason::ACCEPTED);
     world.edit("one", |run| run.spec.plans.extend([7, 8]));
-    world.calm();
+    world.run_until_settled();
     let expected = (reason::NOT_REQUESTED, vec![Accepted]);
     assert_eq!((world.stopped("one"), world.outcomes("one")), expected);
     assert!(message(&world, "one").contains("plans 7, 8 were added"), "{}", message(&world, "one"));
     assert_eq!(world.run("one").status.summary.as_deref(), Some("1/3"));
     world.crash();
-    world.calm();
+    world.run_until_settled();
     assert_eq!((world.stopped("one"), world.outcomes("one")), expected, "nor after a restart");
     world.edit("one", |run| run.spec.plans.retain(|plan| *plan == 1));
-    world.calm();
-    assert_eq!((world.stopped("one"), world.diary.posts.len()), (reason::ACCEPTED, 1));
+    world.run_until_settled();
+    assert_eq!((world.stopped("one"), world.trace.posts.len()), (reason::ACCEPTED, 1));
 }
 
 #[test]
@@ -223,7 +224,7 @@ fn rule_10_a_plan_added_while_a_stop_is_under_way_is_sent() {
     let mut world = World::of(&[("one", &[1])]);
     world.edit("one", |run| run.stop_annotation = Some("a".to_owned()));
     world.edit("one", |run| run.spec.plans.push(2));
-    world.calm();
+    world.run_until_settled();
     assert_eq!((world.stopped("one"), world.outcomes("one")), (reason::ACCEPTED, vec![Accepted; 2]));
 }
 
@@ -231,12 +232,12 @@ fn rule_10_a_plan_added_while_a_stop_is_under_way_is_sent() {
 fn rule_11_a_lost_status_makes_no_old_request_young() {
     let mut world = World::of(&[("one", &[1])]);
     world.stop("one");
-    world.calm();
-    world.pass(2 * 3_600_000);
+    world.run_until_settled();
+    world.pass(2 * STOP_DEADLINE);
     world.edit("one", |run| run.status = Default::default());
-    world.calm();
+    world.run_until_settled();
     assert_eq!((world.stopped("one"), world.outcomes("one")), (reason::EXPIRED, vec![Expired]));
-    assert_eq!(world.diary.posts.len(), 1);
+    assert_eq!(world.trace.posts.len(), 1);
 }
 
 #[test]
@@ -246,7 +247,7 @@ fn rule_11_what_is_seen_by_the_watch_is_of_now_whatever_the_clock_says() {
         world.edit("one", |run| run.spec.stop_deadline_seconds = Some(60));
         world.jump(skew);
         world.stop("one");
-        world.calm();
+        world.run_until_settled();
         assert_eq!(world.outcomes("one"), [Accepted], "a clock that is {skew} ms off");
     }
 }
@@ -255,14 +256,14 @@ fn rule_11_what_is_seen_by_the_watch_is_of_now_whatever_the_clock_says() {
 fn rule_14_a_request_over_an_earlier_success_is_told_at_once() {
     let mut world = World::of(&[("one", &[1])]);
     world.edit("one", |run| run.stop_annotation = Some("a".to_owned()));
-    world.calm();
+    world.run_until_settled();
     world.edit("one", |run| run.stop_annotation = None);
-    world.calm();
+    world.run_until_settled();
     world.edit("one", |run| run.stop_annotation = Some("a".to_owned()));
     world.write_all();
     let stop = world.run("one").status.stop.clone().expect("a stop");
     assert_eq!((world.stopped("one"), stop.last_handled_request), (reason::STOPPING, None));
-    world.calm();
+    world.run_until_settled();
     let stop = world.run("one").status.stop.clone().expect("a stop");
     assert_eq!(stop.last_handled_request.as_deref(), Some("a"));
 }
@@ -278,15 +279,15 @@ fn rule_15_a_restored_run_is_not_stopped_by_what_it_carries() {
         run.status.plans = vec![pending(1)];
     });
     world.hear_all();
-    world.calm();
-    assert_eq!((world.stopped("one"), world.diary.posts.len()), (reason::RESTORED, 0));
-    assert!(world.diary.told.contains(&"Restored"), "{:?}", world.diary.told);
+    world.run_until_settled();
+    assert_eq!((world.stopped("one"), world.trace.posts.len()), (reason::RESTORED, 0));
+    assert!(world.trace.told.contains(&"Restored"), "{:?}", world.trace.told);
     assert_eq!(world.run("one").status.start_time, Some(Time(wall(2_000))));
     world.crash();
-    world.calm();
-    assert_eq!((world.stopped("one"), world.diary.posts.len()), (reason::RESTORED, 0));
+    world.run_until_settled();
+    assert_eq!((world.stopped("one"), world.trace.posts.len()), (reason::RESTORED, 0));
     world.edit("one", |run| run.stop_annotation = Some("now".to_owned()));
-    world.calm();
+    world.run_until_settled();
     assert_eq!(world.outcomes("one"), [Accepted]);
 }
 
@@ -303,7 +304,7 @@ fn a_status_that_is_wiped_before_its_write_is_acknowledged_is_written_again() {
     world.relist(Kind::Runs);
     world.hear(Kind::Runs);
     world.reply(write);
-    world.calm();
+    world.run_until_settled();
     assert_eq!(world.stopped("one"), reason::NOT_REQUESTED);
 }
 
@@ -315,13 +316,13 @@ fn a_deadline_raised_while_it_passes_leaves_no_plan_behind() {
     world.edit_gateway("default", |gateway| gateway.spec.suspend = Some(true));
     world.edit("one", |run| run.spec.stop_deadline_seconds = Some(5));
     world.stop("one");
-    world.live(2_000, How::Truth);
+    world.live(2_000, How::ByNature);
     world.now += 10_000;
     world.edit_unseen("one", |run| run.spec.plans.push(2));
     world.edit_unseen("one", |run| run.spec.stop_deadline_seconds = Some(600_000));
     world.hear(Kind::Runs);
     world.edit_gateway("default", |gateway| gateway.spec.suspend = None);
-    world.calm();
+    world.run_until_settled();
     assert_eq!(world.outcomes("one"), [Expired, Accepted]);
     assert_eq!(world.machine.active(), 0);
 }
@@ -331,11 +332,11 @@ fn a_clock_that_jumps_for_a_moment_loses_nobody() {
     let mut world = World::of(&[("one", &[1])]);
     world.edit_gateway("default", |gateway| gateway.spec.suspend = Some(true));
     world.stop("one");
-    world.live(2_000, How::Truth);
+    world.live(2_000, How::ByNature);
     world.jump(86_400_000);
     world.edit_gateway("default", |gateway| gateway.spec.suspend = None);
     world.jump(-86_400_000);
-    world.calm();
+    world.run_until_settled();
     assert_eq!(world.outcomes("one"), [Accepted]);
 }
 
@@ -349,8 +350,8 @@ fn a_plan_that_was_given_up_in_flight_is_not_sent_when_the_deadline_is_raised() 
     world.write_all();
     assert_eq!(world.outcomes("one"), [Expired]);
     world.edit("one", |run| run.spec.stop_deadline_seconds = Some(600_000));
-    world.calm();
-    assert_eq!((world.outcomes("one"), world.diary.posts.len()), (vec![Expired], 1));
+    world.run_until_settled();
+    assert_eq!((world.outcomes("one"), world.trace.posts.len()), (vec![Expired], 1));
 }
 
 /// A run waits for nothing while its call is in flight past its deadline: its answer decides.
@@ -365,7 +366,7 @@ fn a_call_in_flight_past_its_deadline_wakes_nobody() {
     world.pass(10_000);
     assert_eq!(world.machine.wake_at(), None);
     world.answered(How::Lost);
-    world.calm();
+    world.run_until_settled();
     assert_eq!(world.outcomes("one"), [Expired]);
     assert_eq!(world.machine.active(), 0);
 }

@@ -4,6 +4,7 @@ use jiff::Timestamp;
 
 use crate::api::Outcome::{Accepted, Expired, NotRunning, Pending};
 use crate::machine::checks::world::{How, Nature, World};
+use crate::machine::limits::WRITES_MAX;
 use crate::machine::{Answer, FieldSet, Input, Kind, Loss};
 
 /// No trace of the call is in status, so it is made again; a plan that it had stopped is not running any more. The
@@ -17,12 +18,12 @@ fn h01_crash_between_post_and_answer() {
         run.stopped_set = Some(FieldSet { manager: "kubectl".to_owned(), time: Some(asked) });
     });
     assert_eq!(world.under_way(), [[1, 2]]);
-    world.truth.natures.insert(1, Nature::Finished);
+    world.fake_gateway.natures.insert(1, Nature::NotRunning);
     world.crash();
     world.now += 30_000;
     world.hear_all();
     assert_eq!(world.under_way(), [[1, 2]], "sent again");
-    world.calm();
+    world.run_until_settled();
     assert_eq!(world.outcomes("one"), [NotRunning, Accepted]);
     let stop = world.run("one").status.stop.clone().expect("a stop is told");
     assert_eq!(stop.request_time.map(|time| time.0), Some(asked));
@@ -34,21 +35,21 @@ fn h01_crash_between_post_and_answer() {
 fn h05_false_and_true_again_while_no_operator_ran() {
     let mut world = World::of(&[("one", &[1])]);
     world.stop("one");
-    world.calm();
+    world.run_until_settled();
     let settled = world.run("one").status.stop.clone();
     let flip = |world: &mut World, later: u64| {
         world.now += later;
         world.edit_unseen("one", |run| run.spec.stopped = Some(false));
         world.edit_unseen("one", |run| run.spec.stopped = Some(true));
         world.crash();
-        world.calm();
-        world.diary.posts.len()
+        world.run_until_settled();
+        world.trace.posts.len()
     };
     assert_eq!(flip(&mut world, 0), 1, "the same second");
     assert_eq!(&world.run("one").status.stop, &settled);
     assert_eq!(flip(&mut world, 2_000), 2);
 
-    // The same, if the process dies before it has written that the stop was taken back.
+    // The same is true if the process dies before it has written that the stop was taken back.
     world.now += 2_000;
     world.withdraw("one");
     world.lose(world.request());
@@ -56,8 +57,8 @@ fn h05_false_and_true_again_while_no_operator_ran() {
 
     world.edit_unseen("one", |run| run.stop_annotation = Some("once more".to_owned()));
     world.crash();
-    world.calm();
-    assert_eq!((world.diary.posts.len(), world.outcomes("one")), (4, vec![Accepted]));
+    world.run_until_settled();
+    assert_eq!((world.trace.posts.len(), world.outcomes("one")), (4, vec![Accepted]));
 }
 
 /// A term is over when the Lease is lost, as if the process had died. The old term's reply finds no call.
@@ -67,11 +68,11 @@ fn h13_lease_lost_with_a_call_in_flight() {
     world.stop("one");
     let old = *world.calls.keys().next().expect("a call is under way");
     world.crash();
-    world.put(Input::Answered(old, Answer::Lost(Loss::Timeout)));
+    world.feed(Input::Answered(old, Answer::Lost(Loss::Timeout)));
     assert!(world.under_way().is_empty(), "no call before the list");
     world.hear_all();
     assert_eq!(world.under_way(), [[1]]);
-    world.calm();
+    world.run_until_settled();
     assert_eq!((world.outcomes("one"), world.unsettled()), (vec![Accepted], None));
 }
 
@@ -83,12 +84,12 @@ fn h19_wall_clock_jumps_and_restart() {
     world.edit_gateway("default", |gateway| gateway.spec.retry = None);
     world.stop("one");
     world.live(600_000, How::Status(503));
-    let calls = world.diary.posts.len();
+    let calls = world.trace.posts.len();
     world.crash();
     world.jump(i64::try_from(world.now).expect("a small time") - 5);
     world.now = 5;
     world.hear_all();
-    assert_eq!(world.diary.posts.len(), calls + 1, "tried at once");
+    assert_eq!(world.trace.posts.len(), calls + 1, "tried at once");
     world.flow(How::Status(503));
     for jump in [7_200_000, -14_400_000, 7_200_000] {
         world.jump(jump);
@@ -101,8 +102,8 @@ fn h19_wall_clock_jumps_and_restart() {
     assert_eq!(world.outcomes("one"), [Expired]);
 }
 
-/// Answers don't wait for writes. What was answered but not yet written is asked for again after a crash, and nothing
-/// else is.
+/// Answers don't wait for writes. Plans that were answered and whose outcome is not yet written are asked for again after
+/// a crash, and no others are.
 #[test]
 fn h22_answers_faster_than_writes() {
     let names: Vec<_> = (0..30).map(|number| format!("run-{number}")).collect();
@@ -112,39 +113,43 @@ fn h22_answers_faster_than_writes() {
     names.iter().for_each(|name| world.edit_unseen(name, |run| run.spec.stopped = Some(true)));
     world.hear_all();
     while !world.calls.is_empty() {
-        world.answered(How::Truth);
+        world.answered(How::ByNature);
         world.pass(60);
     }
-    let sent: usize = world.diary.posts.iter().map(Vec::len).sum();
-    assert_eq!((sent, world.ops.len()), (30, 24), "every plan is sent, 24 writes are under way");
+    let sent: usize = world.trace.posts.iter().map(Vec::len).sum();
+    assert_eq!(
+        (sent, world.ops.len()),
+        (30, WRITES_MAX),
+        "every plan is sent, and as many writes are under way as may be"
+    );
     let written: Vec<_> = world.ops.keys().copied().take(5).collect();
     written.iter().for_each(|id| world.land(*id));
     world.ops.retain(|id, _| written.contains(id));
-    world.diary.posts.clear();
+    world.trace.posts.clear();
     world.crash();
-    world.calm();
-    let again: usize = world.diary.posts.iter().map(Vec::len).sum();
+    world.run_until_settled();
+    let again: usize = world.trace.posts.iter().map(Vec::len).sum();
     assert_eq!((again, world.unsettled()), (25, None));
 }
 
-/// Nothing new begins; what was answered is written; who waits is left to the next term.
+/// Nothing new begins, outcomes are written, and runs that wait are left to the next term.
 #[test]
 fn h23_sigterm() {
     let mut world = World::of(&[("one", &[1]), ("two", &[2])]);
     world.stop("one");
     world.stop("two");
     assert_eq!((world.under_way(), world.machine.queued()), (vec![&[1_i64] as &[i64]], 1));
-    world.put(Input::Drain);
+    world.feed(Input::Drain);
     world.pass(10_000);
-    assert!(!world.diary.drained && world.ops.is_empty(), "a call is under way, and no situation is written");
-    world.answered(How::Truth);
-    assert!(!world.diary.drained, "its outcome is not written");
+    assert!(!world.trace.drained && world.ops.is_empty(), "a call is under way, and no situation is written");
+    world.answered(How::ByNature);
+    assert!(!world.trace.drained, "its outcome is not written");
     world.write_all();
-    assert!(world.diary.drained);
+    assert!(world.trace.drained);
     assert_eq!((world.outcomes("one"), world.outcomes("two")), (vec![Accepted], Vec::new()));
     world.hear(Kind::Runs);
     world.pass(10_000);
-    assert_eq!(world.diary.posts, [[1]]);
+    assert_eq!(world.trace.posts, [[1]]);
 }
 
 /// A part of the outcomes is written before the end, although the run still waits and no situation is told any more.
@@ -155,11 +160,11 @@ fn what_was_answered_in_part_is_written_before_the_end() {
         gateway.spec.batching.as_mut().expect("the fixture has one").max_plans = Some(1);
     });
     world.stop("one");
-    world.answered(How::Truth);
-    world.put(Input::Drain);
+    world.answered(How::ByNature);
+    world.feed(Input::Drain);
     world.answered(How::Status(503));
     world.pass(10_000);
     world.write_all();
-    assert!(world.diary.drained);
+    assert!(world.trace.drained);
     assert_eq!(world.outcomes("one"), [Accepted, Pending]);
 }

@@ -1,8 +1,8 @@
 //! Many runs at once, in numbers that a test can afford.
 
 use crate::api::Outcome::Accepted;
-use crate::machine::WRITES_MAX;
 use crate::machine::checks::world::{How, World};
+use crate::machine::limits::WRITES_MAX;
 
 /// Each run is told once why it waits. There is one retry for all of them, and the first success lets the calls begin
 /// that were kept back.
@@ -17,18 +17,18 @@ fn h20_many_runs_wait_on_a_dead_gateway() {
     names.iter().for_each(|name| world.edit_unseen(name, |run| run.spec.stopped = Some(true)));
     world.hear_all();
     world.live(600_000, How::Status(429));
-    assert_eq!(world.diary.writes.len(), RUNS, "one write a run");
-    let calls = world.diary.posts.len();
+    assert_eq!(world.trace.writes.len(), RUNS, "one write a run");
+    let calls = world.trace.posts.len();
     assert!(calls < 40, "{calls} calls in ten minutes");
-    world.diary.posts.clear();
-    world.live(301_000, How::Truth);
-    let sizes: Vec<_> = world.diary.posts.iter().map(Vec::len).collect();
+    world.trace.posts.clear();
+    world.live(301_000, How::ByNature);
+    let sizes: Vec<_> = world.trace.posts.iter().map(Vec::len).collect();
     assert_eq!(sizes, [1, 100, 99], "the probe, then full calls");
     assert!(names.iter().all(|name| world.outcomes(name) == [Accepted]));
 }
 
-/// Gateways are of one namespace each; those that share an address take turns, so that one namespace's flood holds up
-/// no other's single id.
+/// Each gateway is of one namespace. Gateways that share an address take turns, so that the flood of one namespace
+/// holds up no single id of another.
 #[test]
 fn h21_one_id_behind_a_flood_of_another_namespace() {
     let flood: Vec<_> = (1..=1000).collect();
@@ -42,7 +42,7 @@ fn h21_one_id_behind_a_flood_of_another_namespace() {
     world.stop("a/flood");
     world.stop("b/small");
     assert_eq!(world.under_way(), [[1, 2, 3, 4]]);
-    world.answered(How::Truth);
+    world.answered(How::ByNature);
     assert_eq!(world.under_way(), [[7]]);
 }
 
@@ -60,14 +60,14 @@ fn one_outcome_behind_a_flood_of_another_namespace() {
     world.hear_all();
     world.pass(1_000);
     while !world.under_way().is_empty() {
-        world.answered(How::Truth);
+        world.answered(How::ByNature);
     }
     world.stop("b/small");
-    world.answered(How::Truth);
-    world.diary.writes.clear();
+    world.answered(How::ByNature);
+    world.trace.writes.clear();
     for _ in 0..WRITES_MAX + 2 {
         world.reply(world.request());
     }
-    let written = world.diary.writes.iter().position(|key| *key.namespace == *"b");
-    assert!(written.is_some_and(|place| place <= WRITES_MAX + 1), "{:?}", world.diary.writes);
+    let written = world.trace.writes.iter().position(|key| *key.namespace == *"b");
+    assert!(written.is_some_and(|place| place <= WRITES_MAX + 1), "{:?}", world.trace.writes);
 }

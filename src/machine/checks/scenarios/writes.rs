@@ -1,7 +1,7 @@
 //! Writes whose echo is early or late, whose reply is lost, or which are refused.
 
 use crate::api::Outcome::Accepted;
-use crate::machine::checks::world::{How, World, key};
+use crate::machine::checks::world::{How, World, run_key};
 use crate::machine::{Input, Kind, WriteResult};
 
 /// Whether the event of a write comes before or after its reply, the run is then at rest and forgotten.
@@ -10,7 +10,7 @@ fn h06_own_echo() {
     for event_first in [false, true] {
         let mut world = World::of(&[("one", &[1])]);
         world.stop("one");
-        world.answered(How::Truth);
+        world.answered(How::ByNature);
         let write = world.request();
         world.land(write);
         if event_first {
@@ -20,11 +20,12 @@ fn h06_own_echo() {
         world.reply(write);
         world.hear(Kind::Runs);
         assert_eq!((world.machine.active(), world.unsettled()), (0, None));
-        assert_eq!((world.diary.posts.len(), world.diary.writes.len()), (1, 1));
+        assert_eq!((world.trace.posts.len(), world.trace.writes.len()), (1, 1));
     }
 }
 
-/// What is older than the own last write is of the past, be it an event or an item of a list that was served before.
+/// An object that is older than the own last write is of the past, whether an event brings it or a list that was served
+/// before.
 #[test]
 fn h07_older_news_after_the_own_write() {
     for listed in [false, true] {
@@ -37,14 +38,14 @@ fn h07_older_news_after_the_own_write() {
             let server = world.server.clone();
             world.runs.serve(&server);
         }
-        world.answered(How::Truth);
+        world.answered(How::ByNature);
         world.write_all();
         assert_eq!(world.outcomes("one"), [Accepted]);
         world.deliver(Kind::Runs);
         assert_eq!(world.machine.active(), 1, "the own last write has not been seen");
-        world.calm();
+        world.run_until_settled();
         assert_eq!((world.machine.active(), world.unsettled()), (0, None));
-        assert_eq!((world.diary.posts.len(), world.diary.writes.len()), (1, 2));
+        assert_eq!((world.trace.posts.len(), world.trace.writes.len()), (1, 2));
     }
 }
 
@@ -56,31 +57,31 @@ fn h16_answer_while_the_situation_is_written() {
     world.stop("one");
     world.pass(1_000);
     let situation = world.request();
-    world.answered(How::Truth);
+    world.answered(How::ByNature);
     assert_eq!(world.ops.len(), 1, "one write at a time");
     world.reply(situation);
     world.write_all();
-    assert_eq!((world.diary.writes.len(), world.outcomes("one")), (2, vec![Accepted]));
+    assert_eq!((world.trace.writes.len(), world.outcomes("one")), (2, vec![Accepted]));
 
     let mut world = World::of(&[("one", &[1])]);
     world.stop("one");
     world.pass(999);
-    world.answered(How::Truth);
-    world.calm();
-    assert_eq!((world.diary.writes.len(), world.outcomes("one")), (1, vec![Accepted]));
+    world.answered(How::ByNature);
+    world.run_until_settled();
+    assert_eq!((world.trace.writes.len(), world.outcomes("one")), (1, vec![Accepted]));
 }
 
-/// Tried once more without the gateway's words, then rarely, and at once when the object changes. Nothing is sent again
-/// before a restart, and other runs don't notice.
+/// A write that is refused is tried once more without the gateway's words, then rarely, and at once when the object
+/// changes. No plan is sent again before a restart, and other runs don't notice.
 #[test]
 fn h17_write_refused_for_ever() {
     let mut world = World::of(&[("one", &[1]), ("two", &[2])]);
     world.stop("one");
-    world.answered(How::Truth);
+    world.answered(How::ByNature);
     world.refuse(world.request());
     world.refuse(world.request());
     assert!(world.ops.is_empty(), "twice is enough for now");
-    assert_eq!(world.diary.told, ["StatusRefused"; 2]);
+    assert_eq!(world.trace.told, ["StatusRefused"; 2]);
     world.pass(299_000);
     assert!(world.ops.is_empty());
     world.pass(1_000);
@@ -88,19 +89,19 @@ fn h17_write_refused_for_ever() {
     world.edit("one", |run| run.spec.reason = Some("another".to_owned()));
     world.refuse(world.request());
     world.stop("two");
-    world.flow(How::Truth);
-    assert_eq!((world.outcomes("two"), world.diary.posts.len()), (vec![Accepted], 2));
+    world.flow(How::ByNature);
+    assert_eq!((world.outcomes("two"), world.trace.posts.len()), (vec![Accepted], 2));
     world.crash();
-    world.calm();
-    assert_eq!((world.outcomes("one"), world.diary.posts.len()), (vec![Accepted], 3));
+    world.run_until_settled();
+    assert_eq!((world.outcomes("one"), world.trace.posts.len()), (vec![Accepted], 3));
 }
 
-/// It ends as a conflict whose echo shows the own status: nothing is left to write.
+/// A write whose reply is lost ends as a conflict, and its echo shows the own status: nothing is left to write.
 #[test]
 fn h24_write_timed_out_but_landed() {
     let mut world = World::of(&[("one", &[1])]);
     world.stop("one");
-    world.answered(How::Truth);
+    world.answered(How::ByNature);
     let write = world.request();
     world.land(write);
     world.lose(write);
@@ -108,9 +109,9 @@ fn h24_write_timed_out_but_landed() {
     world.write_all();
     assert_eq!(world.machine.active(), 1, "the conflict waits for what made it");
     world.hear(Kind::Runs);
-    world.calm();
+    world.run_until_settled();
     assert_eq!((world.machine.active(), world.unsettled()), (0, None));
-    assert_eq!((world.diary.posts.len(), world.diary.writes.len()), (1, 1));
+    assert_eq!((world.trace.posts.len(), world.trace.writes.len()), (1, 1));
 }
 
 /// A conflict is told although nobody has changed the object: no event will come, but a read shows that it was no
@@ -119,34 +120,34 @@ fn h24_write_timed_out_but_landed() {
 fn conflict_that_nothing_explains() {
     let mut world = World::of(&[("one", &[1])]);
     world.stop("one");
-    world.answered(How::Truth);
+    world.answered(How::ByNature);
     world.answer_write(world.request(), WriteResult::Conflict);
     assert!(world.ops.is_empty(), "what made it a conflict is waited for");
     world.pass(5_000);
     assert_eq!(world.ops.len(), 1, "it has not come, so the run is read");
-    world.calm();
+    world.run_until_settled();
     assert_eq!((world.machine.active(), world.unsettled()), (0, None));
     assert_eq!(
-        (world.diary.posts.len(), world.diary.writes.len(), world.outcomes("one")),
+        (world.trace.posts.len(), world.trace.writes.len(), world.outcomes("one")),
         (1, 1, vec![Accepted])
     );
 }
 
-/// What a reading brings may be older than what the watch has told meanwhile: of a run that is at rest, or gone, or
-/// another one by then, it says nothing.
+/// The object that a reading brings may be older than the one that the watch has told meanwhile. If the run is at rest by
+/// then, or gone, or another one, the reading says nothing of it.
 #[test]
 fn a_reading_that_comes_late_revives_nothing() {
     for gone in [false, true] {
         let mut world = World::of(&[("one", &[1])]);
         world.stop("one");
-        world.answered(How::Truth);
+        world.answered(How::ByNature);
         world.edit_unseen("one", |run| run.spec.reason = Some("later".to_owned()));
         world.reply(world.request());
         world.pass(5_000);
         let reading = world.request();
         world.land(reading);
         if gone {
-            world.server.delete_run(&key("one"));
+            world.server.delete_run(&run_key("one"));
         }
         world.hear(Kind::Runs);
         while world.ops.len() > 1 {
@@ -156,8 +157,8 @@ fn a_reading_that_comes_late_revives_nothing() {
         }
         assert_eq!(world.machine.active(), 0);
         world.reply(reading);
-        world.calm();
-        assert_eq!((world.machine.active(), world.diary.posts.len()), (0, 1));
+        world.run_until_settled();
+        assert_eq!((world.machine.active(), world.trace.posts.len()), (0, 1));
     }
 }
 
@@ -169,7 +170,7 @@ fn a_reading_that_overtakes_the_watch_is_not_yet_rest() {
     world.stop("one");
     world.pass(1_000);
     world.write_all();
-    world.answered(How::Truth);
+    world.answered(How::ByNature);
     let outcome = world.request();
     world.land(outcome);
     world.lose(outcome);
@@ -178,19 +179,19 @@ fn a_reading_that_overtakes_the_watch_is_not_yet_rest() {
     world.pass(5_000);
     world.reply(world.request());
     assert_eq!((world.ops.len(), world.machine.active()), (0, 1), "nothing to write, but not at rest");
-    world.calm();
-    assert_eq!((world.machine.active(), world.diary.posts.len()), (0, 1));
+    world.run_until_settled();
+    assert_eq!((world.machine.active(), world.trace.posts.len()), (0, 1));
 }
 
-/// That a run was not there when it was read says nothing of one that was made since.
+/// A run that was not there when it was read may have been made since: the reading says nothing of it.
 #[test]
 fn a_reading_that_found_nothing_does_not_end_a_later_run() {
     let mut world = World::of(&[("one", &[1])]);
     world.stop("one");
     world.recreate_unseen("one", |run| run.spec.stopped = Some(true));
     world.hear(Kind::Runs);
-    world.put(Input::Read(key("one"), None));
-    world.calm();
+    world.feed(Input::Read(run_key("one"), None));
+    world.run_until_settled();
     assert_eq!((world.outcomes("one"), world.unsettled()), (vec![Accepted], None));
 }
 
@@ -201,9 +202,9 @@ fn a_write_that_finds_nothing_leaves_it_to_the_watch() {
     world.stop("one");
     world.pass(1_000);
     world.write_all();
-    world.answered(How::Truth);
-    world.server.delete_run(&key("one"));
+    world.answered(How::ByNature);
+    world.server.delete_run(&run_key("one"));
     world.write_all();
-    world.calm();
-    assert_eq!((world.machine.active(), world.diary.posts.len()), (0, 1));
+    world.run_until_settled();
+    assert_eq!((world.machine.active(), world.trace.posts.len()), (0, 1));
 }

@@ -4,20 +4,20 @@ use super::{GATEWAYS, LONG_DEADLINE, RUNS, SHORT_DEADLINES, Simulation};
 use crate::api::GatewayRef;
 use crate::machine::Key;
 use crate::machine::checks::fixtures;
-use crate::machine::checks::world::key;
+use crate::machine::checks::world::{gateway_key, run_key};
 
 // === impl Simulation ===
 
 impl Simulation {
     pub(in crate::machine) fn edit_gateway(&mut self) {
-        let gateway = key(self.dice.of(GATEWAYS));
-        let (what, version) = (self.dice.below(5), self.outside);
+        let gateway = gateway_key(self.rng.of(GATEWAYS));
+        let (what, version) = (self.rng.below(5), self.outside);
         let Some(view) = self.world.server.gateways.get(&gateway).cloned() else {
             return self.make_gateway(&gateway, version);
         };
         match what {
-            0 => self.world.truth.secret += 1,
-            1 => self.world.truth.secret_missing = !self.world.truth.secret_missing,
+            0 => self.world.fake_gateway.secret += 1,
+            1 => self.world.fake_gateway.secret_missing = !self.world.fake_gateway.secret_missing,
             4 => self.world.server.delete_gateway(&view.key),
             2 => self.world.server.edit_gateway(&gateway, |gateway| {
                 gateway.spec.url = format!("https://{}.example.com/v{version}", gateway.key.namespace);
@@ -36,26 +36,26 @@ impl Simulation {
     }
 
     pub(in crate::machine) fn edit_run(&mut self) {
-        let (name, plans) = self.dice.of(RUNS);
+        let (name, plans) = self.rng.of(RUNS);
         let value = format!("request-{}", self.outside);
-        let Some(old) = self.world.server.runs.get(&key(name)).cloned() else { return };
-        match self.dice.below(22) {
+        let Some(old) = self.world.server.runs.get(&run_key(name)).cloned() else { return };
+        match self.rng.below(22) {
             16 => self.world.edit_unseen(name, |run| run.stop_annotation = None),
             17 => {
-                let no = self.dice.of(&["no", "off", "", "False", "0"]);
+                let no = self.rng.of(&["no", "off", "", "False", "0"]);
                 self.world.edit_unseen(name, |run| run.stop_annotation = Some(no.to_owned()));
             }
             // A value that was there before asks again too.
             18 => self.world.edit_unseen(name, |run| run.stop_annotation = Some("always".to_owned())),
             19 => {
-                let other = self.dice.of(&["other", "default", "missing"]);
+                let other = self.rng.of(&["other", "default", "missing"]);
                 self.world.edit_unseen(name, |run| {
                     run.spec.gateway_ref = Some(GatewayRef { name: Some(other.to_owned()) });
                 });
             }
             20 | 21 if self.hasty => {
-                let seconds = self.dice.of(&SHORT_DEADLINES);
-                let seconds = if self.dice.one_in(3) { LONG_DEADLINE } else { seconds };
+                let seconds = self.rng.of(&SHORT_DEADLINES);
+                let seconds = if self.rng.one_in(3) { LONG_DEADLINE } else { seconds };
                 self.world.edit_unseen(name, |run| run.spec.stop_deadline_seconds = Some(seconds));
             }
             0..4 => self.world.edit_unseen(name, |run| run.spec.stopped = Some(true)),
@@ -64,8 +64,8 @@ impl Simulation {
             8..11 => self.world.edit_unseen(name, |run| run.stop_annotation = Some(value)),
             11 => self.world.edit_unseen(name, |run| run.reconcile_annotation = Some(value)),
             12..14 => {
-                let count = 1 + self.dice.below(4);
-                let plans = (0..count).map(|_| 1 + self.dice.below(8) as i64).collect();
+                let count = 1 + self.rng.below(4);
+                let plans = (0..count).map(|_| 1 + self.rng.below(8) as i64).collect();
                 self.world.edit_unseen(name, |run| run.spec.plans = plans);
             }
             14 => {

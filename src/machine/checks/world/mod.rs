@@ -1,100 +1,86 @@
-//! A world around the machine: an API server, a gateway that has a truth, and everything that can go wrong between.
+//! A world around the machine: an API server, a gateway that knows the nature of each plan, and everything that can go
+//! wrong between them.
 //!
-//! Nothing happens by itself. Whoever holds the world takes one step at a time: lets an event arrive, a call be
-//! answered, a write land, its reply come or get lost, the process die. Histories by hand, the model checker and the
-//! simulation all drive this one, and an onlooker ([`ghost`]) checks the invariants at every step.
+//! Nothing happens by itself. A test that drives the world takes one step at a time: it lets an event arrive, a call be
+//! answered, a write land, its reply come or get lost, the process die. Scenarios, the model checker, the simulation and
+//! the random gateways all drive this one, and a [`reference`] checks the invariants at every step.
 
-pub(in crate::machine) mod canon;
+pub(in crate::machine) mod canonical;
 mod checks;
-pub(in crate::machine) mod ghost;
-mod hand;
+mod connection;
+mod fake_gateway;
 mod options;
 pub(in crate::machine) mod reference;
 pub(in crate::machine) mod server;
-mod truth;
+mod server_ops;
+mod steps;
 
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 
-use self::ghost::{Claim, Ghost, Progress};
-pub(in crate::machine) use self::options::{Diary, Options};
-use self::server::{List, Server, Watch};
-pub(in crate::machine) use self::truth::{How, Nature, Truth};
-use crate::api::{Outcome, TestPlanRunStatus, TestiniumGatewayStatus};
+use self::connection::Connection;
+pub(in crate::machine) use self::fake_gateway::{Complaints, FakeGateway, How, Nature};
+pub(in crate::machine) use self::options::{Options, Trace};
+use self::reference::{Claim, RecordProgress, Reference};
+use self::server::{Server, ServerList, ServerWatch};
+pub(in crate::machine) use self::server_ops::{ServerOp, ServerRequest};
+use crate::api::Outcome;
 use crate::machine::checks::fixtures::{self, wall};
 use crate::machine::guards::Guards;
+use crate::machine::runs::plan::{Plan, PlanState};
 use crate::machine::*;
 
-/// Everything.
+/// The machine, everything around it, and the reference.
 #[derive(Clone, Debug)]
 pub(in crate::machine) struct World {
     pub(in crate::machine) machine: Machine,
     pub(in crate::machine) now: u64,
     /// How far the wall clock has jumped, in milliseconds.
     pub(in crate::machine) skew: i64,
-    /// The furthest that it ever was from the truth.
+    /// The furthest that it ever was from the right time.
     pub(in crate::machine) worst_skew: u64,
     pub(in crate::machine) server: Server,
-    pub(in crate::machine) runs: Watch,
-    pub(in crate::machine) gateways: Watch,
-    pub(in crate::machine) calls: BTreeMap<CallId, Flight>,
-    pub(in crate::machine) ops: BTreeMap<u64, Op>,
-    pub(in crate::machine) truth: Truth,
-    /// Versions of the Secret that credentials were made of.
-    pub(in crate::machine) secrets: BTreeMap<(Key, Epoch), u32>,
-    pub(in crate::machine) ghost: Ghost,
-    pub(in crate::machine) breach: Option<(&'static str, String)>,
+    pub(in crate::machine) runs: ServerWatch,
+    pub(in crate::machine) gateways: ServerWatch,
+    pub(in crate::machine) calls: BTreeMap<CallId, WorldCall>,
+    pub(in crate::machine) ops: BTreeMap<u64, ServerOp>,
+    pub(in crate::machine) fake_gateway: FakeGateway,
+    /// The connections that calls are made with, by the reading that each came of.
+    pub(in crate::machine) connections: BTreeMap<(GatewayKey, Epoch), Connection>,
+    pub(in crate::machine) reference: Reference,
+    pub(in crate::machine) violation: Option<(&'static str, String)>,
     pub(in crate::machine) options: Options,
     next_op: u64,
-    /// What happened, for tests that ask.
-    pub(in crate::machine) diary: Diary,
+    /// The events so far, for tests that ask.
+    pub(in crate::machine) trace: Trace,
 }
 
 /// A call under way.
 #[derive(Clone, Debug)]
-pub(in crate::machine) struct Flight {
+pub(in crate::machine) struct WorldCall {
     pub(in crate::machine) gateway: Arc<GatewayView>,
     pub(in crate::machine) round: u32,
-    /// The version of the Secret that it carries.
+    /// The credential that it carries, and the version of the Secret that this was made of.
+    pub(in crate::machine) credential: Epoch,
     pub(in crate::machine) secret: u32,
     pub(in crate::machine) plans: Vec<i64>,
     pub(in crate::machine) claims: Vec<Claim>,
-}
-
-/// A request to the API server under way.
-#[derive(Clone, Debug)]
-pub(in crate::machine) struct Op {
-    pub(in crate::machine) request: Request,
-    /// What the API server has done, once it has.
-    pub(in crate::machine) done: Option<Input>,
-    /// Whoever began it has died.
-    pub(in crate::machine) orphan: bool,
-}
-
-#[derive(Clone, Debug)]
-pub(in crate::machine) enum Request {
-    Write { run: RunId, serial: WriteSerial, to: Target, status: Arc<TestPlanRunStatus>, asks: Vec<Claim> },
-    WriteGateway { serial: WriteSerial, to: Target, status: Arc<TestiniumGatewayStatus> },
-    Read(Key),
-    ReadCredential { gateway: Arc<GatewayView>, epoch: Epoch, known_bad: Option<SecretVersion> },
-}
-
-// === impl Op ===
-
-impl Op {
-    fn is_write(&self) -> bool {
-        matches!(self.request, Request::Write { .. } | Request::WriteGateway { .. })
-    }
-
-    fn writes_run(&self, key: &Key, uid: &Uid) -> bool {
-        matches!(&self.request, Request::Write { to, .. } if to.key == *key && to.uid == *uid)
-    }
 }
 
 /// `"name"` in the namespace "team", or `"namespace/name"`.
 pub(in crate::machine) fn key(name: &str) -> Key {
     let (namespace, name) = name.split_once('/').unwrap_or(("team", name));
     Key::new(namespace, name)
+}
+
+/// The same as the name of a run.
+pub(in crate::machine) fn run_key(name: &str) -> RunKey {
+    key(name).into()
+}
+
+/// The same as the name of a gateway.
+pub(in crate::machine) fn gateway_key(name: &str) -> GatewayKey {
+    key(name).into()
 }
 
 // === impl World ===
@@ -108,17 +94,17 @@ impl World {
             skew: 0,
             worst_skew: 0,
             server: Server::default(),
-            runs: Watch::new(Kind::Runs),
-            gateways: Watch::new(Kind::Gateways),
+            runs: ServerWatch::new(Kind::Runs),
+            gateways: ServerWatch::new(Kind::Gateways),
             calls: BTreeMap::new(),
             ops: BTreeMap::new(),
-            truth: Truth::default(),
-            secrets: BTreeMap::new(),
-            ghost: Ghost::default(),
-            breach: None,
+            fake_gateway: FakeGateway::default(),
+            connections: BTreeMap::new(),
+            reference: Reference::default(),
+            violation: None,
             options,
             next_op: 0,
-            diary: Diary::default(),
+            trace: Trace::default(),
         };
         for (name, plans) in runs {
             let key = key(name);
@@ -132,11 +118,11 @@ impl World {
         world
     }
 
-    /// The same, when everything there is to do at first has been done.
+    /// The same world after all that there is to do at first has been done.
     pub(in crate::machine) fn settled(runs: &[(&str, &[i64])], options: Options) -> Self {
         let mut world = Self::new(runs, options);
-        world.calm();
-        world.diary = Diary::default();
+        world.run_until_settled();
+        world.trace = Trace::default();
         world
     }
 
@@ -154,7 +140,7 @@ impl World {
             Kind::Gateways => &mut self.gateways,
         };
         if let Some(input) = watch.next(&self.server) {
-            self.put(input);
+            self.feed(input);
         }
         if self.server.past.is_none() {
             let at = self.runs.at.min(self.gateways.at);
@@ -162,7 +148,7 @@ impl World {
         }
     }
 
-    pub(in crate::machine) fn watch(&self, kind: Kind) -> &Watch {
+    pub(in crate::machine) fn watch(&self, kind: Kind) -> &ServerWatch {
         match kind {
             Kind::Runs => &self.runs,
             Kind::Gateways => &self.gateways,
@@ -171,108 +157,32 @@ impl World {
 
     /// The watch of a kind breaks and its past is gone: it begins anew with a list.
     pub(in crate::machine) fn relist(&mut self, kind: Kind) {
-        self.put(Input::ListBegan(kind));
+        self.feed(Input::ListBegan(kind));
         match kind {
-            Kind::Runs => self.runs.list = Some(List::Asked),
-            Kind::Gateways => self.gateways.list = Some(List::Asked),
+            Kind::Runs => self.runs.list = Some(ServerList::Asked),
+            Kind::Gateways => self.gateways.list = Some(ServerList::Asked),
         }
     }
 
     /// A call ends.
     pub(in crate::machine) fn answer(&mut self, call: CallId, how: How) {
-        let Some(flight) = self.calls.remove(&call) else { return };
-        let (answer, worth) = self.truth.answer(&flight, how);
-        self.ghost.grant(&flight, &worth.outcomes);
+        let Some(ended) = self.calls.remove(&call) else { return };
+        let (answer, worth) = self.fake_gateway.answer(&ended, how);
+        self.reference.grant(&ended, &worth.outcomes);
         if worth.is_trouble {
-            self.ghost.failed(&flight);
+            self.reference.failed(&ended);
         }
-        self.put(Input::Answered(call, answer));
-    }
-
-    /// The API server carries a request out.
-    pub(in crate::machine) fn land(&mut self, id: u64) {
-        self.server.wall = wall(self.now);
-        let Some(op) = self.ops.get(&id).filter(|op| op.done.is_none()) else { return };
-        let (request, orphan) = (op.request.clone(), op.orphan);
-        let done = match request {
-            Request::Write { run, serial, to, status, asks } => {
-                let before = self.server.runs.get(&to.key).cloned();
-                let result = self.server.write_run(&to, &status);
-                if let (WriteResult::Done(_), Some(before)) = (result, before) {
-                    let after = self.server.runs.get(&to.key).cloned();
-                    after.into_iter().for_each(|after| self.check_landed(&before, &after, &asks, orphan));
-                    self.diary.writes.push(to.key.clone());
-                }
-                Input::Wrote(run, serial, result)
-            }
-            Request::WriteGateway { serial, to, status } => {
-                let result = self.server.write_gateway(&to, &status);
-                Input::WroteGateway(to.key, serial, result)
-            }
-            Request::Read(key) => {
-                let found = self.server.runs.get(&key).map(|view| Box::new((**view).clone()));
-                Input::Read(key, found)
-            }
-            Request::ReadCredential { gateway, epoch, known_bad } => {
-                self.read_secret(&gateway.key, epoch, known_bad)
-            }
-        };
-        if orphan {
-            self.ops.remove(&id);
-        } else if let Some(op) = self.ops.get_mut(&id) {
-            op.done = Some(done);
-        }
-    }
-
-    /// The reply to a request reaches the machine, after it has landed.
-    pub(in crate::machine) fn reply(&mut self, id: u64) {
-        self.land(id);
-        let Some(op) = self.ops.remove(&id) else { return };
-        if let (Request::Write { to, .. }, Some(Input::Wrote(_, _, WriteResult::Done(version)))) =
-            (&op.request, &op.done)
-        {
-            self.ghost.acknowledged(to, *version);
-        }
-        op.done.into_iter().for_each(|input| self.put(input));
-    }
-
-    /// The reply is lost, whether or not the request has landed; the machine hears of a failure.
-    pub(in crate::machine) fn lose(&mut self, id: u64) {
-        let Some(op) = self.ops.remove(&id) else { return };
-        let failed = WriteResult::Failed { retry_after: None };
-        self.put(match op.request {
-            Request::Write { run, serial, .. } => Input::Wrote(run, serial, failed),
-            Request::WriteGateway { serial, to, .. } => Input::WroteGateway(to.key, serial, failed),
-            Request::Read(key) => Input::Read(key, None),
-            Request::ReadCredential { gateway, epoch, .. } => {
-                let read = CredentialRead::Failed { why: "no answer".to_owned(), retry_after: None };
-                Input::Credential(gateway.key.clone(), epoch, read)
-            }
-        });
-    }
-
-    /// The API server refuses a write for what it is.
-    pub(in crate::machine) fn refuse(&mut self, id: u64) {
-        self.answer_write(id, WriteResult::Refused(422));
-    }
-
-    /// The API server answers a write so without having looked at it.
-    pub(in crate::machine) fn answer_write(&mut self, id: u64, result: WriteResult) {
-        let Some(Op { request: Request::Write { run, serial, .. }, .. }) = self.ops.get(&id) else {
-            return self.reply(id);
-        };
-        let input = Input::Wrote(*run, *serial, result);
-        self.ops.remove(&id);
-        self.put(input);
+        self.reference.show(&ended, &answer);
+        self.feed(Input::Answered(call, answer));
     }
 
     /// The process dies and starts again. What it had sent to the API server may land all the same.
     pub(in crate::machine) fn crash(&mut self) {
         self.calls.clear();
-        self.secrets.clear();
+        self.connections.clear();
         self.ops.retain(|_, op| op.done.is_none() && op.is_write());
         self.ops.values_mut().for_each(|op| op.orphan = true);
-        self.ghost.crash();
+        self.reference.crash();
         self.machine = machine(self.options);
         self.begin_lists();
     }
@@ -281,7 +191,7 @@ impl World {
     pub(in crate::machine) fn tick(&mut self) {
         if let Some(at) = self.machine.wake_at() {
             self.now = self.now.max(at.0);
-            self.put(Input::Wake);
+            self.feed(Input::Wake);
         }
     }
 
@@ -291,46 +201,50 @@ impl World {
         self.worst_skew = self.worst_skew.max(self.skew.unsigned_abs());
     }
 
-    pub(in crate::machine) fn put(&mut self, input: Input) {
+    pub(in crate::machine) fn feed(&mut self, input: Input) {
         let mut inputs = VecDeque::from([input]);
         while let Some(input) = inputs.pop_front() {
             let jumped = jiff::SignedDuration::from_millis(self.skew);
             let now = Now { mono: Millis(self.now), wall: wall(self.now) + jumped };
-            self.tell_ghost(&input, now);
+            self.tell_reference(&input, now);
+            let (before, causes) = (self.gates(), self.causes(&input));
             let mut effects = Vec::new();
-            self.machine.handle(now, input, &mut effects);
+            self.machine.handle(now, [input], &mut effects);
+            self.check_moves(&before, &causes);
             effects.into_iter().for_each(|effect| inputs.extend(self.take(effect)));
             self.check_gates();
         }
-        if let Some((invariant, text)) = self.breach.as_ref().filter(|_| !self.options.lenient) {
+        if let Some((invariant, text)) = self.violation.as_ref().filter(|_| !self.options.lenient) {
             panic!("{invariant}: {text}");
         }
     }
 
-    fn tell_ghost(&mut self, input: &Input, now: Now) {
+    fn tell_reference(&mut self, input: &Input, now: Now) {
         match input {
-            Input::ListBegan(Kind::Runs) => self.ghost.list += 1,
-            Input::ListDone(Kind::Runs) => self.ghost.runs_listed(),
-            Input::RunSeen(view) => {
+            Input::ListBegan(Kind::Runs) => self.reference.list += 1,
+            Input::ListDone(Kind::Runs) => self.reference.runs_listed(),
+            Input::Seen(ObjectView::Run(view)) => {
                 let record = self.progress(&view.key);
-                self.ghost.run_seen(view, record, now);
+                self.reference.run_seen(view, record, now);
             }
             Input::Read(_, Some(view)) => {
                 let record = self.progress(&view.key);
-                self.ghost.run_read(view, record, now);
+                self.reference.run_read(view, record, now);
             }
-            Input::RunGone(key, uid) => self.ghost.run_gone(key, uid),
-            Input::GatewaySeen(view) => self.ghost.gateway_seen(view),
+            Input::Gone(ObjectKey::Run(key), uid) => self.reference.run_gone(key, uid),
+            Input::Seen(ObjectView::Gateway(view)) => self.reference.gateway_seen(view),
             Input::Credential(key, epoch, CredentialRead::Have { .. }) => {
-                self.ghost.new_credential(key, *epoch);
+                self.reference.new_credential(key, *epoch);
             }
             _ => {}
         }
     }
 
-    fn progress(&self, run: &Key) -> Option<Progress> {
-        let record = self.machine.runs.get(self.machine.by_key.get(run)?)?;
-        Some(if record.all_settled() { Progress::Settled } else { Progress::UnderWay })
+    fn progress(&self, run: &RunKey) -> Option<RecordProgress> {
+        let record = self.machine.runs.get(self.machine.runs.id_of(run)?)?;
+        let is_settled = |plan: &Plan| matches!(plan.state, PlanState::Settled(_));
+        let all = record.plans.iter().all(is_settled);
+        Some(if all { RecordProgress::Settled } else { RecordProgress::UnderWay })
     }
 
     /// Takes an effect in: what is done at once yields its input.
@@ -338,70 +252,60 @@ impl World {
         match effect {
             Effect::Post { call, gateway, credential, plans, .. } => {
                 let plans = Self::plan_ids(&plans);
-                let claims = plans.iter().flat_map(|plan| self.ghost.claims(&gateway.key, *plan)).collect();
-                let round = self.ghost.gateways.get(&gateway.key).map_or(0, |known| known.round);
-                let carried = self.secrets.get(&(gateway.key.clone(), credential));
-                let secret = carried.copied().unwrap_or_default();
-                let flight = Flight { gateway, round, secret, plans: plans.clone(), claims };
+                let claims = plans.iter().flat_map(|plan| self.reference.claims(&gateway, *plan)).collect();
+                let round = self.reference.gateways.get(&gateway).map_or(0, |known| known.round);
+                let Connection { gateway, secret } = self.connections[&(gateway, credential)].clone();
+                let flight = WorldCall { gateway, round, credential, secret, plans: plans.clone(), claims };
                 self.check_call(&flight);
                 self.calls.insert(call, flight);
-                self.diary.posts.push(plans);
+                self.trace.posts.push(plans);
                 None
             }
-            Effect::Write { run, serial, to, status } => {
-                let asks = self.ghost.asks_of(&to.uid);
-                self.check_write(&to, &status, &asks);
-                self.begin(Request::Write { run, serial, to, status, asks });
-                None
+            Effect::Write { serial, to, body: WriteBody::GatewayStatus(_) }
+                if self.options.quiet_gateways =>
+            {
+                Some(Input::Wrote(serial, WriteResult::Done(to.version)))
             }
-            Effect::WriteGateway { serial, to, .. } if self.options.quiet_gateways => {
-                Some(Input::WroteGateway(to.key, serial, WriteResult::Done(to.version)))
-            }
-            Effect::WriteGateway { serial, to, status } => {
-                self.begin(Request::WriteGateway { serial, to, status: Arc::from(status) });
+            Effect::Write { serial, to, body } => {
+                let asks = self.reference.asks_of(&to.uid);
+                if let WriteBody::RunStatus(status) = &body {
+                    self.check_write(&to, status, &asks);
+                }
+                self.begin(ServerRequest::Write { serial, to, body, asks });
                 None
             }
             Effect::ReadCredential { gateway, epoch, known_bad } => {
-                self.diary.readings += 1;
+                self.trace.readings += 1;
                 if self.options.slow_secrets {
-                    self.begin(Request::ReadCredential { gateway, epoch, known_bad });
+                    self.begin(ServerRequest::ReadCredential { gateway, epoch, known_bad });
                     return None;
                 }
-                Some(self.read_secret(&gateway.key, epoch, known_bad))
+                Some(self.read_secret(gateway, epoch, known_bad))
+            }
+            Effect::Disconnect(gateway) => {
+                self.connections.retain(|(other, _), _| *other != gateway);
+                self.trace.disconnected.push(gateway);
+                None
             }
             Effect::ReadRun(key) => {
-                self.begin(Request::Read(key));
+                self.begin(ServerRequest::Read(key));
                 None
             }
             Effect::Tell(event) => {
-                self.diary.told.push(event.reason);
+                self.trace.told.push(event.reason);
                 None
             }
             Effect::Drained => {
-                self.diary.drained = true;
+                self.trace.drained = true;
                 None
             }
         }
-    }
-
-    fn read_secret(&mut self, key: &Key, epoch: Epoch, known_bad: Option<SecretVersion>) -> Input {
-        let read = self.truth.credential(known_bad);
-        if matches!(read, CredentialRead::Have { .. }) {
-            // A call carries one of the latest.
-            self.secrets.retain(|(other, kept), _| other != key || kept.0 + 64 > epoch.0);
-            self.secrets.insert((key.clone(), epoch), self.truth.secret);
-        }
-        Input::Credential(key.clone(), epoch, read)
-    }
-
-    fn begin(&mut self, request: Request) {
-        self.next_op += 1;
-        self.ops.insert(self.next_op, Op { request, done: None, orphan: false });
     }
 }
 
 fn machine(options: Options) -> Machine {
     let mut machine = Machine::new(7);
-    machine.gateways.guards = options.without.map(Guards::without).unwrap_or_default();
+    let guards = options.without.map(Guards::without).unwrap_or_default();
+    (machine.runs.guards, machine.gateways.guards) = (guards, guards);
     machine
 }

@@ -1,9 +1,9 @@
-//! How a world is meant to be, and what a test may want to know of what happened in it.
+//! Options of a world, and a trace of the events in it for tests that ask.
 
-use crate::machine::Key;
 use crate::machine::guards::Guard;
+use crate::machine::{GatewayKey, Key};
 
-/// How the world is meant to be.
+/// Options of a world.
 #[derive(Clone, Copy, Debug, Default)]
 pub(in crate::machine) struct Options {
     pub(in crate::machine) without: Option<Guard>,
@@ -13,18 +13,20 @@ pub(in crate::machine) struct Options {
     pub(in crate::machine) expires: bool,
     /// Secrets are read as slowly as runs are.
     pub(in crate::machine) slow_secrets: bool,
-    /// A broken invariant is noted, but nobody is told of it by a panic.
+    /// A broken invariant is noted, but does not panic.
     pub(in crate::machine) lenient: bool,
 }
 
-/// What a test may want to count.
+/// Events that a test may want to count.
 #[derive(Clone, Debug, Default)]
-pub(in crate::machine) struct Diary {
+pub(in crate::machine) struct Trace {
     pub(in crate::machine) posts: Vec<Vec<i64>>,
     /// Statuses of runs that landed.
     pub(in crate::machine) writes: Vec<Key>,
     pub(in crate::machine) told: Vec<&'static str>,
     /// Readings of a Secret.
     pub(in crate::machine) readings: usize,
+    /// Gateways whose connections were dropped.
+    pub(in crate::machine) disconnected: Vec<GatewayKey>,
     pub(in crate::machine) drained: bool,
 }

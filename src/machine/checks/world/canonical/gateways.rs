@@ -1,0 +1,286 @@
+//! Which parts of the machine's gateways decide what can happen next.
+
+use super::{Canonical, LONG_PAST, Sink, Sort, fields};
+use crate::machine::call::{Member, Waiter};
+use crate::machine::gateways::Gateways;
+use crate::machine::gateways::credential::{Credential, CredentialError};
+use crate::machine::gateways::gate::{Gate, Shut};
+use crate::machine::gateways::gateway::Gateway;
+use crate::machine::gateways::held::Held;
+use crate::machine::gateways::origin::{Origin, Origins};
+use crate::machine::gateways::queue::{Position, Queue, SuspectHistory, Suspects, Waiting};
+use crate::machine::gateways::settle::Call;
+use crate::machine::gateways::status::Published;
+use crate::machine::gateways::verdict::Parts;
+use crate::machine::*;
+
+fields!(Gateways { by_key, origins, calls, list, may_call } but {
+    // Nothing is touched between two inputs, and each gateway knows its timer and how many of its plans wait.
+    touched,
+    unpublished,
+    timers,
+    queued,
+    // The same in all states of one model, as is the seed.
+    guards,
+    seed,
+    // Calls and credentials are numbered as they turn up.
+    next_call,
+    next_epoch,
+});
+
+impl Canonical for Origins {
+    fn canonical(&self, sink: &mut Sink) {
+        let Self {
+            by_name,
+            // Each origin knows its timer, and nothing is touched between two inputs.
+            timers: _,
+            touched: _,
+        } = self;
+        by_name.canonical(sink);
+    }
+}
+
+impl Canonical for Origin {
+    fn canonical(&self, sink: &mut Sink) {
+        let Self {
+            members,
+            // The specs of the gateways have the limits, and the gateways know whether they are ready.
+            rates: _,
+            slots: _,
+            ready: _,
+            in_flight,
+            last_served,
+            paid_until,
+            // It follows from what is paid and who is ready.
+            timer: _,
+        } = self;
+        (members, (*in_flight, last_served)).canonical(sink);
+        sink.plain((paid_until + LONG_PAST * 1000).saturating_sub(sink.now * 1000));
+    }
+}
+
+impl Canonical for Gateway {
+    fn canonical(&self, sink: &mut Sink) {
+        let Self {
+            // It is what the gateway is known by.
+            key: _,
+            view,
+            settings,
+            listed_in,
+            endpoint,
+            credential,
+            gate,
+            seq,
+            spoken,
+            last_served_call,
+            last_start,
+            queue,
+            in_flight,
+            held,
+            sent_again,
+            fresh_next,
+            published,
+            // The queue knows how many wait.
+            counted: _,
+            // It follows from the queue, the gate and the credential.
+            timer: _,
+        } = self;
+        // The settings follow from the spec; the origin is kept when the object goes.
+        (view, settings.as_ref().map(|settings| &settings.origin)).canonical(sink);
+        credential.canonical(sink);
+        sink.sorted(Sort::List, u64::from(*listed_in));
+        sink.sorted(Sort::Move, u64::from(*seq));
+        sink.sorted(Sort::Call, u64::from(*last_served_call));
+        sink.sorted(Sort::Endpoint, endpoint.0);
+        (*spoken, (gate, *last_start)).canonical(sink);
+        (queue, (in_flight, *fresh_next)).canonical(sink);
+        (published, (held, sent_again)).canonical(sink);
+    }
+}
+
+impl Canonical for Held {
+    fn canonical(&self, sink: &mut Sink) {
+        let Self {
+            call,
+            endpoint,
+            credential,
+            // The answer in short is for people.
+            gist: _,
+            member,
+            settled,
+            not_by,
+            ready,
+        } = self;
+        sink.sorted(Sort::Endpoint, endpoint.0);
+        (*call, (*credential, *not_by)).canonical(sink);
+        (member, (settled, *ready)).canonical(sink);
+    }
+}
+
+impl Canonical for SecretVersion {
+    fn canonical(&self, sink: &mut Sink) {
+        let Self(version) = self;
+        version.canonical(sink);
+    }
+}
+
+impl Canonical for Call {
+    fn canonical(&self, sink: &mut Sink) {
+        let Self { gateway, origin, endpoint, credential, seq, members, suspects } = self;
+        (gateway, origin).canonical(sink);
+        sink.sorted(Sort::Endpoint, endpoint.0);
+        sink.sorted(Sort::Move, u64::from(*seq));
+        (*credential, (members, *suspects)).canonical(sink);
+    }
+}
+
+impl Canonical for Gate {
+    fn canonical(&self, sink: &mut Sink) {
+        match self {
+            Self::Open => sink.plain(0),
+            Self::Shut(shut) => (1_i64, shut).canonical(sink),
+        }
+    }
+}
+
+impl Canonical for Shut {
+    fn canonical(&self, sink: &mut Sink) {
+        let Self {
+            kind,
+            // For people.
+            text: _,
+            until,
+            worth_a_try_at,
+            failures,
+            probe,
+        } = self;
+        (*kind, (*until, (*worth_a_try_at, *probe))).canonical(sink);
+        sink.count(*failures);
+    }
+}
+
+impl Canonical for Credential {
+    fn canonical(&self, sink: &mut Sink) {
+        let Self {
+            epoch,
+            version,
+            failures,
+            error,
+            reading,
+            again,
+            check,
+            renew,
+            renewed_at,
+            read_at,
+            insists,
+            poll_at,
+            polls,
+            refresh_at,
+            refused,
+        } = self;
+        (*epoch, (version, error)).canonical(sink);
+        sink.count(*failures);
+        (*reading, (*again, (*check, *renew))).canonical(sink);
+        (*renewed_at, (*read_at, *insists)).canonical(sink);
+        // Pauses grow with the first four.
+        (*poll_at, (*polls).min(4)).canonical(sink);
+        (*refresh_at, refused).canonical(sink);
+    }
+}
+
+impl Canonical for CredentialError {
+    fn canonical(&self, sink: &mut Sink) {
+        // The texts are for people.
+        sink.plain(match self {
+            Self::Missing(_) => 0,
+            Self::Invalid(_) => 1,
+            Self::Refused(_) => 2,
+            Self::Failed(_) => 3,
+        });
+    }
+}
+
+fields!(Published { reason, since, waiters_notified, written, not_before });
+
+impl Canonical for Queue {
+    fn canonical(&self, sink: &mut Sink) {
+        let Self {
+            plans,
+            // Each plan knows its place; whose turn is next does the queue alone.
+            fresh,
+            suspects,
+            // A later place is behind all that there are.
+            serial: _,
+        } = self;
+        (plans, (suspects, fresh.last_served)).canonical(sink);
+    }
+}
+
+impl Canonical for Member {
+    fn canonical(&self, sink: &mut Sink) {
+        let Self { plan, waiters } = self;
+        (*plan, &waiters[..]).canonical(sink);
+    }
+}
+
+fields!(Waiter { run, request_seq, lane });
+
+impl Canonical for Waiting {
+    fn canonical(&self, sink: &mut Sink) {
+        let Self { position, waiters } = self;
+        (*position, &waiters[..]).canonical(sink);
+    }
+}
+
+impl Canonical for Suspects {
+    fn canonical(&self, sink: &mut Sink) {
+        let Self { serial, plans, history } = self;
+        sink.sorted(Sort::Order, u64::from(*serial));
+        (plans, *history).canonical(sink);
+    }
+}
+
+impl Canonical for SuspectHistory {
+    fn canonical(&self, sink: &mut Sink) {
+        let Self {
+            strikes,
+            begun_before_strike,
+            quarantined,
+            forbidden,
+            begun_before_forbidden,
+            parts,
+            home,
+            not_before,
+        } = self;
+        // Three are enough to blame, and one more tells how a pause has grown.
+        ((*strikes).min(4), (*forbidden).min(4)).canonical(sink);
+        sink.sorted(Sort::Call, u64::from(*begun_before_strike));
+        sink.sorted(Sort::Call, u64::from(*begun_before_forbidden));
+        (*quarantined, (parts, *not_before)).canonical(sink);
+        home.is_some().canonical(sink);
+        home.iter().for_each(|home| sink.sorted(Sort::Order, u64::from(*home)));
+    }
+}
+
+impl Canonical for Parts {
+    fn canonical(&self, sink: &mut Sink) {
+        sink.plain(match self {
+            Self::Halves => 0,
+            Self::Several => 1,
+            Self::Singles => 2,
+        });
+    }
+}
+
+impl Canonical for Position {
+    fn canonical(&self, sink: &mut Sink) {
+        match self {
+            Self::Fresh(lane, order) => {
+                lane.canonical(sink);
+                sink.sorted(Sort::Order, *order);
+            }
+            Self::Suspect(serial) => sink.sorted(Sort::Order, u64::from(*serial)),
+            Self::InCall => sink.plain(0),
+        }
+    }
+}

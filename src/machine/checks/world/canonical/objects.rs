@@ -1,0 +1,158 @@
+//! Which fields of objects decide what can happen next.
+//!
+//! The machine compares whole specs of gateways to tell an edit, so all of a spec counts.
+
+use super::{Canonical, Sink, fields};
+use crate::api::{
+    Auth, Batching, BearerToken, CaKind, CaRef, Condition, GatewayRef, GatewayUsed, Limits, PasswordGrant,
+    PlanStatus, Retry, SecretKeyRef, SecretRef, StopStatus, TestPlanRunSpec, TestPlanRunStatus,
+    TestiniumGatewaySpec, TestiniumGatewayStatus, Tls,
+};
+use crate::machine::{FieldSet, GatewayKey, GatewayView, Key, ObjectKey, RunKey, RunView, Target};
+
+fields!(Key { namespace, name });
+
+impl Canonical for RunKey {
+    fn canonical(&self, sink: &mut Sink) {
+        (**self).canonical(sink);
+    }
+}
+
+impl Canonical for GatewayKey {
+    fn canonical(&self, sink: &mut Sink) {
+        (**self).canonical(sink);
+    }
+}
+
+impl Canonical for ObjectKey {
+    fn canonical(&self, sink: &mut Sink) {
+        (self.kind(), &**self).canonical(sink);
+    }
+}
+
+fields!(Target { key, uid, version });
+
+fields!(RunView {
+    key,
+    uid,
+    version,
+    generation,
+    stop_annotation,
+    retry_annotation,
+    reconcile_annotation,
+    restored,
+    created,
+    written,
+    spec,
+    status,
+    stopped_set,
+    annotation_set,
+    gateway_set,
+    plans_set,
+    retry_set,
+} but {
+    // It goes into status for people.
+    requested_by,
+    // No run of a model waits for a time of day.
+    due,
+});
+
+fields!(FieldSet { time } but {
+    // It is named to people; whether two managers differ decides on an event only.
+    manager,
+});
+
+fields!(TestPlanRunSpec { plans, stopped, gateway_ref, stop_deadline_seconds } but {
+    // It goes into status for people.
+    reason,
+});
+
+fields!(GatewayRef { name });
+
+fields!(TestPlanRunStatus { observed_generation, plans, stop, conditions } but {
+    // It is the time of the object, or of the first look at it, and is compared for restored objects only.
+    start_time,
+    // It is counted from the plans.
+    summary,
+});
+
+fields!(PlanStatus { id, outcome, reason, request_time } but {
+    // A text for people.
+    message,
+});
+
+fields!(Condition { type_, status, reason, observed_generation } but {
+    // A text for people.
+    message,
+    // It is carried over for people.
+    last_transition_time,
+});
+
+impl Canonical for StopStatus {
+    fn canonical(&self, sink: &mut Sink) {
+        let Self {
+            trigger,
+            request_time,
+            // Three texts for people.
+            requested_by: _,
+            field_manager: _,
+            reason: _,
+            gateway,
+            attempts,
+            completion_time,
+            withdrawn_time,
+            // A name for people; whether two managers differ decides on an event only.
+            withdrawn_by: _,
+            observed_stopped,
+            observed_request,
+            observed_retry,
+            observed_restore,
+            request,
+            last_handled_request,
+        } = self;
+        (trigger, (request_time, gateway)).canonical(sink);
+        sink.count(attempts.unwrap_or_default());
+        // Whether there is such a time decides, but not which one.
+        (completion_time.is_some(), withdrawn_time.is_some()).canonical(sink);
+        (observed_stopped, (observed_request, (observed_retry, observed_restore))).canonical(sink);
+        (request, last_handled_request).canonical(sink);
+    }
+}
+
+fields!(GatewayUsed { kind, name, uid });
+
+fields!(GatewayView { key, uid, version, generation, reconcile_annotation, spec, status });
+
+fields!(TestiniumGatewaySpec {
+    url,
+    allow_plain_http,
+    auth,
+    company_id,
+    tls,
+    batching,
+    limits,
+    timeout_seconds,
+    retry,
+    suspend,
+});
+
+fields!(Auth { bearer_token, password });
+fields!(BearerToken { secret_ref });
+fields!(SecretKeyRef { name, key });
+fields!(PasswordGrant { token_url, secret_ref, scope });
+fields!(SecretRef { name });
+fields!(Tls { ca_ref, client_certificate_ref });
+fields!(CaRef { kind, name, key });
+fields!(Batching { max_plans, window_milliseconds });
+fields!(Limits { requests_per_second, max_in_flight });
+fields!(Retry { initial_delay_seconds, max_delay_seconds });
+fields!(TestiniumGatewayStatus { observed_generation, conditions });
+
+impl Canonical for CaKind {
+    fn canonical(&self, sink: &mut Sink) {
+        sink.plain(match self {
+            Self::Secret => 0,
+            Self::ConfigMap => 1,
+        });
+    }
+}

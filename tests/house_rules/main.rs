@@ -1,0 +1,341 @@
+//! House rules that no linter knows.
+//!
+//! The rules about imports have files of their own; what they have in common is in `graph`.
+
+#![allow(clippy::panic, reason = "a test fails by panicking")]
+
+mod circles;
+mod graph;
+mod imports;
+mod rooms;
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use testinium_operator::api;
+
+use self::circles::circles;
+use self::graph::Crate;
+use self::rooms::{MACHINE_MAY_USE, MACHINE_ROOMS, ROOMS, against_order, forbidden};
+
+/// Words that must not stand in the machine. It decides from its inputs alone: no clock, no randomness, no I/O, no
+/// order that differs from run to run.
+const IMPURE: [&str; 14] = [
+    "tokio",
+    "kube::",
+    "kube_client",
+    "reqwest",
+    "http::",
+    "hyper",
+    "rand",
+    "std::time",
+    "Instant",
+    "SystemTime",
+    "HashMap",
+    "HashSet",
+    "async fn",
+    ".await",
+];
+
+/// The crates that consist of several files, by their roots.
+const CRATES: &[&str] = &[
+    "src/lib.rs",
+    "tests/testbed/src/lib.rs",
+    "tests/blackbox/main.rs",
+    "tests/house_rules/main.rs",
+    "benches/stop/main.rs",
+    "benches/allocations.rs",
+];
+
+/// The folders and files in which no file may be part of a circle of imports.
+const WITHOUT_CIRCLES: &[&str] = &[
+    "src/lib.rs",
+    "src/api",
+    "src/aside.rs",
+    "src/cli",
+    "src/cli.rs",
+    "src/kubernetes",
+    "src/telemetry",
+    "tests",
+    "benches",
+];
+
+/// Most lines of a source file before its tests: as many as a reader can keep in mind.
+const LONGEST_FILE: usize = 420;
+
+/// Put together here, so that this file isn't found to hold them.
+const UNFINISHED: [&str; 3] = [concat!("TO", "DO"), concat!("FIX", "ME"), concat!("XX", "X")];
+
+#[test]
+fn the_machine_is_pure() {
+    let files = rust_files("src/machine");
+    assert!(!files.is_empty(), "src/machine holds the machine");
+    report(files.iter().flat_map(|file| complaints(file, impurities)));
+}
+
+#[test]
+fn the_machine_uses_no_crate_but_those_it_may() {
+    report(forbidden(&load("src/lib.rs").outside(), "src/machine", MACHINE_MAY_USE).into_iter());
+}
+
+#[test]
+fn rooms_import_from_rooms_before_them() {
+    let edges = load("src/lib.rs").edges();
+    assert!(edges.len() > 200, "found only {} imports", edges.len());
+    report(against_order(&edges, "src", ROOMS).into_iter());
+    if !MACHINE_ROOMS.is_empty() {
+        report(against_order(&edges, "src/machine", MACHINE_ROOMS).into_iter());
+    }
+}
+
+#[test]
+fn no_files_import_from_each_other() {
+    for root in CRATES {
+        let found = load(root);
+        assert!(found.missing().is_empty(), "{root}: found no {:?}", found.missing());
+        assert!(found.edges().len() > 3, "{root}: found only {:?}", found.edges());
+        let circles = circles(&found.edges());
+        let is_watched = |file: &PathBuf| WITHOUT_CIRCLES.iter().any(|folder| file.starts_with(folder));
+        let bad = circles.iter().filter(|circle| circle.files.iter().any(is_watched));
+        report(bad.map(ToString::to_string));
+    }
+}
+
+#[test]
+fn files_are_short() {
+    let mut files = rust_files("src");
+    files.extend(rust_files("tests/testbed/src"));
+    // A file of tests alone is a list; its length costs nobody anything.
+    files.retain(|file| !file.to_string_lossy().ends_with("tests.rs"));
+    report(files.iter().flat_map(|file| complaints(file, excess)));
+}
+
+#[test]
+fn every_file_says_what_it_is() {
+    let mut files = rust_files("src");
+    files.extend(rust_files("tests"));
+    report(files.iter().flat_map(|file| complaints(file, missing_introduction)));
+}
+
+#[test]
+fn nothing_is_left_unfinished() {
+    let mut files = Vec::new();
+    for place in [
+        "src",
+        "tests",
+        "crds",
+        "deploy",
+        "docs",
+        ".ci",
+        "Cargo.toml",
+        "Dockerfile",
+        ".dockerignore",
+        "deny.toml",
+        "clippy.toml",
+    ] {
+        walk(&root().join(place), &mut files);
+    }
+    for entry in fs::read_dir(root()).expect("the repository can be read").flatten() {
+        if entry.path().extension().is_some_and(|extension| extension == "md") {
+            files.push(entry.path());
+        }
+    }
+    assert!(files.len() > 20, "found only {files:?}");
+    report(files.iter().flat_map(|file| complaints(file, unfinished)));
+}
+
+#[test]
+fn crds_are_current() {
+    const COMMAND: &str = "cargo run -- crds --dir crds";
+    let mut expected = vec!["Kustomization".to_owned()];
+    for crd in api::crds() {
+        let name = api::file_name(&crd);
+        let current = api::to_yaml(&crd).expect("a CRD can be written as YAML");
+        let kept = fs::read_to_string(root().join("crds").join(&name)).unwrap_or_default();
+        assert!(kept == current, "crds/{name} is not what the types say; refresh it: {COMMAND}");
+        let kustomization = fs::read_to_string(root().join("crds/Kustomization")).unwrap_or_default();
+        assert!(kustomization.contains(&format!("- {name}\n")), "crds/Kustomization doesn't list {name}");
+        expected.push(name);
+    }
+    let mut files = Vec::new();
+    walk(&root().join("crds"), &mut files);
+    for file in files {
+        let name = file.file_name().unwrap_or_default().to_string_lossy().into_owned();
+        assert!(expected.contains(&name), "crds/{name} belongs to no CRD; remove it");
+    }
+}
+
+/// The image's build has no other Rust than the one that its base brings.
+#[test]
+fn the_image_is_built_by_the_rust_that_the_manifest_asks_for() {
+    let read = |name: &str| fs::read_to_string(root().join(name)).expect("it is there");
+    let (manifest, dockerfile) = (read("Cargo.toml"), read("Dockerfile"));
+    let asked = manifest.lines().find_map(|line| line.strip_prefix("rust-version = \"")?.strip_suffix('"'));
+    let base = format!("FROM rust:{}-slim-", asked.expect("the manifest names a version"));
+    assert!(dockerfile.lines().any(|line| line.starts_with(&base)), "the Dockerfile has no line {base}...");
+}
+
+// === the checks: each gives the lines (from 1) that break its rule, and how ===
+
+type Complaint = (usize, String);
+
+fn impurities(text: &str) -> Vec<Complaint> {
+    let mut found = Vec::new();
+    for (number, line) in numbered(text) {
+        for word in IMPURE.iter().filter(|word| mentions(code(line), word)) {
+            found.push((
+                number,
+                format!("'{word}' has no place in the machine: pass what it is needed for as input"),
+            ));
+        }
+    }
+    found
+}
+
+fn excess(text: &str) -> Vec<Complaint> {
+    let lines = text.lines().take_while(|line| !line.starts_with("#[cfg(test)]")).count();
+    let complaint = format!("{lines} lines before its tests, at most {LONGEST_FILE} are wanted: split it");
+    if lines > LONGEST_FILE { vec![(lines, complaint)] } else { Vec::new() }
+}
+
+fn missing_introduction(text: &str) -> Vec<Complaint> {
+    if text.is_empty() || text.starts_with("//!") {
+        return Vec::new();
+    }
+    vec![(1, "the file must begin with a line '//! ...' that says what it is".to_owned())]
+}
+
+fn unfinished(text: &str) -> Vec<Complaint> {
+    let mut found = Vec::new();
+    for (number, line) in numbered(text) {
+        for word in UNFINISHED.iter().filter(|word| mentions(line, word)) {
+            found.push((number, format!("'{word}' is not for the main branch: finish it, or open an issue")));
+        }
+    }
+    found
+}
+
+fn numbered(text: &str) -> impl Iterator<Item = (usize, &str)> {
+    text.lines().enumerate().map(|(index, line)| (index + 1, line))
+}
+
+/// The line without its comment. Good enough here: a '//' in a string only hides what follows it.
+fn code(line: &str) -> &str {
+    line.split_once("//").map_or(line, |(code, _)| code)
+}
+
+/// Whether the word is there as a word, not as a part of a longer name.
+fn mentions(line: &str, word: &str) -> bool {
+    let in_name = |c: char| c.is_alphanumeric() || c == '_';
+    line.match_indices(word).any(|(at, _)| {
+        let before = line[..at].chars().next_back();
+        let after = line[at + word.len()..].chars().next();
+        let cut_before = word.starts_with(in_name) && before.is_some_and(in_name);
+        let cut_after = word.ends_with(in_name) && after.is_some_and(in_name);
+        !cut_before && !cut_after
+    })
+}
+
+// === files ===
+
+fn root() -> &'static Path {
+    Path::new(env!("CARGO_MANIFEST_DIR"))
+}
+
+fn load(crate_root: &str) -> Crate {
+    Crate::load(crate_root, &|file| fs::read_to_string(root().join(file)).ok())
+}
+
+fn rust_files(folder: &str) -> Vec<PathBuf> {
+    let mut files = Vec::new();
+    walk(&root().join(folder), &mut files);
+    files.retain(|file| file.extension().is_some_and(|extension| extension == "rs"));
+    files
+}
+
+fn walk(path: &Path, files: &mut Vec<PathBuf>) {
+    if path.is_file() {
+        files.push(path.to_owned());
+    }
+    let mut inner: Vec<_> =
+        fs::read_dir(path).into_iter().flatten().flatten().map(|entry| entry.path()).collect();
+    inner.sort();
+    for path in inner {
+        walk(&path, files);
+    }
+}
+
+fn complaints(file: &Path, check: impl Fn(&str) -> Vec<Complaint>) -> Vec<String> {
+    let text =
+        fs::read_to_string(file).unwrap_or_else(|error| panic!("failed to read {}: {error}", file.display()));
+    let name = file.strip_prefix(root()).unwrap_or(file).display();
+    check(&text).into_iter().map(|(line, complaint)| format!("{name}:{line}: {complaint}")).collect()
+}
+
+fn report(complaints: impl Iterator<Item = String>) {
+    let complaints: Vec<_> = complaints.collect();
+    assert!(complaints.is_empty(), "\n{}", complaints.join("\n"));
+}
+
+/// The checks can fail.
+mod checks {
+    use super::*;
+
+    fn lines(complaints: Vec<Complaint>) -> Vec<usize> {
+        complaints.into_iter().map(|(line, _)| line).collect()
+    }
+
+    #[test]
+    fn impurity_is_found_where_it_is() {
+        for bad in [
+            "use std::time::Duration;",
+            "let now = Instant::now();",
+            "use tokio::sync::mpsc;",
+            "use kube::Client;",
+            "let x: kube::Api<Foo>;",
+            "use std::collections::{BTreeMap, HashMap};",
+            "pub async fn go() {}",
+            "thing.await;",
+            "rand::random()",
+            "http::StatusCode::OK",
+            "let t = 1; let u = SystemTime::now(); // why",
+        ] {
+            assert_eq!(lines(impurities(&format!("\n{bad}\n"))), [2], "{bad}");
+        }
+    }
+
+    #[test]
+    fn pure_code_is_left_alone() {
+        for good in [
+            "use crate::api::TestPlanRun;",
+            "// the tokio side awaits it: `x.await`, kube::Client",
+            "let operand = brand;",
+            "use crate::kubernetes::x;",
+            "let instant = InstantLike;",
+            "/// HTTP and hyper are elsewhere.",
+        ] {
+            assert!(impurities(good).is_empty(), "{good}");
+        }
+    }
+
+    #[test]
+    fn long_files_are_found_and_tests_are_not_counted() {
+        let long = "let x;\n".repeat(LONGEST_FILE + 1);
+        assert_eq!(excess(&long).len(), 1);
+        let tested = format!("{}#[cfg(test)]\n{long}", "let x;\n".repeat(LONGEST_FILE));
+        assert!(excess(&tested).is_empty());
+    }
+
+    #[test]
+    fn missing_introductions_are_found() {
+        assert_eq!(lines(missing_introduction("use std::fs;\n")), [1]);
+        assert!(missing_introduction("//! Files.\n").is_empty());
+    }
+
+    #[test]
+    fn unfinished_work_is_found() {
+        let [first, second, _] = UNFINISHED;
+        assert_eq!(lines(unfinished(&format!("ok\n// {first}: later\n# {second}\n"))), [2, 3]);
+        assert!(unfinished("mastodons, fixed\n").is_empty());
+    }
+}
