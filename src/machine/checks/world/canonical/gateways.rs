@@ -82,7 +82,8 @@ impl Canonical for Gateway {
             published,
             // The queue knows how many wait.
             counted: _,
-            // It follows from the queue, the gate and the credential.
+            // They follow from what is published, the queue, the gate and the credential.
+            status_at: _,
             timer: _,
         } = self;
         // The settings follow from the spec; the origin is kept when the object goes.
