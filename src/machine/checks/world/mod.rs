@@ -245,9 +245,9 @@ impl World {
                 let round = self.reference.gateways.get(&gateway.key).map_or(0, |known| known.round);
                 let carried = self.secrets.get(&(gateway.key.clone(), credential));
                 let secret = carried.copied().unwrap_or_default();
-                let flight = WorldCall { gateway, round, credential, secret, plans: plans.clone(), claims };
-                self.check_call(&flight);
-                self.calls.insert(call, flight);
+                let begun = WorldCall { gateway, round, credential, secret, plans: plans.clone(), claims };
+                self.check_call(&begun);
+                self.calls.insert(call, begun);
                 self.trace.posts.push(plans);
                 None
             }
