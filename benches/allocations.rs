@@ -9,6 +9,8 @@
 mod api;
 #[path = "stop/child.rs"]
 mod child;
+#[path = "stop/failure.rs"]
+mod failure;
 #[path = "stop/floor.rs"]
 mod floor;
 #[path = "stop/process.rs"]
@@ -29,7 +31,7 @@ use serde_json::{Value, json};
 use stats_alloc::{INSTRUMENTED_SYSTEM, StatsAlloc};
 use testinium_operator::cli::RunArgs;
 use testinium_operator::kubernetes::decode;
-use testinium_operator::machine::{Effect, Input, Kind, Machine, Millis, Now};
+use testinium_operator::machine::{Effect, Input, Kind, Machine, Millis, Now, WriteBody};
 use testinium_operator::operator;
 use testinium_testbed::process::{Guarded, Signal};
 use tokio::signal::unix::{SignalKind, signal};
@@ -37,14 +39,12 @@ use tokio::time::timeout;
 
 use self::api::CLIENTS;
 use self::child::LIMIT;
+use self::failure::Failure;
 use self::floor::FloorArgs;
 use self::stage::Stage;
 
 #[global_allocator]
 static ALLOCATOR: &StatsAlloc<System> = &INSTRUMENTED_SYSTEM;
-
-/// What makes a benchmark fail.
-pub type Failure = Box<dyn std::error::Error + Send + Sync>;
 
 #[derive(Debug, Parser)]
 struct Arguments {
@@ -53,7 +53,7 @@ struct Arguments {
     /// Runs to stop.
     #[arg(long, default_value_t = 1000)]
     runs: usize,
-    /// Said by cargo.
+    /// The flag that cargo adds.
     #[arg(long, hide = true, global = true)]
     bench: bool,
 }
@@ -138,8 +138,8 @@ async fn of_operator(stage: &Stage, runs: usize) -> Result<(f64, f64), Failure> 
     Ok(a_stop(before, operator.counts().await?, runs))
 }
 
-/// What the machine keeps of runs whose gateway is suspended: of fresh ones, and of the same after a restart, when their
-/// statuses say that they wait.
+/// The memory that the machine needs for runs whose gateway is suspended: for fresh ones, and for the same after a
+/// restart, when their statuses say that they wait.
 fn of_waiting_runs() -> Result<(), Failure> {
     println!("| runs that wait | bytes a run |\n|---|---:|");
     for (what, status) in [("fresh", json!({})), ("with a status", waiting_status()?)] {
@@ -148,7 +148,7 @@ fn of_waiting_runs() -> Result<(), Failure> {
         let before = resident();
         for line in &lines {
             let input = decode::run(line.as_bytes()).into_input().ok_or("a run without a name")?;
-            machine.handle(NOW, input, &mut Vec::new());
+            machine.handle(NOW, [input], &mut Vec::new());
         }
         if machine.active() != WAITING {
             return Err("not every run waits".into());
@@ -158,7 +158,7 @@ fn of_waiting_runs() -> Result<(), Failure> {
     Ok(())
 }
 
-/// What more writes cost more: the loop begins as soon as it has listed, so there is no moment before it to count at.
+/// The costs of more writes: the loop begins as soon as it has listed, so there is no moment before it to count at.
 async fn of_write_loop(stage: &Stage, runs: usize) -> Result<(f64, f64), Failure> {
     let mut totals = [(0.0, 0.0); 2];
     for (total, count) in totals.iter_mut().zip([CLIENTS, CLIENTS + runs]) {
@@ -205,7 +205,7 @@ fn suspended() -> Result<Machine, Failure> {
         seen,
         Input::ListDone(Kind::Gateways),
     ] {
-        machine.handle(NOW, input, &mut Vec::new());
+        machine.handle(NOW, [input], &mut Vec::new());
     }
     Ok(machine)
 }
@@ -234,10 +234,10 @@ fn waiting_status() -> Result<Value, Failure> {
     let seen =
         decode::run(run(0, &json!({})).to_string().as_bytes()).into_input().ok_or("a run without a name")?;
     let later = Now { mono: Millis(61_000), ..NOW };
-    machine.handle(NOW, seen, &mut effects);
-    machine.handle(later, Input::Wake, &mut effects);
+    machine.handle(NOW, [seen], &mut effects);
+    machine.handle(later, [Input::Wake], &mut effects);
     let status = effects.into_iter().find_map(|effect| match effect {
-        Effect::Write { status, .. } => Some(status),
+        Effect::Write { body: WriteBody::RunStatus(status), .. } => Some(status),
         _ => None,
     });
     Ok(serde_json::to_value(status.ok_or("nothing was written about a run that waits")?)?)

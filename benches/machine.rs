@@ -11,8 +11,8 @@ use criterion::{BatchSize, Criterion, Throughput, criterion_group, criterion_mai
 use jiff::{SignedDuration, Timestamp};
 use testinium_operator::api::{TestPlanRunSpec, TestPlanRunStatus, TestiniumGatewayStatus};
 use testinium_operator::machine::{
-    Answer, Body, CredentialRead, Effect, Envelope, GatewayView, Input, Key, Kind, Machine, Millis, Now,
-    Reply, RunView, SecretVersion, Version, WriteResult,
+    Answer, Body, CredentialRead, Effect, Envelope, GatewayKey, GatewayView, Input, Kind, Machine, Millis,
+    Now, ObjectKey, ObjectView, Reply, RunKey, RunView, SecretVersion, Version, WriteBody, WriteResult,
 };
 
 /// Runs that are stopped together.
@@ -40,7 +40,7 @@ fn offers(criterion: &mut Criterion) {
     group.throughput(Throughput::Elements(RUNS.unsigned_abs()));
     group.bench_function("offers", |bencher| {
         let ready = || (World::new(100), runs(RUNS, 1));
-        let seen = |run| Input::RunSeen(Box::new(run));
+        let seen = |run| Input::Seen(ObjectView::Run(Box::new(run)));
         bencher.iter_batched(
             ready,
             |(mut world, runs)| {
@@ -72,7 +72,7 @@ fn echoes(criterion: &mut Criterion) {
     let Some(view) = world.objects.values().next().cloned() else { return };
     group.throughput(Throughput::Elements(1));
     group.bench_function("a settled run is seen", |bencher| {
-        let again = || Input::RunSeen(Box::new(view.clone()));
+        let again = || Input::Seen(ObjectView::Run(Box::new(view.clone())));
         bencher.iter_batched(again, |seen| world.put(seen), BatchSize::SmallInput);
     });
     assert_eq!(world.machine.active(), 0, "a settled run is at rest");
@@ -101,11 +101,11 @@ struct World {
     /// One id in so many is bad; 0: none is.
     bad: i64,
     /// The runs as the API server has them: each write comes back through the watch.
-    objects: HashMap<Key, RunView>,
+    objects: HashMap<RunKey, RunView>,
 }
 
 impl World {
-    /// With a gateway that has let its first credential be read.
+    /// A machine with a gateway whose first credential was read.
     fn new(plans_a_call: i64) -> Self {
         let mut world = Self {
             machine: Machine::new(7),
@@ -127,7 +127,7 @@ impl World {
     fn put(&mut self, input: Input) {
         let passed = SignedDuration::from_millis(i64::try_from(self.mono).unwrap_or(i64::MAX));
         let now = Now { mono: Millis(self.mono), wall: self.wall + passed };
-        self.machine.handle(now, black_box(input), &mut self.effects);
+        self.machine.handle(now, [black_box(input)], &mut self.effects);
         for effect in std::mem::take(&mut self.effects) {
             let answer = self.answer(effect);
             self.answers.extend(answer);
@@ -142,7 +142,7 @@ impl World {
 
     /// Lets everything happen that follows from seeing these runs.
     fn settle(mut self, runs: Vec<RunView>) -> Self {
-        runs.into_iter().for_each(|run| self.put(Input::RunSeen(Box::new(run))));
+        runs.into_iter().for_each(|run| self.put(Input::Seen(ObjectView::Run(Box::new(run)))));
         self.put(Input::ListDone(Kind::Runs));
         while self.machine.active() > 0 {
             let next = match (self.answers.pop_front(), self.machine.wake_at()) {
@@ -167,24 +167,22 @@ impl World {
                 let reply = Reply { status: reply.0, retry_after: None, body: reply.1 };
                 Some(Input::Answered(call, Answer::Reply(reply)))
             }
-            Effect::Write { run, serial, to, status } => {
+            Effect::Write { serial, to, body } => {
                 self.version += 1;
                 let version = Version(self.version);
-                let object = self.objects.get_mut(&to.key)?;
+                self.answers.push_back(Input::Wrote(serial, WriteResult::Done(version)));
+                let (ObjectKey::Run(key), WriteBody::RunStatus(status)) = (&to.key, body) else {
+                    return None;
+                };
+                let object = self.objects.get_mut(key)?;
                 (object.status, object.version) = (status.as_ref().clone(), version);
-                let echo = Input::RunSeen(Box::new(object.clone()));
-                self.answers.push_back(Input::Wrote(run, serial, WriteResult::Done(version)));
-                Some(echo)
-            }
-            Effect::WriteGateway { serial, to, .. } => {
-                self.version += 1;
-                Some(Input::WroteGateway(to.key, serial, WriteResult::Done(Version(self.version))))
+                Some(Input::Seen(ObjectView::Run(Box::new(object.clone()))))
             }
             Effect::ReadCredential { gateway, epoch, .. } => {
                 let read = CredentialRead::Have { version: SecretVersion("1".to_owned()), good_for: None };
                 Some(Input::Credential(gateway.key.clone(), epoch, read))
             }
-            Effect::ReadRun(_) | Effect::Tell(_) | Effect::Drained => None,
+            Effect::Disconnect(_) | Effect::ReadRun(_) | Effect::Tell(_) | Effect::Drained => None,
         }
     }
 }
@@ -196,21 +194,21 @@ fn gateway(plans_a_call: i64) -> Input {
         "batching": {"maxPlans": plans_a_call},
         "limits": {"requestsPerSecond": 1000, "maxInFlight": 64},
     });
-    Input::GatewaySeen(Box::new(GatewayView {
-        key: Key::new("qa", "default"),
+    Input::Seen(ObjectView::Gateway(Box::new(GatewayView {
+        key: GatewayKey::new("qa", "default"),
         uid: "gateway".into(),
         version: Version(2),
         generation: 1,
         reconcile_annotation: None,
         spec: serde_json::from_value(spec).expect("a gateway that the API server would take"),
         status: TestiniumGatewayStatus::default(),
-    }))
+    })))
 }
 
 /// Runs that want their plans stopped; no plan is in two of them.
 fn runs(count: i64, plans: i64) -> Vec<RunView> {
     let run = |index: i64| RunView {
-        key: Key::new("qa", format!("nightly-regression-{index:06}")),
+        key: RunKey::new("qa", format!("nightly-regression-{index:06}")),
         uid: format!("28d8a4c0-5f2e-4b6f-9a83-{index:012}").into(),
         version: Version(3),
         generation: 2,
@@ -221,6 +219,7 @@ fn runs(count: i64, plans: i64) -> Vec<RunView> {
         restored: None,
         created: None,
         written: None,
+        due: None,
         spec: TestPlanRunSpec {
             plans: (index * plans + 1..).take(usize::try_from(plans).unwrap_or(0)).collect(),
             stopped: Some(true),

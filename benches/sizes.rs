@@ -14,7 +14,7 @@ use testinium_operator::kubernetes::decode::{self, Decoded};
 use testinium_operator::kubernetes::keys::{self, Encoding, Wanted};
 use testinium_operator::machine::GatewayView;
 use testinium_operator::testinium::{
-    CA_BYTES_MAX, CREDENTIAL_BYTES_MAX, Material, Network, Secrets, connect, wire,
+    CA_BYTES_MAX, CREDENTIAL_BYTES_MAX, CredentialData, Network, Secrets, connect, envelope,
 };
 use testinium_testbed::simulator::{Config, Simulator, Tls};
 
@@ -106,7 +106,7 @@ fn answers(criterion: &mut Criterion) {
         let bytes = body.to_string();
         assert!(bytes.len() <= ANSWER_BYTES_MAX + 1024, "{name}: {}", bytes.len());
         measure(criterion, "answer", name, bytes.as_bytes(), |bytes| {
-            black_box(wire::body(bytes, true, &Secrets::new([&*token])));
+            black_box(envelope::body(bytes, true, &Secrets::new([&*token])));
         });
     }
 }
@@ -144,7 +144,7 @@ fn objects(criterion: &mut Criterion) {
             assert!(matches!(black_box(decode::run(bytes)), Decoded::Seen(_)), "it can be read");
         });
     }
-    // What is written of the same.
+    // The status that is written about the same run.
     let text = run(json!({}), json!({"plans": (1..=1000).map(plan).collect::<Vec<_>>()})).to_string();
     if let Decoded::Seen(view) = decode::run(text.as_bytes()) {
         criterion.bench_function("object/write/a status of 1,000 plans with messages", |bencher| {
@@ -153,7 +153,7 @@ fn objects(criterion: &mut Criterion) {
     }
 }
 
-/// From the texts of a Secret to a client that can be used. The operator leaves the large ones to another thread.
+/// The way from the texts of a Secret to a client that can be used. The operator leaves large ones to another thread.
 fn bundles(criterion: &mut Criterion) {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
     let site =
@@ -165,12 +165,12 @@ fn bundles(criterion: &mut Criterion) {
         let bundle = pem.repeat(count);
         criterion.bench_function(&format!("bundle/client/{name}"), |bencher| {
             bencher.iter(|| {
-                let material = Material {
+                let data = CredentialData {
                     token: Some("token".into()),
                     ca_pem: Some(bundle.clone()),
-                    ..Material::default()
+                    ..CredentialData::default()
                 };
-                runtime.block_on(connect(&view, material, None, &network)).expect("it is usable")
+                runtime.block_on(connect(&view, data, None, &network)).expect("it is usable")
             });
         });
     }

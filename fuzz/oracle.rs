@@ -5,7 +5,7 @@ use serde_json::Value;
 use testinium_operator::api::Outcome;
 use testinium_operator::machine::gateways::verdict::{Verdict, verdict};
 use testinium_operator::machine::{Answer, Body, PlanId, Reply};
-use testinium_operator::testinium::{Secrets, wire};
+use testinium_operator::testinium::{Secrets, envelope};
 
 /// Panics if a promise is broken.
 pub fn check(bytes: &[u8]) {
@@ -13,7 +13,7 @@ pub fn check(bytes: &[u8]) {
     for (status, secrets) in
         [(200, Secrets::new([token])), (200, Secrets::default()), (400, Secrets::default())]
     {
-        let body = wire::body(bytes, status == 200, &secrets);
+        let body = envelope::body(bytes, status == 200, &secrets);
         check_texts(&body);
         assert_eq!(matches!(body, Body::Envelope(_)), has_the_mark(bytes), "its form: {:?}", show(bytes));
         for plans in [&[PlanId(614)][..], &[PlanId(614), PlanId(615)]] {
@@ -23,7 +23,7 @@ pub fn check(bytes: &[u8]) {
             }
         }
     }
-    let quoted = wire::body(bytes, true, &Secrets::new([token]));
+    let quoted = envelope::body(bytes, true, &Secrets::new([token]));
     assert!(!format!("{quoted:?}").contains(token), "the token is quoted: {:?}", show(bytes));
 }
 
@@ -57,7 +57,7 @@ fn says_one_of_the_words(bytes: &[u8]) -> bool {
 
 /// The mark of Testinium's form, told by other means than the parser's. Duplicate keys are for the parser to find.
 fn has_the_mark(bytes: &[u8]) -> bool {
-    if !wire::is_unambiguous(bytes) {
+    if !envelope::is_unambiguous(bytes) {
         return false;
     }
     let text = bytes.strip_prefix(b"\xef\xbb\xbf").unwrap_or(bytes);

@@ -5,10 +5,10 @@
 pub mod api;
 pub mod aside;
 pub mod cli;
-
 pub mod kubernetes;
 pub mod machine;
 pub mod operator;
-
+pub mod retry_after;
 pub mod telemetry;
 pub mod testinium;
+pub mod text;

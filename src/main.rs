@@ -6,7 +6,7 @@ use std::process::ExitCode;
 
 use clap::Parser;
 use testinium_operator::cli::{Cli, Command, CrdsArgs, RunArgs};
-use testinium_operator::{api, kubernetes, operator, telemetry};
+use testinium_operator::{api, operator, telemetry, text};
 
 /// Wrong usage ends inside of `parse`, with exit code 2.
 fn main() -> ExitCode {
@@ -31,7 +31,7 @@ fn run(settings: RunArgs) -> Result<(), Box<dyn Error>> {
     let ended = runtime.block_on(operator::run(settings));
     // A name server that does not answer must not hold up the end.
     runtime.shutdown_background();
-    ended.map_err(|error| kubernetes::chain(&error).into())
+    ended.map_err(|error| text::error_line(&error).into())
 }
 
 /// Prints the definitions, or writes them into a directory, one file each.

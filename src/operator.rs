@@ -4,6 +4,7 @@
 //! retry and no limit here: the machine owns them. A machine lives as long as one term of leadership; losing the
 //! Lease drops it, its watches and its calls, as a crash would.
 
+mod connections;
 mod term;
 
 use std::io;

@@ -10,7 +10,7 @@ use proptest::collection::vec;
 use proptest::prelude::*;
 use proptest::sample::select;
 use testinium_operator::machine::Body;
-use testinium_operator::testinium::{Secrets, wire};
+use testinium_operator::testinium::{Secrets, envelope};
 
 #[test]
 fn the_corpus_is_read_as_its_names_say() {
@@ -22,7 +22,7 @@ fn the_corpus_is_read_as_its_names_say() {
         let bytes = fs::read(&path).expect("a seed can be read");
         oracle::check(&bytes);
 
-        let read = match wire::body(&bytes, true, &Secrets::default()) {
+        let read = match envelope::body(&bytes, true, &Secrets::default()) {
             Body::Envelope(envelope) if !envelope.errors.is_empty() => "complaint",
             Body::Envelope(envelope) if envelope.opaque => "opaque",
             Body::Envelope(_) => "accepted",

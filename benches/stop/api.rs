@@ -12,7 +12,7 @@ use kube::client::Body;
 use serde::Deserialize;
 use serde_json::Value;
 
-use crate::Failure;
+use crate::failure::Failure;
 
 /// Where the runs of a namespace are.
 pub fn runs(namespace: &str) -> String {
@@ -24,7 +24,7 @@ pub const CLIENTS: usize = 16;
 
 const FIELD_MANAGER: &str = "fieldManager=bench";
 
-/// As much of a run as anybody needs here. Strings are borrowed: none of them is ever escaped.
+/// The part of a run that is needed here. Strings are borrowed: none of them is ever escaped.
 #[derive(Debug, Deserialize)]
 pub struct Run<'a> {
     #[serde(borrow)]

@@ -1,12 +1,13 @@
 //! Many runs, stopped by sixteen clients at once.
 
-use crate::Failure;
-use crate::child::{Floor, LIMIT, Operator};
+use crate::child::LIMIT;
+use crate::failure::Failure;
 use crate::process::Usage;
-use crate::report::{Report, Unit, mebibytes, microseconds, milliseconds};
+use crate::report::Report;
 use crate::stage::{Field, Stage};
+use crate::units::{Unit, mebibytes, microseconds, milliseconds};
 
-/// What one burst came to.
+/// The results of bursts.
 #[derive(Debug, Default)]
 struct Samples {
     tail: Vec<f64>,
@@ -40,7 +41,7 @@ pub async fn measure(stage: &Stage, report: &mut Report, runs: usize, rounds: us
 
 async fn operator(stage: &Stage, runs: usize, samples: &mut Samples) -> Result<(), Failure> {
     let (field, _) = stage.rested("burst", runs).await?;
-    let operator = Operator::start(stage, &[&field.namespace])?;
+    let operator = stage.start_operator(&[&field.namespace])?;
     operator.ready().await?;
     stage.simulator.forget_requests();
     let cpu = operator.usage()?.cpu;
@@ -58,15 +59,15 @@ async fn operator(stage: &Stage, runs: usize, samples: &mut Samples) -> Result<(
 async fn floor(stage: &Stage, runs: usize, samples: &mut Samples) -> Result<(), Failure> {
     let (field, _) = stage.rested("burst-floor", runs).await?;
     let status = &stage.status;
-    let mut floor = Floor::start(stage, &["answer", "--namespace", &field.namespace, "--status", status])?;
+    let mut floor = stage.start_floor(&["answer", "--namespace", &field.namespace, "--status", status])?;
     let cpu = floor.ready().await?;
     let after = stop_all(stage, &field, runs, samples, || floor.usage()).await?;
     samples.cpu.push(microseconds(after.cpu.saturating_sub(cpu)) / runs as f64);
     floor.kill().await
 }
 
-/// Stops every run, and notes how long that took and what was written. Yields the `usage` of whoever did it, at the
-/// moment when the last one was done.
+/// Stops every run, and notes how long that took and what was written. Yields the `usage` of the process that did it,
+/// at the moment when the last one was done.
 async fn stop_all(
     stage: &Stage,
     field: &Field,
@@ -91,7 +92,7 @@ async fn write_loop(stage: &Stage, runs: usize) -> Result<f64, Failure> {
     let field = stage.field("write-loop").await?;
     stage.create(&field, runs, false).await?;
     let status = &stage.status;
-    let mut floor = Floor::start(stage, &["write", "--namespace", &field.namespace, "--status", status])?;
+    let mut floor = stage.start_floor(&["write", "--namespace", &field.namespace, "--status", status])?;
     let listed = floor.ready().await?;
     let written = floor.done().await?;
     floor.kill().await?;

@@ -1,20 +1,20 @@
 //! The processes that are measured: the operator, and the floors.
 
 use std::net::{Ipv4Addr, SocketAddr};
+use std::path::Path;
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
-use testinium_testbed::operator::free_port;
-use testinium_testbed::process::{Guarded, guard};
+use testinium_testbed::launcher::Launcher;
+use testinium_testbed::process::{Guarded, free_port, guard};
 use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader, Lines};
 use tokio::net::TcpStream;
 use tokio::process::{Child, ChildStdout};
 use tokio::time::timeout;
 
-use crate::Failure;
+use crate::failure::Failure;
 use crate::floor::{DONE, READY};
 use crate::process::Usage;
-use crate::stage::Stage;
 
 /// The longest that anything here may take; only a fault reaches it.
 pub const LIMIT: Duration = Duration::from_secs(900);
@@ -40,19 +40,16 @@ pub struct Floor {
 // === impl Operator ===
 
 impl Operator {
-    /// Starts one that serves these namespaces alone, as it ships but for the election: there is one replica.
-    pub fn start(stage: &Stage, namespaces: &[&str]) -> Result<Self, Failure> {
+    /// Starts one as it ships but for the election: there is one replica.
+    pub fn start(launcher: Launcher, binary: &Path, log: &Path) -> Result<Self, Failure> {
         let health: SocketAddr = (Ipv4Addr::LOCALHOST, free_port()?).into();
-        let mut command = Command::new(&stage.operator);
-        command
-            .env("KUBECONFIG", &stage.kubeconfig)
-            .args(["run", "--leader-elect=false", "--allow-gateway-cidr", "127.0.0.0/8"])
-            .args(["--watch-namespaces", &namespaces.join(",")])
-            .args(["--health-probe-bind-address", &health.to_string()])
-            .args(["--metrics-bind-address", "127.0.0.1:0"]);
+        let launcher = launcher.flags(&[
+            "--leader-elect=false",
+            "--metrics-bind-address=127.0.0.1:0",
+            &format!("--health-probe-bind-address={health}"),
+        ]);
         let started = Instant::now();
-        let process = Guarded::spawn(command, &stage.directory.path().join("operator.log"))?;
-        Ok(Self { process, health, started })
+        Ok(Self { process: launcher.spawn(binary, log)?, health, started })
     }
 
     pub fn started(&self) -> Instant {
@@ -87,9 +84,9 @@ impl Operator {
 
 impl Floor {
     /// Starts this program as a floor with these arguments.
-    pub fn start(stage: &Stage, arguments: &[&str]) -> Result<Self, Failure> {
+    pub fn start(kubeconfig: &Path, arguments: &[&str]) -> Result<Self, Failure> {
         let mut command = Command::new(std::env::current_exe()?);
-        command.arg("floor").args(arguments).env("KUBECONFIG", &stage.kubeconfig);
+        command.arg("floor").args(arguments).env("KUBECONFIG", kubeconfig);
         command.stdin(Stdio::null()).stdout(Stdio::piped());
         guard(&mut command)?;
         let started = Instant::now();

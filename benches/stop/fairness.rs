@@ -2,11 +2,12 @@
 
 use std::time::Duration;
 
-use crate::Failure;
-use crate::child::{LIMIT, Operator};
+use crate::child::LIMIT;
+use crate::failure::Failure;
 use crate::latency::{Samples, answering_floor, stop_one};
-use crate::report::{Report, Unit};
+use crate::report::Report;
 use crate::stage::{Field, Stage};
+use crate::units::Unit;
 
 /// Between two stops of the small namespace.
 const PAUSE: Duration = Duration::from_millis(100);
@@ -39,7 +40,7 @@ async fn beside(stage: &Stage, runs: usize, alone: bool) -> Result<Samples, Fail
     } else {
         namespaces.push(&small.namespace);
     }
-    let operator = Operator::start(stage, &namespaces)?;
+    let operator = stage.start_operator(&namespaces)?;
     operator.ready().await?;
     let busy = async {
         stage.stop_all(&large, runs).await?;
@@ -57,7 +58,7 @@ async fn behind(stage: &Stage, runs: usize) -> Result<Samples, Failure> {
     let large = stage.field("backlog").await?;
     stage.create(&large, runs, true).await?;
     let (small, plans) = stage.rested("behind", SMALL).await?;
-    let operator = Operator::start(stage, &[&large.namespace, &small.namespace])?;
+    let operator = stage.start_operator(&[&large.namespace, &small.namespace])?;
     operator.ready().await?;
     let busy = async { large.board.wait(|counts| counts.stopped == runs, LIMIT).await.map(drop) };
     while_busy(stage, &small, &plans, busy).await

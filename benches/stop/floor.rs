@@ -11,12 +11,12 @@ use clap::{Args, ValueEnum};
 use testinium_operator::kubernetes::Clients;
 use tokio::sync::Semaphore;
 
-use crate::Failure;
 use crate::api::{self, CLIENTS, List, Metadata};
+use crate::failure::Failure;
 use crate::process;
 use crate::watch::Watch;
 
-/// What a floor does.
+/// The work of a floor.
 #[derive(Clone, Copy, Debug, ValueEnum)]
 pub enum Job {
     /// Watches; for every run that wants stopping it calls the gateway, if there is one, then writes the status.
@@ -32,7 +32,7 @@ pub struct FloorArgs {
     pub job: Job,
     #[arg(long)]
     pub namespace: String,
-    /// Where to send each stop, one call a run.
+    /// The gateway to send each stop to, one call a run.
     #[arg(long)]
     pub gateway: Option<String>,
     #[arg(long, default_value = "")]
@@ -68,7 +68,7 @@ struct Floor {
     args: FloorArgs,
 }
 
-/// What a write needs of a run.
+/// The part of a run that a write needs.
 struct Target {
     name: String,
     uid: String,

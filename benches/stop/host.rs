@@ -8,10 +8,10 @@ use std::process::Command;
 use serde::Serialize;
 use testinium_testbed::control_plane::Binaries;
 
-use crate::Failure;
 use crate::api;
-use crate::report::mebibytes;
+use crate::failure::Failure;
 use crate::stage::Stage;
+use crate::units::mebibytes;
 
 /// The machine, and the versions.
 #[derive(Debug, Serialize)]
@@ -62,13 +62,13 @@ impl fmt::Display for Host {
     }
 }
 
-/// How many processes want a processor, averaged over a minute.
+/// The number of processes that want a processor, averaged over a minute.
 pub fn load() -> f64 {
     let text = fs::read_to_string("/proc/loadavg").unwrap_or_default();
     text.split(' ').next().and_then(|load| load.parse().ok()).unwrap_or(f64::NAN)
 }
 
-/// What a file in /proc says of a field, at its first mention.
+/// The value of a field in a file of /proc, at its first mention.
 fn field(file: &str, name: &str) -> String {
     let text = fs::read_to_string(file).unwrap_or_default();
     let line = text.lines().find_map(|line| line.strip_prefix(name));

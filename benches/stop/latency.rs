@@ -2,11 +2,12 @@
 
 use std::time::{Duration, Instant};
 
-use crate::Failure;
 use crate::api;
-use crate::child::{Floor, Operator};
-use crate::report::{Report, Unit, milliseconds};
+use crate::child::Floor;
+use crate::failure::Failure;
+use crate::report::Report;
 use crate::stage::{Field, Stage, TOKEN, name};
+use crate::units::{Unit, milliseconds};
 
 /// A stop takes milliseconds.
 const LIMIT: Duration = Duration::from_secs(60);
@@ -25,7 +26,7 @@ pub struct Samples {
 pub async fn measure(stage: &Stage, report: &mut Report, samples: usize) -> Result<(), Failure> {
     let (field, plans) = stage.rested("idle", samples).await?;
     let (floor_field, floor_plans) = stage.rested("idle-floor", samples).await?;
-    let operator = Operator::start(stage, &[&field.namespace])?;
+    let operator = stage.start_operator(&[&field.namespace])?;
     operator.ready().await?;
     let mut floor = answering_floor(stage, &floor_field)?;
     floor.ready().await?;
@@ -52,7 +53,7 @@ pub fn answering_floor(stage: &Stage, field: &Field) -> Result<Floor, Failure> {
     let url = stage.simulator.url();
     let arguments = ["answer", "--namespace", &field.namespace, "--gateway", &url, "--token", TOKEN];
     let status = ["--status", &stage.status];
-    Floor::start(stage, &[&arguments[..], &status[..]].concat())
+    stage.start_floor(&[&arguments[..], &status[..]].concat())
 }
 
 /// Stops one run and waits until it is seen stopped.

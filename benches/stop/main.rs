@@ -14,6 +14,7 @@ mod api;
 mod burst;
 mod child;
 mod docs;
+mod failure;
 mod fairness;
 mod floor;
 mod host;
@@ -23,6 +24,7 @@ mod process;
 mod report;
 mod restart;
 mod stage;
+mod units;
 mod watch;
 
 use std::path::PathBuf;
@@ -30,13 +32,11 @@ use std::process::ExitCode;
 
 use clap::{Parser, Subcommand, ValueEnum};
 
+use self::failure::Failure;
 use self::floor::FloorArgs;
 use self::host::Host;
 use self::report::Report;
 use self::stage::Stage;
-
-/// What makes a benchmark fail.
-pub type Failure = Box<dyn std::error::Error + Send + Sync>;
 
 /// Measures the operator beside what the API server costs anybody.
 #[derive(Debug, Parser)]
@@ -47,7 +47,7 @@ struct Arguments {
     /// A short run, to see that everything works: its figures are too few to be quoted.
     #[arg(long)]
     quick: bool,
-    /// What to measure; everything if absent.
+    /// The scenarios to measure; everything if absent.
     #[arg(long, value_enum, value_delimiter = ',')]
     only: Vec<Scenario>,
     /// Numbers of runs for all that grows with them; 100,1000,10000 if absent. 100000 takes an hour.
@@ -62,14 +62,14 @@ struct Arguments {
     /// Write the figures into docs/performance.md and draw docs/performance.svg.
     #[arg(long)]
     docs: bool,
-    /// Said by cargo.
+    /// The flag that cargo adds.
     #[arg(long, hide = true)]
     bench: bool,
 }
 
 #[derive(Debug, Subcommand)]
 enum Role {
-    /// What the harness starts beside the operator.
+    /// The process that the harness starts beside the operator.
     #[command(hide = true)]
     Floor(FloorArgs),
 }
@@ -104,7 +104,7 @@ async fn bench(arguments: &Arguments) -> Result<(), Failure> {
     let mut report = Report::new(Host::describe(&stage, load).await?);
     eprintln!("{}", report.host);
     let measured = scenarios(arguments, stage, &mut report).await;
-    // What was measured before a failure is worth telling too.
+    // The figures from before a failure are worth telling too.
     println!("\n{}\n\n{}", report.host, report.table());
     std::fs::write(&arguments.json, serde_json::to_vec_pretty(&report)?)?;
     eprintln!("the same as JSON: {}", arguments.json.display());
@@ -138,7 +138,7 @@ async fn scenarios(arguments: &Arguments, small: Stage, report: &mut Report) -> 
     drop(small);
     let most = sizes.iter().copied().max().unwrap_or(0);
     for runs in sizes {
-        // As many as take minutes.
+        // The rounds are as many as take minutes.
         let rounds = if runs > 10_000 || quick { 1 } else { 3 };
         if wanted(Scenario::Burst) {
             burst::measure(&stage(arguments).await?, report, runs, rounds).await?;

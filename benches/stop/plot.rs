@@ -5,12 +5,13 @@
 
 use std::fmt::Write;
 
-use crate::report::{Figure, Report, Summary, grouped};
+use crate::report::{Figure, Report, Summary};
+use crate::units::grouped;
 
 /// A panel: its title, and its figures by scenario and name, the floor of the first beside them.
 struct Panel {
     title: &'static str,
-    /// For values that span decades.
+    /// The axis is for values that span decades.
     logarithmic: bool,
     lines: &'static [Line],
 }
@@ -60,7 +61,7 @@ const PANELS: [Panel; 4] = [
 ];
 
 const COLOURS: [&str; 3] = ["#1f6feb", "#bc4c00", "#57606a"];
-/// Of a panel.
+/// The size of a panel.
 const WIDTH: f64 = 400.0;
 const HEIGHT: f64 = 270.0;
 const LEFT: f64 = 56.0;

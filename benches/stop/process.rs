@@ -1,11 +1,11 @@
-//! What the kernel knows of a process: the time it has had on a processor, and its memory.
+//! The costs of a process as the kernel counts them: its time on a processor, and its memory.
 
 use std::fs;
 use std::time::Duration;
 
-use crate::Failure;
+use crate::failure::Failure;
 
-/// What a process has cost so far.
+/// The costs of a process so far.
 #[derive(Clone, Copy, Debug)]
 pub struct Usage {
     /// User and system time of all threads.

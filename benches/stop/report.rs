@@ -1,13 +1,13 @@
 //! The figures: summaries of samples, each beside its floor, as a table and as JSON.
 
 use std::fmt::Write;
-use std::time::Duration;
 
 use serde::Serialize;
 
 use crate::host::Host;
+use crate::units::{Unit, grouped, number};
 
-/// What was measured, in which unit, and what the same costs at least.
+/// A figure: what was measured, in which unit, and what the same costs at least.
 #[derive(Debug, Serialize)]
 pub struct Figure {
     pub scenario: &'static str,
@@ -19,22 +19,6 @@ pub struct Figure {
     pub floor: Option<Summary>,
     /// Median by median.
     pub ratio: Option<f64>,
-}
-
-#[derive(Clone, Copy, Debug, Serialize)]
-pub enum Unit {
-    #[serde(rename = "ms")]
-    Milliseconds,
-    #[serde(rename = "us")]
-    Microseconds,
-    #[serde(rename = "s")]
-    Seconds,
-    #[serde(rename = "MiB")]
-    Mebibytes,
-    #[serde(rename = "count")]
-    Count,
-    #[serde(rename = "1/s")]
-    PerSecond,
 }
 
 /// Samples in short.
@@ -49,32 +33,17 @@ pub struct Summary {
     pub max: f64,
 }
 
-/// All that was measured, in the order in which it was.
+/// All figures, in the order in which they were measured.
 #[derive(Debug, Serialize)]
 pub struct Report {
     pub host: Host,
     pub figures: Vec<Figure>,
 }
 
-// === impl Unit ===
-
-impl Unit {
-    pub fn name(self) -> &'static str {
-        match self {
-            Self::Milliseconds => "ms",
-            Self::Microseconds => "us",
-            Self::Seconds => "s",
-            Self::Mebibytes => "MiB",
-            Self::Count => "",
-            Self::PerSecond => "1/s",
-        }
-    }
-}
-
 // === impl Summary ===
 
 impl Summary {
-    /// None of no samples.
+    /// The summary; none if there are no samples.
     pub fn of(mut samples: Vec<f64>) -> Option<Self> {
         samples.sort_by(f64::total_cmp);
         let (min, max) = (*samples.first()?, *samples.last()?);
@@ -167,33 +136,4 @@ impl Figure {
             self.ratio.map(|ratio| format!("{ratio:.2}")).unwrap_or_default(),
         ]
     }
-}
-
-pub fn milliseconds(duration: Duration) -> f64 {
-    duration.as_secs_f64() * 1e3
-}
-
-pub fn microseconds(duration: Duration) -> f64 {
-    duration.as_secs_f64() * 1e6
-}
-
-pub fn mebibytes(bytes: u64) -> f64 {
-    bytes as f64 / f64::from(1 << 20)
-}
-
-/// Three digits that mean something, and no more.
-fn number(value: f64) -> String {
-    match value.abs() {
-        size if size >= 1000.0 => grouped(value.round() as usize),
-        size if size >= 100.0 || value.fract() == 0.0 => format!("{value:.0}"),
-        size if size >= 10.0 => format!("{value:.1}"),
-        size if size >= 1.0 => format!("{value:.2}"),
-        _ => format!("{value:.3}"),
-    }
-}
-
-pub fn grouped(value: usize) -> String {
-    let digits = value.to_string();
-    let groups: Vec<_> = digits.as_bytes().rchunks(3).rev().map(String::from_utf8_lossy).collect();
-    groups.join(",")
 }

@@ -2,15 +2,16 @@
 
 use std::time::Duration;
 
-use crate::Failure;
-use crate::child::{Floor, LIMIT, Operator};
-use crate::report::{Report, Unit, mebibytes, microseconds};
+use crate::child::LIMIT;
+use crate::failure::Failure;
+use crate::report::Report;
 use crate::stage::{Field, PLANS, PLANS_A_CALL, Stage};
+use crate::units::{Unit, mebibytes, microseconds};
 
-/// After a start, until memory that is only needed for a moment has been given back.
+/// The pause after a start, until memory that is only needed for a moment has been given back.
 const SETTLE: Duration = Duration::from_secs(3);
 
-/// What starts into a backlog came to.
+/// The results of starts into a backlog.
 #[derive(Debug, Default)]
 struct Samples {
     seconds: Vec<f64>,
@@ -58,7 +59,7 @@ async fn backlog(stage: &Stage, runs: usize, samples: &mut Samples) -> Result<Fi
     stage.simulator.forget_requests();
     // Nothing but creations so far; each of them is one.
     let before = field.board.wait(|counts| counts.events >= runs, LIMIT).await?;
-    let operator = Operator::start(stage, &[&field.namespace])?;
+    let operator = stage.start_operator(&[&field.namespace])?;
     let counts = field.board.wait(|counts| counts.stopped == runs, LIMIT).await?;
     let took = field.board.last_stopped()?.saturating_duration_since(operator.started());
     let usage = operator.usage()?;
@@ -74,7 +75,7 @@ async fn bare_list_and_writes(stage: &Stage, runs: usize, samples: &mut Samples)
     let field = stage.field("restart-floor").await?;
     stage.create(&field, runs, true).await?;
     let mut floor =
-        Floor::start(stage, &["write", "--namespace", &field.namespace, "--status", &stage.status])?;
+        stage.start_floor(&["write", "--namespace", &field.namespace, "--status", &stage.status])?;
     field.board.wait(|counts| counts.stopped == runs, LIMIT).await?;
     let took = field.board.last_stopped()?.saturating_duration_since(floor.started());
     floor.ready().await?;
@@ -94,14 +95,14 @@ async fn start(
 ) -> Result<(), Failure> {
     let (mut ready, mut listed, mut idle, mut peak) = (Vec::new(), Vec::new(), Vec::new(), Vec::new());
     for _ in 0..starts {
-        let operator = Operator::start(stage, &[&field.namespace])?;
+        let operator = stage.start_operator(&[&field.namespace])?;
         ready.push(operator.ready().await?.as_secs_f64());
         tokio::time::sleep(SETTLE).await;
         let usage = operator.usage()?;
         idle.push(mebibytes(usage.resident));
         peak.push(mebibytes(usage.peak));
         drop(operator);
-        let mut floor = Floor::start(stage, &["list", "--namespace", &field.namespace])?;
+        let mut floor = stage.start_floor(&["list", "--namespace", &field.namespace])?;
         floor.done().await?;
         listed.push(floor.started().elapsed().as_secs_f64());
         floor.kill().await?;

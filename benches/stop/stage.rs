@@ -1,4 +1,4 @@
-//! What every scenario happens on: a control plane, a gateway, namespaces full of runs.
+//! The stage of every scenario: a control plane, a gateway, namespaces full of runs.
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -9,13 +9,14 @@ use kube::config::{KubeConfigOptions, Kubeconfig};
 use serde_json::{Value, json};
 use tempfile::TempDir;
 use testinium_testbed::control_plane::{AuditLevel, ControlPlane, Options};
+use testinium_testbed::launcher::{self, Launcher};
 use testinium_testbed::operator::install;
 use testinium_testbed::process::temporary_directory;
 use testinium_testbed::simulator::{Config, Simulator};
 
-use crate::Failure;
 use crate::api;
-use crate::child::{LIMIT, Operator};
+use crate::child::{Floor, LIMIT, Operator};
+use crate::failure::Failure;
 use crate::watch::Board;
 
 /// Plans of each run.
@@ -26,13 +27,13 @@ pub const PLANS_A_CALL: usize = 100;
 
 pub const TOKEN: &str = "simulated-token";
 
-/// What every scenario happens on.
+/// The stage of every scenario.
 pub struct Stage {
     pub plane: ControlPlane,
     pub simulator: Simulator,
-    /// For the harness: the administrator's, whom the API server never makes wait.
+    /// The harness's client: that of the administrator, whom the API server never makes wait.
     pub client: kube::Client,
-    /// For whoever is measured: that of the operator's ServiceAccount.
+    /// The kubeconfig of the processes that are measured: that of the operator's ServiceAccount.
     pub kubeconfig: PathBuf,
     /// The binary under test.
     pub operator: PathBuf,
@@ -60,7 +61,7 @@ impl Stage {
         let mut stage = Self {
             simulator: Simulator::start(Config { token: TOKEN.to_owned(), ..Config::default() })?,
             client: kube::Client::try_from(config)?,
-            kubeconfig: plane.kubeconfig_for_service_account("testinium-system", "testinium-operator")?,
+            kubeconfig: launcher::kubeconfig(&plane)?,
             operator,
             directory: temporary_directory("testinium-bench-")?,
             status: String::new(),
@@ -70,6 +71,16 @@ impl Stage {
         };
         stage.status = stage.sample().await?;
         Ok(stage)
+    }
+
+    /// An operator that serves these namespaces alone.
+    pub fn start_operator(&self, namespaces: &[&str]) -> Result<Operator, Failure> {
+        let launcher = Launcher::new(&self.kubeconfig).watching(namespaces);
+        Operator::start(launcher, &self.operator, &self.directory.path().join("operator.log"))
+    }
+
+    pub fn start_floor(&self, arguments: &[&str]) -> Result<Floor, Failure> {
+        Floor::start(&self.kubeconfig, arguments)
     }
 
     /// A new namespace with a gateway whose limits are far above what is measured, and no runs.
@@ -113,7 +124,7 @@ impl Stage {
     /// Runs as they are before anybody asks for a stop: created, and looked at by the operator.
     pub async fn rested(&self, purpose: &str, count: usize) -> Result<(Field, Vec<i64>), Failure> {
         let field = self.field(purpose).await?;
-        let _operator = Operator::start(self, &[&field.namespace])?;
+        let _operator = self.start_operator(&[&field.namespace])?;
         let plans = self.create(&field, count, false).await?;
         field.board.wait(|counts| counts.not_requested == count, LIMIT).await?;
         Ok((field, plans))
@@ -131,7 +142,7 @@ impl Stage {
         Ok((begun, ended))
     }
 
-    /// When the gateway got the first call with this plan.
+    /// The time of the first call with this plan.
     pub fn called_at(&self, plan: i64) -> Option<Instant> {
         let calls = self.simulator.calls();
         calls.iter().find(|call| call.plans.contains(&plan)).map(|call| call.at)
@@ -140,7 +151,7 @@ impl Stage {
     /// Has the operator stop one run, to see what it writes.
     async fn sample(&self) -> Result<String, Failure> {
         let (field, _) = self.rested("sample", 1).await?;
-        let _operator = Operator::start(self, &[&field.namespace])?;
+        let _operator = self.start_operator(&[&field.namespace])?;
         api::stop(&self.client, &field.namespace, &name(0)).await?;
         field.board.stopped(&name(0), Duration::from_secs(60)).await?;
         let run = api::get(&self.client, &format!("{}/{}", api::runs(&field.namespace), name(0))).await?;

@@ -11,8 +11,8 @@ use serde::Deserialize;
 use tokio::task::JoinHandle;
 use tokio::time::timeout;
 
-use crate::Failure;
 use crate::api::{self, List, Run, Standing};
+use crate::failure::Failure;
 
 /// A line of a watch.
 #[derive(Deserialize)]
@@ -27,7 +27,7 @@ struct Event<'a> {
 pub struct Watch {
     client: kube::Client,
     namespace: String,
-    /// What has been seen.
+    /// The newest version that was seen.
     version: String,
     body: Body,
     buffer: Vec<u8>,
@@ -107,11 +107,11 @@ async fn request(client: &kube::Client, namespace: &str, version: &str) -> Resul
     Err("the API server has no time for a watch".into())
 }
 
-/// For as long as the API server may take to serve a kind anew.
+/// The number of tries lasts as long as the API server may take to serve a kind anew.
 const TRIES: usize = 100;
 const PAUSE: Duration = Duration::from_millis(200);
 
-/// What the harness has seen of the runs of one namespace.
+/// The runs of one namespace, as far as the harness has seen them.
 #[derive(Debug)]
 pub struct Board {
     state: Arc<Mutex<State>>,

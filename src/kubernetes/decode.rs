@@ -10,8 +10,9 @@ use serde::Deserialize;
 use serde::de::DeserializeOwned;
 use serde_json::value::RawValue;
 
-use super::lean::{Identity, Lean, Meta, Whole};
-use crate::machine::{GatewayView, Input, Key, RunView, Uid, Version};
+use super::metadata::{Identity, Lean, Meta, Whole};
+use crate::machine::{GatewayView, Input, Key, Kind, ObjectKey, ObjectView, RunView, Uid, Version};
+use crate::text::bounded;
 
 /// What became of one object's bytes.
 #[derive(Debug, PartialEq)]
@@ -32,7 +33,7 @@ pub fn run(json: &[u8]) -> Decoded<RunView> {
         let retry_set = meta.retry_set();
         let annotations = meta.annotations.unwrap_or_default();
         RunView {
-            key: known.key,
+            key: known.key.into(),
             uid: known.uid,
             version: known.version,
             generation: meta.generation,
@@ -43,6 +44,7 @@ pub fn run(json: &[u8]) -> Decoded<RunView> {
             restored: meta.labels.and_then(|labels| labels.restored),
             created: meta.creation_timestamp,
             written,
+            due: None,
             spec,
             status,
             stopped_set,
@@ -57,7 +59,7 @@ pub fn run(json: &[u8]) -> Decoded<RunView> {
 /// A TestiniumGateway from its JSON.
 pub fn gateway(json: &[u8]) -> Decoded<GatewayView> {
     contained(json, |known, meta, spec, status| GatewayView {
-        key: known.key,
+        key: known.key.into(),
         uid: known.uid,
         version: known.version,
         generation: meta.generation,
@@ -112,15 +114,6 @@ pub(super) fn ends_list(json: &[u8]) -> bool {
 /// A resourceVersion as the number that it is by contract.
 pub(super) fn version(text: &str) -> Option<Version> {
     text.parse().ok().map(Version)
-}
-
-/// Cuts a text to at most `bytes`, at a character boundary, so that nobody's words fill a status or the log.
-pub(super) fn bounded(mut text: String, bytes: usize) -> String {
-    if text.len() > bytes {
-        text.truncate(text.floor_char_boundary(bytes.saturating_sub(ELLIPSIS.len())));
-        text.push_str(ELLIPSIS);
-    }
-    text
 }
 
 /// Which object it is, checked.
@@ -233,36 +226,34 @@ fn plain(error: &serde_json::Error) -> String {
 impl Decoded<RunView> {
     /// What to tell the machine; nothing of an object that can't be named.
     pub fn into_input(self) -> Option<Input> {
-        match self {
-            Self::Seen(view) => Some(Input::RunSeen(view)),
-            Self::Unreadable { key, uid, version, why } => Some(Input::RunUnreadable(key, uid, version, why)),
-            Self::Nameless(why) => log_nameless("TestPlanRun", &why),
-        }
+        self.of_kind(Kind::Runs, ObjectView::Run)
     }
 }
 
 impl Decoded<GatewayView> {
     /// What to tell the machine; nothing of an object that can't be named.
     pub fn into_input(self) -> Option<Input> {
+        self.of_kind(Kind::Gateways, ObjectView::Gateway)
+    }
+}
+
+impl<V> Decoded<V> {
+    fn of_kind(self, kind: Kind, view: impl FnOnce(Box<V>) -> ObjectView) -> Option<Input> {
         match self {
-            Self::Seen(view) => Some(Input::GatewaySeen(view)),
+            Self::Seen(seen) => Some(Input::Seen(view(seen))),
             Self::Unreadable { key, uid, version, why } => {
-                Some(Input::GatewayUnreadable(key, uid, version, why))
+                Some(Input::Unreadable(ObjectKey::of_kind(kind, key), uid, version, why))
             }
-            Self::Nameless(why) => log_nameless("TestiniumGateway", &why),
+            Self::Nameless(why) => {
+                tracing::error!(?kind, why, "skipped an object without a readable name");
+                None
+            }
         }
     }
 }
 
-fn log_nameless(kind: &str, why: &str) -> Option<Input> {
-    tracing::error!(kind, why, "skipped an object without a readable name");
-    None
-}
-
 /// Room for a path of fields and a sentence; the whole ends up in an event, whose limit is 1024.
 const WHY_BYTES_MAX: usize = 300;
-
-const ELLIPSIS: &str = "...";
 
 #[cfg(test)]
 mod tests;

@@ -9,15 +9,15 @@ use jiff::Timestamp;
 use k8s_openapi::api::core::v1::ObjectReference;
 use k8s_openapi::api::events::v1::Event as KubernetesEvent;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{MicroTime, ObjectMeta};
+use kube::Api;
 use kube::api::PostParams;
-use kube::{Api, Resource};
 use tokio::sync::mpsc;
 use tokio::time::{sleep_until, timeout};
 
-use super::call::chain;
-use crate::api::{TestPlanRun, TestiniumGateway};
-use crate::machine::{Event, Kind};
+use super::resource;
+use crate::machine::Event;
 use crate::telemetry::Metrics;
+use crate::text::{bounded, error_line};
 
 /// Where events are handed in. Clones share the queue.
 #[derive(Clone, Debug)]
@@ -63,7 +63,7 @@ impl Events {
     }
 
     pub fn tell(&self, event: Event, now: Timestamp) {
-        tracing::info!(object = %event.key, reason = event.reason, note = event.message, "event");
+        tracing::info!(object = %event.about, reason = event.reason, note = event.message, "event");
         let is_crowded = QUEUE - self.queue.capacity() >= QUEUE_OF_NORMAL;
         if (is_crowded && !event.warning) || self.queue.try_send((event, now)).is_err() {
             self.metrics.event_dropped();
@@ -79,11 +79,11 @@ async fn write_all(client: kube::Client, mut events: mpsc::Receiver<(Event, Time
     while let Some((event, time)) = events.recv().await {
         sleep_until(pace.next(Instant::now()).into()).await;
         count += 1;
-        let api: Api<KubernetesEvent> = Api::namespaced(client.clone(), &event.key.namespace);
+        let api: Api<KubernetesEvent> = Api::namespaced(client.clone(), &event.about.namespace);
         let event = kubernetes_event(event, time, &instance, count);
         let failed = match timeout(LIMIT, api.create(&PostParams::default(), &event)).await {
             Ok(Ok(_)) => None,
-            Ok(Err(error)) => Some(chain(&error)),
+            Ok(Err(error)) => Some(error_line(&error)),
             Err(_) => Some("no answer in time".to_owned()),
         };
         // Said once, not once an event.
@@ -95,12 +95,9 @@ async fn write_all(client: kube::Client, mut events: mpsc::Receiver<(Event, Time
 }
 
 fn kubernetes_event(event: Event, time: Timestamp, instance: &str, count: u64) -> KubernetesEvent {
-    let (kind, api_version) = match event.kind {
-        Kind::Runs => (TestPlanRun::kind(&()), TestPlanRun::api_version(&())),
-        Kind::Gateways => (TestiniumGateway::kind(&()), TestiniumGateway::api_version(&())),
-    };
-    let namespace = event.key.namespace.to_string();
-    let name: String = event.key.name.chars().take(200).collect();
+    let resource = resource::of(event.about.kind());
+    let namespace = event.about.namespace.to_string();
+    let name: String = event.about.name.chars().take(200).collect();
     KubernetesEvent {
         metadata: ObjectMeta {
             name: Some(format!("{name}.{:x}{count:x}", time.as_microsecond())),
@@ -108,10 +105,10 @@ fn kubernetes_event(event: Event, time: Timestamp, instance: &str, count: u64) -
             ..ObjectMeta::default()
         },
         regarding: Some(ObjectReference {
-            api_version: Some(api_version.into_owned()),
-            kind: Some(kind.into_owned()),
+            api_version: Some(resource.api_version.into_owned()),
+            kind: Some(resource.kind.into_owned()),
             namespace: Some(namespace),
-            name: Some(event.key.name.to_string()),
+            name: Some(event.about.name.to_string()),
             uid: Some(event.uid.to_string()),
             ..ObjectReference::default()
         }),
@@ -119,7 +116,7 @@ fn kubernetes_event(event: Event, time: Timestamp, instance: &str, count: u64) -
         type_: Some(if event.warning { "Warning" } else { "Normal" }.to_owned()),
         reason: Some(event.reason.to_owned()),
         action: Some("StopPlans".to_owned()),
-        note: Some(super::decode::bounded(event.message, NOTE_BYTES_MAX)),
+        note: Some(bounded(event.message, NOTE_BYTES_MAX)),
         reporting_controller: Some("testinium.io/operator".to_owned()),
         reporting_instance: Some(instance.chars().take(128).collect()),
         ..KubernetesEvent::default()
@@ -129,6 +126,7 @@ fn kubernetes_event(event: Event, time: Timestamp, instance: &str, count: u64) -
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::machine::{ObjectKey, RunKey};
 
     #[test]
     fn a_burst_is_written_at_once_and_the_rest_at_its_pace() {
@@ -156,8 +154,7 @@ mod tests {
         let (queue, mut events) = mpsc::channel(QUEUE);
         let told = Events { queue, metrics: Metrics::default() };
         let event = |warning| Event {
-            kind: Kind::Runs,
-            key: crate::machine::Key::new("team", "nightly"),
+            about: ObjectKey::Run(RunKey::new("team", "nightly")),
             uid: "1".into(),
             warning,
             reason: "Any",

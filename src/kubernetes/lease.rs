@@ -18,7 +18,7 @@ use kube::api::PostParams;
 use tokio::sync::Notify;
 use tokio::time::{sleep, sleep_until, timeout};
 
-use super::call::chain;
+use crate::text::error_line;
 
 const LEASE: Duration = Duration::from_secs(15);
 const RENEW_DEADLINE: Duration = Duration::from_secs(10);
@@ -164,7 +164,7 @@ impl Elector {
 
     async fn step(&mut self) -> Result<(), String> {
         let found = timeout(LIMIT, self.api.get_opt(&self.name)).await.map_err(|_| "no answer in time")?;
-        let found = found.map_err(|error| chain(&error))?;
+        let found = found.map_err(|error| error_line(&error))?;
         let now = Instant::now();
         let Some(lease) = found else {
             let lease = self.record(None);
@@ -210,7 +210,7 @@ impl Elector {
             }
             // Another was faster. What it wrote shows next time.
             Ok(Err(kube::Error::Api(status))) if status.code == 409 => Ok(()),
-            Ok(Err(error)) => Err(chain(&error)),
+            Ok(Err(error)) => Err(error_line(&error)),
             Err(_) => Err("no answer in time".to_owned()),
         }
     }
@@ -237,7 +237,7 @@ impl Elector {
         match timeout(LIMIT, given).await {
             Ok(Ok(())) => tracing::info!(lease = self.name, "gave the Lease back"),
             Ok(Err(error)) => {
-                tracing::warn!(lease = self.name, why = chain(&error), "failed to give the Lease back")
+                tracing::warn!(lease = self.name, why = error_line(&error), "failed to give the Lease back")
             }
             Err(_) => tracing::warn!(lease = self.name, "failed to give the Lease back in time"),
         }

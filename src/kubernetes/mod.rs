@@ -5,20 +5,20 @@
 //! Lease must keep up by itself, since the machine owns all other retries; and an object that can't be read is a
 //! value, never an error.
 
-mod call;
 mod client;
 pub mod decode;
 mod events;
 pub mod keys;
-mod lean;
 mod lease;
+mod metadata;
+mod request;
+mod resource;
 pub mod secrets;
 mod watch;
 mod write;
 
-pub use call::chain;
 pub use client::{ClientError, Clients};
 pub use events::Events;
 pub use lease::{Elector, Fence};
 pub use watch::{Scope, watch};
-pub use write::{read_run, write_gateway_status, write_run_status};
+pub use write::{read_run, write};

@@ -8,12 +8,14 @@ use kube::Resource;
 use kube::api::GetParams;
 use secrecy::{ExposeSecret, SecretString};
 
-use super::call::{self, NoReply, Reply};
 use super::keys::{self, Encoding, Found, Value, Wanted};
+use super::request::{self, NoReply, Reply};
 use crate::api::CaKind;
 use crate::aside;
 use crate::machine::{CredentialRead, GatewayView, SecretVersion};
-use crate::testinium::{CA_BYTES_MAX, CERTIFICATE_BYTES_MAX, CREDENTIAL_BYTES_MAX, KEY_BYTES_MAX, Material};
+use crate::testinium::{
+    CA_BYTES_MAX, CERTIFICATE_BYTES_MAX, CREDENTIAL_BYTES_MAX, CredentialData, KEY_BYTES_MAX,
+};
 
 /// A read takes milliseconds; the machine asks again if it does not.
 const LIMIT: Duration = Duration::from_secs(5);
@@ -23,24 +25,24 @@ const LIMIT: Duration = Duration::from_secs(5);
 pub async fn read(
     client: &kube::Client,
     view: &GatewayView,
-) -> Result<(Material, SecretVersion), CredentialRead> {
+) -> Result<(CredentialData, SecretVersion), CredentialRead> {
     let mut reader = Reader { client, namespace: &view.key.namespace, versions: Vec::new() };
-    let mut material = Material::default();
+    let mut data = CredentialData::default();
     let auth = &view.spec.auth;
     if let Some(bearer) = &auth.bearer_token {
         let key = bearer.secret_ref.key.as_deref().unwrap_or("token");
         let mut secret = reader.credentials(&bearer.secret_ref.name, &[key]).await?;
-        material.token = Some(secret.required(key)?);
+        data.token = Some(secret.required(key)?);
     }
     if let Some(password) = &auth.password {
         let keys = ["username", "password", "clientKey", "clientId", "clientSecret"];
         let mut secret = reader.credentials(&password.secret_ref.name, &keys).await?;
-        material.username = Some(secret.required("username")?);
-        material.password = Some(secret.required("password")?);
-        material.client_key = secret.optional("clientKey")?;
-        if material.client_key.is_none() {
-            material.client_id = Some(secret.required("clientId")?);
-            material.client_secret = Some(secret.required("clientSecret")?);
+        data.username = Some(secret.required("username")?);
+        data.password = Some(secret.required("password")?);
+        data.client_key = secret.optional("clientKey")?;
+        if data.client_key.is_none() {
+            data.client_id = Some(secret.required("clientId")?);
+            data.client_secret = Some(secret.required("clientSecret")?);
         }
     }
     if let Some(tls) = &view.spec.tls {
@@ -51,16 +53,16 @@ pub async fn read(
                 CaKind::ConfigMap => reader.object::<ConfigMap>(&ca.name, Encoding::Text, &wanted).await?,
                 CaKind::Secret => reader.object::<Secret>(&ca.name, Encoding::Base64, &wanted).await?,
             };
-            material.ca_pem = Some(exposed(&object.required(key)?));
+            data.ca_pem = Some(exposed(&object.required(key)?));
         }
         if let Some(certificate) = &tls.client_certificate_ref {
             let wanted = [("tls.crt", CERTIFICATE_BYTES_MAX), ("tls.key", KEY_BYTES_MAX)];
             let mut secret = reader.object::<Secret>(&certificate.name, Encoding::Base64, &wanted).await?;
-            material.client_cert_pem = Some(exposed(&secret.required("tls.crt")?));
-            material.client_key_pem = Some(secret.required("tls.key")?);
+            data.client_cert_pem = Some(exposed(&secret.required("tls.crt")?));
+            data.client_key_pem = Some(secret.required("tls.key")?);
         }
     }
-    Ok((material, SecretVersion(reader.versions.join(","))))
+    Ok((data, SecretVersion(reader.versions.join(","))))
 }
 
 struct Reader<'a> {
@@ -109,7 +111,7 @@ impl Reader<'_> {
     }
 
     async fn send(&self, request: Request<Vec<u8>>) -> Result<Reply, NoReply> {
-        call::send(self.client, request, LIMIT).await
+        request::send(self.client, request, LIMIT).await
     }
 }
 

@@ -20,17 +20,16 @@ use std::time::{Duration, Instant};
 
 use futures::StreamExt;
 use http::Request;
-use kube::Resource;
 use serde::Deserialize;
 use serde_json::value::RawValue;
 use tokio::sync::mpsc;
 use tokio::time::{sleep, timeout};
 
 use self::stream::Stream;
-use super::call::{self, NoReply};
 use super::decode;
-use crate::api::{TestPlanRun, TestiniumGateway};
-use crate::machine::{Input, Kind, Version};
+use super::request::{self, NoReply};
+use super::resource;
+use crate::machine::{Input, Kind, ObjectKey, Version};
 use crate::telemetry::{Health, Metrics};
 
 /// What is watched of one kind.
@@ -224,7 +223,7 @@ impl Watcher<'_> {
             // Without a resourceVersion, a list is as new as the datastore itself.
             let mut query = vec![("limit", PAGE.to_string())];
             query.extend(next.take().map(|next| ("continue", next)));
-            let reply = call::send(self.client, self.request(path, query)?, LIST_LIMIT)
+            let reply = request::send(self.client, self.request(path, query)?, LIST_LIMIT)
                 .await
                 .map_err(|why: NoReply| Ended::Failed(why.to_string()))?;
             match reply.status {
@@ -332,14 +331,10 @@ impl Watcher<'_> {
 
     /// Tells of an object. Yields its version.
     async fn seen(&self, object: &[u8]) -> Result<Option<Version>, Ended> {
-        let input = match self.scope.kind {
-            Kind::Runs => decode::run(object).into_input(),
-            Kind::Gateways => decode::gateway(object).into_input(),
-        };
+        let input = resource::of(self.scope.kind).decode(object);
         let version = match &input {
-            Some(Input::RunSeen(view)) => Some(view.version),
-            Some(Input::GatewaySeen(view)) => Some(view.version),
-            // Of what could not be read, the version may be all that can.
+            Some(Input::Seen(view)) => Some(view.version()),
+            // Of an object that could not be read, the version may be all that can.
             _ => decode::written_version(object),
         };
         if let Some(input) = input {
@@ -351,10 +346,7 @@ impl Watcher<'_> {
     async fn gone(&self, object: &[u8]) -> Result<(), Ended> {
         match decode::identity(object) {
             Ok((key, uid)) => {
-                let input = match self.scope.kind {
-                    Kind::Runs => Input::RunGone(key, uid),
-                    Kind::Gateways => Input::GatewayGone(key, uid),
-                };
+                let input = Input::Gone(ObjectKey::of_kind(self.scope.kind, key), uid);
                 self.tell(input).await
             }
             // A list will show that it is gone.
@@ -374,10 +366,7 @@ impl Watcher<'_> {
 
     /// The API server itself says no more than that there is no such page.
     fn not_served(&self) -> String {
-        let resource = match self.scope.kind {
-            Kind::Runs => TestPlanRun::plural(&()),
-            Kind::Gateways => TestiniumGateway::plural(&()),
-        };
+        let resource = resource::of(self.scope.kind).plural;
         format!(
             "the Kubernetes API does not serve {resource}.testinium.io: apply its CustomResourceDefinition, or wait \
              until it is established"
@@ -385,14 +374,11 @@ impl Watcher<'_> {
     }
 
     fn paths(&self) -> Vec<String> {
-        let path = |namespace| match self.scope.kind {
-            Kind::Runs => TestPlanRun::url_path(&(), namespace),
-            Kind::Gateways => TestiniumGateway::url_path(&(), namespace),
-        };
+        let resource = resource::of(self.scope.kind);
         if self.scope.namespaces.is_empty() {
-            return vec![path(None)];
+            return vec![resource.path(None)];
         }
-        self.scope.namespaces.iter().map(|namespace| path(Some(namespace.as_str()))).collect()
+        self.scope.namespaces.iter().map(|namespace| resource.path(Some(namespace))).collect()
     }
 
     fn request(&self, path: &str, mut query: Vec<(&str, String)>) -> Result<Request<Vec<u8>>, Ended> {

@@ -1,43 +1,51 @@
-//! Status writes, and the read of a single run.
+//! Writes to objects, and the read of a single run.
 //!
-//! A write is a PUT of the status subresource whose body holds identity, uid, resourceVersion and status alone: the
-//! cheapest way there is, and the uid makes sure that it can't hit an object that was made anew under the same name.
+//! A status is written by a PUT of its subresource, whose body holds identity, uid, resourceVersion and status alone:
+//! that is the cheapest way. Metadata is written by a merge patch, and an object deleted with preconditions. Each names
+//! uid and version, so that it can't hit an object that was made anew under the same name, nor a newer version.
 
 use std::time::Duration;
 
 use http::HeaderValue;
 use http::header::ACCEPT;
-use kube::Resource;
-use kube::api::{GetParams, PostParams};
+use kube::api::{DeleteParams, GetParams, Patch, PatchParams, PostParams, Preconditions};
 use kube::core::Request;
 use serde::Serialize;
+use serde_json::json;
 
-use super::call::{self, FIELD_MANAGER, NoReply, Reply};
 use super::decode::{self, Decoded};
-use crate::api::{TestPlanRun, TestPlanRunStatus, TestiniumGateway, TestiniumGatewayStatus};
-use crate::machine::{RunKey, RunView, Target, WriteResult};
+use super::request::{self, FIELD_MANAGER, NoReply, Reply};
+use super::resource;
+use crate::machine::{Kind, MetadataChange, RunKey, RunView, Target, Version, WriteBody, WriteResult};
 
-/// Writes the status of a run.
-pub async fn write_run_status(client: &kube::Client, to: &Target, status: &TestPlanRunStatus) -> WriteResult {
-    write_status::<TestPlanRun, _>(client, to, status).await
-}
-
-/// Writes the status of a gateway.
-pub async fn write_gateway_status(
-    client: &kube::Client,
-    to: &Target,
-    status: &TestiniumGatewayStatus,
-) -> WriteResult {
-    write_status::<TestiniumGateway, _>(client, to, status).await
+/// Writes to an object. A write that finds another object of that name, or a newer version, changes nothing.
+pub async fn write(client: &kube::Client, to: &Target, body: &WriteBody) -> WriteResult {
+    match request_of(to, body) {
+        Ok(mut request) => {
+            request.headers_mut().insert(ACCEPT, METADATA_ALONE);
+            let result = request::send(client, request, LIMIT).await;
+            log_failure(to, body, &result);
+            match body {
+                WriteBody::Deletion => classify_deletion(&result, to.version),
+                WriteBody::RunStatus(_) | WriteBody::GatewayStatus(_) | WriteBody::Metadata(_) => {
+                    classify(&result)
+                }
+            }
+        }
+        Err(why) => {
+            tracing::error!(kind = ?to.key.kind(), object = %to.key, why, "failed to put a write into a request");
+            WriteResult::Refused(400)
+        }
+    }
 }
 
 /// Reads one run, as it is now: from the datastore, not from a cache that may lag. None if it is gone or can't be read.
 pub async fn read_run(client: &kube::Client, key: &RunKey) -> Option<Box<RunView>> {
-    let path = TestPlanRun::url_path(&(), Some(&key.namespace));
+    let path = resource::of(Kind::Runs).path(Some(&key.namespace));
     let Ok(request) = Request::new(path).get(&key.name, &GetParams::default()) else {
         return None;
     };
-    match call::send(client, request, LIMIT).await {
+    match request::send(client, request, LIMIT).await {
         Ok(reply) if reply.is_success() => match decode::run(&reply.body) {
             Decoded::Seen(view) => Some(view),
             Decoded::Unreadable { .. } | Decoded::Nameless(_) => None,
@@ -57,13 +65,14 @@ pub async fn read_run(client: &kube::Client, key: &RunKey) -> Option<Box<RunView
 /// An object as a PUT of its status needs it.
 #[derive(Serialize)]
 #[serde(rename_all = "camelCase")]
-struct Body<'a, S> {
+struct WithStatus<'a, S> {
     api_version: &'a str,
     kind: &'a str,
     metadata: Metadata<'a>,
     status: &'a S,
 }
 
+/// The identity of an object, and the version that is replaced.
 #[derive(Serialize)]
 #[serde(rename_all = "camelCase")]
 struct Metadata<'a> {
@@ -73,14 +82,20 @@ struct Metadata<'a> {
     resource_version: &'a str,
 }
 
-async fn write_status<K, S>(client: &kube::Client, to: &Target, status: &S) -> WriteResult
-where
-    K: Resource<DynamicType = ()>,
-    S: Serialize + Sync,
-{
-    let body = Body {
-        api_version: &K::api_version(&()),
-        kind: &K::kind(&()),
+fn request_of(to: &Target, body: &WriteBody) -> Result<http::Request<Vec<u8>>, String> {
+    match body {
+        WriteBody::RunStatus(status) => put_status(to, &**status),
+        WriteBody::GatewayStatus(status) => put_status(to, &**status),
+        WriteBody::Metadata(change) => patch_metadata(to, change),
+        WriteBody::Deletion => delete(to),
+    }
+}
+
+fn put_status<S: Serialize>(to: &Target, status: &S) -> Result<http::Request<Vec<u8>>, String> {
+    let resource = resource::of(to.key.kind());
+    let body = WithStatus {
+        api_version: &resource.api_version,
+        kind: &resource.kind,
         metadata: Metadata {
             name: &to.key.name,
             namespace: &to.key.namespace,
@@ -90,23 +105,33 @@ where
         status,
     };
     let params = PostParams { field_manager: Some(FIELD_MANAGER.to_owned()), ..PostParams::default() };
-    let request = serde_json::to_vec(&body).map_err(|error| error.to_string()).and_then(|body| {
-        Request::new(K::url_path(&(), Some(&to.key.namespace)))
-            .replace_subresource("status", &to.key.name, &params, body)
-            .map_err(|error| error.to_string())
-    });
-    match request {
-        Ok(mut request) => {
-            request.headers_mut().insert(ACCEPT, METADATA_ALONE);
-            let result = call::send(client, request, LIMIT).await;
-            log_failure(&K::kind(&()), to, &result);
-            classify(&result)
-        }
-        Err(why) => {
-            tracing::error!(kind = %K::kind(&()), object = %to.key, why, "failed to put a status into a request");
-            WriteResult::Refused(400)
-        }
+    let body = serde_json::to_vec(&body).map_err(|error| error.to_string())?;
+    collection(to)
+        .replace_subresource("status", &to.key.name, &params, body)
+        .map_err(|error| error.to_string())
+}
+
+/// A merge patch that names uid and version, so that it fails on another object, or a newer one.
+fn patch_metadata(to: &Target, change: &MetadataChange) -> Result<http::Request<Vec<u8>>, String> {
+    let mut metadata = json!({ "uid": *to.uid, "resourceVersion": to.version.0.to_string() });
+    match change {
+        MetadataChange::Finalizers(finalizers) => metadata["finalizers"] = json!(finalizers),
+        MetadataChange::Annotations(annotations) => metadata["annotations"] = json!(annotations),
     }
+    let patch = Patch::Merge(json!({ "metadata": metadata }));
+    let params = PatchParams { field_manager: Some(FIELD_MANAGER.to_owned()), ..PatchParams::default() };
+    collection(to).patch(&to.key.name, &params, &patch).map_err(|error| error.to_string())
+}
+
+fn delete(to: &Target) -> Result<http::Request<Vec<u8>>, String> {
+    let preconditions =
+        Preconditions { uid: Some(to.uid.to_string()), resource_version: Some(to.version.0.to_string()) };
+    let params = DeleteParams { preconditions: Some(preconditions), ..DeleteParams::default() };
+    collection(to).delete(&to.key.name, &params).map_err(|error| error.to_string())
+}
+
+fn collection(to: &Target) -> Request {
+    Request::new(resource::of(to.key.kind()).path(Some(&to.key.namespace)))
 }
 
 /// All that is read of a reply is the version. Whoever can't cut it down sends the whole object.
@@ -131,14 +156,31 @@ fn classify(result: &Result<Reply, NoReply>) -> WriteResult {
     }
 }
 
-/// Conflicts and deleted objects are daily business; the rest is for whoever runs the cluster.
-fn log_failure(kind: &str, to: &Target, result: &Result<Reply, NoReply>) {
+/// A deletion that was accepted. Its reply is the object or a Status, which need not tell a version; nothing is written
+/// to the object after it.
+fn classify_deletion(result: &Result<Reply, NoReply>, known: Version) -> WriteResult {
+    match result {
+        Ok(reply) if reply.is_success() => {
+            WriteResult::Done(decode::written_version(&reply.body).unwrap_or(known))
+        }
+        other => classify(other),
+    }
+}
+
+/// Conflicts and deleted objects are daily business; the rest is for the people who run the cluster.
+fn log_failure(to: &Target, body: &WriteBody, result: &Result<Reply, NoReply>) {
+    let kind = to.key.kind();
+    let what = match body {
+        WriteBody::RunStatus(_) | WriteBody::GatewayStatus(_) => "status",
+        WriteBody::Metadata(_) => "metadata",
+        WriteBody::Deletion => "deletion",
+    };
     match result {
         Ok(reply) if reply.is_success() || matches!(reply.status, 404 | 409) => {}
         Ok(reply) => {
-            tracing::warn!(kind, object = %to.key, why = reply.message(), "failed to write a status")
+            tracing::warn!(?kind, object = %to.key, what, why = reply.message(), "failed to write")
         }
-        Err(why) => tracing::warn!(kind, object = %to.key, %why, "failed to write a status"),
+        Err(why) => tracing::warn!(?kind, object = %to.key, what, %why, "failed to write"),
     }
 }
 
@@ -148,7 +190,8 @@ const LIMIT: Duration = Duration::from_secs(10);
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::machine::{Millis, Version};
+    use crate::api::TestPlanRunStatus;
+    use crate::machine::Millis;
 
     #[test]
     fn an_answer_says_who_has_to_act() {
@@ -186,7 +229,7 @@ mod tests {
     #[test]
     fn the_body_holds_identity_and_status_alone() {
         let status = TestPlanRunStatus { summary: Some("1/1".into()), ..TestPlanRunStatus::default() };
-        let body = Body {
+        let body = WithStatus {
             api_version: "testinium.io/v1alpha1",
             kind: "TestPlanRun",
             metadata: Metadata { name: "n", namespace: "ns", uid: "u", resource_version: "7" },

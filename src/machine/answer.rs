@@ -4,7 +4,8 @@
 
 use std::fmt;
 
-use crate::machine::ids::{Millis, PlanId};
+use crate::machine::ids::PlanId;
+use crate::machine::time::Millis;
 use crate::machine::words::Sense;
 
 /// How a call ended.

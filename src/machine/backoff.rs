@@ -1,6 +1,7 @@
 //! When to try again: full-jitter exponential backoff, as a function of its inputs.
 
-use crate::machine::ids::{Key, Millis};
+use crate::machine::ids::Key;
+use crate::machine::time::Millis;
 
 /// The bounds of a backoff.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]

@@ -1,56 +1,85 @@
-//! What must hold between the parts of the machine after every input. Debug builds check it, so that every test does.
+//! What must hold across the three owners after every input. Debug builds assert it, so that every test does.
 
 use crate::machine::Machine;
-use crate::machine::gateways::queue::Waiter;
+use crate::machine::call::Waiter;
+use crate::machine::ids::RunId;
+use crate::machine::outbox::{EntryKey, WriteState};
 use crate::machine::runs::plan::PlanState;
+use crate::machine::runs::run::Run;
 
-/// More runs than this are not checked after each input: it would make large tests quadratic.
-const RUNS_MAX: usize = 64;
+/// More runs or gateways than this are not checked after each input: it would make large tests quadratic.
+const CHECKED_MAX: usize = 64;
 
 // === impl Machine ===
 
 impl Machine {
-    /// The run alone decides who waits, and the queue follows: each plan that waits for a call is queued at the run's
-    /// gateway for its present request, each one in a call is known to be there, and nobody else is queued.
     pub(super) fn check(&self) {
-        if self.runs.len() > RUNS_MAX || !self.gateways.guards.all_on() {
+        assert!(self.demands.is_empty(), "every demand is met before the next input");
+        if self.runs.count() > CHECKED_MAX || self.gateways.iter().count() > CHECKED_MAX {
             return;
         }
+        if !self.gateways.guards.all_on() {
+            return;
+        }
+        let waiting: usize = self.runs.iter().map(|(id, run)| self.check_plans(id, run)).sum();
+        self.check_queues(waiting);
+        self.runs.iter().for_each(|(id, run)| self.check_writes(id, run));
+    }
+
+    /// The run alone decides which of its plans wait, and the queue follows: each plan that waits for a call is queued
+    /// at the run's gateway for its present request, and each one in a call is known to be there. Yields how many wait.
+    fn check_plans(&self, id: RunId, run: &Run) -> usize {
         let mut waiting = 0;
-        for (id, run) in &self.runs {
-            let key = run.gateway();
-            let gateway = self.gateways.get(&key);
-            let waiter = Waiter { run: *id, request_seq: run.request_seq };
-            for plan in &run.plans {
-                match &plan.state {
-                    PlanState::Queued => {
-                        waiting += 1;
-                        let is_queued = gateway.is_some_and(|gateway| gateway.queue.holds(plan.id, waiter));
-                        assert!(
-                            is_queued,
-                            "plan {} of {} waits, and is not queued at {key}",
-                            plan.id, run.key
-                        );
-                        assert!(
-                            run.is_stop_requested(),
-                            "plan {} of {} waits, and no stop is asked for",
-                            plan.id,
-                            run.key
-                        );
-                    }
-                    PlanState::InFlight(call) => {
-                        let known = gateway.and_then(|gateway| gateway.in_flight.get(&plan.id));
-                        assert_eq!(known, Some(call), "plan {} of {} is in this call", plan.id, run.key);
-                    }
-                    PlanState::Settled(_) => {}
+        let key = run.gateway();
+        let gateway = self.gateways.get(&key);
+        let waiter = Waiter { run: id, request_seq: run.request_seq, lane: run.lane };
+        for plan in &run.plans {
+            match plan.state {
+                PlanState::Queued => {
+                    waiting += 1;
+                    let is_queued = gateway.is_some_and(|gateway| gateway.queue.holds(plan.id, waiter));
+                    assert!(is_queued, "plan {} of {} waits, and is not queued at {key}", plan.id, run.key);
+                    assert!(run.is_stop_requested(), "plan {} of {} waits for no stop", plan.id, run.key);
                 }
+                PlanState::InFlight(call) => {
+                    let known = gateway.and_then(|gateway| gateway.in_flight.get(&plan.id)).copied();
+                    assert_eq!(known, Some(call), "plan {} of {} is in this call", plan.id, run.key);
+                }
+                PlanState::Settled(_) => {}
             }
         }
+        waiting
+    }
+
+    /// No plan is lost in a queue, and nobody is queued who does not wait.
+    fn check_queues(&self, waiting: usize) {
+        let (mut queued, mut waiters) = (0, 0);
         for gateway in self.gateways.iter() {
-            let is_away = |plan| gateway.in_flight.contains_key(&plan);
-            assert!(gateway.queue.is_consistent(is_away), "a plan is lost in the queue of {}", gateway.key);
+            let is_in_call = |plan| gateway.in_flight.contains_key(&plan);
+            assert!(
+                gateway.queue.is_consistent(is_in_call),
+                "a plan is lost in the queue of {}",
+                gateway.key
+            );
+            queued += gateway.queue.len();
+            waiters += gateway.queue.waiters().count();
+            let origin =
+                gateway.object().and_then(|(_, settings)| self.gateways.origins.get(&settings.origin));
+            let is_member = origin.is_some_and(|origin| origin.members.contains(&gateway.key));
+            assert_eq!(is_member, gateway.view.is_some(), "{} belongs to its origin", gateway.key);
         }
-        let queued: usize = self.gateways.iter().map(|gateway| gateway.queue.waiters().count()).sum();
-        assert_eq!(queued, waiting, "each waiter of a queue is a plan that waits");
+        assert_eq!(waiters, waiting, "each waiter of a queue is a plan that waits");
+        assert_eq!(queued, self.gateways.queued(), "the plans that wait are counted");
+    }
+
+    /// A run that says something has it written, and a run at rest is forgotten.
+    fn check_writes(&self, id: RunId, run: &Run) {
+        let key = EntryKey::Run(id);
+        let state = self.outbox.entries.get(&key).map_or(WriteState::Idle, |entry| entry.state);
+        let is_writing = matches!(state, WriteState::InFlight(_));
+        if run.statement.is_some() {
+            assert!(is_writing, "the status of {} is said and not written", run.key);
+        }
+        assert!(!run.at_rest() || !self.outbox.is_idle(&key), "{} is at rest and is not forgotten", run.key);
     }
 }

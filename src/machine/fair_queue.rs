@@ -1,59 +1,73 @@
-//! Things that wait, by namespace: namespaces take turns, and within one the least goes first.
+//! Things that wait in lanes, such as namespaces: lanes take turns, and within one the least goes first.
 //!
 //! So a namespace that asks for thousands of things does not hold up another one that asks for a few.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Bound;
-use std::sync::Arc;
 
-/// What waits for its turn.
+/// Things that wait for their turn.
 #[derive(Clone, Debug)]
-pub struct FairQueue<T> {
-    waiting: BTreeMap<Arc<str>, BTreeSet<T>>,
-    pub(super) last_served: Option<Arc<str>>,
+pub struct FairQueue<L, T> {
+    pub(in crate::machine) lanes: BTreeMap<L, BTreeSet<T>>,
+    pub(in crate::machine) last_served: Option<L>,
+    len: usize,
 }
 
-impl<T> Default for FairQueue<T> {
+impl<L, T> Default for FairQueue<L, T> {
     fn default() -> Self {
-        Self { waiting: BTreeMap::new(), last_served: None }
+        Self { lanes: BTreeMap::new(), last_served: None, len: 0 }
     }
 }
 
-// === impl Turns ===
+// === impl FairQueue ===
 
-impl<T: Copy + Ord> FairQueue<T> {
-    pub fn put(&mut self, namespace: &Arc<str>, thing: T) {
-        let things = match self.waiting.get_mut(namespace) {
+impl<L: Clone + Ord, T: Clone + Ord> FairQueue<L, T> {
+    pub fn len(&self) -> usize {
+        self.len
+    }
+
+    pub fn is_empty(&self) -> bool {
+        self.len == 0
+    }
+
+    /// A thing that waits already is not added twice.
+    pub fn put(&mut self, lane: &L, thing: T) {
+        let things = match self.lanes.get_mut(lane) {
             Some(things) => things,
-            None => self.waiting.entry(namespace.clone()).or_default(),
+            None => self.lanes.entry(lane.clone()).or_default(),
         };
-        things.insert(thing);
+        self.len += usize::from(things.insert(thing));
     }
 
     /// Does nothing if it does not wait.
-    pub fn remove(&mut self, namespace: &str, thing: T) {
-        let Some(things) = self.waiting.get_mut(namespace) else { return };
-        things.remove(&thing);
+    pub fn remove(&mut self, lane: &L, thing: &T) {
+        let Some(things) = self.lanes.get_mut(lane) else { return };
+        self.len -= usize::from(things.remove(thing));
         if things.is_empty() {
-            self.waiting.remove(namespace);
+            self.lanes.remove(lane);
         }
+    }
+
+    #[cfg(debug_assertions)]
+    pub fn contains(&self, lane: &L, thing: &T) -> bool {
+        self.lanes.get(lane).is_some_and(|things| things.contains(thing))
     }
 
     /// Takes the next one.
     pub fn next(&mut self) -> Option<T> {
-        let namespace = self.next_namespace()?;
-        let thing = *self.waiting.get(&namespace)?.first()?;
-        self.remove(&namespace, thing);
-        self.last_served = Some(namespace);
+        let lane = self.next_lane()?;
+        let thing = self.lanes.get(&lane)?.first()?.clone();
+        self.remove(&lane, &thing);
+        self.last_served = Some(lane);
         Some(thing)
     }
 
-    fn next_namespace(&self) -> Option<Arc<str>> {
-        let after = self.last_served.as_deref().and_then(|last| {
+    fn next_lane(&self) -> Option<L> {
+        let after = self.last_served.as_ref().and_then(|last| {
             let bounds = (Bound::Excluded(last), Bound::Unbounded);
-            self.waiting.range::<str, _>(bounds).next()
+            self.lanes.range(bounds).next()
         });
-        after.or_else(|| self.waiting.first_key_value()).map(|(namespace, _)| namespace.clone())
+        after.or_else(|| self.lanes.first_key_value()).map(|(lane, _)| lane.clone())
     }
 }
 
@@ -62,23 +76,25 @@ mod tests {
     use super::*;
 
     #[test]
-    fn namespaces_take_turns_and_the_least_goes_first() {
-        let mut turns = FairQueue::default();
-        for (namespace, thing) in [("b", 4), ("a", 3), ("a", 1), ("a", 1), ("c", 5), ("a", 2)] {
-            turns.put(&Arc::from(namespace), thing);
+    fn lanes_take_turns_and_the_least_goes_first() {
+        let mut queue = FairQueue::default();
+        for (lane, thing) in [("b", 4), ("a", 3), ("a", 1), ("a", 1), ("c", 5), ("a", 2)] {
+            queue.put(&lane, thing);
         }
-        turns.remove("c", 5);
-        turns.remove("c", 5);
-        let order: Vec<_> = std::iter::from_fn(|| turns.next()).collect();
+        queue.remove(&"c", &5);
+        queue.remove(&"c", &5);
+        assert_eq!(queue.len(), 4);
+        let order: Vec<_> = std::iter::from_fn(|| queue.next()).collect();
         assert_eq!(order, [1, 4, 2, 3]);
+        assert!(queue.is_empty());
     }
 
     #[test]
-    fn whoever_comes_late_waits_for_one_of_each_other_namespace() {
-        let mut turns = FairQueue::default();
-        (0..100).for_each(|thing| turns.put(&Arc::from("large"), thing));
-        turns.next();
-        turns.put(&Arc::from("small"), 1000);
-        assert_eq!(turns.next(), Some(1000));
+    fn a_thing_that_comes_late_waits_for_one_of_each_other_lane() {
+        let mut queue = FairQueue::default();
+        (0..100).for_each(|thing| queue.put(&"large", thing));
+        queue.next();
+        queue.put(&"small", 1000);
+        assert_eq!(queue.next(), Some(1000));
     }
 }

@@ -8,7 +8,7 @@
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub enum Guard {
     /// R1: a state older than the newest one read or written is an echo of the past, and ignored.
-    Floor,
+    KnownVersion,
     /// R2: another uid under the same name is another run.
     OtherUid,
     /// R3: what a complete list did not bring is gone.
@@ -22,7 +22,7 @@ pub enum Guard {
     /// R28: before a verdict gives a plan up, the Secret is read once more.
     Reread,
     /// R15: a verdict counts only for the request that its call was made for.
-    Asks,
+    PresentRequest,
 }
 
 /// The rules that hold: all of them, outside of tests.

@@ -1,40 +1,10 @@
-//! The machine's own words: times, versions, names and ids.
+//! Names and numbers by which the machine knows things.
 
 use std::fmt;
+use std::ops::Deref;
 use std::sync::Arc;
 
-use jiff::Timestamp;
-
-/// Milliseconds on a clock that never jumps, counted from any fixed moment.
-#[derive(Clone, Copy, Debug, Default, Eq, Hash, Ord, PartialEq, PartialOrd)]
-pub struct Millis(pub u64);
-
-impl Millis {
-    /// A number of seconds; what is negative counts as none.
-    pub fn from_secs(seconds: i64) -> Self {
-        Self(u64::try_from(seconds).unwrap_or(0).saturating_mul(1000))
-    }
-
-    pub fn saturating_sub(self, other: Self) -> Self {
-        Self(self.0.saturating_sub(other.0))
-    }
-}
-
-impl std::ops::Add for Millis {
-    type Output = Self;
-    fn add(self, other: Self) -> Self {
-        Self(self.0.saturating_add(other.0))
-    }
-}
-
-/// The present, as the shell read it from its clocks.
-#[derive(Clone, Copy, Debug)]
-pub struct Now {
-    /// For delays.
-    pub mono: Millis,
-    /// Only for what is written into an object or read from one.
-    pub wall: Timestamp,
-}
+use strum::{IntoStaticStr, VariantArray};
 
 /// Id of a test plan at Testinium.
 #[derive(Clone, Copy, Debug, Eq, Hash, Ord, PartialEq, PartialOrd)]
@@ -72,15 +42,105 @@ impl fmt::Display for Key {
     }
 }
 
-/// Namespace and name of a run.
-pub type RunKey = Key;
+/// The name of one kind of object: two kinds can't be mistaken for each other.
+macro_rules! key_of_kind {
+    ($(#[$doc:meta])* $name:ident) => {
+        $(#[$doc])*
+        #[derive(Clone, Debug, Eq, Hash, Ord, PartialEq, PartialOrd)]
+        pub struct $name(Key);
 
-/// Namespace and name of a gateway.
-pub type GatewayKey = Key;
+        impl $name {
+            pub fn new(namespace: impl Into<Arc<str>>, name: impl Into<Arc<str>>) -> Self {
+                Self(Key::new(namespace, name))
+            }
+        }
+
+        impl From<Key> for $name {
+            fn from(key: Key) -> Self {
+                Self(key)
+            }
+        }
+
+        impl Deref for $name {
+            type Target = Key;
+            fn deref(&self) -> &Key {
+                &self.0
+            }
+        }
+
+        impl fmt::Display for $name {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                self.0.fmt(f)
+            }
+        }
+    };
+}
+
+key_of_kind!(
+    /// Namespace and name of a run.
+    RunKey
+);
+key_of_kind!(
+    /// Namespace and name of a gateway.
+    GatewayKey
+);
+
+/// A watched kind.
+#[derive(Clone, Copy, Debug, Eq, Hash, IntoStaticStr, Ord, PartialEq, PartialOrd, VariantArray)]
+pub enum Kind {
+    Runs,
+    Gateways,
+}
+
+/// The name of an object of any watched kind.
+#[derive(Clone, Debug, Eq, Hash, Ord, PartialEq, PartialOrd)]
+pub enum ObjectKey {
+    Run(RunKey),
+    Gateway(GatewayKey),
+}
+
+// === impl ObjectKey ===
+
+impl ObjectKey {
+    /// The name of an object of this kind.
+    pub fn of_kind(kind: Kind, key: Key) -> Self {
+        match kind {
+            Kind::Runs => Self::Run(key.into()),
+            Kind::Gateways => Self::Gateway(key.into()),
+        }
+    }
+
+    pub fn kind(&self) -> Kind {
+        match self {
+            Self::Run(_) => Kind::Runs,
+            Self::Gateway(_) => Kind::Gateways,
+        }
+    }
+}
+
+impl Deref for ObjectKey {
+    type Target = Key;
+    fn deref(&self) -> &Key {
+        match self {
+            Self::Run(key) => key,
+            Self::Gateway(key) => key,
+        }
+    }
+}
+
+impl fmt::Display for ObjectKey {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        (**self).fmt(f)
+    }
+}
 
 /// A record of a run. Never used twice in a term.
 #[derive(Clone, Copy, Debug, Eq, Hash, Ord, PartialEq, PartialOrd)]
 pub struct RunId(pub u64);
+
+/// A namespace, in the order of turns at a gateway. Never used twice in a term.
+#[derive(Clone, Copy, Debug, Default, Eq, Hash, Ord, PartialEq, PartialOrd)]
+pub struct Lane(pub u32);
 
 /// A call to a gateway. Never used twice in a term.
 #[derive(Clone, Copy, Debug, Eq, Hash, Ord, PartialEq, PartialOrd)]

@@ -3,12 +3,37 @@
 use jiff::Timestamp;
 
 use crate::api::{TestPlanRunSpec, TestPlanRunStatus, TestiniumGatewaySpec, TestiniumGatewayStatus};
-use crate::machine::ids::{Key, Uid, Version};
+use crate::machine::ids::{GatewayKey, ObjectKey, RunKey, Uid, Version};
+
+/// An object of any watched kind, as it was read.
+#[derive(Clone, Debug, PartialEq)]
+pub enum ObjectView {
+    Run(Box<RunView>),
+    Gateway(Box<GatewayView>),
+}
+
+// === impl ObjectView ===
+
+impl ObjectView {
+    pub fn key(&self) -> ObjectKey {
+        match self {
+            Self::Run(view) => ObjectKey::Run(view.key.clone()),
+            Self::Gateway(view) => ObjectKey::Gateway(view.key.clone()),
+        }
+    }
+
+    pub fn version(&self) -> Version {
+        match self {
+            Self::Run(view) => view.version,
+            Self::Gateway(view) => view.version,
+        }
+    }
+}
 
 /// A run as it was read.
 #[derive(Clone, Debug, PartialEq)]
 pub struct RunView {
-    pub key: Key,
+    pub key: RunKey,
     pub uid: Uid,
     pub version: Version,
     pub generation: i64,
@@ -27,6 +52,8 @@ pub struct RunView {
     /// When the object was last written, as far as its managedFields tell: for an object that has just come by a watch
     /// this is the present, by the API server's clock.
     pub written: Option<Timestamp>,
+    /// When the run is to be looked at again although nothing changes. No field of the API says so yet.
+    pub due: Option<Timestamp>,
     pub spec: TestPlanRunSpec,
     pub status: TestPlanRunStatus,
     /// Who set `spec.stopped`, and when.
@@ -51,7 +78,7 @@ pub struct FieldSet {
 /// A gateway as it was read.
 #[derive(Clone, Debug, PartialEq)]
 pub struct GatewayView {
-    pub key: Key,
+    pub key: GatewayKey,
     pub uid: Uid,
     pub version: Version,
     pub generation: i64,

@@ -1,9 +1,6 @@
 //! Why plans wait: a closed set of reasons for programs, and a sentence with a detail for people.
 
 use crate::api::reason;
-use crate::machine::gateways::credential::Problem;
-use crate::machine::gateways::gate::Shut;
-use crate::machine::gateways::verdict::TroubleKind;
 
 /// Why plans wait for a call. Each has its own word in conditions, which scripts match on.
 #[derive(Clone, Copy, Debug, Eq, Hash, Ord, PartialEq, PartialOrd)]
@@ -38,17 +35,6 @@ pub struct Waiting {
     pub message: String,
 }
 
-/// What makes plans wait, before it is put into words, which cost more than most callers need.
-#[derive(Clone, Copy, Debug)]
-pub enum WaitCause<'a> {
-    NoGateway,
-    /// Whether there is one is not known, and why not.
-    NotListed(&'a str),
-    Suspended,
-    Credential(&'a Problem),
-    Shut(&'a Shut),
-}
-
 // === impl WaitReason ===
 
 impl WaitReason {
@@ -79,48 +65,5 @@ impl WaitReason {
             | Self::Forbidden
             | Self::Misconfigured => Acts::Person,
         }
-    }
-}
-
-// === impl WaitCause ===
-
-impl<'a> WaitCause<'a> {
-    /// What it means that no such gateway is known. `listed`: whether gateways could be listed, and if not, why.
-    pub fn unknown_gateway(listed: Result<(), &'a str>) -> Self {
-        listed.map_or_else(Self::NotListed, |()| Self::NoGateway)
-    }
-
-    pub fn reason(self) -> WaitReason {
-        match self {
-            Self::NoGateway => WaitReason::GatewayNotFound,
-            Self::NotListed(_) => WaitReason::GatewayNotListed,
-            Self::Suspended => WaitReason::Suspended,
-            Self::Credential(Problem::Missing(_)) => WaitReason::SecretNotFound,
-            Self::Credential(Problem::Invalid(_)) => WaitReason::InvalidCredential,
-            Self::Credential(Problem::Refused(_)) => WaitReason::AuthenticationFailed,
-            Self::Credential(Problem::Failed(_)) => WaitReason::Unreachable,
-            Self::Shut(shut) => match shut.kind {
-                TroubleKind::Unauthorized => WaitReason::AuthenticationFailed,
-                TroubleKind::Forbidden => WaitReason::Forbidden,
-                TroubleKind::Down => WaitReason::Unreachable,
-                TroubleKind::Misconfigured => WaitReason::Misconfigured,
-            },
-        }
-    }
-
-    /// In words, of the gateway with this name.
-    pub fn told_of(self, name: &str) -> Waiting {
-        let message = match self {
-            Self::NoGateway => format!(
-                "there is no TestiniumGateway \"{name}\" in this namespace; create it, and the stop goes on"
-            ),
-            Self::NotListed(why) => format!("gateways can't be listed: {why}"),
-            Self::Suspended => {
-                format!("gateway \"{name}\" is suspended; set its spec.suspend to false to let stops go on")
-            }
-            Self::Credential(problem) => format!("gateway \"{name}\": {}", problem.text()),
-            Self::Shut(shut) => format!("gateway \"{name}\" {}", shut.text),
-        };
-        Waiting { reason: self.reason(), message }
     }
 }

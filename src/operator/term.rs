@@ -1,12 +1,12 @@
 //! A term of leadership: one machine, and the tasks that carry out its effects.
 
-use std::collections::HashMap;
 use std::time::{Duration, Instant};
 
 use jiff::Timestamp;
 use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 
+use super::connections::Connections;
 use super::{BEAT, Shell};
 use crate::kubernetes::{self, Clients, Fence, secrets};
 use crate::machine::{
@@ -15,11 +15,16 @@ use crate::machine::{
 };
 use crate::testinium::{self, ConnectError, Connection, Network};
 
-/// What an effect's task comes back with.
+/// The result of an effect's task.
 pub(super) enum Done {
     Input(Input),
-    /// A credential, to be kept under its epoch before the machine hears of it.
-    Connected(Connection, Input),
+    /// A connection, to be kept before the machine hears of the reading that has brought it.
+    Connected {
+        gateway: GatewayKey,
+        epoch: Epoch,
+        connection: Box<Connection>,
+        read: CredentialRead,
+    },
 }
 
 /// A term of leadership: the machine and all that runs for it.
@@ -27,7 +32,7 @@ pub(super) struct Term<'a> {
     shell: &'a Shell,
     machine: Machine,
     started: Instant,
-    connections: HashMap<(GatewayKey, Epoch), Connection>,
+    connections: Connections,
     pub(super) tasks: JoinSet<()>,
     done: mpsc::UnboundedSender<Done>,
     pub(super) drained: bool,
@@ -43,7 +48,7 @@ impl<'a> Term<'a> {
             shell,
             machine: Machine::new(seed),
             started: Instant::now(),
-            connections: HashMap::new(),
+            connections: Connections::default(),
             tasks: JoinSet::new(),
             done,
             drained: false,
@@ -63,14 +68,13 @@ impl<'a> Term<'a> {
         let (health, metrics) = (&self.shell.health, &self.shell.metrics);
         let inputs = inputs.into_iter().inspect(|input| match input {
             Input::ListDone(Kind::Runs) => health.set_ready(true, ""),
-            Input::RunUnreadable(..) => metrics.object_unreadable(Kind::Runs),
-            Input::GatewayUnreadable(..) => metrics.object_unreadable(Kind::Gateways),
+            Input::Unreadable(key, ..) => metrics.object_unreadable(key.kind()),
             _ => {}
         });
         let mut effects = Vec::new();
         let mono = u64::try_from(self.started.elapsed().as_millis()).unwrap_or(u64::MAX);
         let now = Now { mono: Millis(mono), wall: Timestamp::now() };
-        self.machine.handle_all(now, inputs, &mut effects);
+        self.machine.handle(now, inputs, &mut effects);
         self.count();
         effects.into_iter().for_each(|effect| self.carry_out(effect));
     }
@@ -91,13 +95,9 @@ impl<'a> Term<'a> {
         for done in done {
             match done {
                 Done::Input(input) => inputs.push(input),
-                Done::Connected(connection, input) => {
-                    if let Input::Credential(key, epoch, _) = &input {
-                        // Calls under way hold their own copy of an earlier one. A later one may be here already.
-                        self.connections.retain(|(other, kept), _| other != key || kept > epoch);
-                        self.connections.insert((key.clone(), *epoch), connection);
-                    }
-                    inputs.push(input);
+                Done::Connected { gateway, epoch, connection, read } => {
+                    self.connections.keep(&gateway, epoch, *connection);
+                    inputs.push(Input::Credential(gateway, epoch, read));
                 }
             }
         }
@@ -110,49 +110,45 @@ impl<'a> Term<'a> {
         let fence = self.shell.fence.clone();
         match effect {
             Effect::Post { call, gateway, credential, plans, last_on_connection } => {
-                let connection = self.connections.get(&(gateway.key.clone(), credential)).cloned();
-                let connection =
-                    connection.map(|open| if last_on_connection { open.for_last_call() } else { open });
+                let connection = self.connections.get(&gateway, credential);
                 self.spawn(async move {
                     term_stands(&fence).await;
                     let started = Instant::now();
                     let answer = match connection {
-                        Some(connection) => testinium::post_stop(&connection, &gateway, &plans).await,
+                        Some(connection) => {
+                            testinium::post_stop(&connection, &plans, last_on_connection).await
+                        }
+                        // The machine names no reading but the one that has brought it a credential, so this is never
+                        // reached; a plan that waits for the next call is no harm.
                         None => Answer::Lost(Loss::Connect),
                     };
                     metrics.call_ended(&answer, started.elapsed());
                     Done::Input(Input::Answered(call, answer))
                 });
             }
-            Effect::Write { run, serial, to, status } => self.spawn(async move {
+            Effect::Write { serial, to, body } => self.spawn(async move {
                 term_stands(&fence).await;
-                let result = kubernetes::write_run_status(&clients.requests, &to, &status).await;
+                let result = kubernetes::write(&clients.requests, &to, &body).await;
                 metrics.status_written(result);
                 if let WriteResult::Done(_) = result {
-                    tracing::debug!(run = %to.key, "wrote a status");
+                    tracing::debug!(object = %to.key, "wrote");
                 }
-                Done::Input(Input::Wrote(run, serial, result))
-            }),
-            Effect::WriteGateway { serial, to, status } => self.spawn(async move {
-                term_stands(&fence).await;
-                let result = kubernetes::write_gateway_status(&clients.requests, &to, &status).await;
-                metrics.status_written(result);
-                Done::Input(Input::WroteGateway(to.key, serial, result))
+                Done::Input(Input::Wrote(serial, result))
             }),
             Effect::ReadCredential { gateway, epoch, known_bad } => {
-                let of_gateway = self.connections.iter().filter(|((key, _), _)| *key == gateway.key);
-                let earlier = of_gateway.max_by_key(|((_, epoch), _)| *epoch);
-                let earlier = earlier.map(|(_, connection)| connection.clone());
+                let earlier = self.connections.reading_began(&gateway.key, epoch);
                 let network = self.shell.network.clone();
                 self.spawn(async move {
-                    match connect(&clients, &network, &gateway, known_bad, earlier).await {
+                    let key = gateway.key.clone();
+                    match connect(&clients, &network, &gateway, known_bad, earlier.as_deref()).await {
                         Ok((connection, read)) => {
-                            Done::Connected(connection, Input::Credential(gateway.key.clone(), epoch, read))
+                            Done::Connected { gateway: key, epoch, connection: Box::new(connection), read }
                         }
-                        Err(read) => Done::Input(Input::Credential(gateway.key.clone(), epoch, read)),
+                        Err(read) => Done::Input(Input::Credential(key, epoch, read)),
                     }
                 });
             }
+            Effect::Disconnect(gateway) => self.connections.disconnect(&gateway),
             Effect::ReadRun(key) => self.spawn(async move {
                 let read = kubernetes::read_run(&clients.requests, &key).await;
                 Done::Input(Input::Read(key, read))
@@ -171,26 +167,26 @@ impl<'a> Term<'a> {
     }
 }
 
-/// Goes on only while the Lease is held: whatever was to be done otherwise ends with the term.
+/// Goes on only while the Lease is held: otherwise the task waits until it ends with the term.
 async fn term_stands(fence: &Fence) {
     if !fence.holds() {
         std::future::pending::<()>().await;
     }
 }
 
-/// Reads what a credential is made of and makes it.
+/// Reads a gateway's Secrets and prepares the connection.
 async fn connect(
     clients: &Clients,
     network: &Network,
     gateway: &GatewayView,
     known_bad: Option<SecretVersion>,
-    earlier: Option<Connection>,
+    earlier: Option<&Connection>,
 ) -> Result<(Connection, CredentialRead), CredentialRead> {
-    let (material, version) = secrets::read(&clients.requests, gateway).await?;
+    let (data, version) = secrets::read(&clients.requests, gateway).await?;
     if known_bad.as_ref() == Some(&version) {
         return Err(CredentialRead::Unchanged);
     }
-    match testinium::connect(gateway, material, earlier.as_ref(), network).await {
+    match testinium::connect(gateway, data, earlier, network).await {
         Ok((connection, good_for)) => Ok((connection, CredentialRead::Have { version, good_for })),
         Err(ConnectError::Invalid(why)) => Err(CredentialRead::Invalid(why)),
         Err(ConnectError::Refused(why)) => Err(CredentialRead::Refused { version, why }),

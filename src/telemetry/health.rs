@@ -23,7 +23,7 @@ pub struct Health {
 #[derive(Debug)]
 struct State {
     last_beat: Instant,
-    /// Why not, if not.
+    /// The reason why the operator is not ready, if it is not.
     unready: Option<String>,
     /// Paths of the watches that do not work, and since when.
     broken: BTreeMap<String, Instant>,

@@ -25,8 +25,8 @@ pub fn init(format: LogFormat, level: LogLevel) -> Result<(), TryInitError> {
     Ok(())
 }
 
-/// Our own messages from `level` up; the libraries' from info at most, since their debug output shows headers and
-/// bodies, and so tokens.
+/// The filter of the log: our own messages pass from `level` up, and those of libraries from info at most, since their
+/// debug output shows headers and bodies, and so tokens.
 fn filter(level: LogLevel) -> Targets {
     let level = match level {
         LogLevel::Error => LevelFilter::ERROR,

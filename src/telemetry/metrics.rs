@@ -1,35 +1,32 @@
 //! Counters, gauges and the one histogram.
 //!
-//! Labels come from closed enums only, so that no user can make the number of series grow; every series is there
-//! from the start, so that a rate is zero and not absent.
+//! Every series is there from the start, so that a rate is zero and not absent. docs/metrics.md describes each metric;
+//! a test compares that page with what is served.
 
-use std::fmt::{self, Write};
-use std::hash::Hash;
+use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
-use prometheus_client::encoding::{
-    EncodeLabelSet, EncodeLabelValue, LabelSetEncoder, LabelValueEncoder, text,
-};
+use prometheus_client::encoding::text;
 use prometheus_client::metrics::counter::Counter;
-use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::metrics::histogram::Histogram;
 use prometheus_client::registry::{Registry, Unit};
 
+use super::labels::{CallResult, Counters, WriteClass, count, counters};
 use crate::api::Outcome;
-use crate::machine::{Answer, Body, Kind, Loss, WriteResult};
+use crate::machine::{Answer, Kind, WriteResult};
 
-/// What is measured. Clones share it.
+/// All metrics. Clones share them.
 #[derive(Clone, Debug)]
 pub struct Metrics {
     registry: Arc<Registry>,
-    calls: Family<Label<CallResult>, Counter>,
+    calls: Counters<CallResult>,
     call_duration: Histogram,
-    plans_settled: Family<Label<Outcome>, Counter>,
-    status_writes: Family<Label<WriteClass>, Counter>,
-    watch_restarts: Family<Label<Kind>, Counter>,
-    unreadable_objects: Family<Label<Kind>, Counter>,
+    plans_settled: Counters<Outcome>,
+    status_writes: Counters<WriteClass>,
+    watch_restarts: Counters<Kind>,
+    unreadable_objects: Counters<Kind>,
     events_dropped: Counter,
     panics_contained: Counter,
     runs_active: Gauge,
@@ -39,85 +36,58 @@ pub struct Metrics {
     tasks: Gauge,
 }
 
+/// Seconds: from an answer of the same network up to the longest time that a gateway can be given.
+const CALL_DURATION_BUCKETS: [f64; 13] =
+    [0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 300.0];
+
 impl Default for Metrics {
     fn default() -> Self {
-        let mut registry = Registry::with_prefix("testinium");
-        let r = &mut registry;
-        let call_duration =
-            Histogram::new([0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 300.0]);
-        let help = "Time from sending a call to the end of its answer, calls without an answer included";
-        r.register_with_unit("gateway_call_duration", help, Unit::Seconds, call_duration.clone());
-        let (events_dropped, panics_contained) = (Counter::default(), Counter::default());
-        let (runs_active, plans_queued, calls_in_flight, leader, tasks) = Default::default();
-        gauge(r, "runs_active", "Runs that are being stopped or wait for something", &runs_active);
-        gauge(r, "plans_queued", "Plans that wait for a call to a gateway", &plans_queued);
-        gauge(r, "gateway_calls_in_flight", "Calls to gateways that are not answered yet", &calls_in_flight);
-        gauge(r, "leader", "1 if this replica acts, 0 if it stands by", &leader);
-        gauge(r, "tasks", "Tasks of this process that have not ended", &tasks);
-        r.register(
-            "events_dropped",
-            "Kubernetes events not sent because too many were waiting",
-            events_dropped.clone(),
-        );
-        r.register(
-            "panics_contained",
-            "Panics that cost one run and not the process",
-            panics_contained.clone(),
-        );
-        Self {
-            calls: family(r, "gateway_calls", "Calls to gateways by how they ended", &CallResult::ALL),
-            plans_settled: family(r, "plans_settled", "Plans by what became of them", &OUTCOMES),
-            status_writes: family(r, "status_writes", "Status writes by how they ended", &WriteClass::ALL),
-            watch_restarts: family(
-                r,
-                "watch_restarts",
-                "Watches opened again after an error, by kind",
-                &KINDS,
-            ),
-            unreadable_objects: family(
-                r,
-                "unreadable_objects",
-                "Objects skipped as not decodable, by kind",
-                &KINDS,
-            ),
-            call_duration,
-            events_dropped,
-            panics_contained,
-            runs_active,
-            plans_queued,
-            calls_in_flight,
-            leader,
-            tasks,
-            registry: Arc::new(registry),
-        }
+        let mut metrics = Self {
+            registry: Arc::default(),
+            calls: counters(),
+            call_duration: Histogram::new(CALL_DURATION_BUCKETS),
+            plans_settled: counters(),
+            status_writes: counters(),
+            watch_restarts: counters(),
+            unreadable_objects: counters(),
+            events_dropped: Counter::default(),
+            panics_contained: Counter::default(),
+            runs_active: Gauge::default(),
+            plans_queued: Gauge::default(),
+            calls_in_flight: Gauge::default(),
+            leader: Gauge::default(),
+            tasks: Gauge::default(),
+        };
+        metrics.registry = Arc::new(metrics.register());
+        metrics
     }
 }
 
 impl Metrics {
     /// A call to a gateway has ended.
     pub fn call_ended(&self, answer: &Answer, took: Duration) {
-        self.calls.get_or_create(&Label(answer.into())).inc();
+        count(&self.calls, answer.into());
         self.call_duration.observe(took.as_secs_f64());
     }
 
-    /// This became of a plan, and is about to be written.
+    /// A plan is settled, and the outcome is about to be written.
     pub fn plan_settled(&self, outcome: Outcome) {
-        self.plans_settled.get_or_create(&Label(outcome)).inc();
+        count(&self.plans_settled, outcome);
     }
 
     /// A status write has ended.
     pub fn status_written(&self, result: WriteResult) {
-        self.status_writes.get_or_create(&Label(result.into())).inc();
+        count(&self.status_writes, result.into());
     }
 
     /// A watch failed and is opened again.
     pub fn watch_restarted(&self, kind: Kind) {
-        self.watch_restarts.get_or_create(&Label(kind)).inc();
+        count(&self.watch_restarts, kind);
     }
 
     /// An object was skipped because it could not be decoded.
     pub fn object_unreadable(&self, kind: Kind) {
-        self.unreadable_objects.get_or_create(&Label(kind)).inc();
+        count(&self.unreadable_objects, kind);
     }
 
     pub fn event_dropped(&self) {
@@ -148,179 +118,77 @@ impl Metrics {
         set(&self.leader, usize::from(leads));
     }
 
-    /// All of it in the OpenMetrics text format.
+    /// All metrics in the OpenMetrics text format.
     pub fn encode(&self) -> Result<String, fmt::Error> {
         let mut out = String::new();
         text::encode(&mut out, &self.registry)?;
         Ok(out)
     }
-}
 
-/// How a call to a gateway ended, as a label.
-#[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
-pub enum CallResult {
-    /// 2xx with the envelope that Testinium documents.
-    Envelope,
-    /// 2xx with something else.
-    Unrecognised,
-    Redirect,
-    Unauthorized,
-    Forbidden,
-    /// 429.
-    Throttled,
-    /// Another 4xx.
-    Refused,
-    /// 5xx.
-    ServerError,
-    Timeout,
-    Dns,
-    Connect,
-    Tls,
-    Broken,
-    AddressRefused,
-}
-
-impl CallResult {
-    const ALL: [Self; 14] = [
-        Self::Envelope,
-        Self::Unrecognised,
-        Self::Redirect,
-        Self::Unauthorized,
-        Self::Forbidden,
-        Self::Throttled,
-        Self::Refused,
-        Self::ServerError,
-        Self::Timeout,
-        Self::Dns,
-        Self::Connect,
-        Self::Tls,
-        Self::Broken,
-        Self::AddressRefused,
-    ];
-}
-
-impl From<&Answer> for CallResult {
-    fn from(answer: &Answer) -> Self {
-        match answer {
-            Answer::Reply(reply) => match (reply.status, &reply.body) {
-                (200..=299, Body::Envelope(_)) => Self::Envelope,
-                (300..=399, _) => Self::Redirect,
-                (401, _) => Self::Unauthorized,
-                (403, _) => Self::Forbidden,
-                (429, _) => Self::Throttled,
-                (400..=499, _) => Self::Refused,
-                (500..=599, _) => Self::ServerError,
-                _ => Self::Unrecognised,
-            },
-            Answer::Lost(Loss::Timeout) => Self::Timeout,
-            Answer::Lost(Loss::Dns) => Self::Dns,
-            Answer::Lost(Loss::Connect) => Self::Connect,
-            Answer::Lost(Loss::Tls) => Self::Tls,
-            Answer::Lost(Loss::Broken) => Self::Broken,
-            Answer::Lost(Loss::AddressRefused) => Self::AddressRefused,
-        }
+    /// Gives each metric its name and its description. The library ends a description with a full stop, and the name of
+    /// a counter with `_total`.
+    fn register(&self) -> Registry {
+        let Self {
+            registry: _,
+            calls,
+            call_duration,
+            plans_settled,
+            status_writes,
+            watch_restarts,
+            unreadable_objects,
+            events_dropped,
+            panics_contained,
+            runs_active,
+            plans_queued,
+            calls_in_flight,
+            leader,
+            tasks,
+        } = self;
+        let mut r = Registry::with_prefix("testinium");
+        r.register("plans_settled", "Plans that were settled, by outcome", plans_settled.clone());
+        r.register("plans_queued", "Plans that wait for a call to a gateway", plans_queued.clone());
+        r.register("runs_active", "Runs that are being stopped or wait for something", runs_active.clone());
+        r.register("gateway_calls", "Calls to gateways that have ended, by how they ended", calls.clone());
+        r.register_with_unit(
+            "gateway_call_duration",
+            "Time from sending a call to the end of its answer, calls without an answer included",
+            Unit::Seconds,
+            call_duration.clone(),
+        );
+        r.register(
+            "gateway_calls_in_flight",
+            "Calls to gateways that are not answered yet",
+            calls_in_flight.clone(),
+        );
+        r.register(
+            "status_writes",
+            "Status writes that have ended, by how they ended",
+            status_writes.clone(),
+        );
+        r.register(
+            "watch_restarts",
+            "Watches that were opened again after an error, by kind",
+            watch_restarts.clone(),
+        );
+        r.register(
+            "unreadable_objects",
+            "Objects that were skipped because they could not be decoded, by kind",
+            unreadable_objects.clone(),
+        );
+        r.register(
+            "events_dropped",
+            "Kubernetes events that were not sent because too many were waiting",
+            events_dropped.clone(),
+        );
+        r.register("leader", "1 if this replica acts, 0 if it stands by", leader.clone());
+        r.register(
+            "panics_contained",
+            "Panics that cost one run and not the process",
+            panics_contained.clone(),
+        );
+        r.register("tasks", "Tasks of this process that have not ended", tasks.clone());
+        r
     }
-}
-
-/// How a status write ended, as a label.
-#[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
-enum WriteClass {
-    Done,
-    Conflict,
-    Gone,
-    Refused,
-    Failed,
-}
-
-impl WriteClass {
-    const ALL: [Self; 5] = [Self::Done, Self::Conflict, Self::Gone, Self::Refused, Self::Failed];
-}
-
-impl From<WriteResult> for WriteClass {
-    fn from(result: WriteResult) -> Self {
-        match result {
-            WriteResult::Done(_) => Self::Done,
-            WriteResult::Conflict => Self::Conflict,
-            WriteResult::Gone => Self::Gone,
-            WriteResult::Refused(_) => Self::Refused,
-            WriteResult::Failed { .. } => Self::Failed,
-        }
-    }
-}
-
-const KINDS: [Kind; 2] = [Kind::Runs, Kind::Gateways];
-
-const OUTCOMES: [Outcome; 6] = [
-    Outcome::Accepted,
-    Outcome::NotRunning,
-    Outcome::Rejected,
-    Outcome::Unknown,
-    Outcome::Expired,
-    Outcome::Withdrawn,
-];
-
-/// The one label of a family; its value is the variant's name.
-#[derive(Clone, Debug, PartialEq)]
-struct Label<T>(T);
-
-/// Names the label after what its enum says.
-trait Labelled: fmt::Debug + Copy + Eq {
-    const NAME: &'static str;
-}
-
-impl Labelled for CallResult {
-    const NAME: &'static str = "result";
-}
-impl Labelled for WriteClass {
-    const NAME: &'static str = "result";
-}
-impl Labelled for Outcome {
-    const NAME: &'static str = "outcome";
-}
-impl Labelled for Kind {
-    const NAME: &'static str = "kind";
-}
-
-impl<T: Labelled> Eq for Label<T> {}
-
-impl<T: Labelled> Hash for Label<T> {
-    fn hash<H: std::hash::Hasher>(&self, state: &mut H) {
-        std::mem::discriminant(&self.0).hash(state);
-    }
-}
-
-impl<T: Labelled> EncodeLabelSet for Label<T> {
-    fn encode(&self, encoder: &mut LabelSetEncoder<'_>) -> fmt::Result {
-        EncodeLabelSet::encode(&[(T::NAME, Value(self.0))], encoder)
-    }
-}
-
-/// A variant's name as the value of a label.
-struct Value<T>(T);
-
-impl<T: fmt::Debug> EncodeLabelValue for Value<T> {
-    fn encode(&self, encoder: &mut LabelValueEncoder<'_>) -> fmt::Result {
-        write!(encoder, "{:?}", self.0)
-    }
-}
-
-fn family<T: Labelled + Send + Sync + 'static>(
-    registry: &mut Registry,
-    name: &str,
-    help: &str,
-    all: &[T],
-) -> Family<Label<T>, Counter> {
-    let family = Family::<Label<T>, Counter>::default();
-    for value in all {
-        // Creates the series at zero.
-        drop(family.get_or_create(&Label(*value)));
-    }
-    registry.register(name, help, family.clone());
-    family
-}
-
-fn gauge(registry: &mut Registry, name: &str, help: &str, gauge: &Gauge) {
-    registry.register(name, help, gauge.clone());
 }
 
 fn set(gauge: &Gauge, count: usize) {
@@ -330,7 +198,7 @@ fn set(gauge: &Gauge, count: usize) {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::machine::{Reply, Version};
+    use crate::machine::{Loss, Version};
 
     fn line<'a>(text: &'a str, start: &str) -> &'a str {
         text.lines().find(|line| line.starts_with(start)).unwrap_or_else(|| panic!("no {start} in\n{text}"))
@@ -379,26 +247,5 @@ mod tests {
         assert_eq!(line(&text, "testinium_runs_active "), "testinium_runs_active 3");
         assert_eq!(line(&text, "testinium_gateway_calls_in_flight "), "testinium_gateway_calls_in_flight 2");
         assert_eq!(line(&text, "testinium_tasks "), "testinium_tasks 9");
-    }
-
-    #[test]
-    fn answers_have_their_class() {
-        let reply =
-            |status, body| CallResult::from(&Answer::Reply(Reply { status, retry_after: None, body }));
-        let envelope = || Body::Envelope(Default::default());
-        assert_eq!(reply(200, envelope()), CallResult::Envelope);
-        for (status, class) in [
-            (200, CallResult::Unrecognised),
-            (302, CallResult::Redirect),
-            (400, CallResult::Refused),
-            (401, CallResult::Unauthorized),
-            (403, CallResult::Forbidden),
-            (429, CallResult::Throttled),
-            (503, CallResult::ServerError),
-            (700, CallResult::Unrecognised),
-        ] {
-            assert_eq!(reply(status, Body::Other), class, "{status}");
-        }
-        assert_eq!(reply(500, envelope()), CallResult::ServerError);
     }
 }

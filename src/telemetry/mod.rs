@@ -1,14 +1,17 @@
-//! What the operator tells about itself: its log, its health and its metrics.
+//! Reports of the operator about itself: its log, its health and its metrics.
 //!
 //! Nothing here decides anything, and nothing here may hold the operator up: the log goes to stderr, health and
 //! metrics are read from memory by two small servers of bounded size.
 
 mod health;
+mod labels;
 mod logging;
 mod metrics;
+#[cfg(test)]
+mod page_tests;
 mod server;
 
 pub use health::Health;
 pub use logging::init as init_logging;
-pub use metrics::{CallResult, Metrics};
+pub use metrics::Metrics;
 pub use server::{Page, Pages, bind, serve};

@@ -25,19 +25,19 @@ use crate::cli::BindAddress;
 /// Most connections at a time; the kernel holds further ones until one of them ends.
 const MAX_CONNECTIONS: usize = 32;
 
-/// For the request's line and headers.
+/// The longest time for a request's line and headers.
 const HEADER_TIMEOUT: Duration = Duration::from_secs(5);
 
-/// For a connection as a whole, so that a peer that doesn't read can't keep it.
+/// The longest time for a connection as a whole, so that a peer that doesn't read can't keep it.
 const CONNECTION_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// Most bytes of a request's line and headers; hyper takes no less than 8 KiB.
 const MAX_REQUEST: usize = 8 * 1024;
 
-/// After a failure to accept, such as for want of file descriptors.
+/// The pause after a failure to accept, such as for want of file descriptors.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(200);
 
-/// What is answered to a GET.
+/// The answer to a GET.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct Page {
     pub good: bool,
@@ -97,13 +97,13 @@ pub async fn bind(address: BindAddress) -> io::Result<Option<TcpListener>> {
 pub async fn serve(listener: TcpListener, pages: Pages) -> Infallible {
     let slots = Arc::new(Semaphore::new(MAX_CONNECTIONS));
     loop {
-        // Never closed, so never an error.
+        // The semaphore is never closed, so this never fails.
         let Ok(slot) = Arc::clone(&slots).acquire_owned().await else { continue };
         match listener.accept().await {
             Ok((stream, _)) => {
                 let pages = pages.clone();
                 tokio::spawn(async move {
-                    // Whatever goes wrong is the peer's concern, who sees its connection end.
+                    // A failure concerns the peer alone, and it sees its connection end.
                     let _ = tokio::time::timeout(CONNECTION_TIMEOUT, answer(stream, pages)).await;
                     drop(slot);
                 });

@@ -1,14 +1,14 @@
 //! The addresses that gateways must not have.
 //!
-//! Whoever may edit a gateway names a host, and the operator sends a request there from inside the cluster. So
+//! A person who may edit a gateway names a host, and the operator sends a request there from inside the cluster. So
 //! loopback (the operator's own pod), link-local addresses (the cloud's metadata service) and the API server are
 //! refused, unless a flag allows them. Names are checked after they are resolved, at the very lookup that the
 //! connection uses: a check before it could be told another address. Addresses within a URL are never looked up, so
 //! they are checked before each request.
 //!
-//! Behind a proxy (HTTPS_PROXY) it is the proxy that resolves the gateway's name, so only addresses in URLs are
-//! checked here; what may be reached by name is then for the proxy to say. The proxy itself may be anywhere,
-//! loopback included: who sets the operator's environment may also set its flags.
+//! A proxy (HTTPS_PROXY) resolves the gateway's name itself, so behind one only addresses in URLs are checked here; the
+//! proxy has to say which names may be reached. The proxy itself may be anywhere, loopback included: a person who sets
+//! the operator's environment may also set its flags.
 
 use std::env;
 use std::fmt;
@@ -21,11 +21,11 @@ use ipnet::IpNet;
 use reqwest::dns::{Addrs, Name, Resolve, Resolving};
 use url::{Host, Url};
 
-/// Less than the connect timeout, so that a dead name server is told from a dead gateway; more than 5 s, so that a
-/// resolver with its default timeout gets to its second name server.
+/// The longest lookup of a name. It is less than the connect timeout, so that a dead name server is told from a dead
+/// gateway; more than 5 s, so that a resolver with its default timeout gets to its second name server.
 const LOOKUP_TIMEOUT: Duration = Duration::from_secs(8);
 
-/// Which addresses are refused.
+/// The rule that says which addresses are refused.
 #[derive(Debug, Default)]
 pub struct Guard {
     allowed: Vec<IpNet>,
@@ -34,21 +34,22 @@ pub struct Guard {
     proxies: Vec<String>,
 }
 
-/// An address, or all addresses of a name, are ones that gateways must not have.
+/// The error for an address, or a name all of whose addresses, gateways must not have.
 #[derive(Debug)]
 pub struct AddressRefused {
     host: String,
     address: IpAddr,
 }
 
-/// Looks names up as every program here does (getaddrinfo) and leaves out what the guard refuses.
+/// A resolver that looks names up as every program here does (getaddrinfo) and leaves out the addresses that the guard
+/// refuses.
 #[derive(Clone, Debug)]
 pub struct Resolver(pub Arc<Guard>);
 
 // === impl Guard ===
 
 impl Guard {
-    /// Refuses the API server's addresses beside the general ones, but nothing that is in `allowed`.
+    /// A guard that refuses the API server's addresses beside the general ones, but no address in `allowed`.
     pub fn new(allowed: Vec<IpNet>, api_server: Vec<IpAddr>) -> Self {
         let proxies = ["HTTPS_PROXY", "HTTP_PROXY", "ALL_PROXY"]
             .iter()
@@ -65,7 +66,7 @@ impl Guard {
         !is_allowed(&address) && forms(address).iter().any(|form| is_refused(form) && !is_allowed(form))
     }
 
-    /// Checks a URL whose host is an address: those are connected to without a lookup.
+    /// Checks a URL whose host is an address: such a host is connected to without a lookup.
     pub fn check(&self, url: &Url) -> Result<(), AddressRefused> {
         let address = match url.host() {
             Some(Host::Ipv4(address)) => IpAddr::from(address),
@@ -111,7 +112,7 @@ impl Resolve for Resolver {
     }
 }
 
-/// The addresses of a host, with port 0; not none.
+/// The addresses of a host, at least one, with port 0.
 pub async fn addresses(host: &str) -> io::Result<Vec<SocketAddr>> {
     let lookup = tokio::net::lookup_host((host, 0));
     let found = match tokio::time::timeout(LOOKUP_TIMEOUT, lookup).await {
@@ -153,7 +154,7 @@ fn is_inside(address: IpAddr) -> bool {
                 || v4.is_link_local()
                 || v4.is_multicast()
                 || v4.is_broadcast()
-                // Linux connects to itself for 0.0.0.0; the rest of 0.0.0.0/8 is nobody's.
+                // Linux connects to itself for 0.0.0.0; the rest of 0.0.0.0/8 belongs to nobody.
                 || v4.octets()[0] == 0
                 || METADATA_V4.contains(&v4)
         }
@@ -179,15 +180,15 @@ fn forms(address: IpAddr) -> Vec<IpAddr> {
     match [a, b, c, d, e, f] {
         // :: and ::1 are addresses of IPv6 alone.
         [0, 0, 0, 0, 0, 0] if g == 0 && h <= 1 => {}
-        // Compatible, mapped, translated (RFC 2765).
+        // These are compatible, mapped, and translated addresses (RFC 2765).
         [0, 0, 0, 0, 0, 0] | [0, 0, 0, 0, 0, 0xffff] | [0, 0, 0, 0, 0xffff, 0] => forms.push(v4(g, h)),
-        // NAT64: the well-known prefix, and the local one (RFC 8215), of which a site takes 96 or 48 bits.
+        // This is NAT64: the well-known prefix, and the local one (RFC 8215), of which a site takes 96 or 48 bits.
         [0x64, 0xff9b, 0, 0, 0, 0] => forms.push(v4(g, h)),
         [0x64, 0xff9b, 1, ..] if (g, h) == (0, 0) => forms.push(v4(d, e << 8 | f >> 8)),
         [0x64, 0xff9b, 1, ..] => forms.push(v4(g, h)),
-        // 6to4.
+        // This is 6to4.
         [0x2002, ..] => forms.push(v4(b, c)),
-        // Teredo: the server, and the client with its bits turned over.
+        // This is Teredo: the server, and the client with its bits turned over.
         [0x2001, 0, ..] => forms.extend([v4(c, d), v4(!g, !h)]),
         _ => {}
     }

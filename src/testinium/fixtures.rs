@@ -1,4 +1,4 @@
-//! What the tests of this module share.
+//! Helpers that the tests of this module share.
 
 use std::net::TcpListener;
 use std::process::Command;
@@ -6,15 +6,15 @@ use std::process::Command;
 use secrecy::SecretString;
 use testinium_testbed::simulator::{Config, Simulator};
 
-use super::{Connection, Material, Network, connect};
+use super::{Connection, CredentialData, Network, connect};
 use crate::api::{Auth, BearerToken, PasswordGrant, SecretKeyRef, SecretRef, TestiniumGatewaySpec};
-use crate::machine::{GatewayView, Key, Version};
+use crate::machine::{GatewayKey, GatewayView, Version};
 
 /// A gateway with a bearer token that allows plain http and times out soon.
 pub(crate) fn view(url: &str) -> GatewayView {
     let secret_ref = SecretKeyRef { name: "token".into(), key: None };
     GatewayView {
-        key: Key::new("qa", "default"),
+        key: GatewayKey::new("qa", "default"),
         uid: "uid".into(),
         version: Version(1),
         generation: 1,
@@ -35,7 +35,7 @@ pub(crate) fn view(url: &str) -> GatewayView {
     }
 }
 
-/// The same with a login.
+/// A gateway like that, but with a login.
 pub(crate) fn login_view(url: &str, token_url: &str) -> GatewayView {
     let mut view = view(url);
     let secret_ref = SecretRef { name: "login".into() };
@@ -48,11 +48,11 @@ pub(crate) fn secret(text: &str) -> Option<SecretString> {
     Some(SecretString::from(text))
 }
 
-pub(crate) fn bearer(token: &str) -> Material {
-    Material { token: secret(token), ..Material::default() }
+pub(crate) fn bearer(token: &str) -> CredentialData {
+    CredentialData { token: secret(token), ..CredentialData::default() }
 }
 
-/// One in which the simulator's address is allowed.
+/// A network in which the simulator's address is allowed.
 pub(crate) fn network() -> Network {
     let allowed = ["127.0.0.0/8", "::1/128"].map(|net| net.parse().expect("both are networks"));
     Network::new(allowed.into(), Vec::new())
@@ -62,8 +62,8 @@ pub(crate) fn simulator(config: Config) -> Simulator {
     Simulator::start(config).expect("the simulator starts on a free port")
 }
 
-pub(crate) async fn connected(view: &GatewayView, material: Material) -> Connection {
-    connect(view, material, None, &network()).await.expect("the test's material is usable").0
+pub(crate) async fn connected(view: &GatewayView, data: CredentialData) -> Connection {
+    connect(view, data, None, &network()).await.expect("the test's data is usable").0
 }
 
 /// A listener of the test's own, and its port.
@@ -73,8 +73,8 @@ pub(crate) fn listener() -> (TcpListener, u16) {
     (listener, port)
 }
 
-/// Whether this is the process in which the test `name` sees these environment variables. Elsewhere runs it: a
-/// process can't change its environment safely while other threads read it.
+/// Whether this is the process in which the test `name` sees these environment variables. In any other process, runs
+/// that one: a process can't change its environment safely while other threads read it.
 pub(crate) fn is_child(name: &str, environment: &[(&str, &str)]) -> bool {
     if std::env::var("TESTINIUM_TEST_CHILD").as_deref() == Ok(name) {
         return true;

@@ -15,7 +15,7 @@ pub fn parse(bytes: &[u8]) -> Option<Value> {
     serde_json::from_slice::<Unambiguous>(bytes).ok().map(|json| json.0)
 }
 
-/// Null, an empty text, list or object.
+/// Whether a value is null, or an empty text, list or object.
 pub fn is_empty(value: &Value) -> bool {
     match value {
         Value::Null => true,

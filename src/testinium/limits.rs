@@ -1,4 +1,4 @@
-//! How large what a gateway is made of may be. Each bound is far above what is ever needed: it is there so that one
+//! The bounds of the values that a gateway's Secrets may hold. Each is far above any real need: it is there so that one
 //! namespace's Secret can't take the time and memory of all others.
 
 /// The longest token, key, user name or password. JSON web tokens with many claims have 4 KiB, and few servers take

@@ -1,26 +1,34 @@
 //! Talking to Testinium.
 //!
-//! `Secrets' content -> connect -> Connection`, then `Connection + plans -> post_stop -> Answer`
+//! `content of the Secrets -> connect -> Connection`, then `Connection + plans -> post_stop -> Answer`
 //!
-//! Everything here is one request and its reply, sorted into the machine's words. There is no retry, no queue and no
-//! opinion on what an answer means: those are the machine's. What is guarded here is what only this side can see: a
-//! secret leaves in no text, log or error; a reply is read up to a bound in size and time; a redirect is not
+//! Each part of this module is about one request and its reply, sorted into the machine's words. There is no retry, no
+//! queue and no opinion on what an answer means: those are the machine's. Only this side can see, and so guards, four
+//! things: a secret leaves in no text, log or error; a reply is read up to a bound in size and time; a redirect is not
 //! followed; and no address is called that belongs to the cluster's inside.
 
-pub mod address;
-mod client;
-mod credential;
+mod address;
+mod connection;
+mod credential_data;
+pub mod envelope;
+mod error;
 #[cfg(test)]
-mod fixtures;
+pub(crate) mod fixtures;
+mod http;
 mod json;
 mod limits;
+mod login;
+mod network;
 mod redact;
 mod refusal;
-mod text;
-mod token;
-pub mod wire;
+mod spec;
+mod stop;
+mod tls;
 
-pub use client::post_stop;
-pub use credential::{ConnectError, Connection, Material, Network, connect, install_crypto};
+pub use connection::{Connection, connect};
+pub use credential_data::CredentialData;
+pub use error::ConnectError;
 pub use limits::{CA_BYTES_MAX, CERTIFICATE_BYTES_MAX, CREDENTIAL_BYTES_MAX, KEY_BYTES_MAX};
+pub use network::{Network, install_crypto};
 pub use redact::Secrets;
+pub use stop::post_stop;

@@ -1,7 +1,7 @@
-//! Why a token endpoint refused a login, in words that are ours.
+//! The reason for which a token endpoint refused a login, in words of our own.
 //!
-//! A login sends all that there is to know, and an endpoint may quote any of it, in ways that nobody can list. So of
-//! its answer nothing is told but the code of the error, and that only if it is one of those published.
+//! A login sends the whole credential, and an endpoint may quote any of it, in ways that nobody can list. So users are
+//! told nothing of its answer but the code of the error, and that only if it is one of those published.
 
 use serde_json::Value;
 
@@ -13,7 +13,8 @@ pub(super) fn reported(body: &[u8]) -> Option<String> {
     code(&answer, DEPTH_MAX)
 }
 
-/// In the answers of Testinium and of OAuth, the code is an `error`, a `code`, or in a list of `errors`.
+/// The fields that hold the code: in the answers of Testinium and of OAuth it is an `error`, a `code`, or in a list of
+/// `errors`.
 const FIELDS: [&str; 5] = ["error", "errors", "code", "errorcode", "result"];
 
 const DEPTH_MAX: usize = 4;

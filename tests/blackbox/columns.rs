@@ -1,4 +1,4 @@
-//! What `kubectl get` shows, and what it can select.
+//! The columns that `kubectl get` shows, and the fields by which it can select.
 
 use serde_json::json;
 

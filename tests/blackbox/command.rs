@@ -3,10 +3,10 @@
 use std::fs;
 use std::process::{Command, Output};
 
-use crate::cluster::{Namespace, cluster, ok, repository};
+use crate::cluster::{Namespace, OPERATOR, cluster, ok, repository};
 
 fn operator(arguments: &[&str]) -> Output {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_testinium-operator"));
+    let mut command = Command::new(OPERATOR);
     command.args(arguments).output().expect("the binary was built for this test")
 }
 
@@ -33,7 +33,7 @@ fn wrong_usage_ends_with_2_and_says_what_would_be_right() {
 
 #[test]
 fn environment_variables_are_checked_as_flags_are() {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_testinium-operator"));
+    let mut command = Command::new(OPERATOR);
     let output =
         command.arg("run").env("TESTINIUM_LEASE_NAME", "Lease!").output().expect("the binary was built");
     let said = String::from_utf8_lossy(&output.stderr);

@@ -1,4 +1,4 @@
-//! What people are told in events, and the commands in it, pasted into a shell as they stand.
+//! The texts of events, and the commands in them, pasted into a shell as they stand.
 
 use std::process::Command;
 
@@ -37,7 +37,7 @@ impl Stage {
     }
 }
 
-/// What an event says.
+/// The text of an event.
 pub(crate) fn note(event: &Value) -> String {
     event["note"].as_str().unwrap_or_default().to_owned()
 }

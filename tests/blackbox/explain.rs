@@ -1,4 +1,4 @@
-//! What `kubectl explain` says.
+//! The texts of `kubectl explain`.
 
 use std::time::Duration;
 

@@ -1,4 +1,4 @@
-//! What the API server takes as a TestiniumGateway, and what it says to the rest.
+//! The objects that the API server takes as a TestiniumGateway, and its words to the rest.
 
 use serde_json::{Value, json};
 

@@ -4,11 +4,12 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
-use testinium_testbed::arena::{self, Arena, METRICS_OFF, PROBES_OFF};
+use testinium_testbed::arena::{self, Arena};
 use testinium_testbed::faults::{Exchange, Fault, Reach, Verb, When as On};
+use testinium_testbed::launcher::PROBES_OFF;
 use testinium_testbed::operator::{self, Operator};
 use testinium_testbed::oracles;
-use testinium_testbed::process::Signal;
+use testinium_testbed::process::{Signal, free_port};
 use testinium_testbed::simulator::{Config, Reply, When};
 
 use crate::cluster::{ok, site};
@@ -41,7 +42,7 @@ fn arena(name: &str) -> Arena<'static> {
 
 fn replica(arena: &Arena<'_>, name: &str, probes: &str) -> Operator {
     let lease = format!("--lease-namespace={}", arena.namespace);
-    ok(arena.operator_with(name, &["--leader-elect", &lease, METRICS_OFF, probes]))
+    ok(arena.operator_with(name, &["--leader-elect", &lease, probes]))
 }
 
 fn renewals(api: &[Exchange]) -> impl Iterator<Item = &Exchange> {
@@ -101,7 +102,7 @@ fn judge(arena: &Arena<'_>, replicas: [&Operator; 2]) {
 #[test]
 fn a_leader_that_is_cut_off_is_replaced_within_20_s_and_begins_no_call_after_its_deadline() {
     let arena = arena("cut-off");
-    let port = ok(operator::free_port());
+    let port = ok(free_port());
     let (one, two) = two(&arena, &format!("--health-probe-bind-address=127.0.0.1:{port}"));
 
     // What the leader is about to write when it is cut off.

@@ -1,4 +1,4 @@
-//! What a gateway may be asked: its limits, the pauses after a failure, and whose turn it is.
+//! The limits of a gateway, the pauses after a failure, and whose turn it is.
 
 use std::time::{Duration, Instant};
 

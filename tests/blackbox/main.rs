@@ -17,6 +17,7 @@ mod explain;
 mod foreign;
 mod gateway_admission;
 mod gateways;
+mod kept;
 mod leadership;
 mod lease;
 mod limits;

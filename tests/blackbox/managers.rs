@@ -1,4 +1,4 @@
-//! Who changed what: managers that take a stop back, that never did, and that fight over it.
+//! Field managers: some take a stop back, some never did, and some fight over it.
 
 use serde_json::{Value, json};
 use testinium_testbed::simulator::Nature;

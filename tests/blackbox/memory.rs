@@ -1,4 +1,4 @@
-//! What a run's status remembers of requests: across removals, restarts, outages, backups and new objects of its name.
+//! The memory of a run's status for requests: across removals, restarts, outages, backups and new objects of its name.
 
 use std::time::{Duration, Instant};
 

@@ -6,7 +6,8 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use serde_json::{Value, json};
 use testinium_testbed::kubectl::wait_until;
-use testinium_testbed::operator::{free_port, page};
+use testinium_testbed::operator::page;
+use testinium_testbed::process::free_port;
 use testinium_testbed::simulator::{Config, Nature, Reply, Tls, When};
 
 use crate::cluster::{ok, run};
@@ -50,8 +51,7 @@ impl Street {
                 &quiet.namespace.name,
                 "--lease-namespace",
                 &hostile.namespace.name,
-                "--health-probe-bind-address",
-                &format!("127.0.0.1:{probes}"),
+                &format!("--health-probe-bind-address=127.0.0.1:{probes}"),
             ],
         );
         quiet.run("warm", &[1]);

@@ -1,18 +1,20 @@
 //! The operator under test: the real binary, as a child process, with the ServiceAccount and the RBAC that ship.
 
-use std::process::Command;
+use std::path::Path;
 use std::time::Duration;
 
 use serde_json::{Value, json};
 use testinium_testbed::kubectl::wait_until;
+use testinium_testbed::launcher::{self, Launcher, TEXT_LOG};
+use testinium_testbed::operator::page;
 use testinium_testbed::oracles;
 use testinium_testbed::process::{Guarded, Signal};
 use testinium_testbed::simulator::{Config, Nature, Simulator};
 
-use crate::cluster::{Namespace, cluster, gateway, ok, run};
-use crate::secrets::assert_kept;
+use crate::cluster::{Namespace, OPERATOR, cluster, gateway, ok, run};
+use crate::kept::assert_kept;
 
-/// How long anything may take that is not waited for on purpose.
+/// The longest time for anything that is not waited for on purpose.
 pub(crate) const SOON: Duration = Duration::from_secs(30);
 
 /// A namespace with a gateway, its Secret and an operator that serves it alone.
@@ -23,7 +25,7 @@ pub(crate) struct Stage {
     directory: tempfile::TempDir,
 }
 
-/// Of a gateway's spec: calls may take as long as a test holds them.
+/// A part of a gateway's spec: calls may take as long as a test holds them.
 pub(crate) fn patient(suspend: bool) -> Value {
     json!({"timeoutSeconds": 300, "suspend": suspend})
 }
@@ -96,32 +98,25 @@ impl Stage {
 
     /// The same with other flags, without which no gateway may be on loopback, and variables in its environment.
     pub(crate) fn start_operator_with(&mut self, flags: &[&str], environment: &[(&str, &str)]) {
-        let mut command = self.command(flags);
-        command.arg("--leader-elect=false").envs(environment.iter().copied());
-        self.operator = Some(ok(Guarded::spawn(command, &self.directory.path().join("operator.log"))));
+        let launcher = self.launcher(flags).without_loopback().environment(environment);
+        self.operator = Some(self.launch(&launcher.flags(&["--leader-elect=false"]), "operator.log"));
     }
 
-    /// One more operator, with these flags.
+    /// Starts one more operator, with these flags.
     pub(crate) fn spawn(&self, log: &str, flags: &[&str]) -> Guarded {
-        let mut command = self.command(flags);
-        command.args(["--allow-gateway-cidr", "127.0.0.0/8"]);
-        ok(Guarded::spawn(command, &self.directory.path().join(log)))
+        self.launch(&self.launcher(flags), log)
     }
 
-    fn command(&self, flags: &[&str]) -> Command {
-        let kubeconfig =
-            ok(cluster().kubeconfig_for_service_account("testinium-system", "testinium-operator"));
-        let mut command = Command::new(env!("CARGO_BIN_EXE_testinium-operator"));
-        command
-            .env("KUBECONFIG", kubeconfig)
-            .args(["run", "--watch-namespaces", &self.namespace.name])
-            .args(["--metrics-bind-address", "127.0.0.1:0"])
-            .args(["--log-format", "text", "--log-level", "debug"])
-            .args(flags);
-        if !flags.contains(&"--health-probe-bind-address") {
-            command.args(["--health-probe-bind-address", "0"]);
-        }
-        command
+    fn launch(&self, launcher: &Launcher, log: &str) -> Guarded {
+        ok(launcher.spawn(Path::new(OPERATOR), &self.directory.path().join(log)))
+    }
+
+    /// Metrics are served, so that they can be searched for secrets.
+    fn launcher(&self, flags: &[&str]) -> Launcher {
+        Launcher::new(&ok(launcher::kubeconfig(cluster())))
+            .watching(&[&self.namespace.name])
+            .flags(&["--metrics-bind-address=127.0.0.1:0", TEXT_LOG, "--log-level=debug"])
+            .flags(flags)
     }
 
     /// Ends the operator as a crash would.
@@ -212,7 +207,20 @@ impl Stage {
         }
     }
 
-    /// Whatever a test did, every status can be believed.
+    /// The page `/metrics` of the latest operator, if it is at work.
+    pub(crate) fn metrics(&self) -> String {
+        let log = self.log();
+        let address = log.lines().rev().find(|line| line.contains("serving the metrics"));
+        let port = address.and_then(|line| line.rsplit(':').next()?.trim().parse().ok());
+        port.and_then(|port| page(port, "/metrics").ok()).map(|(_, text)| text).unwrap_or_default()
+    }
+
+    /// Panics if a secret of this stage is anywhere but in its Secret.
+    pub(crate) fn assert_kept(&self) {
+        assert_kept(&self.namespace, &self.log(), &self.metrics());
+    }
+
+    /// Panics if a status can't be believed, whatever the test did.
     fn assert_honest(&self) {
         let objects = ok(self.namespace.kubectl.get_json(&["tpr,tgw"]));
         let objects = objects["items"].as_array().cloned().unwrap_or_default();
@@ -220,7 +228,7 @@ impl Stage {
         assert!(wrong.is_empty(), "{}\n{}", wrong.join("\n"), self.log());
     }
 
-    /// What every operator of this stage has logged.
+    /// The logs of all operators of this stage.
     pub(crate) fn log(&self) -> String {
         let files = std::fs::read_dir(self.directory.path()).into_iter().flatten().flatten();
         files.filter_map(|file| std::fs::read_to_string(file.path()).ok()).collect()
@@ -233,7 +241,7 @@ impl Drop for Stage {
             eprintln!("the operator said:\n{}\nthe gateway was asked:", self.log());
             self.simulator.requests().iter().for_each(|request| eprintln!("{request}"));
         } else {
-            assert_kept(self);
+            self.assert_kept();
             self.assert_honest();
         }
     }

@@ -8,18 +8,19 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
-use testinium_testbed::arena::{self, Arena, METRICS_OFF, PROBES_OFF};
+use testinium_testbed::arena::{self, Arena};
 use testinium_testbed::control_plane::{ControlPlane, Options};
 use testinium_testbed::faults::{Break, Fault, Verb, When};
 use testinium_testbed::kubectl::wait_until;
 use testinium_testbed::operator::{self, Operator, Site};
+use testinium_testbed::process::free_port;
 use testinium_testbed::simulator::{Config, Simulator};
 use testinium_testbed::{Error, oracles};
 
 use crate::cluster::{OPERATOR, cluster, ok, repository, site};
 use crate::operator::SOON;
 
-/// What is promised after an outage.
+/// The promise for the time after an outage.
 const RECOVERY: Duration = Duration::from_secs(10);
 
 fn outage() -> Duration {
@@ -66,10 +67,9 @@ fn survives(name: &str, down: impl FnOnce(&mut ControlPlane), up: impl FnOnce(&m
     ok(operator::install(&plane.kubectl()));
     let site = ok(Site::new(&plane, Path::new(OPERATOR)));
     let arena = ok(Arena::new(&site, name, Config::default()));
-    let flags = ["--leader-elect=false", PROBES_OFF, METRICS_OFF];
     // No proxy in between: what the operator meets is what an API server does when it goes.
     let watched = format!("--watch-namespaces={}", arena.namespace);
-    let flags: Vec<_> = flags.into_iter().chain([watched.as_str()]).collect();
+    let flags = ["--leader-elect=false", &watched];
     let operator = ok(site.direct_operator(arena.directory(), "operator", &flags));
     ok(arena.create_run("nightly", json!({"plans": [1, 2]})));
     ok(arena.create_run("in-flight", json!({"plans": [3]})));
@@ -222,9 +222,9 @@ fn a_start_that_meets_hangs_and_long_waits_goes_on_within_a_minute() {
 #[test]
 fn readiness_says_no_before_the_first_list_and_while_the_watch_is_broken() {
     let arena = ok(Arena::new(site(), "health", Config::default()));
-    let port = ok(operator::free_port());
+    let port = ok(free_port());
     let probes = format!("--health-probe-bind-address=127.0.0.1:{port}");
-    let operator = ok(arena.operator_with("operator", &["--leader-elect=false", METRICS_OFF, &probes]));
+    let operator = ok(arena.operator_with("operator", &["--leader-elect=false", &probes]));
     let readiness = |wanted: u16, words: &str, limit: u64| {
         ok(wait_until("/readyz to say so", Duration::from_secs(limit), || {
             match operator::page(port, "/readyz").map_err(|error| error.to_string())? {
@@ -321,7 +321,7 @@ fn without_the_gateways_definition_runs_say_so_until_it_is_there() {
     ok(kubectl.run(&["create", "namespace", "qa"]).and_then(|output| output.success()));
     let site = ok(Site::new(&plane, Path::new(OPERATOR)));
     let directory = tempfile::tempdir().expect("a temporary directory");
-    let flags = ["--watch-namespaces=qa", "--leader-elect=false", PROBES_OFF, METRICS_OFF];
+    let flags = ["--watch-namespaces=qa", "--leader-elect=false"];
     let operator = ok(site.operator(directory.path(), "operator", &flags));
     ok(operator.start());
     let run = crate::cluster::run("nightly", json!({"plans": [1], "stopped": true}));

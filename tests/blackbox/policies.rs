@@ -8,6 +8,7 @@ use std::sync::OnceLock;
 use serde_json::{Value, json};
 use testinium_operator::api;
 use testinium_testbed::kubectl::{Kubectl, Output, wait_until};
+use testinium_testbed::launcher;
 
 use crate::cluster::{Namespace, cluster, gateway, ok, repository};
 use crate::operator::SOON;
@@ -379,7 +380,7 @@ fn every_other_change_is_anybodys() {
 fn the_operator_writes_statuses_of_gateways_and_nothing_else() {
     let namespace = guarded_namespace();
     namespace.apply(&full());
-    let kubeconfig = ok(cluster().kubeconfig_for_service_account("testinium-system", "testinium-operator"));
+    let kubeconfig = ok(launcher::kubeconfig(cluster()));
     let operator = namespace.kubectl.with_kubeconfig(&kubeconfig);
     let mut object = ok(namespace.kubectl.get_json(&["tgw", "default"]));
     object["status"] = json!({"observedGeneration": 1});

@@ -1,4 +1,4 @@
-//! What asks for a stop and what takes it back, rule by rule, as a person at a terminal meets it.
+//! The ways to ask for a stop and to take it back, rule by rule, as a person at a terminal meets them.
 
 use serde_json::{Value, json};
 use testinium_testbed::simulator::{Config, Hold, Nature, Reply, Simulator, When};

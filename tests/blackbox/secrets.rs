@@ -1,62 +1,13 @@
 //! No secret is ever told: after each test that went well, everything that its operators have said and written is
 //! searched for everything that its Secrets hold.
 
-use std::collections::BTreeMap;
-
-use base64::Engine as _;
-use serde_json::{Value, json};
+use serde_json::json;
 use testinium_testbed::encodings::ENCODINGS;
 use testinium_testbed::kubectl::wait_until;
-use testinium_testbed::operator::page;
-use testinium_testbed::oracles::secrets_told;
 use testinium_testbed::simulator::{Client, Config, Endpoint, Login, Reply, When};
 
 use crate::cluster::{ok, run};
 use crate::operator::{SOON, Stage};
-
-/// Keys of a Secret that hold nothing secret.
-const PUBLIC: [&str; 3] = ["ca.crt", "tls.crt", "client-id"];
-/// What the simulator hands out at a login, and what proxies and other services say to whom they don't know.
-const NEVER: [&str; 5] = ["issued-token-", "refresh-token-", "Bearer ", "Basic ", "proxy.example.com"];
-/// Shorter ones would be found by chance.
-const LEAST: usize = 8;
-
-/// Panics if a secret of the stage is anywhere but in its Secret.
-pub(crate) fn assert_kept(stage: &Stage) {
-    let all = ok(stage.namespace.kubectl.get_json(&["secrets,testinium,events.events.k8s.io"]));
-    let items = all["items"].as_array().cloned().unwrap_or_default();
-    let (secrets, others): (Vec<_>, Vec<_>) = items.into_iter().partition(|item| item["kind"] == "Secret");
-    let objects = others.iter().map(operators_part).collect();
-    let told = BTreeMap::from([("a log", stage.log()), ("metrics", stage.metrics()), ("an object", objects)]);
-    let secrets: Vec<String> = secrets.iter().flat_map(values).collect();
-    for (place, text) in &told {
-        let found = secrets_told(text, secrets.iter().map(String::as_str));
-        assert!(found.is_empty(), "{place}: {}:\n{text}", found.join(", "));
-        for word in NEVER {
-            assert!(!text.contains(word), "{word:?} is in {place}:\n{text}");
-        }
-    }
-}
-
-/// What the operator may have written: a spec is the user's own.
-fn operators_part(object: &Value) -> String {
-    let mut object = object.clone();
-    object["spec"] = Value::Null;
-    object["metadata"]["annotations"] = Value::Null;
-    object.to_string()
-}
-
-/// Every secret word of a Secret: its values, and the lines of those that are keys.
-fn values(secret: &Value) -> Vec<String> {
-    let data = secret["data"].as_object().into_iter().flatten();
-    let secret = data.filter(|(key, _)| !PUBLIC.contains(&key.as_str()));
-    let decoded = secret.filter_map(|(_, value)| {
-        let bytes = base64::engine::general_purpose::STANDARD.decode(value.as_str()?).ok()?;
-        String::from_utf8(bytes).ok()
-    });
-    let lines = decoded.flat_map(|text| text.lines().map(str::to_owned).collect::<Vec<_>>());
-    lines.filter(|line| line.len() >= LEAST && !line.starts_with("-----")).collect()
-}
 
 /// The search would find something if it were there: otherwise every other test proves nothing.
 #[test]
@@ -68,7 +19,7 @@ fn a_secret_that_is_told_would_be_found() {
     // The reason is copied into status, for everybody to read.
     stage.patch("nightly", r#"{"spec":{"stopped":true,"reason":"it is simulated-token, I think"}}"#);
     stage.wait_for("nightly", "Accepted");
-    let found = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| assert_kept(&stage)));
+    let found = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| stage.assert_kept()));
     let message = found.expect_err("it is in status").downcast::<String>().expect("a formatted message");
     assert!(message.contains("an object: \"simulated-token\" is there as plain"), "{message}");
     // Now that it is known to be found, it may go.
@@ -160,17 +111,5 @@ fn a_token_endpoint_that_quotes_the_login_in_any_encoding_does_not_spread_it() {
             let status = ok(stage.namespace.kubectl.get_json(&["tgw", &name]))["status"].to_string();
             if status.contains("\"Ready\"") { Ok(()) } else { Err(status) }
         }));
-    }
-}
-
-// === impl Stage ===
-
-impl Stage {
-    /// What `/metrics` of the latest operator says, if it is at work.
-    fn metrics(&self) -> String {
-        let log = self.log();
-        let address = log.lines().rev().find(|line| line.contains("serving the metrics"));
-        let port = address.and_then(|line| line.rsplit(':').next()?.trim().parse().ok());
-        port.and_then(|port| page(port, "/metrics").ok()).map(|(_, text)| text).unwrap_or_default()
     }
 }

@@ -29,7 +29,7 @@ use testinium_testbed::{Error, chain, oracles};
 use crate::cluster::{ok, site};
 use crate::outages::full;
 
-/// What is played.
+/// The story that is played.
 struct Scenario {
     name: &'static str,
     play: fn(&Play<'_>) -> Result<(), Error>,

@@ -7,9 +7,9 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use serde_json::{Value, json};
-use testinium_testbed::arena::METRICS_OFF;
 use testinium_testbed::kubectl::wait_until;
-use testinium_testbed::operator::{free_port, page};
+use testinium_testbed::operator::page;
+use testinium_testbed::process::free_port;
 use testinium_testbed::simulator::{Config, Login, Nature, Reply, Simulator, When};
 
 use crate::cluster::{Namespace, gateway, ok, repository, run, site};
@@ -237,7 +237,7 @@ fn the_page_shows_what_kubectl_says() {
     let flag = format!("--watch-namespaces={}", namespaces.join(","));
     let port = ok(free_port());
     let probes = format!("--health-probe-bind-address=127.0.0.1:{port}");
-    let flags = ["--leader-elect=false", METRICS_OFF, &probes, &flag];
+    let flags = ["--leader-elect=false", &probes, &flag];
     let operator = ok(site().direct_operator(directory.path(), "operator", &flags));
     ok(operator.start());
     // Else a busy machine may show that gateways have not been listed yet, which is no failure.

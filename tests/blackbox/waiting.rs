@@ -1,4 +1,4 @@
-//! What tests wait for: states of a stage, each with a limit.
+//! The states of a stage that tests wait for, each with a limit.
 
 use serde_json::{Value, json};
 use testinium_testbed::kubectl::wait_until;

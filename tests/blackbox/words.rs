@@ -1,4 +1,4 @@
-//! What the gateway's own words say of a plan: "not running" only if they say so, of the plan, in Testinium's form.
+//! The gateway's own words about a plan: "not running" only if they say so, of the plan, in Testinium's form.
 //!
 //! A plan that is wrongly taken for one that does not run is never stopped, and nobody is told.
 

@@ -3,12 +3,12 @@
 use jiff::Timestamp;
 
 use crate::api::{TestPlanRunSpec, TestPlanRunStatus, TestiniumGatewaySpec, TestiniumGatewayStatus};
-use crate::machine::{GatewayView, Key, RunView, Version};
+use crate::machine::{GatewayKey, GatewayView, RunKey, RunView, Version};
 
 /// A run that nobody has asked anything of yet.
 pub(in crate::machine) fn run(namespace: &str, name: &str, plans: Vec<i64>) -> RunView {
     RunView {
-        key: Key::new(namespace, name),
+        key: RunKey::new(namespace, name),
         uid: format!("{namespace}-{name}").into(),
         version: Version(1),
         generation: 1,
@@ -19,6 +19,7 @@ pub(in crate::machine) fn run(namespace: &str, name: &str, plans: Vec<i64>) -> R
         restored: None,
         created: None,
         written: None,
+        due: None,
         spec: TestPlanRunSpec {
             plans,
             stopped: None,
@@ -51,7 +52,7 @@ pub(in crate::machine) fn gateway_named(namespace: &str, name: &str) -> GatewayV
     }))
     .expect("a valid gateway");
     GatewayView {
-        key: Key::new(namespace, name),
+        key: GatewayKey::new(namespace, name),
         uid: format!("{namespace}-{name}").into(),
         version: Version(1),
         generation: 1,

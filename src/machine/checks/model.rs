@@ -11,7 +11,7 @@ use std::hash::{Hash, Hasher};
 use stateright::{Checker, Model, Property};
 
 use crate::machine::checks::world::canonical::digest;
-use crate::machine::checks::world::{How, Nature, Options, World, key};
+use crate::machine::checks::world::{How, Nature, Options, World, gateway_key, run_key};
 use crate::machine::guards::Guard;
 use crate::machine::{CallId, Kind};
 
@@ -133,8 +133,8 @@ impl State {
             Act::Withdraw(name) => world.edit_unseen(name, |run| run.spec.stopped = Some(false)),
             Act::Add(name) => world.edit_unseen(name, |run| run.spec.plans.push(9)),
             Act::Recreate(name) => world.recreate_unseen(name, |run| run.spec.stopped = Some(true)),
-            Act::Delete(name) => world.server.delete_run(&key(name)),
-            Act::EditGateway { moves } => world.server.edit_gateway(&key("default"), |gateway| {
+            Act::Delete(name) => world.server.delete_run(&run_key(name)),
+            Act::EditGateway { moves } => world.server.edit_gateway(&gateway_key("default"), |gateway| {
                 gateway.spec.timeout_seconds = Some(9);
                 gateway.spec.url.push_str(if *moves { "/v2" } else { "" });
             }),
@@ -172,7 +172,7 @@ impl Explored {
     fn environment(&self, state: &State, acts: &mut Vec<Act>) {
         let (world, left) = (&state.world, &state.left);
         for (name, _) in self.runs {
-            let Some(run) = world.server.runs.get(&key(name)) else { continue };
+            let Some(run) = world.server.runs.get(&run_key(name)) else { continue };
             let asked = run.spec.stopped == Some(true);
             if left.requests > 0 {
                 acts.push(if asked { Act::Withdraw(name) } else { Act::Stop(name) });

@@ -13,7 +13,7 @@ use proptest::prelude::*;
 use self::random_gateway::{Down, RandomGateway, Refusal, random_gateways};
 use crate::api::Outcome;
 use crate::machine::checks::world::reference::documented::STOP_DEADLINE;
-use crate::machine::checks::world::{How, Nature, Options, World, key};
+use crate::machine::checks::world::{How, Nature, Options, World, gateway_key};
 use crate::machine::{CallId, Kind};
 
 /// How long a stop is tried, in milliseconds: shorter than it takes a hopeless plan to matter.
@@ -58,8 +58,8 @@ impl<'a> RandomWorld<'a> {
         let mut world = World::new(&runs, options);
         world.fake_gateway = gateway.fake();
         for namespace in NAMESPACES {
-            let key = key(&format!("{namespace}/default"));
-            world.server.edit_gateway(&key, |view| view.spec = gateway.spec());
+            let name = format!("{namespace}/default");
+            world.server.edit_gateway(&gateway_key(&name), |view| view.spec = gateway.spec());
         }
         for (name, _) in runs {
             world.edit_unseen(name, |run| {

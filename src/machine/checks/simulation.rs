@@ -17,7 +17,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use crate::api::GatewayRef;
 use crate::machine::backoff::chance;
 use crate::machine::checks::fixtures;
-use crate::machine::checks::world::{How, Nature, Options, World, key};
+use crate::machine::checks::world::{How, Nature, Options, World, gateway_key, key};
 use crate::machine::{CallId, Input, Key, Kind, RunView};
 
 const RUNS: &[(&str, &[i64])] = &[("a/one", &[1, 2, 3]), ("a/two", &[3, 4]), ("b/one", &[1, 5, 6, 7, 8])];
@@ -270,7 +270,7 @@ impl Simulation {
     fn settle(&mut self) {
         (self.faults, self.outside, self.default_answer) = (false, 0, How::ByNature);
         self.world.fake_gateway.secret_missing = false;
-        for gateway in GATEWAYS.iter().map(|name| key(name)) {
+        for gateway in GATEWAYS.iter().map(|name| gateway_key(name)) {
             if !self.world.server.gateways.contains_key(&gateway) {
                 self.make_gateway(&gateway, 0);
             }
@@ -293,8 +293,7 @@ impl Simulation {
         self.world.feed(Input::Drain);
         self.world.trace.posts.clear();
         self.pass(SLOWEST);
-        let left =
-            || self.world.machine.runs.values().map(|run| (&run.write, run.unwritten)).collect::<Vec<_>>();
+        let left = || &self.world.machine.outbox;
         assert!(self.world.trace.drained, "L3: the machine does not come to its end: {:?}", left());
         assert_eq!(self.world.trace.posts.len(), 0, "L3: a call begins after all");
         self.world.crash();

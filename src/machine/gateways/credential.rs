@@ -1,7 +1,9 @@
 //! What is known of a gateway's credential, and when to read it again. The secret itself never comes here.
 
-use crate::machine::ids::{Epoch, Millis, SecretVersion};
+use crate::machine::ids::{Epoch, SecretVersion};
 use crate::machine::input::CredentialRead;
+use crate::machine::limits::{BETWEEN_CHECKS, BETWEEN_RENEWALS, POLL_FIRST, POLL_MAX, REFUSED_LOGIN_PAUSE};
+use crate::machine::time::Millis;
 
 /// What is known of the credential.
 #[derive(Clone, Debug, Default)]
@@ -11,7 +13,7 @@ pub struct Credential {
     pub version: Option<SecretVersion>,
     /// Requests in a row that were answered as if it were no good.
     pub failures: u8,
-    pub problem: Option<Problem>,
+    pub error: Option<CredentialError>,
     /// The reading that is under way.
     pub reading: Option<Epoch>,
     /// Another reading has become necessary meanwhile.
@@ -37,30 +39,19 @@ pub struct Credential {
 
 /// Why there is no credential.
 #[derive(Clone, Debug, Eq, PartialEq)]
-pub enum Problem {
+pub enum CredentialError {
     Missing(String),
     Invalid(String),
     Refused(String),
     Failed(String),
 }
 
-impl Problem {
+impl CredentialError {
     pub fn text(&self) -> &str {
         let (Self::Missing(text) | Self::Invalid(text) | Self::Refused(text) | Self::Failed(text)) = self;
         text
     }
 }
-
-/// A login with a password that was refused is not tried again sooner, or the account could be locked.
-const REFUSED_PAUSE: Millis = Millis(300_000);
-/// How often missing things are looked for while somebody waits: a person who has just made one is watching.
-const POLL_FIRST: Millis = Millis(1_000);
-const POLL_MAX: Millis = Millis(15_000);
-
-/// Least time between two looks at a Secret that an answer has put in doubt.
-const BETWEEN_CHECKS: Millis = Millis(2_000);
-/// Least time between two logins that are made although the gateway has not said that the token is no good.
-const RENEW_PAUSE: Millis = Millis(60_000);
 
 /// What a reading changed.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -75,12 +66,12 @@ pub enum Change {
 
 impl Credential {
     pub fn is_there(&self) -> bool {
-        self.epoch != Epoch(0) && self.problem.is_none()
+        self.epoch != Epoch(0) && self.error.is_none()
     }
 
     /// Nothing has been read yet.
     pub fn is_unread(&self) -> bool {
-        self.epoch == Epoch(0) && self.problem.is_none()
+        self.epoch == Epoch(0) && self.error.is_none()
     }
 
     /// Begins a reading now, or as soon as the present one has ended.
@@ -102,9 +93,9 @@ impl Credential {
     /// The gateway's object was edited: what was read for it before must not be sent to where it may now point, and a
     /// reading under way is of the past. Only a login that was refused is remembered, for the account's sake.
     pub fn restart(&mut self) {
-        let problem = self.problem.take().filter(|problem| matches!(problem, Problem::Refused(_)));
+        let error = self.error.take().filter(|error| matches!(error, CredentialError::Refused(_)));
         let (refused, failures, renewed_at) = (self.refused.take(), self.failures, self.renewed_at);
-        *self = Self { problem, refused, failures, renewed_at, again: true, ..Self::default() };
+        *self = Self { error, refused, failures, renewed_at, again: true, ..Self::default() };
     }
 
     /// A call made with this credential had an answer that only a valid one gets.
@@ -129,7 +120,7 @@ impl Credential {
         if self.reading.is_some() {
             return false;
         }
-        let missing = self.problem.is_some() || doubted;
+        let missing = self.error.is_some() || doubted;
         self.again
             || self.check_at().is_some_and(|at| at <= now)
             || self.refresh_at.is_some_and(|at| at <= now)
@@ -141,7 +132,7 @@ impl Credential {
         if self.reading.is_some() {
             return None;
         }
-        let poll = self.poll_at.filter(|_| awaited && (self.problem.is_some() || doubted));
+        let poll = self.poll_at.filter(|_| awaited && (self.error.is_some() || doubted));
         [poll, self.refresh_at, self.check_at()].into_iter().flatten().min()
     }
 
@@ -159,7 +150,7 @@ impl Credential {
             self.refresh_at = None;
         }
         let checking = std::mem::take(&mut self.check);
-        let paused = self.renewed_at.is_some_and(|at| now < at + RENEW_PAUSE);
+        let paused = self.renewed_at.is_some_and(|at| now < at + BETWEEN_RENEWALS);
         let renewing = std::mem::take(&mut self.renew) && is_login && !paused;
         if renewing {
             self.renewed_at = Some(now);
@@ -167,7 +158,7 @@ impl Credential {
         self.insists = forced || refreshing;
         self.reading = Some(epoch);
         match &self.refused {
-            Some((version, at)) if now < *at + REFUSED_PAUSE => return Some(version.clone()),
+            Some((version, at)) if now < *at + REFUSED_LOGIN_PAUSE => return Some(version.clone()),
             _ => {}
         }
         let repeat_login = is_login && (forced || refreshing || renewing);
@@ -190,27 +181,27 @@ impl Credential {
                     if self.version.as_ref() == Some(&version) { Change::Renewed } else { Change::New };
                 self.epoch = epoch;
                 self.version = Some(version);
-                self.problem = None;
+                self.error = None;
                 self.refused = None;
                 self.polls = 0;
                 self.refresh_at = good_for.map(|good_for| now + Millis(good_for.0 / 5 * 4).max(POLL_FIRST));
                 return change;
             }
             // They are there, whatever was missing for a while.
-            CredentialRead::Unchanged if self.refused.is_none() => self.problem = None,
+            CredentialRead::Unchanged if self.refused.is_none() => self.error = None,
             CredentialRead::Unchanged => {}
-            CredentialRead::Missing(text) => self.fail(Problem::Missing(text)),
-            CredentialRead::Invalid(text) => self.fail(Problem::Invalid(text)),
+            CredentialRead::Missing(text) => self.fail(CredentialError::Missing(text)),
+            CredentialRead::Invalid(text) => self.fail(CredentialError::Invalid(text)),
             CredentialRead::Refused { version, why } => {
                 self.refused = Some((version, now));
-                self.fail(Problem::Refused(why));
+                self.fail(CredentialError::Refused(why));
             }
             CredentialRead::Failed { why, retry_after } => {
                 self.poll_at =
-                    Some(now + self.pause().max(retry_after.unwrap_or_default()).min(REFUSED_PAUSE));
+                    Some(now + self.pause().max(retry_after.unwrap_or_default()).min(REFUSED_LOGIN_PAUSE));
                 // What is in use may still be good: a refresh that failed is tried again, and calls go on.
-                if self.epoch == Epoch(0) || self.problem.is_some() {
-                    self.fail(Problem::Failed(why));
+                if self.epoch == Epoch(0) || self.error.is_some() {
+                    self.fail(CredentialError::Failed(why));
                 } else if self.insists {
                     self.refresh_at = self.poll_at;
                 }
@@ -219,8 +210,8 @@ impl Credential {
         Change::None
     }
 
-    fn fail(&mut self, problem: Problem) {
-        self.problem = Some(problem);
+    fn fail(&mut self, error: CredentialError) {
+        self.error = Some(error);
     }
 
     fn pause(&self) -> Millis {
@@ -282,7 +273,7 @@ mod tests {
         credential.restart();
         assert_eq!(credential.begin(Epoch(2), Millis(299_999), true, false), Some(version));
         credential.read(Epoch(2), CredentialRead::Unchanged, Millis(299_999));
-        assert!(!credential.is_there() && credential.problem.is_some());
+        assert!(!credential.is_there() && credential.error.is_some());
         assert_eq!(credential.begin(Epoch(3), Millis(300_000), true, false), None);
     }
 }

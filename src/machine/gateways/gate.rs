@@ -4,7 +4,9 @@ use std::borrow::Cow;
 
 use crate::machine::backoff::Backoff;
 use crate::machine::gateways::verdict::{Trouble, TroubleKind};
-use crate::machine::ids::{CallId, Millis};
+use crate::machine::ids::CallId;
+use crate::machine::limits::BETWEEN_TRIES;
+use crate::machine::time::Millis;
 
 /// Whether calls may begin.
 ///
@@ -36,9 +38,6 @@ pub struct Shut {
     /// The call that tries.
     pub probe: Option<CallId>,
 }
-
-/// Least time between two tries for new requests: a flood of them must not become a flood of calls.
-const BETWEEN_TRIES: Millis = Millis(1_000);
 
 impl Gate {
     /// Shuts the gate, or keeps it shut for longer. `failures`: those before, of this kind.

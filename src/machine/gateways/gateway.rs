@@ -3,17 +3,23 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use crate::machine::backoff::{Backoff, chance};
-use crate::machine::gateways::credential::Credential;
+use crate::machine::backoff::chance;
+use crate::machine::call::Member;
+use crate::machine::effect::Effect;
+use crate::machine::gateways::credential::{Change, Credential};
 use crate::machine::gateways::gate::Gate;
 use crate::machine::gateways::held::Held;
-use crate::machine::gateways::queue::{Member, Queue, SuspectHistory};
+use crate::machine::gateways::queue::{Queue, SuspectHistory};
+use crate::machine::gateways::settings::Settings;
 use crate::machine::gateways::status::Published;
 use crate::machine::gateways::verdict::{Trouble, TroubleKind};
-use crate::machine::ids::{CallId, Epoch, GatewayKey, Millis, PlanId, SecretVersion};
-use crate::machine::input::{CredentialRead, Effect};
+use crate::machine::gateways::wait_cause::WaitCause;
+use crate::machine::ids::{CallId, Epoch, GatewayKey, PlanId, SecretVersion};
+use crate::machine::input::CredentialRead;
+use crate::machine::limits::REASON_SETTLES;
+use crate::machine::time::Millis;
 use crate::machine::view::GatewayView;
-use crate::machine::wait_reason::{WaitCause, WaitReason};
+use crate::machine::wait_reason::WaitReason;
 
 /// A gateway, or the place of one that runs wait for.
 #[derive(Clone, Debug)]
@@ -21,8 +27,8 @@ pub struct Gateway {
     pub key: GatewayKey,
     /// None while there is no such object.
     pub view: Option<Arc<GatewayView>>,
-    /// Scheme, host and port of its URL: whose limits it shares.
-    pub origin: String,
+    /// What its spec asks for; none while no object was seen. They stay when the object goes: calls under way go on.
+    pub settings: Option<Arc<Settings>>,
     /// The list that last brought it.
     pub listed_in: u32,
     /// Which address: an answer from another one says nothing of this one.
@@ -46,25 +52,20 @@ pub struct Gateway {
     /// Fresh ids and suspects take turns.
     pub fresh_next: bool,
     pub published: Published,
+    /// How many of its plans are counted among those that wait.
+    pub counted: usize,
+    /// When it is to be looked at again.
+    pub timer: Option<Millis>,
 }
 
-/// A call under way.
+/// The plans of the next call of a gateway.
 #[derive(Clone, Debug)]
-pub struct Call {
-    pub gateway: GatewayKey,
-    pub origin: String,
-    pub endpoint: Epoch,
-    pub credential: Epoch,
-    pub seq: u32,
+pub struct NextCall {
     pub members: Vec<Member>,
-    /// None if its ids were fresh.
+    /// What they have been through; none if they are fresh.
     pub suspects: Option<SuspectHistory>,
-}
-
-impl Call {
-    pub fn plans(&self) -> Vec<PlanId> {
-        self.members.iter().map(|member| member.plan).collect()
-    }
+    /// It tries a shut gate.
+    pub is_probe: bool,
 }
 
 // === impl Gateway ===
@@ -74,7 +75,7 @@ impl Gateway {
         Self {
             key,
             view: None,
-            origin: String::new(),
+            settings: None,
             listed_in: 0,
             endpoint: Epoch(0),
             credential: Credential::default(),
@@ -89,6 +90,8 @@ impl Gateway {
             sent_again: BTreeMap::new(),
             fresh_next: true,
             published: Published::default(),
+            counted: 0,
+            timer: None,
         }
     }
 
@@ -115,16 +118,22 @@ impl Gateway {
             self.gate.hurry(now);
             self.credential.want();
         }
+        self.settings = Some(Arc::new(Settings::of(&view.spec)));
         self.view = Some(Arc::new(view));
+    }
+
+    /// The object and what its spec asks for, while there is one.
+    pub fn object(&self) -> Option<(&Arc<GatewayView>, &Arc<Settings>)> {
+        self.view.as_ref().zip(self.settings.as_ref())
     }
 
     /// What stands between the ids that wait here and a call. `listed`: whether gateways could be listed, and if not,
     /// why.
     pub fn wait_cause<'a>(&'a self, listed: Result<(), &'a str>) -> Option<WaitCause<'a>> {
-        match (&self.view, &self.credential.problem, &self.gate) {
+        match (self.object(), &self.credential.error, &self.gate) {
             (None, ..) => Some(WaitCause::unknown_gateway(listed)),
-            (Some(view), ..) if view.spec.suspend == Some(true) => Some(WaitCause::Suspended),
-            (Some(_), Some(problem), _) => Some(WaitCause::Credential(problem)),
+            (Some((_, settings)), ..) if settings.is_suspended => Some(WaitCause::Suspended),
+            (Some(_), Some(error), _) => Some(WaitCause::Credential(error)),
             (Some(_), None, Gate::Shut(shut)) => Some(WaitCause::Shut(shut)),
             (Some(_), None, Gate::Open) => None,
         }
@@ -147,7 +156,9 @@ impl Gateway {
         };
         self.seq += 1;
         let chance = chance(seed, &self.key, u64::from(self.seq));
-        self.gate.shut(trouble, failures, now, self.backoff(), chance);
+        if let Some(settings) = &self.settings {
+            self.gate.shut(trouble, failures, now, settings.backoff, chance);
+        }
     }
 
     /// The gateway has answered as it should: whoever has failed often enough meanwhile is to blame.
@@ -165,16 +176,16 @@ impl Gateway {
 
     /// Begins to read the credential if that is due.
     pub fn read_credential(&mut self, next: &mut u64, now: Millis, out: &mut Vec<Effect>) {
-        let Some(view) = &self.view else { return };
+        let Some((view, settings)) = self.object() else { return };
+        let (view, is_login) = (view.clone(), settings.is_login);
         let doubted = self.doubts_secrets();
         if !self.credential.due(now, self.awaited(), doubted) {
             return;
         }
         *next += 1;
         let epoch = Epoch(*next);
-        let is_login = view.spec.auth.password.is_some();
         let known_bad = self.credential.begin(epoch, now, is_login, doubted);
-        out.push(Effect::ReadCredential { gateway: view.clone(), epoch, known_bad });
+        out.push(Effect::ReadCredential { gateway: view, epoch, known_bad });
     }
 
     /// A plan is about to try a shut gate. Whatever shut it, another credential may be what it takes.
@@ -188,14 +199,13 @@ impl Gateway {
     fn doubts_secrets(&self) -> bool {
         match self.gate.trouble() {
             Some(TroubleKind::Unauthorized | TroubleKind::Forbidden) => true,
-            Some(TroubleKind::Down) => self.view.as_ref().is_some_and(|view| view.spec.tls.is_some()),
+            Some(TroubleKind::Down) => self.object().is_some_and(|(_, settings)| settings.has_certificates),
             Some(TroubleKind::Misconfigured) | None => false,
         }
     }
 
     /// A reading has ended.
     pub fn credential_read(&mut self, epoch: Epoch, read: CredentialRead, now: Millis) {
-        use super::credential::Change;
         let is_latest = self.credential.reading == Some(epoch);
         let change = self.credential.read(epoch, read, now);
         if is_latest {
@@ -221,10 +231,11 @@ impl Gateway {
         self.view.is_none() && self.queue.is_empty() && self.in_flight.is_empty()
     }
 
-    /// The ids of the next call, if one may begin now.
-    pub fn next_call(&mut self, now: Millis) -> Option<(Vec<Member>, Option<SuspectHistory>, bool)> {
-        let view = self.view.clone()?;
-        if view.spec.suspend == Some(true) || !self.credential.is_there() {
+    /// Takes the plans of the next call, if one may begin now.
+    pub fn next_call(&mut self, now: Millis) -> Option<NextCall> {
+        let (_, settings) = self.object()?;
+        let settings = settings.clone();
+        if settings.is_suspended || !self.credential.is_there() {
             return None;
         }
         if let Gate::Shut(shut) = &self.gate {
@@ -232,74 +243,77 @@ impl Gateway {
                 return None;
             }
             self.fresh_next = !self.fresh_next;
-            let (member, history) = self.queue.take_probe(self.fresh_next, now)?;
-            return Some((vec![member], history, true));
+            let (member, suspects) = self.queue.take_probe(self.fresh_next, now)?;
+            return Some(NextCall { members: vec![member], suspects, is_probe: true });
         }
-        let max = max_plans(&view);
-        let fresh = self.fresh_at(&view).is_some_and(|at| at <= now);
+        let fresh = self.fresh_at(&settings).is_some_and(|at| at <= now);
         let suspects = self.queue.suspects_at().is_some_and(|at| at <= now);
         if suspects && !(fresh && self.fresh_next) {
             self.fresh_next = true;
-            if let Some((members, history)) = self.queue.take_suspects(max, now) {
-                return Some((members, Some(history), false));
+            if let Some((members, history)) = self.queue.take_suspects(settings.max_plans, now) {
+                return Some(NextCall { members, suspects: Some(history), is_probe: false });
             }
         }
         if !fresh {
             return None;
         }
         self.fresh_next = false;
-        let members = self.queue.take_fresh(max);
+        let members = self.queue.take_fresh(settings.max_plans);
         if members.is_empty() {
             return None;
         }
         self.last_start = Some(now);
-        Some((members, None, false))
+        Some(NextCall { members, suspects: None, is_probe: false })
     }
 
-    /// When a call could begin as far as this gateway goes, or the credential is to be read.
-    pub fn wake_at(&self) -> Option<Millis> {
-        let view = self.view.as_ref()?;
-        let doubted = self.doubts_secrets();
-        let call = match &self.gate {
-            _ if view.spec.suspend == Some(true) || !self.credential.is_there() => None,
+    /// When a call could begin as far as this gateway goes.
+    pub fn call_at(&self) -> Option<Millis> {
+        let (_, settings) = self.object()?;
+        match &self.gate {
+            _ if settings.is_suspended || !self.credential.is_there() => None,
             Gate::Shut(shut) if shut.probe.is_some() => None,
             Gate::Shut(shut) if self.queue.fresh_len() > 0 => Some(shut.until),
             Gate::Shut(shut) => self.queue.suspects_at().map(|at| at.max(shut.until)),
-            Gate::Open => [self.fresh_at(view), self.queue.suspects_at()].into_iter().flatten().min(),
-        };
-        [call, self.credential.due_at(self.awaited(), doubted)].into_iter().flatten().min()
+            Gate::Open => [self.fresh_at(settings), self.queue.suspects_at()].into_iter().flatten().min(),
+        }
+    }
+
+    /// When the credential is to be read.
+    pub fn credential_at(&self) -> Option<Millis> {
+        self.view.as_ref()?;
+        self.credential.due_at(self.awaited(), self.doubts_secrets())
+    }
+
+    /// When the reading begins that a verdict is held back for. Calls or none, it is not to be waited for in vain.
+    pub fn held_at(&self) -> Option<Millis> {
+        if self.held.is_empty() { None } else { self.credential.due_at(false, false) }
+    }
+
+    /// When the runs that wait here are to be told of a changed reason.
+    pub fn notify_at(&self) -> Option<Millis> {
+        let Published { reason, since, waiters_notified, .. } = &self.published;
+        (*waiters_notified != Some(*reason) && self.awaited()).then(|| *since + REASON_SETTLES)
+    }
+
+    /// From when on the gateway's own status is to be written, if it is to be.
+    pub fn status_due(&self) -> Option<Millis> {
+        let view = self.view.as_ref().filter(|_| !self.credential.is_unread())?;
+        self.published.due(view.generation)
     }
 
     /// When the next call with fresh ids may begin: at once after a quiet spell or with a full batch, else when the
     /// window ends.
-    fn fresh_at(&self, view: &GatewayView) -> Option<Millis> {
+    fn fresh_at(&self, settings: &Settings) -> Option<Millis> {
         match self.queue.fresh_len() {
             0 => None,
-            len if len >= max_plans(view) => Some(Millis(0)),
-            _ => Some(self.last_start.map_or(Millis(0), |last| last + window(view))),
+            len if len >= settings.max_plans => Some(Millis(0)),
+            _ => Some(self.last_start.map_or(Millis(0), |last| last + settings.window)),
         }
     }
 
     /// How long a plan waits that makes the gateway fail, while the gateway serves others.
     pub fn quarantine_delay(&self, failures: u8, chance: u64, trouble: &Trouble) -> Millis {
-        self.backoff().delay(failures, chance, trouble.retry_after)
+        let backoff = self.settings.as_ref().map(|settings| settings.backoff);
+        backoff.map_or(Millis(0), |backoff| backoff.delay(failures, chance, trouble.retry_after))
     }
-
-    fn backoff(&self) -> Backoff {
-        let retry = self.view.as_ref().and_then(|view| view.spec.retry.clone()).unwrap_or_default();
-        Backoff {
-            initial: Millis::from_secs(retry.initial_delay_seconds.unwrap_or(1)),
-            max: Millis::from_secs(retry.max_delay_seconds.unwrap_or(300)),
-        }
-    }
-}
-
-fn max_plans(view: &GatewayView) -> usize {
-    let max = view.spec.batching.as_ref().and_then(|batching| batching.max_plans).unwrap_or(100);
-    usize::try_from(max).unwrap_or(1).clamp(1, 1000)
-}
-
-fn window(view: &GatewayView) -> Millis {
-    let window = view.spec.batching.as_ref().and_then(|batching| batching.window_milliseconds).unwrap_or(50);
-    Millis(u64::try_from(window).unwrap_or(0))
 }

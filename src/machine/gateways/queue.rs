@@ -6,28 +6,14 @@
 
 use std::collections::{BTreeMap, VecDeque};
 
-use smallvec::{SmallVec, smallvec};
+use smallvec::smallvec;
 
-use crate::machine::gateways::verdict::{Parts, STRIKES};
-use crate::machine::ids::{Millis, PlanId, RequestSeq, RunId};
-
-/// A run that waits for a plan.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub struct Waiter {
-    pub run: RunId,
-    pub request_seq: RequestSeq,
-}
-
-/// Nearly always it is one run.
-pub type Waiters = SmallVec<[Waiter; 1]>;
-
-/// A plan on its way: in a call, with those who wait for its answer.
-#[derive(Clone, Debug, Eq, PartialEq)]
-pub struct Member {
-    pub plan: PlanId,
-    /// Whose turn it is when the plan is served.
-    pub waiters: Waiters,
-}
+use crate::machine::call::{Member, Waiter, Waiters};
+use crate::machine::fair_queue::FairQueue;
+use crate::machine::gateways::verdict::Parts;
+use crate::machine::ids::{Lane, PlanId, RunId};
+use crate::machine::limits::STRIKES;
+use crate::machine::time::Millis;
 
 /// What a group of suspects has been through.
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
@@ -101,7 +87,8 @@ pub(in crate::machine) struct Waiting {
 
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(in crate::machine) enum Position {
-    Fresh(u64),
+    /// The lane of the first run that waits, and when the plan came.
+    Fresh(Lane, u64),
     Suspect(u32),
     InCall,
 }
@@ -110,8 +97,8 @@ pub(in crate::machine) enum Position {
 #[derive(Clone, Debug, Default)]
 pub struct Queue {
     pub(in crate::machine) plans: BTreeMap<PlanId, Waiting>,
-    /// In order of arrival.
-    pub(in crate::machine) fresh: BTreeMap<u64, PlanId>,
+    /// In order of arrival, and namespaces take turns.
+    pub(in crate::machine) fresh: FairQueue<Lane, (u64, PlanId)>,
     pub(in crate::machine) suspects: VecDeque<Suspects>,
     pub(in crate::machine) serial: u64,
 }
@@ -311,7 +298,7 @@ impl Queue {
     #[cfg(debug_assertions)]
     pub fn is_consistent(&self, is_away: impl Fn(PlanId) -> bool) -> bool {
         self.plans.iter().all(|(plan, waiting)| match waiting.position {
-            Position::Fresh(order) => self.fresh.get(&order) == Some(plan),
+            Position::Fresh(lane, order) => self.fresh.contains(&lane, &(order, *plan)),
             Position::Suspect(serial) => {
                 self.suspects.iter().any(|group| group.serial == serial && group.plans.contains(plan))
             }
@@ -325,7 +312,7 @@ impl Queue {
     }
 
     fn next_fresh(&mut self) -> Option<Member> {
-        let plan = *self.fresh.first_key_value()?.1;
+        let (_, plan) = self.fresh.next()?;
         self.remove(plan)
     }
 
@@ -335,13 +322,11 @@ impl Queue {
     }
 
     fn put_fresh(&mut self, member: Member) {
-        if member.waiters.is_empty() {
-            return;
-        }
+        let Some(lane) = member.waiters.first().map(|waiter| waiter.lane) else { return };
         self.serial += 1;
         let order = self.serial;
-        self.fresh.insert(order, member.plan);
-        self.put(member, Position::Fresh(order));
+        self.fresh.put(&lane, (order, member.plan));
+        self.put(member, Position::Fresh(lane, order));
     }
 
     fn put(&mut self, member: Member, position: Position) {
@@ -360,8 +345,8 @@ impl Queue {
     /// Takes a plan out, wherever it is. A group of suspects keeps its number, which no longer leads here.
     fn remove(&mut self, plan: PlanId) -> Option<Member> {
         let waiting = self.plans.remove(&plan)?;
-        if let Position::Fresh(order) = waiting.position {
-            self.fresh.remove(&order);
+        if let Position::Fresh(lane, order) = waiting.position {
+            self.fresh.remove(&lane, &(order, plan));
         }
         Some(Member { plan, waiters: waiting.waiters })
     }
@@ -379,9 +364,10 @@ fn join(waiters: &mut Waiters, waiter: Waiter) {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::machine::ids::RequestSeq;
 
     fn waiter(run: u64) -> Waiter {
-        Waiter { run: RunId(run), request_seq: RequestSeq(1) }
+        Waiter { run: RunId(run), request_seq: RequestSeq(1), lane: Lane(1) }
     }
 
     fn queue(offers: &[(i64, u64)]) -> Queue {
@@ -467,5 +453,17 @@ mod tests {
             probed.push(probe.map(|(member, _)| member.plan.0));
         }
         assert_eq!(probed, [Some(2), Some(3), None, Some(1)]);
+    }
+
+    #[test]
+    fn namespaces_take_turns_in_a_queue() {
+        let mut queue = Queue::default();
+        for (plan, lane) in [(1, 1), (2, 1), (3, 1), (4, 2), (5, 3)] {
+            let waiter = Waiter { lane: Lane(lane), ..waiter(u64::from(lane)) };
+            queue.offer(PlanId(plan), waiter, false);
+        }
+        let taken: Vec<_> = queue.take_fresh(4).into_iter().map(|member| member.plan.0).collect();
+        assert_eq!(taken, [1, 4, 5, 2]);
+        assert_eq!(queue.fresh_len(), 1);
     }
 }

@@ -1,32 +1,59 @@
 //! What becomes of the ids of a call that has ended: settled, asked for again, or kept apart.
 
+use std::sync::Arc;
+
 use crate::api::Outcome;
 use crate::machine::answer::Gist;
 use crate::machine::backoff::chance;
-use crate::machine::gateways::gateway::{Call, Gateway};
+use crate::machine::call::{CallProgress, Member, Progress, Settled, Waiter, Waiters};
+use crate::machine::gateways::gateway::Gateway;
 use crate::machine::gateways::held::{Doubt, Held, gives_up};
-use crate::machine::gateways::queue::{Member, SuspectHistory, Waiter, Waiters};
-use crate::machine::gateways::verdict::{Parts, STRIKES, Settled, Trouble, Verdict};
-use crate::machine::gateways::{CallProgress, Progress, Wants};
-use crate::machine::ids::{CallId, Epoch, Now, PlanId};
+use crate::machine::gateways::queue::SuspectHistory;
+use crate::machine::gateways::verdict::{Parts, Trouble, Verdict};
+use crate::machine::ids::{CallId, Epoch, GatewayKey, PlanId};
+use crate::machine::limits::STRIKES;
+use crate::machine::runs::Runs;
+use crate::machine::time::Now;
 
-/// Hands the ids of an ended call back.
-pub(in crate::machine) struct Settling<'a, W> {
-    pub(in crate::machine) gateway: &'a mut Gateway,
-    pub(in crate::machine) call: CallId,
-    /// What the call was answered, in short.
-    pub(in crate::machine) gist: Gist,
-    pub(in crate::machine) wants: &'a W,
-    pub(in crate::machine) now: Now,
-    /// The latest call that has begun.
-    pub(in crate::machine) last_begun: u32,
-    /// Verdicts that give plans up wait for the Secret to be read.
-    pub(in crate::machine) rereads: bool,
-    pub(in crate::machine) out: Vec<CallProgress>,
+/// A call under way.
+#[derive(Clone, Debug)]
+pub struct Call {
+    pub gateway: GatewayKey,
+    pub origin: Arc<str>,
+    pub endpoint: Epoch,
+    pub credential: Epoch,
+    pub seq: u32,
+    pub members: Vec<Member>,
+    /// None if its ids were fresh.
+    pub suspects: Option<SuspectHistory>,
 }
 
-impl<W: Wants> Settling<'_, W> {
-    pub(in crate::machine) fn judge(&mut self, call: Call, verdict: Verdict) {
+impl Call {
+    pub fn plans(&self) -> Vec<PlanId> {
+        self.members.iter().map(|member| member.plan).collect()
+    }
+}
+
+/// Hands the ids of an ended call back.
+#[derive(Debug)]
+pub struct Settling<'a> {
+    pub gateway: &'a mut Gateway,
+    pub call: CallId,
+    /// The answer to the call, in short.
+    pub gist: Gist,
+    pub runs: &'a Runs,
+    pub now: Now,
+    /// The latest call that has begun.
+    pub last_begun: u32,
+    /// Verdicts that give plans up wait for the Secret to be read.
+    pub rereads: bool,
+    pub out: Vec<CallProgress>,
+}
+
+// === impl Settling ===
+
+impl Settling<'_> {
+    pub fn judge(&mut self, call: Call, verdict: Verdict) {
         let end = Progress::Unanswered(None);
         match verdict {
             Verdict::Settled(settled) => {
@@ -55,7 +82,7 @@ impl<W: Wants> Settling<'_, W> {
     }
 
     /// The gateway is to be waited for. Yields whether the plans are to blame rather than the gateway.
-    pub(in crate::machine) fn wait(&mut self, call: Call, trouble: &Trouble, probe: bool, seed: u64) -> bool {
+    pub fn wait(&mut self, call: Call, trouble: &Trouble, probe: bool, seed: u64) -> bool {
         let gist = (trouble.strikes > 0).then_some(self.gist);
         let end = if trouble.maybe_stopped { Progress::Unanswered(gist) } else { Progress::Refused(gist) };
         // A plan that was taken out of its group to try a shut gate speaks of the gate, and goes back to the others:
@@ -143,7 +170,7 @@ impl<W: Wants> Settling<'_, W> {
     }
 
     /// A verdict that was held back is held back no more.
-    pub(in crate::machine) fn release(&mut self, held: Held, doubt: Doubt) {
+    pub fn release(&mut self, held: Held, doubt: Doubt) {
         match doubt {
             Doubt::Stands | Doubt::Hold => self.settle(held.member, &held.settled),
             Doubt::Again => self.send_again(held.member, &held.settled),
@@ -152,9 +179,9 @@ impl<W: Wants> Settling<'_, W> {
 
     /// Whoever still wants the plan waits for another call; whoever does not takes the verdict.
     fn send_again(&mut self, mut member: Member, settled: &Settled) {
-        let (wants, call, plan, now) = (self.wants, self.call, member.plan, self.now);
+        let (runs, call, plan, now) = (self.runs, self.call, member.plan, self.now);
         let (kept, gone) =
-            member.waiters.into_iter().partition(|waiter| wants.goes_on(waiter, plan, call, now));
+            member.waiters.into_iter().partition(|waiter| runs.goes_on(waiter, plan, call, now));
         member.waiters = kept;
         let gone: Waiters = gone;
         self.tell(plan, &gone, &Progress::Settled(settled.clone()));
@@ -172,7 +199,7 @@ impl<W: Wants> Settling<'_, W> {
         self.tell(member.plan, &member.waiters, &end);
     }
 
-    pub(in crate::machine) fn again(&mut self, members: Vec<Member>, end: &Progress) {
+    pub fn again(&mut self, members: Vec<Member>, end: &Progress) {
         for member in members {
             let member = self.unanswered(member, end);
             self.gateway.queue.call_ended(member.plan, Some(member));
@@ -197,7 +224,7 @@ impl<W: Wants> Settling<'_, W> {
     /// Tells everyone, and keeps only those who still want the plan.
     fn unanswered(&mut self, mut member: Member, end: &Progress) -> Member {
         self.tell(member.plan, &member.waiters, end);
-        member.waiters.retain(|waiter| self.wants.goes_on(waiter, member.plan, self.call, self.now));
+        member.waiters.retain(|waiter| self.runs.goes_on(waiter, member.plan, self.call, self.now));
         member
     }
 
@@ -207,7 +234,7 @@ impl<W: Wants> Settling<'_, W> {
             waiter: *waiter,
             plan,
             call,
-            end: end.clone(),
+            progress: end.clone(),
         }));
     }
 }

@@ -8,34 +8,11 @@ use std::borrow::Cow;
 
 use crate::api::Outcome;
 use crate::machine::answer::{Answer, Body, Complaint, Envelope, Gist, Loss, Reply};
-use crate::machine::ids::{Millis, PlanId};
+use crate::machine::call::Settled;
+use crate::machine::ids::PlanId;
+use crate::machine::limits::STRIKES;
+use crate::machine::time::Millis;
 use crate::machine::words::Sense;
-
-/// What became of one plan, as far as a call can tell.
-#[derive(Clone, Debug, Eq, PartialEq)]
-pub struct Settled {
-    pub outcome: Outcome,
-    /// Boxed because the plans of an ordinary run have none.
-    pub detail: Option<Box<Detail>>,
-}
-
-/// Why an outcome is what it is.
-#[derive(Clone, Debug, Eq, PartialEq)]
-pub struct Detail {
-    /// One CamelCase word.
-    pub reason: Cow<'static, str>,
-    pub message: Option<String>,
-}
-
-impl Settled {
-    pub fn plain(outcome: Outcome) -> Self {
-        Self { outcome, detail: None }
-    }
-
-    pub fn because(outcome: Outcome, reason: &'static str, message: Option<String>) -> Self {
-        Self { outcome, detail: Some(Box::new(Detail { reason: Cow::Borrowed(reason), message })) }
-    }
-}
 
 /// What an answer means.
 #[derive(Clone, Debug, Eq, PartialEq)]
@@ -94,9 +71,6 @@ pub struct Trouble {
     pub blamed: Option<Settled>,
     pub gist: Gist,
 }
-
-/// Bad answers to a group of plans after which it is to blame.
-pub const STRIKES: u8 = 3;
 
 /// Who has to act.
 #[derive(Clone, Copy, Debug, Eq, Ord, PartialEq, PartialOrd)]

@@ -1,4 +1,290 @@
-//! Writes to the Kubernetes API.
+//! Writes to the Kubernetes API: which wait for a slot, in which order they go, and when one that failed is tried again.
+//!
+//! ```text
+//!            due, a slot is free                    written
+//!   Idle ------------------------> InFlight -----------------------> Idle
+//!                                   |    |    \
+//!                        a conflict |    |     refused, or failed
+//!                                   v    |      \
+//!      Idle <--- newer object -- Conflict |       +--> Backoff --- its time has come ---> InFlight
+//! ```
+//!
+//! An entry belongs to one object, and an object has one write under way at a time. The body of a status is made when
+//! the write begins, so that it tells what is known by then: the owner of the object makes it. Other bodies (finalizers,
+//! annotations, the end of the object) are kept here until they have been written.
 
-pub mod write;
-mod writes;
+mod entry;
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+pub use self::entry::{Change, Entry, EntryKey, InFlight, Next, Order, Urgency, What, WriteState};
+use crate::machine::backoff::Backoff;
+use crate::machine::fair_queue::FairQueue;
+use crate::machine::ids::{Version, WriteSerial};
+use crate::machine::input::WriteResult;
+use crate::machine::limits::{
+    CONFLICT_READ, REFUSED_WRITE_PAUSE, WRITE_RETRY_FIRST, WRITE_RETRY_MAX, WRITES_MAX,
+};
+use crate::machine::time::Millis;
+
+/// Everything that is to be written, or is being written.
+#[derive(Clone, Debug, Default)]
+pub struct Outbox {
+    pub(in crate::machine) entries: BTreeMap<EntryKey, Entry>,
+    /// The entries whose time has come: namespaces take turns, and within one the oldest goes first.
+    pub(in crate::machine) due: BTreeMap<Urgency, FairQueue<Arc<str>, (Millis, EntryKey)>>,
+    pub(in crate::machine) timers: BTreeSet<(Millis, EntryKey)>,
+    /// Each takes a slot, even if its object is forgotten meanwhile.
+    pub(in crate::machine) in_flight: BTreeMap<WriteSerial, InFlight>,
+    pub(in crate::machine) next_serial: u64,
+}
+
+/// An entry whose timer has run out.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub enum Fired {
+    /// Its status may be due.
+    Due(EntryKey),
+    /// Its conflict has lasted too long: nothing newer has come by the watch.
+    Conflict(EntryKey),
+}
+
+const RETRY: Backoff = Backoff { initial: WRITE_RETRY_FIRST, max: WRITE_RETRY_MAX };
+
+// === impl Outbox ===
+
+impl Outbox {
+    /// Says from when on the status of an object is to be written, if it is, and how urgent that is.
+    pub fn schedule(
+        &mut self,
+        key: &EntryKey,
+        namespace: &Arc<str>,
+        status: Option<(Millis, Urgency)>,
+        now: Millis,
+    ) {
+        let entry = match self.entries.get_mut(key) {
+            Some(entry) => entry,
+            None if status.is_none() => return,
+            None => self.entries.entry(key.clone()).or_insert_with(|| Entry::new(namespace.clone())),
+        };
+        entry.status = status;
+        self.arrange(key, now);
+    }
+
+    /// Adds a write of something else than the status.
+    pub fn request(&mut self, key: &EntryKey, namespace: &Arc<str>, change: Change, now: Millis) {
+        let entry = self.entries.entry(key.clone()).or_insert_with(|| Entry::new(namespace.clone()));
+        entry.changes.push_back(change);
+        self.arrange(key, now);
+    }
+
+    /// Takes the next entry whose time has come, if a slot is free.
+    pub fn take(&mut self, urgency: Urgency) -> Option<(EntryKey, Next)> {
+        if self.in_flight.len() >= WRITES_MAX {
+            return None;
+        }
+        let (_, key) = self.due.get_mut(&urgency)?.next()?;
+        let entry = self.entries.get_mut(&key)?;
+        entry.queued = None;
+        let next = entry.next();
+        Some((key, next))
+    }
+
+    /// The write of an entry that was taken begins.
+    pub fn begin(&mut self, key: &EntryKey, base: Version, next: Next) -> WriteSerial {
+        self.next_serial += 1;
+        let serial = WriteSerial(self.next_serial);
+        if let Some(entry) = self.entries.get_mut(key) {
+            debug_assert!(
+                !matches!(entry.state, WriteState::InFlight(_)),
+                "one write of an object at a time"
+            );
+            entry.state = WriteState::InFlight(serial);
+            if next == Next::Status {
+                entry.status = None;
+            }
+        }
+        self.in_flight.insert(serial, InFlight { key: key.clone(), base, next });
+        serial
+    }
+
+    /// There was nothing to write after all: the object says already what it should.
+    pub fn skip(&mut self, key: &EntryKey) {
+        if let Some(entry) = self.entries.get_mut(key) {
+            (entry.state, entry.failures, entry.status) = (WriteState::Idle, 0, None);
+        }
+    }
+
+    /// A write has ended. Yields which, unless its object has been forgotten meanwhile.
+    pub fn ended(&mut self, serial: WriteSerial) -> Option<InFlight> {
+        let ended = self.in_flight.remove(&serial)?;
+        let entry = self.entries.get_mut(&ended.key)?;
+        (entry.state == WriteState::InFlight(serial)).then(|| {
+            entry.state = WriteState::Idle;
+            ended
+        })
+    }
+
+    /// Draws the consequences of how a write has ended. `known`: the newest version of the object that is known.
+    /// `chance`: jitter is drawn from it.
+    pub fn conclude(
+        &mut self,
+        ended: &InFlight,
+        result: WriteResult,
+        known: Version,
+        now: Millis,
+        chance: u64,
+    ) {
+        let Some(entry) = self.entries.get_mut(&ended.key) else { return };
+        let conflict = WriteState::Conflict { base: ended.base, read_at: now + CONFLICT_READ };
+        match result {
+            WriteResult::Done(_) => {
+                entry.failures = 0;
+                entry.change_is_done(ended);
+            }
+            // The newer object may have been seen already.
+            WriteResult::Conflict if known > ended.base => {}
+            WriteResult::Conflict => entry.state = conflict,
+            WriteResult::Gone if ended.is_deletion() => {
+                entry.change_is_done(ended);
+            }
+            // The watch tells of it when it has told what came before. A run that is forgotten sooner would be made
+            // anew by an event that is still on its way. But what nothing explains is looked at again.
+            WriteResult::Gone => entry.state = conflict,
+            WriteResult::Refused(_) => {
+                // At once without messages, which are all that can be wrong with a status; then rarely.
+                let pause = if entry.failures == 0 { Millis(0) } else { REFUSED_WRITE_PAUSE };
+                entry.failures = entry.failures.saturating_add(1);
+                entry.state = WriteState::Backoff { until: now + pause, without_messages: true };
+            }
+            WriteResult::Failed { retry_after } => {
+                entry.failures = entry.failures.saturating_add(1);
+                let until = now + RETRY.delay(entry.failures, chance, retry_after);
+                entry.state = WriteState::Backoff { until, without_messages: false };
+            }
+        }
+    }
+
+    /// The object was seen in this version: a newer one ends a conflict, and any is a reason to try at once again.
+    pub fn observed(&mut self, key: &EntryKey, version: Version, now: Millis) {
+        let Some(entry) = self.entries.get_mut(key) else { return };
+        match &mut entry.state {
+            WriteState::Conflict { base, .. } if version > *base => entry.state = WriteState::Idle,
+            WriteState::Backoff { until, .. } => *until = now,
+            WriteState::Conflict { .. } | WriteState::Idle | WriteState::InFlight(_) => {}
+        }
+    }
+
+    /// The object was read by itself. If nothing is newer than what a conflict was based on, then that answer was
+    /// wrong: nothing newer will come, so the write is tried again.
+    pub fn read(&mut self, key: &EntryKey, version: Version) {
+        if let Some(entry) = self.entries.get_mut(key)
+            && matches!(entry.state, WriteState::Conflict { base, .. } if base == version)
+        {
+            entry.state = WriteState::Idle;
+        }
+    }
+
+    /// Ends a conflict that nothing has explained: the write is tried again.
+    pub fn retry(&mut self, key: &EntryKey) {
+        if let Some(entry) = self.entries.get_mut(key)
+            && matches!(entry.state, WriteState::Conflict { .. })
+        {
+            entry.state = WriteState::Idle;
+        }
+    }
+
+    /// Drops what was to be written of an object. A write under way keeps its slot until it has ended.
+    pub fn forget(&mut self, key: &EntryKey) {
+        if let Some(mut entry) = self.entries.remove(key) {
+            self.enqueue(key, &mut entry, None);
+            self.arm(key, &mut entry, None);
+        }
+    }
+
+    /// The entries whose timers have run out.
+    pub fn run_timers(&mut self, now: Millis) -> Vec<Fired> {
+        let mut fired = Vec::new();
+        while let Some((at, key)) = self.timers.first().filter(|(at, _)| *at <= now).cloned() {
+            self.timers.remove(&(at, key.clone()));
+            let Some(entry) = self.entries.get_mut(&key) else { continue };
+            entry.timer = None;
+            match &mut entry.state {
+                WriteState::Conflict { read_at, .. } if *read_at <= now => {
+                    *read_at = now + CONFLICT_READ;
+                    fired.push(Fired::Conflict(key));
+                }
+                _ => fired.push(Fired::Due(key)),
+            }
+        }
+        fired
+    }
+
+    /// When the next timer runs out.
+    pub fn wake_at(&self) -> Option<Millis> {
+        self.timers.first().map(|(at, _)| *at)
+    }
+
+    /// Whether there is anything to write of an object, or a write of it under way.
+    pub fn is_idle(&self, key: &EntryKey) -> bool {
+        self.entries.get(key).is_none_or(|entry| entry.state == WriteState::Idle && entry.changes.is_empty())
+    }
+
+    /// Whether the API server has refused the object's status with messages in it.
+    pub fn is_without_messages(&self, key: &EntryKey) -> bool {
+        self.entries
+            .get(key)
+            .is_some_and(|entry| matches!(entry.state, WriteState::Backoff { without_messages: true, .. }))
+    }
+
+    /// Whether the next write of an object waits until after this moment.
+    pub fn waits_beyond(&self, key: &EntryKey, at: Millis) -> bool {
+        let entry = self.entries.get(key);
+        entry.is_some_and(|entry| matches!(entry.state, WriteState::Backoff { until, .. } if until > at))
+    }
+
+    /// Writes under way.
+    pub fn in_flight(&self) -> usize {
+        self.in_flight.len()
+    }
+
+    /// Puts an entry where it belongs: among those whose time has come, or behind a timer.
+    fn arrange(&mut self, key: &EntryKey, now: Millis) {
+        let Some(mut entry) = self.entries.remove(key) else { return };
+        let due = entry.due(now);
+        self.enqueue(key, &mut entry, due.filter(|(at, _)| *at <= now));
+        let later = due.filter(|(at, _)| *at > now).map(|(at, _)| at);
+        let read_at = match entry.state {
+            WriteState::Conflict { read_at, .. } => Some(read_at),
+            WriteState::Idle | WriteState::InFlight(_) | WriteState::Backoff { .. } => None,
+        };
+        self.arm(key, &mut entry, [later, read_at].into_iter().flatten().min());
+        if !entry.is_empty() {
+            self.entries.insert(key.clone(), entry);
+        }
+    }
+
+    fn enqueue(&mut self, key: &EntryKey, entry: &mut Entry, due: Option<(Millis, Urgency)>) {
+        if let Some((at, urgency)) = std::mem::replace(&mut entry.queued, due)
+            && let Some(queue) = self.due.get_mut(&urgency)
+        {
+            queue.remove(&entry.namespace, &(at, key.clone()));
+        }
+        if let Some((at, urgency)) = due {
+            self.due.entry(urgency).or_default().put(&entry.namespace, (at, key.clone()));
+        }
+    }
+
+    fn arm(&mut self, key: &EntryKey, entry: &mut Entry, at: Option<Millis>) {
+        if let Some(before) = std::mem::replace(&mut entry.timer, at) {
+            self.timers.remove(&(before, key.clone()));
+        }
+        if let Some(at) = at {
+            self.timers.insert((at, key.clone()));
+        }
+    }
+}
+
+#[cfg(test)]
+#[path = "outbox_tests.rs"]
+mod tests;

@@ -1,13 +1,12 @@
 //! Events of a run: what is announced of a line that it has crossed, and in which words.
 
 use crate::api::{TestPlanRunStatus, reason};
-use crate::machine::ids::{Key, Uid};
-use crate::machine::input::{Event, Kind};
+use crate::machine::effect::Event;
+use crate::machine::ids::{ObjectKey, RunKey, Uid};
 use crate::machine::runs::advice;
 use crate::machine::runs::intent::{DecidingField, Meaning, Notice, gateway_name, meaning};
 use crate::machine::runs::memo::stopped;
 use crate::machine::runs::request::Withdrawal;
-use crate::machine::runs::run::Run;
 use crate::machine::view::RunView;
 use crate::machine::wait_reason::WaitReason;
 
@@ -30,17 +29,13 @@ impl Announcement {
         Self { warning: true, reason, message }
     }
 
-    pub fn about(self, key: Key, uid: Uid) -> Event {
+    pub fn about(self, about: ObjectKey, uid: Uid) -> Event {
         let Self { warning, reason, message } = self;
-        Event { kind: Kind::Runs, key, uid, warning, reason, message }
-    }
-
-    pub fn of(self, run: &Run) -> Event {
-        self.about(run.key.clone(), run.uid.clone())
+        Event { about, uid, warning, reason, message }
     }
 }
 
-/// A run that can't be read.
+/// An object that can't be read.
 pub fn unreadable(text: String) -> Announcement {
     Announcement::warning("Unreadable", text)
 }
@@ -88,16 +83,15 @@ pub fn taken_back(field: DecidingField, view: &RunView) -> Announcement {
 }
 
 /// The announcement of something that a person may have expected otherwise; none if it does not matter for these plans.
-/// `earlier`: how the stop before had been taken back.
+/// `unsent`: plans that wait for a call. `earlier`: how the stop before had been taken back.
 pub fn notice(
     notice: Notice,
     view: &RunView,
-    run: &Run,
+    unsent: usize,
     earlier: Option<&Withdrawal>,
 ) -> Option<Announcement> {
     let key = &view.key;
     let again = advice::stop_again(key);
-    let unsent = run.plans.iter().filter(|plan| plan.is_queued()).count();
     match notice {
         Notice::EmptyAnnotation => Some(Announcement::warning(
             "InvalidAnnotation",
@@ -120,7 +114,7 @@ pub fn notice(
                 "what asked for the stop was removed, which takes nothing back: {unsent} plans are still to be \
                  stopped; to end the stop, run: {}",
                 // A no that stands there already would be no other value.
-                if run.observed.annotation.as_deref().is_some_and(|value| meaning(value) == Meaning::No) {
+                if view.stop_annotation.as_deref().is_some_and(|value| meaning(value) == Meaning::No) {
                     advice::unset_stopped(key)
                 } else {
                     advice::take_back(key)
@@ -141,7 +135,7 @@ pub fn notice(
 }
 
 /// A run that carries a request which counts as seen.
-pub fn restored(run: &Key) -> String {
+pub fn restored(run: &RunKey) -> String {
     format!(
         "the run was restored from a backup, so the stop that it carries is of the past and is not repeated; to stop \
          its plans now, run: {}",
@@ -149,15 +143,15 @@ pub fn restored(run: &Key) -> String {
     )
 }
 
-/// The announcement of what a written status says for the first time. `waits`: why the run waits, if it does.
-pub fn transition_event(
-    run: &Run,
+/// The announcement of what a written status says for the first time, while its stop is asked for. `waits`: why the run
+/// waits, if it does.
+pub fn transition(
     status: &TestPlanRunStatus,
+    all_settled: bool,
     waits: Option<WaitReason>,
 ) -> Option<Announcement> {
-    let stopped = stopped(status).filter(|_| run.is_stop_requested())?;
+    let stopped = stopped(status)?;
     let message = stopped.message.clone();
-    let all_settled = run.all_settled();
     Some(match stopped.reason.as_str() {
         _ if !all_settled && waits.is_none() => return None,
         _ if !all_settled => Announcement::warning("GatewayUnavailable", message),

@@ -12,7 +12,7 @@ use std::sync::Arc;
 use jiff::Timestamp;
 
 use crate::api::{TestPlanRunStatus, Trigger};
-use crate::machine::ids::{GatewayKey, Key, RunKey};
+use crate::machine::ids::{GatewayKey, RunKey};
 use crate::machine::view::{FieldSet, RunView};
 
 /// Name of the gateway of a run that names none.
@@ -141,7 +141,7 @@ impl Observed {
     /// The gateway that the stop was asked for at.
     pub fn gateway_key(&self, run: &RunKey) -> GatewayKey {
         let name = self.gateway.clone().unwrap_or_else(|| DEFAULT_GATEWAY.into());
-        Key { namespace: run.namespace.clone(), name }
+        GatewayKey::new(run.namespace.clone(), name)
     }
 
     pub fn is_stop_requested(&self) -> bool {

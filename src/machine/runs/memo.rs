@@ -12,7 +12,7 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use crate::api::{Condition, ConditionStatus, PlanStatus, StopStatus, TestPlanRunStatus, condition};
 use crate::machine::runs::intent::{Observed, StopState};
 use crate::machine::runs::request::Request;
-use crate::machine::runs::status::seconds;
+use crate::machine::time::whole_seconds;
 
 /// What is kept of a status.
 #[derive(Clone, Debug, Default)]
@@ -108,7 +108,7 @@ impl CarriedOver {
             StopState::Asked(trigger) | StopState::Withdrawn(trigger) => Some(trigger),
             StopState::None => None,
         };
-        let time = request.map(|request| seconds(request.asked.time));
+        let time = request.map(|request| whole_seconds(request.asked.time));
         if trigger.is_none() || stop.trigger != trigger || stop.request_time != time {
             return Self { last_handled_request, ..Self::default() };
         }

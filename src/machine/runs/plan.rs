@@ -5,10 +5,11 @@ use std::collections::BTreeSet;
 
 use crate::api::{Outcome, PlanStatus};
 use crate::machine::answer::Gist;
-use crate::machine::gateways::verdict::{Detail, Settled};
-use crate::machine::ids::{CallId, Now, PlanId};
+use crate::machine::call::{Detail, Settled};
+use crate::machine::ids::{CallId, PlanId};
 use crate::machine::runs::intent::{Observed, StopState};
 use crate::machine::runs::request::{Moment, Source};
+use crate::machine::time::Now;
 use crate::machine::view::RunView;
 
 /// A plan of a run, and how far its stop is.

@@ -7,7 +7,7 @@
 
 use jiff::Timestamp;
 
-use crate::machine::ids::{Millis, Now};
+use crate::machine::time::{Millis, Now};
 use crate::machine::view::{FieldSet, RunView};
 
 /// A moment at which a stop was asked for.

@@ -1,26 +1,31 @@
 //! One run that is not at rest: what it wants, how far its plans are, and what of that is written down.
 
+use std::sync::Arc;
+
 use jiff::Timestamp;
 
 use crate::api::{ConditionStatus, TestPlanRunStatus};
-use crate::machine::ids::{GatewayKey, Key, Millis, Now, PlanId, RequestSeq, RunId, Uid, Version};
-use crate::machine::outbox::write::{Urgency, Write};
+use crate::machine::effect::Target;
+use crate::machine::ids::{GatewayKey, Lane, ObjectKey, PlanId, RequestSeq, RunKey, Uid, Version};
+use crate::machine::input::WriteResult;
+use crate::machine::limits::{BETWEEN_PARTS, QUICK_ANSWER, STOP_DEADLINE_SECONDS};
 use crate::machine::runs::events::{self, Announcement};
 use crate::machine::runs::intent::{History, Intent, Observed, StopState, decide_intent};
 use crate::machine::runs::memo::{StatusMemo, stopped};
 use crate::machine::runs::plan::{Plan, all_settled, distinct, remembered_plans};
 use crate::machine::runs::request::{Moment, Request, Source, Withdrawal};
+use crate::machine::runs::statement::Statement;
 use crate::machine::runs::status::{StatusInput, build_status};
+use crate::machine::time::{Millis, Now};
 use crate::machine::view::{FieldSet, RunView};
 use crate::machine::wait_reason::{WaitReason, Waiting};
 
 /// A run that is not at rest.
 #[derive(Clone, Debug)]
 pub struct Run {
-    pub id: RunId,
-    pub key: Key,
+    pub key: RunKey,
     pub uid: Uid,
-    /// The newest version that was read or written, and what of it still matters.
+    /// The newest version that was read or written, and what of it still matters: anything older is an echo of the past.
     pub version: Version,
     pub memo: StatusMemo,
     pub generation: i64,
@@ -32,9 +37,7 @@ pub struct Run {
     pub total: usize,
     /// The newest version that the watch has told: what it tells later is newer.
     pub watched_version: Version,
-    /// The newest version that was read or written: anything older is an echo of the past.
-    pub floor: Version,
-    /// The list that was the latest when the floor was set.
+    /// The list that was the latest when that version became known.
     pub version_list: u32,
     /// The list that last brought the run.
     pub listed_in: u32,
@@ -60,19 +63,29 @@ pub struct Run {
     pub unwritten: bool,
     /// Why the run waits as status says, if it does. None: nothing was written about this request.
     pub published: Option<Option<WaitReason>>,
-    pub last_write: Option<Millis>,
-    pub write: Write,
-    /// Writes in a row that did not succeed.
-    pub write_failures: u8,
-    pub timer: Option<Millis>,
-    /// Its place in the queue of writes.
-    pub queue_position: Option<(Urgency, Millis)>,
+    /// The status that is on its way to the API server.
+    pub statement: Option<Box<Statement>>,
+    /// When a write of its status has last ended.
+    pub tried_at: Option<Millis>,
+    /// When the next of its plans is given up that waits for a call.
+    pub deadline: Option<Millis>,
+    /// When its object is to be looked at again although nothing changes.
+    pub due: Option<Timestamp>,
+    /// The lane in which its plans wait for a call: one a namespace.
+    pub lane: Lane,
 }
 
-/// What a look at a run asks of its gateway.
+/// What a status that is due is about.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Due {
+    Outcome,
+    Situation,
+}
+
+/// What follows from an observation of a run.
 #[derive(Debug, Default)]
-pub struct Demands {
-    /// From the queue of the gateway that the run was for until now.
+pub struct Consequences {
+    /// Plans that are not waited for any more, at the gateway that the run was for until now.
     pub withdraw: Option<(GatewayKey, Vec<PlanId>)>,
     pub offer: Vec<PlanId>,
     /// A stop is asked for anew.
@@ -80,23 +93,13 @@ pub struct Demands {
     pub announcements: Vec<Announcement>,
 }
 
-/// How long a quick answer may take: until then nothing is written but the outcome.
-pub(in crate::machine) const QUICK: Millis = Millis(1_000);
-/// Least time between two writes of a part of the outcomes.
-const PARTS: Millis = Millis(5_000);
-/// How long the end waits for a write that has failed: as long as any failure waits but a refusal.
-const DRAIN_PATIENCE: Millis = Millis(30_000);
-/// How long a stop may take to be delivered where the run does not say.
-const STOP_DEADLINE_SECONDS: i64 = 3600;
-
 // === impl Run ===
 
 impl Run {
     /// The record of a run as it was read, with what its status remembers.
-    pub fn new(id: RunId, view: &RunView, source: Source, now: Now) -> (Self, Demands) {
+    pub fn new(view: &RunView, lane: Lane, source: Source, now: Now) -> (Self, Consequences) {
         let version = view.version;
         let mut run = Self {
-            id,
             key: view.key.clone(),
             uid: view.uid.clone(),
             version,
@@ -107,7 +110,6 @@ impl Run {
             created: view.created,
             total: 0,
             watched_version: version,
-            floor: version,
             version_list: 0,
             listed_in: 0,
             observed: Observed::of_status(&view.status),
@@ -123,11 +125,11 @@ impl Run {
             dirty: false,
             unwritten: false,
             published: None,
-            last_write: None,
-            write: Write::Idle,
-            write_failures: 0,
-            timer: None,
-            queue_position: None,
+            statement: None,
+            tried_at: None,
+            deadline: None,
+            due: None,
+            lane,
         };
         run.plans = remembered_plans(view, &run.observed, source, now);
         let completed = view.status.stop.as_ref().is_some_and(|stop| stop.completion_time.is_some());
@@ -140,31 +142,29 @@ impl Run {
         };
         let intent = decide_intent(view, &run.observed, history);
         let settled = history.settled;
-        let mut demands = run.apply_intent(view, intent, settled, source, now);
-        demands.offer = run.queued().collect();
-        (run, demands)
+        let mut consequences = run.apply_intent(view, intent, settled, source, now);
+        consequences.offer = run.queued().collect();
+        (run, consequences)
     }
 
     /// The object as it now is: its whole intent replaces the earlier one.
-    pub fn observe(&mut self, view: &RunView, source: Source, now: Now) -> Demands {
+    pub fn observe(&mut self, view: &RunView, source: Source, now: Now) -> Consequences {
         let before = (self.generation, self.observed.clone(), self.request_seq);
         let (dirty, said) = (self.dirty, std::mem::take(&mut self.memo));
         self.version = view.version;
         let history = History { has_failures: self.has_failures(view), ..self.history() };
         let (intent, settled) = (decide_intent(view, &self.observed, history), history.settled);
-        let demands = self.apply_intent(view, intent, settled, source, now);
+        let consequences = self.apply_intent(view, intent, settled, source, now);
         // An echo, mostly of what was just written: a run that had nothing to say has nothing to say now.
         // While a write is in flight, only what it writes is its echo: the same as before may be that it was undone.
-        let is_known = match &self.write {
-            Write::InFlight(flight) => flight.next.is_same(&self.memo),
-            Write::Idle | Write::Conflict { .. } | Write::Backoff { .. } => self.memo.is_same(&said),
-        };
+        let expected = self.statement.as_ref().map_or(&said, |statement| &statement.memo);
+        let is_known = self.memo.is_same(expected);
         if is_known && before == (self.generation, self.observed.clone(), self.request_seq) {
             self.dirty = dirty;
         } else {
-            self.refresh_at.get_or_insert(now.mono + QUICK);
+            self.refresh_at.get_or_insert(now.mono + QUICK_ANSWER);
         }
-        demands
+        consequences
     }
 
     /// What is known of the stop so far.
@@ -186,11 +186,11 @@ impl Run {
         StatusMemo::of(status, &self.observed, self.request.as_ref())
     }
 
-    /// Keeps no copies of the names that its gateway has: thousands may wait for it.
-    pub fn share_names(&mut self, gateway: &GatewayKey) {
-        self.key.namespace = gateway.namespace.clone();
-        if self.observed.gateway.as_deref() == Some(&*gateway.name) {
-            self.observed.gateway = Some(gateway.name.clone());
+    /// Keeps no copies of the names that another run of its namespace has: thousands may wait.
+    pub fn share_names(&mut self, other: &Self) {
+        self.key = RunKey::new(other.key.namespace.clone(), self.key.name.clone());
+        if self.observed.gateway == other.observed.gateway {
+            self.observed.gateway = other.observed.gateway.clone();
         }
     }
 
@@ -202,13 +202,14 @@ impl Run {
         settled: bool,
         source: Source,
         now: Now,
-    ) -> Demands {
+    ) -> Consequences {
         self.generation = view.generation;
+        self.due = view.due;
         self.reconcile_annotation = view.reconcile_annotation.as_deref().map(Box::from);
         self.deadline_seconds = view.spec.stop_deadline_seconds.unwrap_or(STOP_DEADLINE_SECONDS);
 
         let Intent { observed, is_new, asked_by, retries, taken_back, notices } = intent;
-        let mut demands = Demands { is_new: is_new || retries, ..Demands::default() };
+        let mut consequences = Consequences { is_new: is_new || retries, ..Consequences::default() };
         let before = std::mem::replace(&mut self.observed, observed);
         let earlier_withdrawal = self.withdrawal.clone();
         let withdraw = match self.observed.stop {
@@ -219,7 +220,7 @@ impl Run {
             }
             StopState::Asked(_) if is_new => {
                 self.begin_request(asked_by.and_then(|field| field.set(view)), view, source, now);
-                self.ask_anew(&view.spec.plans, &mut demands.offer)
+                self.ask_anew(&view.spec.plans, &mut consequences.offer)
             }
             StopState::Asked(_) => {
                 let again = retries.then(|| {
@@ -230,8 +231,8 @@ impl Run {
                 let added = asks_for_added.then(|| self.added_later(view, source, now));
                 // What was added since has not been stopped either.
                 let added = again.map(Some).or(added);
-                let removed = self.ask_on(&view.spec.plans, added, &mut demands.offer);
-                again.into_iter().for_each(|asked| self.ask_again(asked, &mut demands.offer));
+                let removed = self.ask_on(&view.spec.plans, added, &mut consequences.offer);
+                again.into_iter().for_each(|asked| self.ask_again(asked, &mut consequences.offer));
                 removed
             }
             StopState::Withdrawn(_) => {
@@ -239,28 +240,29 @@ impl Run {
                 self.withdraw_queued()
             }
         };
-        if !demands.offer.is_empty() {
+        if !consequences.offer.is_empty() {
             // What is to be done again is told, as that of a new request.
             (self.since, self.published) = (now.mono, None);
             self.reopened |= !is_new;
         }
         if !withdraw.is_empty() {
-            demands.withdraw = Some((before.gateway_key(&self.key), withdraw));
+            consequences.withdraw = Some((before.gateway_key(&self.key), withdraw));
         }
         if let Some(field) = taken_back {
             self.withdrawal = Some(Box::new(Withdrawal::new(field.set(view), now)));
             let announcement = events::taken_back(field, view);
             // Whoever takes back what is complete knows that it is; but a controller may undo what a person wants to keep.
             let is_told = !settled || announcement.warning;
-            demands.announcements.extend(Some(announcement).filter(|_| is_told));
+            consequences.announcements.extend(Some(announcement).filter(|_| is_told));
         }
+        let unsent = self.queued().count();
         let notices = notices
             .into_iter()
-            .filter_map(|notice| events::notice(notice, view, self, earlier_withdrawal.as_deref()));
-        demands.announcements.extend(notices);
+            .filter_map(|notice| events::notice(notice, view, unsent, earlier_withdrawal.as_deref()));
+        consequences.announcements.extend(notices);
         self.memo = self.memo_of(&view.status);
         self.dirty = true;
-        demands
+        consequences
     }
 
     fn begin_request(&mut self, set: Option<&FieldSet>, view: &RunView, source: Source, now: Now) {
@@ -294,28 +296,25 @@ impl Run {
         self.observed.gateway_key(&self.key)
     }
 
-    /// When a status write falls due, and how urgent it is. `stands_until`: when a changed reason for waiting will have
-    /// stood long enough.
-    pub fn due(&self, waits: Option<WaitReason>, stands_until: Millis) -> Option<(Millis, Urgency)> {
-        let at = match &self.write {
-            Write::InFlight(_) | Write::Conflict { .. } => return None,
-            Write::Backoff { until, .. } => Some(*until),
-            Write::Idle => None,
-        };
-        let wait = |due: Millis| at.map_or(due, |at| at.max(due));
-        if self.all_settled() {
-            return self.dirty.then(|| (wait(Millis(0)), Urgency::Outcome));
+    /// From when on the status is to be written, if it is to be. `settles_at`: when a changed reason for waiting will
+    /// have stood long enough.
+    pub fn status_due(&self, waits: Option<WaitReason>, settles_at: Millis) -> Option<(Millis, Due)> {
+        if self.statement.is_some() {
+            return None;
         }
-        let part = self.unwritten.then(|| self.last_write.unwrap_or(self.since) + PARTS);
+        if self.all_settled() {
+            return self.dirty.then_some((Millis(0), Due::Outcome));
+        }
+        let part = self.unwritten.then(|| self.tried_at.unwrap_or(self.since) + BETWEEN_PARTS);
         let situation = match self.published {
-            None => Some(self.since + if self.tell_at_once { Millis(0) } else { QUICK }),
-            Some(told) if told != waits => Some(stands_until),
+            None => Some(self.since + if self.tell_at_once { Millis(0) } else { QUICK_ANSWER }),
+            Some(published) if published != waits => Some(settles_at),
             Some(_) => None,
         };
-        let announce = self.refresh_at.filter(|_| self.published.is_some());
-        let due = [part, situation, announce].into_iter().flatten().min()?;
-        // Whatever makes it due, it tells of outcomes if there are any.
-        Some((wait(due), if self.unwritten { Urgency::Outcome } else { Urgency::Situation }))
+        let refresh = self.refresh_at.filter(|_| self.published.is_some());
+        let due = [part, situation, refresh].into_iter().flatten().min()?;
+        // It tells of outcomes if there are any, for what reason ever it is due.
+        Some((due, if self.unwritten { Due::Outcome } else { Due::Situation }))
     }
 
     /// The status as it should be.
@@ -323,6 +322,7 @@ impl Run {
         &self,
         waiting: Option<&Waiting>,
         gateway_uid: Option<&Uid>,
+        without_messages: bool,
         now: Now,
     ) -> TestPlanRunStatus {
         build_status(StatusInput {
@@ -339,23 +339,65 @@ impl Run {
             waiting,
             gateway_uid,
             reopened: self.reopened,
-            without_messages: matches!(self.write, Write::Backoff { without_messages: true, .. }),
+            without_messages,
             now: now.wall,
         })
     }
 
-    /// Whether the end waits for this run's outcome to be written. A write that was refused is tried again so late that
-    /// the next process, which knows no outcome, rather sends the plans once more.
-    pub fn holds_up_drain(&self, now: Millis) -> bool {
-        let is_late = matches!(self.write, Write::Backoff { until, .. } if until > now + DRAIN_PATIENCE);
-        self.unwritten && !is_late
+    /// Begins to write a status, if it says another thing than the one that is there.
+    pub fn state(
+        &mut self,
+        status: TestPlanRunStatus,
+        reason: Option<WaitReason>,
+    ) -> Option<Arc<TestPlanRunStatus>> {
+        self.dirty = false;
+        self.unwritten = false;
+        self.refresh_at = None;
+        let memo = self.memo_of(&status);
+        if self.memo.is_same(&memo) {
+            // As after a write whose reply was lost: the echo shows that it had been carried out.
+            self.published = Some(reason);
+            return None;
+        }
+        let is_transition = self.memo.is_transition(&memo);
+        let status = Arc::new(status);
+        let request_seq = self.request_seq;
+        let statement = Statement { request_seq, memo, status: status.clone(), reason, is_transition };
+        self.statement = Some(Box::new(statement));
+        Some(status)
+    }
+
+    /// A write of the status has ended. `list`: the latest list of runs. Yields what is to be told of it.
+    pub fn stated(&mut self, result: WriteResult, list: u32, now: Now) -> Option<Announcement> {
+        let statement = *self.statement.take()?;
+        self.tried_at = Some(now.mono);
+        let WriteResult::Done(version) = result else {
+            (self.dirty, self.unwritten) = (true, true);
+            let is_refused = matches!(result, WriteResult::Refused(_));
+            return is_refused.then(events::status_refused);
+        };
+        self.version_list = list;
+        if self.version < version {
+            (self.version, self.memo) = (version, statement.memo);
+        }
+        if self.request_seq == statement.request_seq {
+            self.published = Some(statement.reason);
+        }
+        let status = &statement.status;
+        self.reopened &= status.stop.as_ref().is_none_or(|stop| stop.completion_time.is_none());
+        if !statement.is_transition || !self.is_stop_requested() {
+            return None;
+        }
+        events::transition(status, self.all_settled(), statement.reason)
+    }
+
+    /// The object, as it was last known.
+    pub fn target(&self) -> Target {
+        Target { key: ObjectKey::Run(self.key.clone()), uid: self.uid.clone(), version: self.version }
     }
 
     /// Nothing to send, nothing to write, and the own last write has been seen: all that matters is in the object.
     pub fn at_rest(&self) -> bool {
-        self.all_settled()
-            && !self.dirty
-            && matches!(self.write, Write::Idle)
-            && self.watched_version >= self.floor
+        self.all_settled() && !self.dirty && self.statement.is_none() && self.watched_version >= self.version
     }
 }

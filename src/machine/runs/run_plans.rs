@@ -3,12 +3,13 @@
 use std::collections::BTreeMap;
 
 use crate::api::Outcome;
-use crate::machine::gateways::Progress;
-use crate::machine::gateways::queue::Waiter;
-use crate::machine::ids::{CallId, Millis, Now, PlanId};
+use crate::machine::call::{Progress, Waiter};
+use crate::machine::ids::{CallId, PlanId};
+use crate::machine::limits::QUICK_ANSWER;
 use crate::machine::runs::plan::{Plan, PlanState, all_settled, distinct};
 use crate::machine::runs::request::Moment;
-use crate::machine::runs::run::{QUICK, Run};
+use crate::machine::runs::run::Run;
+use crate::machine::time::{Millis, Now};
 use crate::machine::view::RunView;
 
 // === impl Run ===
@@ -64,7 +65,7 @@ impl Run {
         let plan = &mut self.plans[index];
         // From the first bad answer on the plan's message names it.
         if plan.last.is_none() && matches!(end, Progress::Unanswered(Some(_)) | Progress::Refused(Some(_))) {
-            self.refresh_at.get_or_insert(now.mono + QUICK);
+            self.refresh_at.get_or_insert(now.mono + QUICK_ANSWER);
         }
         plan.maybe_stopped |= matches!(end, Progress::Unanswered(_));
         if let Progress::Unanswered(Some(gist)) | Progress::Refused(Some(gist)) = end {

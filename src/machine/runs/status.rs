@@ -13,13 +13,15 @@ use crate::api::{
     ConditionStatus, GatewayUsed, Outcome, PlanStatus, StopStatus, TestPlanRunStatus, condition, reason,
 };
 use crate::machine::condition_draft::ConditionDraft;
-use crate::machine::ids::{Key, PlanId, Uid};
+use crate::machine::ids::{PlanId, RunKey, Uid};
+use crate::machine::limits::{MESSAGES_MAX, NAMED_IDS_MAX};
 use crate::machine::runs::advice;
 use crate::machine::runs::events;
 use crate::machine::runs::intent::{Observed, StopState};
 use crate::machine::runs::memo::StatusMemo;
 use crate::machine::runs::plan::Plan;
 use crate::machine::runs::request::{Request, Withdrawal};
+use crate::machine::time::whole_seconds;
 use crate::machine::wait_reason::Waiting;
 
 /// What is known of a run.
@@ -30,7 +32,7 @@ pub struct StatusInput<'a> {
     pub total: usize,
     /// The status as it was last read or written.
     pub memo: &'a StatusMemo,
-    pub key: &'a Key,
+    pub key: &'a RunKey,
     /// When the object was made.
     pub created: Option<Timestamp>,
     pub observed: &'a Observed,
@@ -48,12 +50,9 @@ pub struct StatusInput<'a> {
     pub now: Timestamp,
 }
 
-/// Most plans whose outcome comes with the gateway's words; keeps a thousand plans under 100 KiB.
-const MESSAGES_MAX: usize = 50;
-
 /// The status of the run.
 pub fn build_status(input: StatusInput<'_>) -> TestPlanRunStatus {
-    let now = seconds(input.now);
+    let now = whole_seconds(input.now);
     let tally = Tally::of(input.plans);
     let conditions = conditions(&input, &tally)
         .into_iter()
@@ -64,17 +63,12 @@ pub fn build_status(input: StatusInput<'_>) -> TestPlanRunStatus {
     TestPlanRunStatus {
         observed_generation: Some(input.generation),
         // A run begins when it is declared, whether an operator was there or not.
-        start_time: input.created.or(input.memo.start_time).map(seconds).or(Some(now)),
+        start_time: input.created.or(input.memo.start_time).map(whole_seconds).or(Some(now)),
         summary: Some(summary(&input, &tally)),
         plans: plans(&input),
         stop: stop(&input, &tally),
         conditions,
     }
-}
-
-/// Kubernetes writes times in whole seconds; a finer one would never equal itself once read back.
-pub fn seconds(time: Timestamp) -> Time {
-    Time(Timestamp::from_second(time.as_second()).unwrap_or(time))
 }
 
 fn summary(input: &StatusInput<'_>, tally: &Tally) -> String {
@@ -102,7 +96,7 @@ fn plans(input: &StatusInput<'_>) -> Vec<PlanStatus> {
                 outcome,
                 reason: detail.map(|detail| detail.reason.to_string()),
                 message: message.filter(|_| !input.without_messages && messages <= MESSAGES_MAX),
-                request_time: plan.asked.as_ref().map(|asked| seconds(asked.time)),
+                request_time: plan.asked.as_ref().map(|asked| whole_seconds(asked.time)),
             }
         })
         .collect()
@@ -130,14 +124,18 @@ fn stop(input: &StatusInput<'_>, tally: &Tally) -> Option<StopStatus> {
     let attempts = sent.max(carried_over.map_or(0, |carried_over| carried_over.attempts));
     Some(StopStatus {
         trigger: Some(trigger),
-        request_time: input.request.map(|request| seconds(request.asked.time)),
+        request_time: input.request.map(|request| whole_seconds(request.asked.time)),
         requested_by: input.request.and_then(|request| text(&request.requested_by)),
         field_manager: input.request.and_then(|request| text(&request.field_manager)),
         reason: input.request.and_then(|request| text(&request.reason)),
         gateway: Some(gateway(input, complete)),
         attempts: (attempts > 0).then_some(attempts),
-        completion_time: if complete { completed_before.or_else(|| Some(seconds(input.now))) } else { None },
-        withdrawn_time: input.withdrawal.map(|withdrawal| seconds(withdrawal.time)),
+        completion_time: if complete {
+            completed_before.or_else(|| Some(whole_seconds(input.now)))
+        } else {
+            None
+        },
+        withdrawn_time: input.withdrawal.map(|withdrawal| whole_seconds(withdrawal.time)),
         withdrawn_by: input.withdrawal.and_then(|withdrawal| text(&withdrawal.by)),
         request: text(&observed.request),
         last_handled_request: last_handled_request(input, complete),
@@ -319,12 +317,9 @@ fn ended_before(input: &StatusInput<'_>, tally: &Tally) -> String {
     )
 }
 
-/// How many ids a message names; the others are counted.
-const IDS_MAX: usize = 5;
-
 fn added_since(input: &StatusInput<'_>, tally: &Tally) -> String {
-    let ids: Vec<_> = input.unasked.iter().take(IDS_MAX).map(ToString::to_string).collect();
-    let more = match input.unasked.len().saturating_sub(IDS_MAX) {
+    let ids: Vec<_> = input.unasked.iter().take(NAMED_IDS_MAX).map(ToString::to_string).collect();
+    let more = match input.unasked.len().saturating_sub(NAMED_IDS_MAX) {
         0 => String::new(),
         more => format!(" and {more} more"),
     };
@@ -343,3 +338,7 @@ fn asked_at(input: &StatusInput<'_>) -> String {
         format!(" asked for at {}", request.asked.time.strftime("%Y-%m-%dT%H:%M:%SZ"))
     })
 }
+
+#[cfg(test)]
+#[path = "status_tests.rs"]
+mod tests;

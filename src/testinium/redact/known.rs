@@ -1,18 +1,18 @@
-//! What is known of the secrets that were sent: their pieces, in hash tables.
+//! The pieces of the secrets that were sent, in hash tables.
 
 use std::hash::{BuildHasher, RandomState};
 use std::sync::OnceLock;
 
 use secrecy::zeroize::Zeroize;
 
-use super::Unit;
-use crate::testinium::text::printable;
+use super::printable::printable;
+use super::views::Unit;
 
-/// A piece of a secret of this many bytes is a secret too: gateways like to quote the head of a token. A shorter
+/// The length of a piece. A piece of a secret is a secret too: gateways like to quote the head of a token. A shorter
 /// secret is looked for as a word of its own, since it would be found within other words.
 const PIECE_BYTES: usize = 8;
 
-/// How a text is searched: as what it stands for says how many bytes of a secret eight characters of it can hold.
+/// The way in which a text is searched: its encoding says how many bytes of a secret eight characters of it can hold.
 #[derive(Clone, Copy)]
 pub(super) struct Search {
     table: usize,
@@ -21,9 +21,9 @@ pub(super) struct Search {
 }
 
 pub(super) const PLAIN: Search = Search { table: 0, word_bytes_min: 1 };
-/// Eight characters of base64 hold five whole bytes, wherever they begin.
+/// The search in base64. Eight characters of it hold five whole bytes, wherever they begin.
 pub(super) const BASE64: Search = Search { table: 1, word_bytes_min: 3 };
-/// Eight digits hold three whole bytes, wherever they begin.
+/// The search in hexadecimal digits. Eight of them hold three whole bytes, wherever they begin.
 pub(super) const HEX: Search = Search { table: 2, word_bytes_min: 3 };
 
 /// The lengths of the pieces in the tables.
@@ -42,7 +42,7 @@ struct Pieces {
     slots: Vec<u64>,
 }
 
-/// Makes the places of pieces unknown to whoever chooses the secret.
+/// Two random numbers that keep the places of pieces unknown to a person who chooses the secret.
 struct Keys(u64, u64);
 
 // === impl Known ===
@@ -120,7 +120,7 @@ impl Pieces {
         piece != 0 && !self.slots.is_empty() && self.slots[self.slot(piece)] == piece
     }
 
-    /// Where the piece is, or would be.
+    /// The slot where the piece is, or would be.
     fn slot(&self, piece: u64) -> usize {
         let mask = self.slots.len() - 1;
         let mut slot = keys().hash(piece) & mask;
@@ -148,8 +148,8 @@ fn keys() -> &'static Keys {
     })
 }
 
-/// A byte without what quoting changes: letters are small, and all that a space may be turned into is a space, also
-/// the plus of a form, and one space if there are several.
+/// A byte without the differences that quoting makes: letters are small, and all that a space may be turned into is a
+/// space, also the plus of a form, and one space if there are several.
 fn fold(byte: u8) -> u8 {
     match byte {
         0..=b' ' | b'+' | 0x7f => b' ',

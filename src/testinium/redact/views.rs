@@ -1,6 +1,6 @@
-//! What a text may stand for: itself, or what its escapes, its base64 or its hexadecimal digits mean.
+//! The readings of a text: itself, and the meaning of its escapes, its base64 and its hexadecimal digits.
 
-/// A byte of what a text stands for, and the part of the text that stands for it.
+/// One byte of a reading, and the part of the text that stands for it.
 #[derive(Clone, Copy)]
 pub(super) struct Unit {
     pub(super) byte: u8,
@@ -11,7 +11,7 @@ pub(super) struct Unit {
 // === impl Unit ===
 
 impl Unit {
-    /// Whole characters, also where the byte is a part of one.
+    /// A byte that stands for whole characters, also where it is a part of one.
     fn new(byte: u8, from: usize, to: usize) -> Self {
         // Texts are cut to some hundred bytes before.
         let place = |at: usize| u32::try_from(at).unwrap_or(u32::MAX);
@@ -36,9 +36,9 @@ pub(super) fn units(text: &str) -> Vec<Unit> {
     text.char_indices().flat_map(of_char).collect()
 }
 
-/// What the text means once its escapes that begin with one of these signs are read: those of URLs and forms, JSON and
-/// programming languages, HTML and XML. None if there are none. The plus of a form is left alone, because it is also a
-/// character of base64.
+/// The text with its escapes read that begin with one of these signs: those of URLs and forms, JSON and programming
+/// languages, HTML and XML. None if there are none. The plus of a form is left alone, because it is also a character of
+/// base64.
 pub(super) fn unescaped(units: &[Unit], signs: &[u8]) -> Option<Vec<Unit>> {
     if !units.iter().any(|unit| signs.contains(&unit.byte)) {
         return None;
@@ -72,7 +72,7 @@ enum Meant {
     Char(char),
 }
 
-/// What the escape at the beginning of these bytes means, and how long it is.
+/// The meaning of the escape at the beginning of these bytes, and its length.
 fn escape(bytes: &[u8]) -> Option<(Meant, usize)> {
     let byte = |digits: &[u8]| Some(Meant::Byte(u8::try_from(number(digits, 16)?).ok()?));
     match bytes {
@@ -94,7 +94,7 @@ fn escape(bytes: &[u8]) -> Option<(Meant, usize)> {
     }
 }
 
-/// Four digits, or twice four with the same escape between them: a character in UTF-16.
+/// A character in UTF-16: four digits, or twice four with the same escape between them.
 fn utf16(bytes: &[u8], sign: u8) -> Option<(char, usize)> {
     let first = number(bytes.get(..4)?, 16)?;
     if let Some(c) = char::from_u32(first) {
@@ -110,7 +110,7 @@ fn utf16(bytes: &[u8], sign: u8) -> Option<(char, usize)> {
 }
 
 fn number(digits: &[u8], radix: u32) -> Option<u32> {
-    // A sign would be taken for a number's.
+    // The parser would take a sign for a number's.
     let text = std::str::from_utf8(digits).ok().filter(|text| text.bytes().all(|b| b.is_ascii_hexdigit()))?;
     u32::from_str_radix(text, radix).ok()
 }
@@ -168,7 +168,7 @@ const ENTITIES: &[(&str, char)] = &[
     ("rbrace", '}'),
 ];
 
-/// Calls `each` with what the text means as base64, of both alphabets, with and without padding, and wherever in a
+/// Calls `each` with the meaning of the text as base64, of both alphabets, with and without padding, and wherever in a
 /// group of four it begins. Line breaks and spaces don't count.
 pub(super) fn base64(units: &[Unit], mut each: impl FnMut(&[Unit])) {
     let mut decoded = Vec::new();
@@ -208,7 +208,7 @@ fn sextet(byte: u8) -> Option<u8> {
     }
 }
 
-/// Calls `each` with what the text means as hexadecimal digits, wherever in a pair it begins. Spaces, colons and
+/// Calls `each` with the meaning of the text as hexadecimal digits, wherever in a pair it begins. Spaces, colons and
 /// dashes between them don't count.
 pub(super) fn hex(units: &[Unit], mut each: impl FnMut(&[Unit])) {
     let digit = |byte: u8| char::from(byte).to_digit(16).and_then(|digit| u8::try_from(digit).ok());
@@ -232,7 +232,7 @@ pub(super) fn hex(units: &[Unit], mut each: impl FnMut(&[Unit])) {
     );
 }
 
-/// Fewer characters hold less than the shortest word that is looked for.
+/// The shortest row of digits that is read: fewer hold less than the shortest word that is looked for.
 const RUN_MIN: usize = 4;
 
 /// Calls `each` with every longest row of digits, by their values.

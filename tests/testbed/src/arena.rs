@@ -69,16 +69,16 @@ impl<'a> Arena<'a> {
 
     /// An operator for this namespace alone, without a Lease.
     pub fn operator(&self) -> Result<Operator, Error> {
-        self.operator_with("operator", &["--leader-elect=false", PROBES_OFF, METRICS_OFF])
+        self.operator_with("operator", &["--leader-elect=false"])
     }
 
-    /// The same with a name and flags of one's own.
+    /// The same operator with a name and flags of one's own.
     pub fn operator_with(&self, name: &str, flags: &[&str]) -> Result<Operator, Error> {
         let watched = format!("--watch-namespaces={}", self.namespace);
         self.site.operator(self.directory(), name, &[&[watched.as_str()], flags].concat())
     }
 
-    /// Where files can be left that end with the arena.
+    /// A directory for files that end with the arena.
     pub fn directory(&self) -> &Path {
         self.directory.path()
     }
@@ -153,8 +153,3 @@ pub fn until(
         Err(error) => Err(Box::new(error)),
     })
 }
-
-/// For operators that nobody probes.
-pub const PROBES_OFF: &str = "--health-probe-bind-address=0";
-/// For operators that nobody measures.
-pub const METRICS_OFF: &str = "--metrics-bind-address=0";

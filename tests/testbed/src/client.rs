@@ -28,7 +28,7 @@ pub struct Client {
     background: Arc<Background>,
 }
 
-/// What the API server said.
+/// An answer of the API server.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Answer {
     pub status: u16,
@@ -59,7 +59,7 @@ impl Client {
         Ok(Self { http, url: url.to_owned(), limit: LIMIT, background: Arc::new(background) })
     }
 
-    /// The same with another patience.
+    /// The same client with another patience.
     #[must_use]
     pub fn patient_for(&self, limit: Duration) -> Self {
         Self { limit, ..self.clone() }
@@ -82,7 +82,7 @@ impl Client {
                 Ok(answer) => answer,
                 Err(passed) => Err(Cause::from(passed)),
             };
-            // Whoever asked is waiting below.
+            // The caller is waiting below.
             let _ = sender.send(answer);
         });
         match receiver.recv() {
@@ -132,7 +132,7 @@ impl Answer {
         (200..300).contains(&self.status)
     }
 
-    /// What is wrong, in the API server's words.
+    /// The mistake, in the API server's words.
     pub fn message(&self) -> &str {
         self.body["message"].as_str().unwrap_or_default()
     }

@@ -1,4 +1,4 @@
-//! What programs make of a text that they quote: in logs, in JSON, in pages, in headers.
+//! The ways in which programs quote a text: in logs, in JSON, in pages, in headers.
 
 use base64::Engine as _;
 use base64::engine::general_purpose::{STANDARD, STANDARD_NO_PAD, URL_SAFE, URL_SAFE_NO_PAD};

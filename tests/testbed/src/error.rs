@@ -1,4 +1,4 @@
-//! What can go wrong while the testbed is set up or asked for something.
+//! The failures of the testbed, while it is set up or asked for something.
 
 use std::io;
 use std::path::PathBuf;
@@ -79,7 +79,7 @@ pub enum Error {
 // === impl Error ===
 
 impl Error {
-    /// For `map_err`: keeps the cause beside a sentence on what was attempted.
+    /// A function for `map_err` that keeps the cause beside a sentence on what was attempted.
     pub(crate) fn io(attempt: impl Into<String>) -> impl FnOnce(io::Error) -> Error {
         move |source| Error::Io { attempt: attempt.into(), source }
     }

@@ -22,7 +22,7 @@ pub struct Kubectl {
     namespace: Option<String>,
 }
 
-/// What a command printed, and how it ended.
+/// The output of a command, and how it ended.
 #[derive(Debug, Clone)]
 pub struct Output {
     pub stdout: String,
@@ -34,7 +34,7 @@ pub struct Output {
 // === impl Output ===
 
 impl Output {
-    /// What was printed, if the command succeeded.
+    /// The standard output, if the command succeeded.
     pub fn success(self) -> Result<String, Error> {
         if self.status.success() {
             return Ok(self.stdout);
@@ -90,7 +90,7 @@ impl Kubectl {
         self.run_with_input(arguments, "")
     }
 
-    /// As [`Kubectl::run`], with `input` on the standard input (`-f -`).
+    /// The same as [`Kubectl::run`], with `input` on the standard input (`-f -`).
     pub fn run_with_input<A: AsRef<OsStr>>(&self, arguments: &[A], input: &str) -> Result<Output, Error> {
         let attempt = || format!("failed to run {}", self.binary.display());
         let mut command = self.command(arguments);
@@ -140,7 +140,7 @@ impl Kubectl {
 
 /// Asks `probe` again and again until it gives a value, at most for `limit`; blocks the thread meanwhile.
 ///
-/// What `probe` last gave as its error is shown when the time is up, so let it say what was seen instead.
+/// The last error of `probe` is shown when the time is up, so let it say what was seen instead.
 pub fn wait_until<T, E: Display>(
     what: &str,
     limit: Duration,

@@ -8,6 +8,7 @@ mod error;
 pub mod faults;
 pub mod image;
 pub mod kubectl;
+pub mod launcher;
 pub mod operator;
 pub mod oracles;
 pub mod pki;

@@ -1,11 +1,11 @@
 //! The operator as a child process that can be killed, frozen and started again, with a fault proxy before the API
 //! server.
 //!
-//! It runs with the ServiceAccount and the RBAC that ship. Whatever it says goes into one file, over all of its lives.
+//! It runs with the ServiceAccount and the RBAC that ship. The log of all its lives is one file.
 
 use std::fs;
 use std::io::{Read as _, Write as _};
-use std::net::{TcpListener, TcpStream};
+use std::net::TcpStream;
 use std::path::{Path, PathBuf};
 use std::process::{Command, ExitStatus, Stdio};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -18,6 +18,7 @@ use crate::client::Client;
 use crate::control_plane::ControlPlane;
 use crate::faults::{self, Proxy};
 use crate::kubectl::Kubectl;
+use crate::launcher::{self, Launcher, TEXT_LOG};
 use crate::process::{Guarded, Signal};
 
 /// A cluster with the operator's manifests applied, as operators find it.
@@ -36,8 +37,7 @@ pub struct Operator {
     /// Stands before the API server.
     pub api: Proxy,
     binary: PathBuf,
-    kubeconfig: PathBuf,
-    flags: Vec<String>,
+    launcher: Launcher,
     log: PathBuf,
     process: Arc<Mutex<Process>>,
 }
@@ -57,7 +57,7 @@ pub struct Killer(Arc<Mutex<Process>>);
 impl Site {
     /// `binary` is the operator's.
     pub fn new(plane: &ControlPlane, binary: &Path) -> Result<Self, Error> {
-        Self::with_account(plane, binary, "testinium-operator")
+        Self::with_account(plane, binary, launcher::SERVICE_ACCOUNT)
     }
 
     /// The same for operators that run under another ServiceAccount, of the operator's namespace.
@@ -66,7 +66,7 @@ impl Site {
             client: plane.client()?,
             url: plane.url(),
             ca_pem: plane.ca()?,
-            kubeconfig: plane.kubeconfig_for_service_account(NAMESPACE, account)?,
+            kubeconfig: plane.kubeconfig_for_service_account(launcher::NAMESPACE, account)?,
             binary: binary.to_owned(),
         })
     }
@@ -90,8 +90,7 @@ impl Site {
         Ok(Operator {
             api,
             binary: self.binary.clone(),
-            kubeconfig,
-            flags: flags.iter().map(|flag| (*flag).to_owned()).collect(),
+            launcher: Launcher::new(&kubeconfig).flags(&[TEXT_LOG]).flags(flags),
             log: directory.join(format!("{name}.log")),
             process: Arc::default(),
         })
@@ -99,8 +98,8 @@ impl Site {
 
     /// The same, but the proxy is left out: the operator's connections are to the API server itself.
     pub fn direct_operator(&self, directory: &Path, name: &str, flags: &[&str]) -> Result<Operator, Error> {
-        let operator = self.operator(directory, name, flags)?;
-        Ok(Operator { kubeconfig: self.kubeconfig.clone(), ..operator })
+        let launcher = Launcher::new(&self.kubeconfig).flags(&[TEXT_LOG]).flags(flags);
+        Ok(Operator { launcher, ..self.operator(directory, name, flags)? })
     }
 }
 
@@ -115,12 +114,7 @@ impl Operator {
         {
             return Ok(());
         }
-        let mut command = Command::new(&self.binary);
-        command
-            .env("KUBECONFIG", &self.kubeconfig)
-            .args(["run", "--allow-gateway-cidr=127.0.0.0/8", "--log-format=text"])
-            .args(&self.flags);
-        process.now = Some(Guarded::spawn(command, &self.log)?);
+        process.now = Some(self.launcher.spawn(&self.binary, &self.log)?);
         process.starts += 1;
         Ok(())
     }
@@ -150,7 +144,7 @@ impl Operator {
         lock(&self.process).now.as_mut().map_or(Ok(None), |running| running.wait(limit))
     }
 
-    /// All that it has ever said.
+    /// The log of all its lives.
     pub fn log(&self) -> String {
         fs::read_to_string(&self.log).unwrap_or_default()
     }
@@ -189,8 +183,8 @@ pub fn build() -> Result<PathBuf, Error> {
     let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../..");
     let mut command = Command::new(cargo);
-    // What `cargo run` tells its program about itself would make build scripts that look at it run again: half a
-    // minute.
+    // The variables that `cargo run` sets for its program would make build scripts that look at them run again, which
+    // takes half a minute.
     let about_us = |name: &str| name.starts_with("CARGO_PKG_") || name.starts_with("CARGO_MANIFEST_");
     for (name, _) in std::env::vars_os() {
         if name.to_str().is_some_and(about_us) {
@@ -212,12 +206,6 @@ pub fn build() -> Result<PathBuf, Error> {
     }
 }
 
-/// A port that was free a moment ago.
-pub fn free_port() -> Result<u16, Error> {
-    let port = TcpListener::bind(("127.0.0.1", 0)).and_then(|listener| listener.local_addr());
-    Ok(port.map_err(Error::io("failed to find a free port on 127.0.0.1"))?.port())
-}
-
 /// The status and the text of a page that the operator serves, such as `/readyz`.
 pub fn page(port: u16, path: &str) -> Result<(u16, String), Error> {
     let attempt = || Error::io(format!("failed to get {path} from port {port}"));
@@ -231,6 +219,3 @@ pub fn page(port: u16, path: &str) -> Result<(u16, String), Error> {
     let status = head.split(' ').nth(1).and_then(|status| status.parse().ok());
     Ok((status.unwrap_or_default(), text.trim().to_owned()))
 }
-
-/// Where the operator's ServiceAccount is.
-const NAMESPACE: &str = "testinium-system";

@@ -1,4 +1,4 @@
-//! What must be true after every scenario, whatever was done to the operator in it.
+//! The oracles: what must be true after every scenario, whatever was done to the operator in it.
 //!
 //! Each oracle is a function from what was seen to complaints, a sentence each; an empty list is a pass. They know
 //! nothing of how the operator works, only what it promises.
@@ -218,7 +218,7 @@ pub fn is_write(exchange: &Exchange) -> bool {
     changes && !exchange.path.contains("/leases")
 }
 
-/// What an operator's log says that it must never say.
+/// The lines of an operator's log that must never be there.
 pub fn calm(log: &str) -> Vec<String> {
     let bad = ["panicked", "ended unexpectedly", "RUST_BACKTRACE"];
     log.lines().filter(|line| bad.iter().any(|word| line.contains(word))).map(str::to_owned).collect()

@@ -19,6 +19,7 @@
 
 use std::fs::{File, OpenOptions};
 use std::io::{Read, Seek, SeekFrom, Write};
+use std::net::TcpListener;
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStdin, Command, ExitStatus, Stdio};
@@ -37,7 +38,7 @@ pub struct Guarded {
     child: Child,
     name: String,
     log: PathBuf,
-    /// Set once the child has been waited for. Its process id may belong to somebody else from then on.
+    /// The status, once the child has been waited for. Its process id may belong to somebody else from then on.
     exited: Option<ExitStatus>,
 }
 
@@ -78,7 +79,7 @@ impl Guarded {
         if self.exited.is_some() {
             return Ok(());
         }
-        // Not waited for yet, so the id is still the child's, if only a zombie's.
+        // The child is not waited for yet, so the id is still its own, if only a zombie's.
         kill_process(Pid::from_child(&self.child), signal)
             .map_err(|errno| Error::io(format!("failed to signal {}", self.name))(errno.into()))
     }
@@ -155,6 +156,12 @@ pub fn temporary_directory(prefix: &str) -> Result<TempDir, Error> {
     Ok(directory)
 }
 
+/// A port that was free a moment ago. Somebody may take it before the child does.
+pub fn free_port() -> Result<u16, Error> {
+    let port = TcpListener::bind(("127.0.0.1", 0)).and_then(|listener| listener.local_addr());
+    Ok(port.map_err(Error::io("failed to find a free port on 127.0.0.1"))?.port())
+}
+
 /// The last `lines` lines of a file, empty if it can't be read.
 pub(crate) fn tail(path: &Path, lines: usize) -> String {
     let Ok(mut file) = File::open(path) else { return String::new() };
@@ -169,11 +176,11 @@ pub(crate) fn tail(path: &Path, lines: usize) -> String {
     all[all.len().saturating_sub(lines)..].join("\n")
 }
 
-/// What makes the children end with this process: see the module's text.
+/// The helpers that make the children end with this process: see the module's text.
 #[derive(Debug)]
 struct Keeper {
     group: i32,
-    /// Held for its end to be noticed: when this process dies, the anchor reads the end of its input.
+    /// The anchor holds the end of a pipe: when this process dies, it reads the end of its input.
     _anchor: Child,
     input: Mutex<ChildStdin>,
 }
@@ -238,5 +245,5 @@ const GRACE: Duration = Duration::from_secs(2);
 
 const TAIL_LINES: usize = 15;
 
-/// Enough for the last lines of a log whose lines may be long.
+/// The part of a log that is read for its last lines, which may be long.
 const TAIL_BYTES: u64 = 16 * 1024;

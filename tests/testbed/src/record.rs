@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use tokio::sync::watch;
 
-/// What was waited for did not happen in time.
+/// An event that was waited for and did not happen in time.
 #[derive(Debug, thiserror::Error)]
 #[error("failed to see what was waited for within {limit:?}; seen instead: {seen}")]
 pub struct LimitPassed {

@@ -32,7 +32,7 @@ use tokio_rustls::TlsAcceptor;
 
 pub(crate) type Body = UnsyncBoxBody<Bytes, io::Error>;
 
-/// What a client meets at the address.
+/// The state of an address, as a client meets it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Reach {
     /// Connections are accepted and served.
@@ -190,7 +190,7 @@ where
             tokio::select! {
                 order = orders.recv() => {
                     let Some((reach, done)) = order else { return };
-                    // Whoever asked may have given up waiting.
+                    // The caller may have given up waiting.
                     let _ = done.send(self.change(reach, &mut listener).await);
                 }
                 // Failures to accept concern one connection and pass.
@@ -271,7 +271,7 @@ where
         async { Ok::<_, Infallible>(response.await) }
     });
     let mut builder = hyper::server::conn::http1::Builder::new();
-    // As above.
+    // The client and the request log see how it ends.
     let _ = builder.timer(TokioTimer::new()).serve_connection(TokioIo::new(stream), service).await;
 }
 
@@ -339,5 +339,5 @@ fn bind(address: SocketAddr) -> io::Result<TcpSocket> {
     Ok(socket)
 }
 
-/// As many connections as a burst of one test may open at once.
+/// The most connections that a burst of one test may open at once.
 const BACKLOG: u32 = 1024;

@@ -196,7 +196,7 @@ async fn natures_decide_what_a_call_is_answered() {
     }
     let truth = sim.truth();
     let running: Vec<i64> = truth.iter().filter(|(_, plan)| plan.running).map(|(id, _)| *id).collect();
-    // Whoever shared a call with an unknown plan or a poison runs on; the others are stopped.
+    // The plans that shared a call with an unknown plan or a poison run on; the others are stopped.
     assert_eq!(running, [3, 4, 5, 6, 701, 703, 704]);
     assert_eq!(truth[&6].accepted, 1);
 }

@@ -100,7 +100,7 @@ fn told(property: &str, path: stateright::Path<State, Act>) -> String {
 #[test]
 fn without_the_floor_an_echo_is_taken_for_news() {
     let budget = Budget { requests: 1, ticks: 1, ..NOTHING };
-    breaks(Guard::Floor, &["I9"], Explored { budget, ..PLAIN });
+    breaks(Guard::KnownVersion, &["I9"], Explored { budget, ..PLAIN });
 }
 
 #[test]
@@ -151,7 +151,7 @@ fn one_run_whose_verdicts_wait_for_the_secret() {
 #[test]
 fn without_asks_an_old_verdict_fulfils_a_new_request() {
     let budget = Budget { requests: 3, ..NOTHING };
-    breaks(Guard::Asks, &["I1"], Explored { budget, ..PLAIN });
+    breaks(Guard::PresentRequest, &["I1"], Explored { budget, ..PLAIN });
 }
 
 #[test]

@@ -4,12 +4,12 @@ use std::collections::BTreeMap;
 
 use crate::api::Outcome::{Accepted, Expired, Pending, Rejected};
 use crate::machine::checks::world::reference::documented::STOP_DEADLINE;
-use crate::machine::checks::world::{How, Nature, World, key};
+use crate::machine::checks::world::{How, Nature, World, gateway_key};
 use crate::machine::gateways::gate::Gate;
 use crate::machine::{CallId, Input};
 
 fn gate_is_open(world: &World) -> bool {
-    world.machine.gateways.get(&key("default")).expect("the gateway is known").gate == Gate::Open
+    world.machine.gateways.get(&gateway_key("default")).expect("the gateway is known").gate == Gate::Open
 }
 
 /// The calls under way, and whether they carry this plan.
@@ -169,7 +169,7 @@ fn a_verdict_that_is_held_back_is_not_lost() {
     }
 
     let mut world = held();
-    let gateway = world.server.gateways[&key("default")].clone();
+    let gateway = world.server.gateways[&gateway_key("default")].clone();
     world.server.delete_gateway(&gateway.key);
     world.hear_all();
     world.write_all();

@@ -6,7 +6,7 @@ use crate::api::{GatewayRef, reason};
 use crate::machine::Kind;
 use crate::machine::checks::fixtures::{self};
 use crate::machine::checks::world::reference::documented::STOP_DEADLINE;
-use crate::machine::checks::world::{How, Nature, World, key};
+use crate::machine::checks::world::{How, Nature, World, gateway_key};
 
 // --- memory ---
 
@@ -167,11 +167,11 @@ fn an_explicit_no_that_comes_with_a_restore_is_heard() {
 fn a_gateway_deleted_with_a_call_in_flight_is_forgotten() {
     let mut world = World::of(&[("one", &[1])]);
     world.stop("one");
-    world.server.delete_gateway(&key("default"));
+    world.server.delete_gateway(&gateway_key("default"));
     world.hear_all();
     world.run_until_settled();
     assert_eq!(world.outcomes("one"), [Accepted]);
-    assert!(world.machine.gateways.get(&key("default")).is_none());
+    assert!(world.machine.gateways.get(&gateway_key("default")).is_none());
 }
 
 #[test]

@@ -2,8 +2,8 @@
 
 use crate::api::Outcome::{Accepted, Unknown};
 use crate::api::reason;
-use crate::machine::checks::world::{How, Nature, World, key};
-use crate::machine::{Input, Kind};
+use crate::machine::checks::world::{How, Nature, World, gateway_key, run_key};
+use crate::machine::{Input, Kind, ObjectKey};
 
 /// The newer object says that the stop is taken back: status tells that, and what had been stopped by then.
 #[test]
@@ -19,7 +19,7 @@ fn h02_conflict_because_the_user_withdrew() {
     assert_eq!(world.trace.posts, [[1]]);
 }
 
-/// Settled plans stay so, the new id is sent alone, and one write tells of both.
+/// What is settled stays so, the new id is sent alone, and one write tells of both.
 #[test]
 fn h03_conflict_because_the_user_added_an_id() {
     let mut world = World::of(&[("one", &[1, 2])]);
@@ -48,15 +48,15 @@ fn h04_rearmed_while_the_call_is_in_flight() {
     assert_eq!((world.trace.posts.len(), world.outcomes("one")), (2, vec![Accepted]));
 }
 
-/// A run that a complete list does not bring is gone: struck out of the queue, and its call's verdict goes nowhere.
+/// What a complete list does not bring is gone: struck out of the queue, and its call's verdict goes nowhere.
 #[test]
 fn h08_deleted_while_the_watch_was_broken() {
     let mut world = World::of(&[("one", &[1]), ("two", &[2])]);
     world.stop("one");
     world.stop("two");
     assert_eq!((world.under_way().len(), world.machine.queued()), (1, 1));
-    world.server.delete_run(&key("one"));
-    world.server.delete_run(&key("two"));
+    world.server.delete_run(&run_key("one"));
+    world.server.delete_run(&run_key("two"));
     world.runs.at = crate::machine::Version(world.server.revision);
     world.relist(Kind::Runs);
     world.hear_all();
@@ -90,8 +90,8 @@ fn h09_recreated_under_the_same_name_with_a_call_in_flight() {
     }
 }
 
-/// The run that stays gets the verdict. The run that withdrew is told of it as well; if there was none, it is told that
-/// the id was sent without an answer. In that case the id goes on for the other run.
+/// Who stays gets the verdict. Who withdrew is told of it as well; if none came, that the id was sent without an
+/// answer. In that case the id goes on for the other.
 #[test]
 fn h10_one_of_two_runs_withdraws_in_flight() {
     let rows =
@@ -128,7 +128,7 @@ fn h11_withdrawn_or_deleted_during_a_split() {
         world.answered(How::ByNature);
         assert_eq!(world.under_way(), [[1, 2]], "the first half");
         if deleted {
-            world.server.delete_run(&key("two"));
+            world.server.delete_run(&run_key("two"));
         } else {
             world.edit_unseen("two", |run| run.spec.stopped = Some(false));
         }
@@ -164,7 +164,7 @@ fn h14_gateway_edited_in_flight() {
 #[test]
 fn h15_gateway_deleted_and_made_again() {
     let mut world = World::of(&[("one", &[1])]);
-    let old = (*world.server.gateways[&key("default")]).clone();
+    let old = (*world.server.gateways[&gateway_key("default")]).clone();
     world.server.delete_gateway(&old.key);
     world.hear(Kind::Gateways);
     world.stop("one");
@@ -184,6 +184,49 @@ fn h15_gateway_deleted_and_made_again() {
     }
     world.run_until_settled();
     assert_eq!((world.outcomes("one"), world.unsettled()), (vec![Accepted], None));
+}
+
+/// With its object a gateway's connection goes, once, however the machine learns of it. The call under way still ends
+/// with its verdict, and a gateway of the same name gets a connection of its own.
+#[test]
+fn a_deleted_gateway_is_disconnected() {
+    for how in ["watch", "list", "unreadable"] {
+        let mut world = World::of(&[("one", &[1]), ("other/two", &[2])]);
+        world.stop("one");
+        let old = (*world.server.gateways[&gateway_key("default")]).clone();
+        world.edit_gateway("default", |gateway| gateway.spec.timeout_seconds = Some(9));
+        world.feed(Input::Gone(ObjectKey::Gateway(old.key.clone()), "another".into()));
+        assert!(world.trace.disconnected.is_empty(), "{how}: the gateway is still there");
+
+        match how {
+            "watch" => world.server.delete_gateway(&old.key),
+            "list" => {
+                world.server.delete_gateway(&old.key);
+                world.gateways.at = crate::machine::Version(world.server.revision);
+                world.relist(Kind::Gateways);
+            }
+            _ => {
+                let (uid, version) = (old.uid.clone(), old.version);
+                world.feed(Input::Unreadable(
+                    ObjectKey::Gateway(old.key.clone()),
+                    uid,
+                    version,
+                    "broken".to_owned(),
+                ));
+                world.server.delete_gateway(&old.key);
+            }
+        }
+        world.hear(Kind::Gateways);
+        assert_eq!(world.trace.disconnected, [gateway_key("default")], "{how}");
+        world.answered(How::ByNature);
+        world.write_all();
+        assert_eq!(world.outcomes("one"), [Accepted], "{how}");
+
+        world.server.put_gateway(old);
+        world.edit("one", |run| run.status = Default::default());
+        world.run_until_settled();
+        assert_eq!((world.trace.posts.len(), world.trace.disconnected.len()), (2, 1), "{how}");
+    }
 }
 
 /// The object asks and shows no outcome, so its plans are sent again.

@@ -4,7 +4,8 @@ use jiff::Timestamp;
 
 use crate::api::Outcome::{Accepted, Expired, NotRunning, Pending};
 use crate::machine::checks::world::{How, Nature, World};
-use crate::machine::{Answer, FieldSet, Input, Kind, Loss, WRITES_MAX};
+use crate::machine::limits::WRITES_MAX;
+use crate::machine::{Answer, FieldSet, Input, Kind, Loss};
 
 /// No trace of the call is in status, so it is made again; a plan that it had stopped is not running any more. The
 /// deadline counts from when the field was set, not from when the new process saw it.

@@ -1,8 +1,8 @@
 //! Many runs at once, in numbers that a test can afford.
 
 use crate::api::Outcome::Accepted;
-use crate::machine::WRITES_MAX;
 use crate::machine::checks::world::{How, World};
+use crate::machine::limits::WRITES_MAX;
 
 /// Each run is told once why it waits. There is one retry for all of them, and the first success lets the calls begin
 /// that were kept back.

@@ -2,11 +2,11 @@
 
 use crate::machine::gateways::verdict::{Verdict, verdict};
 use crate::machine::{Answer, PlanId, Reply};
-use crate::testinium::{Secrets, wire};
+use crate::testinium::{Secrets, envelope};
 
 /// The meaning of an answer with this status and body for these plans.
 fn judged(status: u16, body: &str, plans: &[i64]) -> String {
-    let body = wire::body(body.as_bytes(), (200..300).contains(&status), &Secrets::default());
+    let body = envelope::body(body.as_bytes(), (200..300).contains(&status), &Secrets::default());
     let plans: Vec<_> = plans.iter().copied().map(PlanId).collect();
     match verdict(&Answer::Reply(Reply { status, retry_after: None, body }), &plans, true) {
         Verdict::Settled(settled) => format!("{:?}", settled.outcome),

@@ -1,7 +1,7 @@
 //! Writes whose echo is early or late, whose reply is lost, or which are refused.
 
 use crate::api::Outcome::Accepted;
-use crate::machine::checks::world::{How, World, key};
+use crate::machine::checks::world::{How, World, run_key};
 use crate::machine::{Input, Kind, WriteResult};
 
 /// Whether the event of a write comes before or after its reply, the run is then at rest and forgotten.
@@ -147,7 +147,7 @@ fn a_reading_that_comes_late_revives_nothing() {
         let reading = world.request();
         world.land(reading);
         if gone {
-            world.server.delete_run(&key("one"));
+            world.server.delete_run(&run_key("one"));
         }
         world.hear(Kind::Runs);
         while world.ops.len() > 1 {
@@ -190,7 +190,7 @@ fn a_reading_that_found_nothing_does_not_end_a_later_run() {
     world.stop("one");
     world.recreate_unseen("one", |run| run.spec.stopped = Some(true));
     world.hear(Kind::Runs);
-    world.feed(Input::Read(key("one"), None));
+    world.feed(Input::Read(run_key("one"), None));
     world.run_until_settled();
     assert_eq!((world.outcomes("one"), world.unsettled()), (vec![Accepted], None));
 }
@@ -203,7 +203,7 @@ fn a_write_that_finds_nothing_leaves_it_to_the_watch() {
     world.pass(1_000);
     world.write_all();
     world.answered(How::ByNature);
-    world.server.delete_run(&key("one"));
+    world.server.delete_run(&run_key("one"));
     world.write_all();
     world.run_until_settled();
     assert_eq!((world.machine.active(), world.trace.posts.len()), (0, 1));

@@ -4,13 +4,13 @@ use super::{GATEWAYS, LONG_DEADLINE, RUNS, SHORT_DEADLINES, Simulation};
 use crate::api::GatewayRef;
 use crate::machine::Key;
 use crate::machine::checks::fixtures;
-use crate::machine::checks::world::key;
+use crate::machine::checks::world::{gateway_key, run_key};
 
 // === impl Simulation ===
 
 impl Simulation {
     pub(in crate::machine) fn edit_gateway(&mut self) {
-        let gateway = key(self.rng.of(GATEWAYS));
+        let gateway = gateway_key(self.rng.of(GATEWAYS));
         let (what, version) = (self.rng.below(5), self.outside);
         let Some(view) = self.world.server.gateways.get(&gateway).cloned() else {
             return self.make_gateway(&gateway, version);
@@ -38,7 +38,7 @@ impl Simulation {
     pub(in crate::machine) fn edit_run(&mut self) {
         let (name, plans) = self.rng.of(RUNS);
         let value = format!("request-{}", self.outside);
-        let Some(old) = self.world.server.runs.get(&key(name)).cloned() else { return };
+        let Some(old) = self.world.server.runs.get(&run_key(name)).cloned() else { return };
         match self.rng.below(22) {
             16 => self.world.edit_unseen(name, |run| run.stop_annotation = None),
             17 => {

@@ -17,7 +17,7 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use super::World;
 use crate::api::{Outcome, Trigger};
 use crate::machine::checks::fixtures::wall;
-use crate::machine::outbox::write::Urgency;
+use crate::machine::outbox::Urgency;
 use crate::machine::*;
 
 mod around;
@@ -41,6 +41,7 @@ enum Sort {
     RequestSeq,
     Endpoint,
     Epoch,
+    Lane,
     List,
     Move,
     Order,
@@ -152,7 +153,8 @@ macro_rules! sorted {
     )*};
 }
 sorted!(
-    RunId => Run, CallId => Call, WriteSerial => Serial, Version => Version, Epoch => Epoch, RequestSeq => RequestSeq
+    RunId => Run, CallId => Call, WriteSerial => Serial, Version => Version, Epoch => Epoch, RequestSeq => RequestSeq,
+    Lane => Lane
 );
 
 /// Takes a struct apart: fields that count, then those that don't.

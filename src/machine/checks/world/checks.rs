@@ -8,14 +8,15 @@ use super::{World, WorldCall};
 use crate::api::{Outcome, PlanStatus, TestPlanRunStatus};
 use crate::machine::checks::fixtures::wall;
 use crate::machine::gateways::gate::Gate;
-use crate::machine::{CredentialRead, Input, Key, PlanId, RunView, Target, WRITES_MAX};
+use crate::machine::limits::WRITES_MAX;
+use crate::machine::{CredentialRead, GatewayKey, Input, ObjectView, PlanId, RunView, Target};
 
 /// Reasons for which a gate may move.
 #[derive(Debug)]
 pub(in crate::machine) struct GateCauses {
     shown: Option<Shown>,
     /// The gateway that was edited, or that has another credential.
-    edited: Option<Key>,
+    edited: Option<GatewayKey>,
 }
 
 // === impl World ===
@@ -43,6 +44,10 @@ impl World {
         }
         if in_flight >= max || plans.is_empty() || plans.len() > max_plans || unique.len() < plans.len() {
             self.violation("I3", format!("{plans:?} with {in_flight} calls under way"));
+        }
+        let told = self.reference.gateways.get(key);
+        if told.is_some_and(|told| told.view.uid != call.gateway.uid || told.view.spec != call.gateway.spec) {
+            self.violation("I16", format!("{plans:?} by a connection of an earlier spec"));
         }
         for plan in plans {
             let claims: Vec<_> = call.claims.iter().filter(|claim| claim.plan == *plan).collect();
@@ -75,11 +80,11 @@ impl World {
         asks: &[Claim],
     ) {
         let writes = self.ops.values().filter(|op| !op.orphan && op.is_write()).count();
-        let twice = self.ops.values().any(|op| !op.orphan && op.writes_run(&to.key, &to.uid));
+        let twice = self.ops.values().any(|op| !op.orphan && op.writes(to));
         if twice || writes >= WRITES_MAX {
             self.violation("I7", format!("a write of {} while {writes} are under way", to.key));
         }
-        match self.reference.known.get(&to.key) {
+        match self.reference.known.get(&*to.key) {
             Some(known) if known.view.uid != to.uid => {
                 self.violation("I7", "another object's uid".to_owned())
             }
@@ -101,7 +106,7 @@ impl World {
 
     /// A plan that a write gives up is not given up before its time.
     fn check_expired(&mut self, to: &Target, status: &TestPlanRunStatus) {
-        let Some(known) = self.reference.known.get(&to.key) else { return };
+        let Some(known) = self.reference.known.get(&*to.key) else { return };
         let Some(asked) = known.requested else { return };
         let earliest = asked + jiff::SignedDuration::from_secs(known.shortest);
         let latest = wall(self.now + self.worst_skew);
@@ -155,7 +160,7 @@ impl World {
     }
 
     /// Whether each gate is shut, and the failures of each credential in a row.
-    pub(in crate::machine) fn gates(&self) -> Vec<(Key, bool, u8)> {
+    pub(in crate::machine) fn gates(&self) -> Vec<(GatewayKey, bool, u8)> {
         let gateways = self.machine.gateways.iter();
         gateways
             .map(|gateway| (gateway.key.clone(), gateway.gate != Gate::Open, gateway.credential.failures))
@@ -166,7 +171,7 @@ impl World {
     pub(in crate::machine) fn causes(&mut self, input: &Input) -> GateCauses {
         let shown = self.reference.shown.take();
         let edited = match input {
-            Input::GatewaySeen(view) => Some(view.key.clone()),
+            Input::Seen(ObjectView::Gateway(view)) => Some(view.key.clone()),
             Input::Credential(key, _, CredentialRead::Have { .. }) => Some(key.clone()),
             _ => None,
         };
@@ -175,7 +180,7 @@ impl World {
 
     /// A gate opens only by an answer that may open it, another credential, or an edit. Failures of a credential are
     /// forgotten by a proof that it was accepted, and by nothing else.
-    pub(in crate::machine) fn check_moves(&mut self, before: &[(Key, bool, u8)], causes: &GateCauses) {
+    pub(in crate::machine) fn check_moves(&mut self, before: &[(GatewayKey, bool, u8)], causes: &GateCauses) {
         for (key, was_shut, failures) in before {
             let Some(gateway) = self.machine.gateways.get(key) else { continue };
             // A gateway whose object is gone is forgotten as soon as nothing waits for it, and begins anew.

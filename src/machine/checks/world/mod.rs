@@ -7,6 +7,7 @@
 
 pub(in crate::machine) mod canonical;
 mod checks;
+mod connection;
 mod fake_gateway;
 mod options;
 pub(in crate::machine) mod reference;
@@ -17,6 +18,7 @@ mod steps;
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 
+use self::connection::Connection;
 pub(in crate::machine) use self::fake_gateway::{Complaints, FakeGateway, How, Nature};
 pub(in crate::machine) use self::options::{Options, Trace};
 use self::reference::{Claim, RecordProgress, Reference};
@@ -43,8 +45,8 @@ pub(in crate::machine) struct World {
     pub(in crate::machine) calls: BTreeMap<CallId, WorldCall>,
     pub(in crate::machine) ops: BTreeMap<u64, ServerOp>,
     pub(in crate::machine) fake_gateway: FakeGateway,
-    /// Versions of the Secret that credentials were made of.
-    pub(in crate::machine) secrets: BTreeMap<(Key, Epoch), u32>,
+    /// The connections that calls are made with, by the reading that each came of.
+    pub(in crate::machine) connections: BTreeMap<(GatewayKey, Epoch), Connection>,
     pub(in crate::machine) reference: Reference,
     pub(in crate::machine) violation: Option<(&'static str, String)>,
     pub(in crate::machine) options: Options,
@@ -71,6 +73,16 @@ pub(in crate::machine) fn key(name: &str) -> Key {
     Key::new(namespace, name)
 }
 
+/// The same as the name of a run.
+pub(in crate::machine) fn run_key(name: &str) -> RunKey {
+    key(name).into()
+}
+
+/// The same as the name of a gateway.
+pub(in crate::machine) fn gateway_key(name: &str) -> GatewayKey {
+    key(name).into()
+}
+
 // === impl World ===
 
 impl World {
@@ -87,7 +99,7 @@ impl World {
             calls: BTreeMap::new(),
             ops: BTreeMap::new(),
             fake_gateway: FakeGateway::default(),
-            secrets: BTreeMap::new(),
+            connections: BTreeMap::new(),
             reference: Reference::default(),
             violation: None,
             options,
@@ -167,7 +179,7 @@ impl World {
     /// The process dies and starts again. What it had sent to the API server may land all the same.
     pub(in crate::machine) fn crash(&mut self) {
         self.calls.clear();
-        self.secrets.clear();
+        self.connections.clear();
         self.ops.retain(|_, op| op.done.is_none() && op.is_write());
         self.ops.values_mut().for_each(|op| op.orphan = true);
         self.reference.crash();
@@ -197,7 +209,7 @@ impl World {
             self.tell_reference(&input, now);
             let (before, causes) = (self.gates(), self.causes(&input));
             let mut effects = Vec::new();
-            self.machine.handle(now, input, &mut effects);
+            self.machine.handle(now, [input], &mut effects);
             self.check_moves(&before, &causes);
             effects.into_iter().for_each(|effect| inputs.extend(self.take(effect)));
             self.check_gates();
@@ -211,7 +223,7 @@ impl World {
         match input {
             Input::ListBegan(Kind::Runs) => self.reference.list += 1,
             Input::ListDone(Kind::Runs) => self.reference.runs_listed(),
-            Input::RunSeen(view) => {
+            Input::Seen(ObjectView::Run(view)) => {
                 let record = self.progress(&view.key);
                 self.reference.run_seen(view, record, now);
             }
@@ -219,8 +231,8 @@ impl World {
                 let record = self.progress(&view.key);
                 self.reference.run_read(view, record, now);
             }
-            Input::RunGone(key, uid) => self.reference.run_gone(key, uid),
-            Input::GatewaySeen(view) => self.reference.gateway_seen(view),
+            Input::Gone(ObjectKey::Run(key), uid) => self.reference.run_gone(key, uid),
+            Input::Seen(ObjectView::Gateway(view)) => self.reference.gateway_seen(view),
             Input::Credential(key, epoch, CredentialRead::Have { .. }) => {
                 self.reference.new_credential(key, *epoch);
             }
@@ -228,8 +240,8 @@ impl World {
         }
     }
 
-    fn progress(&self, run: &Key) -> Option<RecordProgress> {
-        let record = self.machine.runs.get(self.machine.by_key.get(run)?)?;
+    fn progress(&self, run: &RunKey) -> Option<RecordProgress> {
+        let record = self.machine.runs.get(self.machine.runs.id_of(run)?)?;
         let is_settled = |plan: &Plan| matches!(plan.state, PlanState::Settled(_));
         let all = record.plans.iter().all(is_settled);
         Some(if all { RecordProgress::Settled } else { RecordProgress::UnderWay })
@@ -240,28 +252,26 @@ impl World {
         match effect {
             Effect::Post { call, gateway, credential, plans, .. } => {
                 let plans = Self::plan_ids(&plans);
-                let claims =
-                    plans.iter().flat_map(|plan| self.reference.claims(&gateway.key, *plan)).collect();
-                let round = self.reference.gateways.get(&gateway.key).map_or(0, |known| known.round);
-                let carried = self.secrets.get(&(gateway.key.clone(), credential));
-                let secret = carried.copied().unwrap_or_default();
+                let claims = plans.iter().flat_map(|plan| self.reference.claims(&gateway, *plan)).collect();
+                let round = self.reference.gateways.get(&gateway).map_or(0, |known| known.round);
+                let Connection { gateway, secret } = self.connections[&(gateway, credential)].clone();
                 let begun = WorldCall { gateway, round, credential, secret, plans: plans.clone(), claims };
                 self.check_call(&begun);
                 self.calls.insert(call, begun);
                 self.trace.posts.push(plans);
                 None
             }
-            Effect::Write { run, serial, to, status } => {
+            Effect::Write { serial, to, body: WriteBody::GatewayStatus(_) }
+                if self.options.quiet_gateways =>
+            {
+                Some(Input::Wrote(serial, WriteResult::Done(to.version)))
+            }
+            Effect::Write { serial, to, body } => {
                 let asks = self.reference.asks_of(&to.uid);
-                self.check_write(&to, &status, &asks);
-                self.begin(ServerRequest::Write { run, serial, to, status, asks });
-                None
-            }
-            Effect::WriteGateway { serial, to, .. } if self.options.quiet_gateways => {
-                Some(Input::WroteGateway(to.key, serial, WriteResult::Done(to.version)))
-            }
-            Effect::WriteGateway { serial, to, status } => {
-                self.begin(ServerRequest::WriteGateway { serial, to, status: Arc::from(status) });
+                if let WriteBody::RunStatus(status) = &body {
+                    self.check_write(&to, status, &asks);
+                }
+                self.begin(ServerRequest::Write { serial, to, body, asks });
                 None
             }
             Effect::ReadCredential { gateway, epoch, known_bad } => {
@@ -270,7 +280,12 @@ impl World {
                     self.begin(ServerRequest::ReadCredential { gateway, epoch, known_bad });
                     return None;
                 }
-                Some(self.read_secret(&gateway.key, epoch, known_bad))
+                Some(self.read_secret(gateway, epoch, known_bad))
+            }
+            Effect::Disconnect(gateway) => {
+                self.connections.retain(|(other, _), _| *other != gateway);
+                self.trace.disconnected.push(gateway);
+                None
             }
             Effect::ReadRun(key) => {
                 self.begin(ServerRequest::Read(key));
@@ -290,6 +305,7 @@ impl World {
 
 fn machine(options: Options) -> Machine {
     let mut machine = Machine::new(7);
-    machine.gateways.guards = options.without.map(Guards::without).unwrap_or_default();
+    let guards = options.without.map(Guards::without).unwrap_or_default();
+    (machine.runs.guards, machine.gateways.guards) = (guards, guards);
     machine
 }

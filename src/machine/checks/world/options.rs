@@ -1,7 +1,7 @@
 //! Options of a world, and a trace of the events in it for tests that ask.
 
-use crate::machine::Key;
 use crate::machine::guards::Guard;
+use crate::machine::{GatewayKey, Key};
 
 /// Options of a world.
 #[derive(Clone, Copy, Debug, Default)]
@@ -26,5 +26,7 @@ pub(in crate::machine) struct Trace {
     pub(in crate::machine) told: Vec<&'static str>,
     /// Readings of a Secret.
     pub(in crate::machine) readings: usize,
+    /// Gateways whose connections were dropped.
+    pub(in crate::machine) disconnected: Vec<GatewayKey>,
     pub(in crate::machine) drained: bool,
 }

@@ -19,7 +19,7 @@ use self::answers::{Shown, is_proof, may_open};
 use self::requests::{AskedBy, RequestReference};
 use super::WorldCall;
 use crate::api::Outcome;
-use crate::machine::{Answer, Epoch, GatewayView, Key, Now, RunView, Target, Uid, Version};
+use crate::machine::{Answer, Epoch, GatewayKey, GatewayView, Key, Now, RunView, Target, Uid, Version};
 
 /// A request for the stop of one plan of one run.
 #[derive(Clone, Debug, Eq, Ord, PartialEq, PartialOrd)]
@@ -70,7 +70,7 @@ pub(in crate::machine) struct KnownGateway {
 #[derive(Clone, Debug, Default)]
 pub(in crate::machine) struct Reference {
     pub(in crate::machine) known: BTreeMap<Key, KnownRun>,
-    pub(in crate::machine) gateways: BTreeMap<Key, KnownGateway>,
+    pub(in crate::machine) gateways: BTreeMap<GatewayKey, KnownGateway>,
     pub(in crate::machine) list: u32,
     pub(in crate::machine) next_ask: u32,
     /// The present request for each plan of each run, whether or not it still holds.
@@ -166,7 +166,7 @@ impl Reference {
             shortest: before.map_or(seconds, |known| known.shortest.min(seconds)),
         };
         self.number(&known, asked_by.is_some(), first, now);
-        self.known.insert(view.key.clone(), known);
+        self.known.insert((*view.key).clone(), known);
     }
 
     /// Plans of a run that have ended without success are asked for once more.
@@ -243,7 +243,7 @@ impl Reference {
     }
 
     /// A credential was read. Replies to any but the latest reading are of an earlier spec and mean nothing.
-    pub(in crate::machine) fn new_credential(&mut self, key: &Key, epoch: Epoch) {
+    pub(in crate::machine) fn new_credential(&mut self, key: &GatewayKey, epoch: Epoch) {
         if let Some(known) = self.gateways.get_mut(key).filter(|known| known.credential < epoch) {
             known.credential = epoch;
             known.round += 1;
@@ -295,7 +295,7 @@ impl Reference {
     }
 
     /// Everyone who wants a plan stopped at a gateway, as far as the machine has been told.
-    pub(in crate::machine) fn claims(&self, gateway: &Key, plan: i64) -> Vec<Claim> {
+    pub(in crate::machine) fn claims(&self, gateway: &GatewayKey, plan: i64) -> Vec<Claim> {
         let wants = |known: &&KnownRun| {
             known.view.key.namespace == gateway.namespace
                 && known.requests.stands_at.as_deref() == Some(&*gateway.name)

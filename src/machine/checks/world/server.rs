@@ -5,8 +5,10 @@ use std::sync::Arc;
 
 use jiff::Timestamp;
 
-use crate::api::{TestPlanRunStatus, TestiniumGatewayStatus};
-use crate::machine::{FieldSet, GatewayView, Input, Key, Kind, RunView, Target, Uid, Version, WriteResult};
+use crate::machine::{
+    FieldSet, GatewayKey, GatewayView, Input, Kind, ObjectKey, ObjectView, RunKey, RunView, Target, Uid,
+    Version, WriteBody, WriteResult,
+};
 
 /// Objects, and what happened to them.
 #[derive(Clone, Debug, Default)]
@@ -15,22 +17,22 @@ pub(in crate::machine) struct Server {
     /// The API server's clock.
     pub(in crate::machine) wall: Timestamp,
     pub(in crate::machine) runs: Runs,
-    pub(in crate::machine) gateways: BTreeMap<Key, Arc<GatewayView>>,
+    pub(in crate::machine) gateways: BTreeMap<GatewayKey, Arc<GatewayView>>,
     /// Changes that watches have yet to tell.
     pub(in crate::machine) log: VecDeque<(Version, Change)>,
     /// States of the past for lists that are not consistent; kept only if those are asked for.
     pub(in crate::machine) past: Option<VecDeque<(u64, Runs)>>,
 }
 
-type Runs = BTreeMap<Key, Arc<RunView>>;
+type Runs = BTreeMap<RunKey, Arc<RunView>>;
 
 /// Something that a watch or a list tells.
 #[derive(Clone, Debug)]
 pub(in crate::machine) enum Change {
     Run(Arc<RunView>),
-    RunGone(Key, Uid),
+    RunGone(RunKey, Uid),
     Gateway(Arc<GatewayView>),
-    GatewayGone(Key, Uid),
+    GatewayGone(GatewayKey, Uid),
 }
 
 /// A watch: how far in the log it is, or the list that comes before.
@@ -66,10 +68,10 @@ impl Change {
 
     pub(in crate::machine) fn into_input(self) -> Input {
         match self {
-            Self::Run(view) => Input::RunSeen(Box::new((*view).clone())),
-            Self::RunGone(key, uid) => Input::RunGone(key, uid),
-            Self::Gateway(view) => Input::GatewaySeen(Box::new((*view).clone())),
-            Self::GatewayGone(key, uid) => Input::GatewayGone(key, uid),
+            Self::Run(view) => Input::Seen(ObjectView::Run(Box::new((*view).clone()))),
+            Self::RunGone(key, uid) => Input::Gone(ObjectKey::Run(key), uid),
+            Self::Gateway(view) => Input::Seen(ObjectView::Gateway(Box::new((*view).clone()))),
+            Self::GatewayGone(key, uid) => Input::Gone(ObjectKey::Gateway(key), uid),
         }
     }
 }
@@ -106,7 +108,7 @@ impl Server {
     }
 
     /// An edit of spec or metadata; `change` says whether spec is meant by raising the generation itself.
-    pub(in crate::machine) fn edit_run(&mut self, key: &Key, change: impl FnOnce(&mut RunView)) {
+    pub(in crate::machine) fn edit_run(&mut self, key: &RunKey, change: impl FnOnce(&mut RunView)) {
         let Some(view) = self.runs.get(key) else { return };
         let mut view = (**view).clone();
         let before = view.clone();
@@ -140,7 +142,7 @@ impl Server {
         Timestamp::from_second(self.wall.as_second()).unwrap_or(self.wall)
     }
 
-    pub(in crate::machine) fn delete_run(&mut self, key: &Key) {
+    pub(in crate::machine) fn delete_run(&mut self, key: &RunKey) {
         if let Some(view) = self.runs.remove(key) {
             self.log(Change::RunGone(key.clone(), view.uid.clone()));
         }
@@ -153,7 +155,11 @@ impl Server {
         self.log(Change::Gateway(view))
     }
 
-    pub(in crate::machine) fn edit_gateway(&mut self, key: &Key, change: impl FnOnce(&mut GatewayView)) {
+    pub(in crate::machine) fn edit_gateway(
+        &mut self,
+        key: &GatewayKey,
+        change: impl FnOnce(&mut GatewayView),
+    ) {
         let Some(view) = self.gateways.get(key) else { return };
         let mut view = (**view).clone();
         let spec = view.spec.clone();
@@ -162,36 +168,56 @@ impl Server {
         self.put_gateway(view);
     }
 
-    pub(in crate::machine) fn delete_gateway(&mut self, key: &Key) {
+    pub(in crate::machine) fn delete_gateway(&mut self, key: &GatewayKey) {
         if let Some(view) = self.gateways.remove(key) {
             self.log(Change::GatewayGone(key.clone(), view.uid.clone()));
         }
     }
 
-    /// A PUT of a run's status. One that changes nothing has no event.
-    pub(in crate::machine) fn write_run(&mut self, to: &Target, status: &TestPlanRunStatus) -> WriteResult {
-        let Some(run) = self.runs.get(&to.key) else { return WriteResult::Gone };
+    /// The run of this name, if the name is one of a run.
+    pub(in crate::machine) fn run_of(&self, key: &ObjectKey) -> Option<&Arc<RunView>> {
+        match key {
+            ObjectKey::Run(key) => self.runs.get(key),
+            ObjectKey::Gateway(_) => None,
+        }
+    }
+
+    /// A write of an object. One that changes nothing has no event.
+    pub(in crate::machine) fn write(&mut self, to: &Target, body: &WriteBody) -> WriteResult {
+        match &to.key {
+            ObjectKey::Run(key) => self.write_run(key, to, body),
+            ObjectKey::Gateway(key) => self.write_gateway(key, to, body),
+        }
+    }
+
+    fn write_run(&mut self, key: &RunKey, to: &Target, body: &WriteBody) -> WriteResult {
+        let Some(run) = self.runs.get(key) else { return WriteResult::Gone };
         if run.uid != to.uid || run.version != to.version {
             return WriteResult::Conflict;
         }
-        if run.status == *status {
-            return WriteResult::Done(run.version);
+        let mut view = (**run).clone();
+        match body {
+            WriteBody::RunStatus(status) if view.status == **status => return WriteResult::Done(run.version),
+            WriteBody::RunStatus(status) => view.status = (**status).clone(),
+            WriteBody::GatewayStatus(_) => return WriteResult::Refused(400),
+            // This world has no finalizers, and no annotation that the machine writes.
+            WriteBody::Metadata(_) => {}
+            WriteBody::Deletion => {
+                let version = run.version;
+                self.delete_run(key);
+                return WriteResult::Done(version);
+            }
         }
-        let view = RunView { status: status.clone(), ..(**run).clone() };
         WriteResult::Done(self.put_run(view))
     }
 
-    /// A PUT of a gateway's status.
-    pub(in crate::machine) fn write_gateway(
-        &mut self,
-        to: &Target,
-        status: &TestiniumGatewayStatus,
-    ) -> WriteResult {
-        let Some(gateway) = self.gateways.get(&to.key) else { return WriteResult::Gone };
+    fn write_gateway(&mut self, key: &GatewayKey, to: &Target, body: &WriteBody) -> WriteResult {
+        let Some(gateway) = self.gateways.get(key) else { return WriteResult::Gone };
         if gateway.uid != to.uid || gateway.version != to.version {
             return WriteResult::Conflict;
         }
-        let view = GatewayView { status: status.clone(), ..(**gateway).clone() };
+        let WriteBody::GatewayStatus(status) = body else { return WriteResult::Refused(400) };
+        let view = GatewayView { status: (**status).clone(), ..(**gateway).clone() };
         WriteResult::Done(self.put_gateway(view))
     }
 

@@ -4,7 +4,6 @@ use std::sync::Arc;
 
 use super::World;
 use super::reference::Claim;
-use crate::api::{TestPlanRunStatus, TestiniumGatewayStatus};
 use crate::machine::checks::fixtures::wall;
 use crate::machine::*;
 
@@ -21,9 +20,8 @@ pub(in crate::machine) struct ServerOp {
 /// A request to the API server.
 #[derive(Clone, Debug)]
 pub(in crate::machine) enum ServerRequest {
-    Write { run: RunId, serial: WriteSerial, to: Target, status: Arc<TestPlanRunStatus>, asks: Vec<Claim> },
-    WriteGateway { serial: WriteSerial, to: Target, status: Arc<TestiniumGatewayStatus> },
-    Read(Key),
+    Write { serial: WriteSerial, to: Target, body: WriteBody, asks: Vec<Claim> },
+    Read(RunKey),
     ReadCredential { gateway: Arc<GatewayView>, epoch: Epoch, known_bad: Option<SecretVersion> },
 }
 
@@ -31,11 +29,11 @@ pub(in crate::machine) enum ServerRequest {
 
 impl ServerOp {
     pub(in crate::machine) fn is_write(&self) -> bool {
-        matches!(self.request, ServerRequest::Write { .. } | ServerRequest::WriteGateway { .. })
+        matches!(self.request, ServerRequest::Write { .. })
     }
 
-    pub(in crate::machine) fn writes_run(&self, key: &Key, uid: &Uid) -> bool {
-        matches!(&self.request, ServerRequest::Write { to, .. } if to.key == *key && to.uid == *uid)
+    pub(in crate::machine) fn writes(&self, target: &Target) -> bool {
+        matches!(&self.request, ServerRequest::Write { to, .. } if to.key == target.key && to.uid == target.uid)
     }
 }
 
@@ -48,26 +46,22 @@ impl World {
         let Some(op) = self.ops.get(&id).filter(|op| op.done.is_none()) else { return };
         let (request, orphan) = (op.request.clone(), op.orphan);
         let done = match request {
-            ServerRequest::Write { run, serial, to, status, asks } => {
-                let before = self.server.runs.get(&to.key).cloned();
-                let result = self.server.write_run(&to, &status);
+            ServerRequest::Write { serial, to, body, asks } => {
+                let before = self.server.run_of(&to.key).cloned();
+                let result = self.server.write(&to, &body);
                 if let (WriteResult::Done(_), Some(before)) = (result, before) {
-                    let after = self.server.runs.get(&to.key).cloned();
+                    let after = self.server.run_of(&to.key).cloned();
                     after.into_iter().for_each(|after| self.check_landed(&before, &after, &asks, orphan));
-                    self.trace.writes.push(to.key.clone());
+                    self.trace.writes.push((*to.key).clone());
                 }
-                Input::Wrote(run, serial, result)
-            }
-            ServerRequest::WriteGateway { serial, to, status } => {
-                let result = self.server.write_gateway(&to, &status);
-                Input::WroteGateway(to.key, serial, result)
+                Input::Wrote(serial, result)
             }
             ServerRequest::Read(key) => {
                 let found = self.server.runs.get(&key).map(|view| Box::new((**view).clone()));
                 Input::Read(key, found)
             }
             ServerRequest::ReadCredential { gateway, epoch, known_bad } => {
-                self.read_secret(&gateway.key, epoch, known_bad)
+                self.read_secret(gateway, epoch, known_bad)
             }
         };
         if orphan {
@@ -81,7 +75,7 @@ impl World {
     pub(in crate::machine) fn reply(&mut self, id: u64) {
         self.land(id);
         let Some(op) = self.ops.remove(&id) else { return };
-        if let (ServerRequest::Write { to, .. }, Some(Input::Wrote(_, _, WriteResult::Done(version)))) =
+        if let (ServerRequest::Write { to, .. }, Some(Input::Wrote(_, WriteResult::Done(version)))) =
             (&op.request, &op.done)
         {
             self.reference.acknowledged(to, *version);
@@ -94,8 +88,7 @@ impl World {
         let Some(op) = self.ops.remove(&id) else { return };
         let failed = WriteResult::Failed { retry_after: None };
         self.feed(match op.request {
-            ServerRequest::Write { run, serial, .. } => Input::Wrote(run, serial, failed),
-            ServerRequest::WriteGateway { serial, to, .. } => Input::WroteGateway(to.key, serial, failed),
+            ServerRequest::Write { serial, .. } => Input::Wrote(serial, failed),
             ServerRequest::Read(key) => Input::Read(key, None),
             ServerRequest::ReadCredential { gateway, epoch, .. } => {
                 let read = CredentialRead::Failed { why: "no answer".to_owned(), retry_after: None };
@@ -111,23 +104,12 @@ impl World {
 
     /// The API server answers a write so without having looked at it.
     pub(in crate::machine) fn answer_write(&mut self, id: u64, result: WriteResult) {
-        let Some(ServerOp { request: ServerRequest::Write { run, serial, .. }, .. }) = self.ops.get(&id)
-        else {
+        let Some(ServerOp { request: ServerRequest::Write { serial, .. }, .. }) = self.ops.get(&id) else {
             return self.reply(id);
         };
-        let input = Input::Wrote(*run, *serial, result);
+        let input = Input::Wrote(*serial, result);
         self.ops.remove(&id);
         self.feed(input);
-    }
-
-    pub(super) fn read_secret(&mut self, key: &Key, epoch: Epoch, known_bad: Option<SecretVersion>) -> Input {
-        let read = self.fake_gateway.credential(known_bad);
-        if matches!(read, CredentialRead::Have { .. }) {
-            // A call carries one of the latest.
-            self.secrets.retain(|(other, kept), _| other != key || kept.0 + 64 > epoch.0);
-            self.secrets.insert((key.clone(), epoch), self.fake_gateway.secret);
-        }
-        Input::Credential(key.clone(), epoch, read)
     }
 
     pub(super) fn begin(&mut self, request: ServerRequest) {

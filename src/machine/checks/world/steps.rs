@@ -22,13 +22,13 @@ impl World {
     }
 
     pub(in crate::machine) fn run(&self, name: &str) -> &RunView {
-        self.server.runs.get(&key(name)).expect("there is such a run")
+        self.server.runs.get(&run_key(name)).expect("there is such a run")
     }
 
     /// An edit that the machine is told of later.
     pub(in crate::machine) fn edit_unseen(&mut self, name: &str, change: impl FnOnce(&mut RunView)) {
         self.server.wall = wall(self.now);
-        self.server.edit_run(&key(name), change);
+        self.server.edit_run(&run_key(name), change);
     }
 
     /// An edit that the machine is told of at once.
@@ -57,7 +57,7 @@ impl World {
     }
 
     pub(in crate::machine) fn edit_gateway(&mut self, name: &str, change: impl FnOnce(&mut GatewayView)) {
-        self.server.edit_gateway(&key(name), change);
+        self.server.edit_gateway(&gateway_key(name), change);
         self.hear(Kind::Gateways);
     }
 

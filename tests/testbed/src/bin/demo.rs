@@ -2,7 +2,7 @@
 
 use std::error::Error;
 use std::path::Path;
-use std::process::{Command, ExitCode};
+use std::process::ExitCode;
 use std::time::Duration;
 
 use clap::Parser;
@@ -10,6 +10,7 @@ use serde_json::json;
 use testinium_testbed::chain;
 use testinium_testbed::control_plane::{ControlPlane, Options};
 use testinium_testbed::kubectl::{Kubectl, wait_until};
+use testinium_testbed::launcher::{self, Launcher, TEXT_LOG};
 use testinium_testbed::operator;
 use testinium_testbed::process::{Guarded, Signal};
 use testinium_testbed::simulator::{Config, Nature, Simulator};
@@ -23,7 +24,7 @@ struct Arguments {
     keep: bool,
 }
 
-/// What makes a step fail.
+/// The reason why a step fails.
 type Failure = Box<dyn Error>;
 
 const NAMESPACE: &str = "qa";
@@ -74,13 +75,8 @@ async fn run(arguments: Arguments) -> Result<(), Failure> {
 
 /// The operator as its pod would run it: with the ServiceAccount and the RBAC that ship.
 fn start_operator(binary: &Path, plane: &ControlPlane, log: &Path) -> Result<Guarded, Failure> {
-    let kubeconfig = plane.kubeconfig_for_service_account("testinium-system", "testinium-operator")?;
-    let mut command = Command::new(binary);
-    command
-        .env("KUBECONFIG", kubeconfig)
-        .args(["run", "--lease-namespace", "testinium-system", "--allow-gateway-cidr", "127.0.0.0/8"])
-        .args(["--metrics-bind-address", "0", "--health-probe-bind-address", "0", "--log-format", "text"]);
-    Ok(Guarded::spawn(command, log)?)
+    let launcher = Launcher::new(&launcher::kubeconfig(plane)?);
+    Ok(launcher.flags(&["--lease-namespace", launcher::NAMESPACE, TEXT_LOG]).spawn(binary, log)?)
 }
 
 fn prepare(kubectl: &Kubectl, simulator: &Simulator) -> Result<(), Failure> {
@@ -118,7 +114,7 @@ fn prepare(kubectl: &Kubectl, simulator: &Simulator) -> Result<(), Failure> {
     Ok(())
 }
 
-/// What a person would type, and what they would see.
+/// The commands that a person would type, and their output.
 fn show(kubectl: &Kubectl) -> Result<(), Failure> {
     say("Runs that nobody wants to stop");
     typed(kubectl, &["get", "tpr"])?;

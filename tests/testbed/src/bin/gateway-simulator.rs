@@ -38,7 +38,7 @@ struct Arguments {
     /// How long each answer takes
     #[arg(long, default_value_t = 0)]
     latency_milliseconds: u64,
-    /// What plans are that no other flag names
+    /// The nature of plans that no other flag names
     #[arg(long, value_enum, default_value_t = Others::Running)]
     others: Others,
     /// Plans that run, e.g. 614,615
@@ -159,7 +159,7 @@ async fn main() -> Result<(), Box<dyn Error>> {
         write_certificates(&simulator, directory)?;
     }
     simulator.observe(|request| {
-        // Whoever read the lines may have gone; the gateway goes on.
+        // The reader of the lines may have gone; the gateway goes on.
         let _ = writeln!(io::stdout(), "{request}");
     });
     println!("gateway  {}", simulator.url());

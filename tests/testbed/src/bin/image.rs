@@ -14,6 +14,7 @@ use serde_json::{Value, json};
 use testinium_testbed::control_plane::{ControlPlane, Options};
 use testinium_testbed::image::{Image, build};
 use testinium_testbed::kubectl::{Kubectl, wait_until};
+use testinium_testbed::launcher::{self, Launcher, METRICS_OFF, PROBES_OFF, TEXT_LOG};
 use testinium_testbed::process::Guarded;
 use testinium_testbed::simulator::{Config, Simulator, Tls};
 use testinium_testbed::{chain, operator};
@@ -29,7 +30,7 @@ struct Arguments {
     directory: Option<PathBuf>,
 }
 
-/// What makes a step fail.
+/// The reason why a step fails.
 type Failure = Box<dyn Error>;
 
 const SOON: Duration = Duration::from_secs(30);
@@ -62,7 +63,8 @@ fn run(arguments: Arguments) -> Result<(), Failure> {
     let plane = ControlPlane::start(Options::default())?;
     operator::install(&plane.kubectl())?;
     let site = Site::prepare(&plane)?;
-    // Of the gateway behind https the CA is not among the image's: it is refused for that, and not for want of any.
+    // The CA of the gateway behind https is not among the image's: the gateway is refused for that, and not for want of
+    // any.
     site.try_out(
         &image,
         &Trial { name: "with", plan: 614, https: ("Unreachable", "check its certificate") },
@@ -105,15 +107,13 @@ fn prints_the_definitions(image: &Image, repository: &Path) -> Result<(), Failur
 
 /// The command that the image runs by itself; there is no cluster to find.
 fn says_what_it_lacks(image: &Image) -> Result<(), Failure> {
-    let output = image.default_command().args(QUIET).output()?;
+    let output = image.default_command().args([PROBES_OFF, METRICS_OFF, TEXT_LOG]).output()?;
     let said = String::from_utf8_lossy(&output.stderr);
     if output.status.code() == Some(1) && said.contains("found no cluster to talk to") {
         return Ok(());
     }
     Err(format!("without a cluster it should say so and end with 1: {output:?}").into())
 }
-
-const QUIET: [&str; 3] = ["--metrics-bind-address=0", "--health-probe-bind-address=0", "--log-format=text"];
 
 /// A cluster with two gateways in one namespace.
 struct Site {
@@ -156,7 +156,7 @@ impl Site {
         let items = [secret, gateway("plain", plain.url()), gateway("secure", secure.url())];
         kubectl.apply(&json!({"apiVersion": "v1", "kind": "List", "items": items}).to_string())?;
         // The image's root has no other file, so the CA goes into the kubeconfig.
-        let path = plane.kubeconfig_for_service_account("testinium-system", "testinium-operator")?;
+        let path = launcher::kubeconfig(plane)?;
         let mut kubeconfig: Value = serde_json::from_str(&fs::read_to_string(path)?)?;
         kubeconfig["clusters"][0]["cluster"] = json!({
             "server": plane.url(), "certificate-authority-data": BASE64_STANDARD.encode(plane.ca()?),
@@ -171,8 +171,8 @@ impl Site {
         fs::set_permissions(&kubeconfig, fs::Permissions::from_mode(0o444))?;
         let log = self.logs.path().join(trial.name);
         let mut command = image.default_command();
-        command.args(QUIET).args(["--leader-elect=false", "--allow-gateway-cidr=127.0.0.0/8"]);
-        command.env("KUBECONFIG", "/kubeconfig");
+        let launcher = Launcher::new(Path::new("/kubeconfig"));
+        launcher.flags(&["--leader-elect=false", TEXT_LOG]).complete(&mut command);
         let mut operator = Guarded::spawn(command, &log)?;
         let seen = self
             .stop("plain", trial, ("Accepted", ""))

@@ -18,16 +18,16 @@ use testinium_testbed::control_plane::{AuditLevel, ControlPlane, Options};
 use testinium_testbed::faults::{Break, Fault, Proxy, Reach, Verb, When};
 use testinium_testbed::operator::{self, Operator, Site};
 use testinium_testbed::oracles;
-use testinium_testbed::process::Signal;
+use testinium_testbed::process::{Signal, free_port};
 use testinium_testbed::simulator::{Config, Nature};
 
 /// Stops plans through random faults, and reports what grows and what is wrong.
 #[derive(Debug, Parser)]
 struct Arguments {
-    /// How long
+    /// The length of the soak
     #[arg(long, default_value_t = 180)]
     seconds: u64,
-    /// What the faults, the load and the restarts are drawn from
+    /// The seed from which the faults, the load and the restarts are drawn
     #[arg(long, default_value_t = 1)]
     seed: u64,
     /// Runs at a time
@@ -68,9 +68,9 @@ fn soak(arguments: &Arguments) -> Result<Vec<String>, Failure> {
     operator::install(&plane.kubectl())?;
     let site = Site::new(&plane, &binary)?;
     let arena = Arena::new(&site, "soak", Config::default())?;
-    let port = operator::free_port()?;
+    let port = free_port()?;
     let metrics = format!("--metrics-bind-address=127.0.0.1:{port}");
-    let flags = ["--leader-elect=false", "--health-probe-bind-address=0", &metrics];
+    let flags = ["--leader-elect=false", &metrics];
     let operator = arena.operator_with("operator", &flags)?;
     let mut soak = Soak::new(arena, operator, port, arguments);
     let half = Duration::from_secs(arguments.seconds / 2);
@@ -275,7 +275,7 @@ impl<'a> Soak<'a> {
         self.complaints.extend(oracles::truthful(run, &self.arena.simulator.truth()));
     }
 
-    /// What went through the proxies is judged and forgotten, or the soak itself would grow.
+    /// Judges the traffic through the proxies and forgets it, or the soak itself would grow.
     fn judge_traffic(&mut self) {
         let api = self.operator.api.traffic();
         if api.len() < 2_000 {
@@ -311,7 +311,7 @@ impl<'a> Soak<'a> {
         Ok(())
     }
 
-    /// What the operator holds on to: a name and a figure each.
+    /// The things that the operator holds on to: a name and a figure each.
     fn holdings(&self) -> Result<Vec<(&'static str, String)>, Failure> {
         let pid = self.operator.pid()?.ok_or("the operator has ended")?;
         let status = fs::read_to_string(format!("/proc/{pid}/status"))?;

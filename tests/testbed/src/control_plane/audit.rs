@@ -19,10 +19,10 @@ use crate::Error;
 pub enum AuditLevel {
     /// Nothing: for measurements.
     Off,
-    /// Who, what, when and the answer's code.
+    /// The user, the verb, the object, the time and the answer's code.
     #[default]
     Metadata,
-    /// And the body of the request.
+    /// The same, and the body of the request.
     Request,
 }
 

@@ -111,7 +111,7 @@ const BUILDS: [Build; 2] = [
 /// Flags of every build. `-v` names each package as it is compiled, which is the progress that is shown.
 const FLAGS: [&str; 4] = ["-v", "-trimpath", "-buildvcs=false", "-mod=readonly"];
 
-/// As the go.mod files demand.
+/// The version of Go that the go.mod files demand.
 const GO_VERSION: &str = "1.26";
 
 const PINS: [&str; 4] = [
@@ -152,7 +152,7 @@ fn build_once(directory: &Path) -> Result<(), Error> {
     if directory.is_dir() {
         return Ok(());
     }
-    // Whoever left this behind was killed while building; the lock says that nobody uses it now.
+    // The process that left this behind was killed while building; the lock says that nobody uses it now.
     let partial = directory.with_extension("partial");
     match fs::remove_dir_all(&partial) {
         Err(error) if error.kind() != ErrorKind::NotFound => {

@@ -14,6 +14,7 @@
 mod audit;
 mod binaries;
 mod files;
+mod options;
 mod servers;
 
 use std::fs::{self, File};
@@ -27,20 +28,11 @@ use tempfile::TempDir;
 pub use self::audit::{AuditEntry, AuditLevel};
 pub use self::binaries::Binaries;
 use self::files::Files;
+pub use self::options::Options;
 use crate::client::Client;
 use crate::kubectl::Kubectl;
 use crate::process::{self, Guarded, Signal};
 use crate::{Error, chain};
-
-/// How a control plane is to be set up.
-#[derive(Debug, Clone, Default)]
-pub struct Options {
-    /// More arguments for kube-apiserver; they win over the usual ones.
-    pub api_server_args: Vec<String>,
-    pub audit: AuditLevel,
-    /// Where its files are kept, to be found again by a later one. Without it they go with the control plane.
-    pub directory: Option<PathBuf>,
-}
 
 /// A running control plane; it stops when it is dropped.
 #[derive(Debug)]
@@ -56,7 +48,7 @@ pub struct ControlPlane {
     _directory: Directory,
 }
 
-/// What is held for as long as the files are used.
+/// The directory of the files, held for as long as they are used.
 #[derive(Debug)]
 enum Directory {
     Temporary(#[expect(dead_code, reason = "removes the directory on drop")] TempDir),
@@ -218,7 +210,7 @@ fn start_on_free_port(
     let mut attempts = 0;
     loop {
         attempts += 1;
-        let port = servers::free_port()?;
+        let port = process::free_port()?;
         let kubeconfig = files.admin_kubeconfig(&url(port))?;
         let command = servers::kube_apiserver(&binaries.kube_apiserver(), files, options, port);
         let mut api_server = Guarded::spawn(command, &files.path(API_SERVER_LOG))?;

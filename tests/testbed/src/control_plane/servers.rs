@@ -1,12 +1,11 @@
-//! The two servers' command lines, and the port that one of them listens on.
+//! The command lines of the two servers.
 
-use std::net::TcpListener;
 use std::path::Path;
 use std::process::Command;
 
+use super::audit::AuditLevel;
 use super::files::Files;
-use super::{AuditLevel, Options};
-use crate::Error;
+use super::options::Options;
 
 /// etcd for one short life: nothing is synced to disk, so a crash of the machine would lose it all.
 pub(super) fn etcd(binary: &Path, files: &Files) -> Command {
@@ -60,10 +59,4 @@ pub(super) fn kube_apiserver(binary: &Path, files: &Files, options: &Options, po
     }
     command.args(&options.api_server_args);
     command
-}
-
-/// A port that was free a moment ago. Somebody may take it until the server does: see `ControlPlane::start`.
-pub(super) fn free_port() -> Result<u16, Error> {
-    let port = TcpListener::bind(("127.0.0.1", 0)).and_then(|listener| listener.local_addr());
-    Ok(port.map_err(Error::io("failed to find a free port on 127.0.0.1"))?.port())
 }

@@ -26,7 +26,7 @@ use crate::serve::{Body, Connection};
 
 pub(crate) type Upstream = Client<HttpsConnector<HttpConnector>, Full<Bytes>>;
 
-/// All that the requests share.
+/// The state that the requests share.
 #[derive(Debug)]
 pub(crate) struct Forwarder {
     pub(crate) upstream: Upstream,
@@ -254,7 +254,7 @@ impl Answer {
                 return self.broken_off(how).await;
             }
             tokio::select! {
-                // What comes after an order to break is not handed on any more.
+                // Nothing is handed on after an order to break.
                 biased;
                 Ok(()) = self.breaks.changed() => {
                     let order = self.breaks.borrow_and_update().clone();
@@ -296,7 +296,7 @@ impl Answer {
         Some(Ok(Frame::data(bytes)))
     }
 
-    /// As much of `bytes` as may pass, and the lines that end in it.
+    /// The part of `bytes` that may pass, and the lines that end in it.
     fn cut_to_limit(&self, bytes: Bytes) -> (Bytes, usize) {
         let most = self.limit.map_or(usize::MAX, |(lines, _)| lines);
         let ends = bytes.iter().enumerate().filter(|(_, byte)| **byte == b'\n').map(|(index, _)| index + 1);
@@ -313,7 +313,7 @@ impl Answer {
                 None
             }
             Break::Cut => {
-                // What was written leaves when the body has nothing to give for once; else the break overtakes it.
+                // The bytes so far leave when the body has nothing to give for once; else the break overtakes them.
                 tokio::task::yield_now().await;
                 self.entry.close(Outcome::Broken);
                 Some(Err(io::Error::other("broken off by a rule")))

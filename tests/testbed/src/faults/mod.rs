@@ -33,17 +33,17 @@ use rule::Rules;
 
 pub use crate::record::LimitPassed;
 pub use crate::serve::Reach;
-pub use rule::{Break, Fault, RuleId, Then, When};
-pub use traffic::{Exchange, Outcome, Verb};
+pub use rule::{Break, Fault, Then, When};
+pub use traffic::{Exchange, Outcome, RuleId, Verb};
 
-/// Where the proxy stands.
+/// The place of the proxy between client and server.
 #[derive(Clone, Debug)]
 pub struct Config {
-    /// Where it listens; port 0 is any free one.
+    /// The address to listen on; port 0 is any free one.
     pub listen: SocketAddr,
     /// The server behind it: scheme, host and port. A path is not added to the requests'.
     pub upstream: String,
-    /// Who vouches for the server, as PEM; needed for `https`.
+    /// The authority that vouches for the server, as PEM; needed for `https`.
     pub upstream_ca_pem: Option<String>,
     /// Whether it serves HTTPS, with an authority of its own; else plain HTTP.
     pub tls: bool,
@@ -55,9 +55,9 @@ pub enum StartError {
     /// The upstream is no URL.
     #[error("failed to read the upstream {upstream:?}; it must be like https://127.0.0.1:6443")]
     Upstream {
-        /// What was given.
+        /// The text that was given.
         upstream: String,
-        /// What is wrong with it.
+        /// The mistake in it.
         #[source]
         source: Option<InvalidUri>,
     },

@@ -1,10 +1,10 @@
-//! What to look for in the traffic, and what to do to it.
+//! Rules: which requests a rule looks for, and what it does to them.
 
 use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::traffic::{Exchange, Verb};
+use super::traffic::{Exchange, RuleId, Verb};
 
 /// Which requests a rule is for. Counting starts when the rule is given to the proxy, and counts only requests that
 /// match; where several rules would strike, the one given first does, and all of them have counted.
@@ -20,7 +20,7 @@ pub struct When {
 
 type Test = dyn Fn(&Exchange) -> bool + Send + Sync;
 
-/// What is done to a request.
+/// The harm that is done to a request.
 #[derive(Clone)]
 pub struct Fault {
     pub(crate) delay: Duration,
@@ -32,10 +32,10 @@ pub struct Fault {
 pub(crate) type Before = dyn Fn(&Exchange) -> Then + Send + Sync;
 pub(crate) type After = dyn Fn(&Exchange) + Send + Sync;
 
-/// How to go on after a callback.
+/// The step after a callback.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Then {
-    /// As if there had been no callback.
+    /// Go on as if there had been no callback.
     GoOn,
     /// Break the connection; the request never arrives.
     Cut,
@@ -73,10 +73,6 @@ pub(crate) enum Act {
         status: u16,
     },
 }
-
-/// A rule of a proxy.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub struct RuleId(usize);
 
 #[derive(Debug, Default)]
 pub(crate) struct Rules {

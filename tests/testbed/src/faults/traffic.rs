@@ -1,13 +1,11 @@
-//! What went through the proxy.
+//! The traffic through the proxy, exchange by exchange.
 
 use std::fmt;
 use std::time::{Duration, Instant};
 
 use hyper::body::Bytes;
 
-use super::rule::RuleId;
-
-/// What a request does, in the words of Kubernetes.
+/// The purpose of a request, in the words of Kubernetes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Verb {
     /// Reads one object.
@@ -28,6 +26,10 @@ pub enum Verb {
     DeleteCollection,
 }
 
+/// A rule of a proxy.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct RuleId(pub(super) usize);
+
 /// How an exchange ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Outcome {
@@ -46,11 +48,11 @@ pub enum Outcome {
 pub struct Exchange {
     /// When its body had arrived.
     pub at: Instant,
-    /// The same, since the proxy's start.
+    /// That time, counted from the proxy's start.
     pub elapsed: Duration,
     /// Its method.
     pub method: String,
-    /// What it does to Kubernetes; none if its path is not one of an API resource.
+    /// Its purpose; none if its path is not one of an API resource.
     pub verb: Option<Verb>,
     /// Its path.
     pub path: String,

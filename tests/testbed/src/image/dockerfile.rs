@@ -2,12 +2,12 @@
 
 use crate::Error;
 
-/// From one `FROM` to the next.
+/// A stage: from one `FROM` to the next.
 #[derive(Debug, Default, Eq, PartialEq)]
 pub struct Stage {
     /// The image that it begins with; `scratch` is an empty one.
     pub base: String,
-    /// As later stages call it.
+    /// The name by which later stages call it.
     pub name: String,
     pub steps: Vec<Step>,
 }
@@ -75,7 +75,7 @@ fn step(word: &str, rest: &str) -> Option<Step> {
             let value = value.strip_prefix('"').and_then(|value| value.strip_suffix('"')).unwrap_or(value);
             Some(Step::Env(name.to_owned(), value.to_owned()))
         }
-        // With flags, or as a list, it would be another command.
+        // A command with flags, or written as a list, would be another one.
         "RUN" if !rest.starts_with("--") && !rest.starts_with('[') => Some(Step::Run(rest.to_owned())),
         "COPY" => copy(rest),
         "USER" => Some(Step::User(rest.to_owned())),

@@ -1,4 +1,4 @@
-//! What an image build would make of this repository, made without a container engine.
+//! The image that a build would make of this repository, made without a container engine.
 //!
 //! ```text
 //! .dockerignore, files -> the first stage's folder -> the Dockerfile's own commands -> the last stage's folder -> chroot
@@ -29,7 +29,7 @@ pub struct Image {
     cmd: Vec<String>,
 }
 
-/// What the stages so far have made.
+/// The stages so far, and where their files are.
 #[derive(Debug)]
 struct Work<'a> {
     repository: &'a Path,
@@ -37,7 +37,7 @@ struct Work<'a> {
     stages: Vec<&'a Stage>,
 }
 
-/// What the steps of one stage set for those that follow.
+/// The settings that the steps of a stage leave to those that follow.
 #[derive(Debug, Default)]
 struct Settings {
     workdir: String,
@@ -47,7 +47,7 @@ struct Settings {
     cmd: Vec<String>,
 }
 
-/// Builds what `repository`'s Dockerfile describes. What lies in `directory` from an earlier time makes it faster.
+/// Builds what `repository`'s Dockerfile describes. The files in `directory` from an earlier time make it faster.
 pub fn build(repository: &Path, directory: &Path) -> Result<Image, Error> {
     let stages = dockerfile::parse(&read(&repository.join("Dockerfile"))?)?;
     let mut work = Work { repository, directory, stages: Vec::new() };
@@ -169,7 +169,7 @@ impl<'a> Work<'a> {
         let index = self.stages.iter().position(|stage| stage.name == from && !from.is_empty());
         let index = index.ok_or_else(|| cannot(&format!("copy from {from}, which is no stage")))?;
         let made = within(&self.folder(index), source);
-        // What the stage has not made its base image brings along.
+        // A file that the stage has not made comes from its base image.
         let is_base = !made.exists() && self.stages[index].base != SCRATCH;
         copy(if is_base { Path::new(source) } else { &made }, target)
     }
@@ -241,7 +241,7 @@ fn cannot(what: &str) -> Error {
 
 const SCRATCH: &str = "scratch";
 
-/// What engines give to a container.
+/// The PATH that engines give to a container.
 const PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
 
 /// Variables without which the tools of this machine are not found.

@@ -14,7 +14,7 @@ use hyper::{Method, Version};
 use serde::Deserialize;
 use serde_json::json;
 
-use super::Config;
+use super::config::Config;
 use super::log::{Answer, Endpoint, Entry, Log, Request};
 use super::login::{Tokens, media_type};
 use super::plans::{Judgement, Plans, Rules};
@@ -30,7 +30,7 @@ pub(crate) enum Site {
     Elsewhere,
 }
 
-/// All that is behind the ports.
+/// The state behind the ports.
 #[derive(Debug)]
 pub(crate) struct Api {
     pub(crate) config: Config,
@@ -60,7 +60,7 @@ struct Call {
     /// The id in the path.
     plan: Option<i64>,
     headers: HeaderMap,
-    /// None if it was larger than the gateway takes.
+    /// The body; none if it was larger than the gateway takes.
     body: Option<Bytes>,
 }
 
@@ -158,7 +158,7 @@ impl Api {
         }
     }
 
-    /// What the gateway answers when nothing is scripted.
+    /// The answer of the gateway when nothing is scripted.
     fn natural(&self, state: &mut State, call: &Call, record: &Request, now: Instant) -> Reply {
         let (method, endpoint) = (&call.method, call.endpoint);
         let allowed = match endpoint {
@@ -279,7 +279,7 @@ fn deliver(message: Message, mut entry: Entry) -> hyper::Response<Body> {
         }
         Content::Truncated(bytes) => {
             entry.close(Answer::Dropped);
-            // What was written leaves when the body has nothing to give for once; else the break would overtake it.
+            // The bytes so far leave when the body has nothing to give for once; else the break would overtake them.
             let broken = stream::once(async {
                 tokio::task::yield_now().await;
                 Err(io::Error::other("scripted to break off"))
@@ -331,5 +331,5 @@ fn streamed(bytes: impl futures::Stream<Item = io::Result<Bytes>> + Send + 'stat
     BodyExt::boxed_unsync(StreamBody::new(bytes.map(|bytes| bytes.map(Frame::data))))
 }
 
-/// What a list of ten thousand 64-bit ids needs, with room to spare.
+/// The room for a list of ten thousand 64-bit ids, and more.
 const BODY_MAX: usize = 1024 * 1024;

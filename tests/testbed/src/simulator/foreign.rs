@@ -51,7 +51,7 @@ pub enum Foreign {
 // === impl Foreign ===
 
 impl Foreign {
-    /// All of them.
+    /// All variants.
     pub fn all() -> &'static [Self] {
         Self::value_variants()
     }

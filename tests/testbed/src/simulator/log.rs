@@ -8,7 +8,7 @@ use hyper::body::Bytes;
 
 use crate::record::Record;
 
-/// Where a request went.
+/// The endpoint that a request went to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Endpoint {
     /// `/stop/execution` of the gateway.
@@ -25,7 +25,7 @@ pub enum Endpoint {
     Unknown,
 }
 
-/// What came of a request.
+/// The end of a request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Answer {
     /// Not answered yet.
@@ -43,9 +43,9 @@ pub enum Answer {
 pub struct Request {
     /// When its head had arrived.
     pub at: Instant,
-    /// The same, since the simulator's start.
+    /// That time, counted from the simulator's start.
     pub elapsed: Duration,
-    /// Where it went.
+    /// The endpoint that it went to.
     pub endpoint: Endpoint,
     /// Its method.
     pub method: String,
@@ -67,7 +67,7 @@ pub struct Request {
     pub plans: Vec<i64>,
     /// The body as received.
     pub body: Bytes,
-    /// What came of it.
+    /// Its end.
     pub answer: Answer,
 }
 

@@ -10,12 +10,12 @@ use serde_json::json;
 use super::foreign::Foreign;
 use super::reply::Reply;
 
-/// What the login demands and gives.
+/// The demands of the login, and what it gives.
 #[derive(Clone, Debug)]
 pub struct Login {
-    /// Who may log in.
+    /// The user who may log in.
     pub username: String,
-    /// With this.
+    /// The user's password.
     pub password: String,
     /// How the calling program proves itself.
     pub client: Client,
@@ -65,7 +65,7 @@ pub enum TokenRefusal {
     OtherService,
 }
 
-/// How often it was tried.
+/// The number of logins so far.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Logins {
     /// Well-formed requests from a valid client.
@@ -107,7 +107,7 @@ impl Default for Login {
 // === impl TokenRefusal ===
 
 impl TokenRefusal {
-    /// All of them.
+    /// All variants.
     pub fn all() -> &'static [Self] {
         Self::value_variants()
     }

@@ -6,7 +6,9 @@
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
-/// What a plan is, and so what becomes of a call that names it.
+use super::words::words;
+
+/// The nature of a plan, which decides what becomes of a call that names it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Nature {
     /// Runs, and has stopped once a stop was accepted. A second stop finds it not running.
@@ -37,10 +39,10 @@ pub enum Report {
     Status,
 }
 
-/// What is true of one plan, for oracles to compare with.
+/// The truth about one plan, for oracles to compare with.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct PlanTruth {
-    /// What the plan is.
+    /// The nature of the plan.
     pub nature: Nature,
     /// Whether it runs now.
     pub running: bool,
@@ -58,7 +60,7 @@ pub(crate) struct Fault {
     pub(crate) text: &'static str,
 }
 
-/// What the gateway makes of a list of plans.
+/// The verdict of the gateway on a list of plans.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Judgement {
     Refused { status: u16, fault: Fault },
@@ -162,7 +164,7 @@ impl Plans {
         let (code, text, report) = match plan.nature {
             Nature::Unknown => ("PLAN_NOT_FOUND", "there is no such plan", unknown),
             Nature::Poisons(status) => {
-                let (code, text) = super::reply::words(status);
+                let (code, text) = words(status);
                 (code, text, Report::Refusal(status))
             }
             Nature::Rejected => ("STOP_NOT_ALLOWED", "the plan may not be stopped", Report::Errors),

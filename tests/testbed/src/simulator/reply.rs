@@ -1,4 +1,4 @@
-//! What the gateway can answer: the published shapes, and all that proxies and bad networks make of them.
+//! The answers of the gateway: the published shapes, and all that proxies and bad networks make of them.
 
 use std::time::{Duration, SystemTime};
 
@@ -12,6 +12,7 @@ use serde_json::{Value, json};
 use super::hold::Hold;
 use super::log::Request;
 use super::plans::{Fault, Judgement, Report};
+use super::words::words;
 use crate::encodings::Encoding;
 
 /// How a non-null `errors` is written.
@@ -82,7 +83,7 @@ pub(crate) enum Fate {
 // === impl Reply ===
 
 impl Reply {
-    /// What the natures of the plans call for, as if nothing had been scripted.
+    /// The reply that the natures of the plans call for, as if nothing had been scripted.
     pub fn natural() -> Self {
         Self {
             message: None,
@@ -366,23 +367,3 @@ fn object(fault: &Fault, named: bool) -> Value {
 }
 
 const BYTE_ORDER_MARK: &[u8] = b"\xEF\xBB\xBF";
-
-/// The documented code of a status where there is one, and a plausible one elsewhere.
-pub(crate) fn words(status: u16) -> (&'static str, &'static str) {
-    match status {
-        400 => ("INVALID_REQUEST", "the request is malformed or contained errors"),
-        401 => ("UNAUTHORIZED", "the token is missing or not valid"),
-        403 => ("ACCESS_DENIED", "access is denied"),
-        404 => ("NOT_FOUND", "there is nothing at this address"),
-        405 => ("METHOD_NOT_ALLOWED", "the method is not allowed here"),
-        408 => ("REQUEST_TIMEOUT", "the request took too long"),
-        409 => ("CONFLICT", "the request conflicts with another"),
-        413 => ("PAYLOAD_TOO_LARGE", "the request is too large"),
-        422 => ("UNPROCESSABLE", "the request cannot be processed"),
-        425 => ("TOO_EARLY", "try again later"),
-        429 => ("TOO_MANY_REQUESTS", "too many requests"),
-        503 => ("SERVICE_UNAVAILABLE", "try again later"),
-        500.. => ("INTERNAL_SERVER_ERROR", "unexpected error"),
-        _ => ("ERROR", "the request failed"),
-    }
-}

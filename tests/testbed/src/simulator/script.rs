@@ -12,7 +12,7 @@ use super::reply::Reply;
 pub struct When {
     first: usize,
     last: usize,
-    /// Of those, each so many-th is answered.
+    /// The distance between two requests that are answered, among those from the first to the last.
     every: usize,
     endpoint: Endpoint,
     plan: Option<i64>,

@@ -22,7 +22,7 @@ impl Canonical for World {
             ops,
             fake_gateway,
             // The version beside each credential of the machine says the same.
-            secrets: _,
+            connections: _,
             reference,
             violation,
             // The same in all states of one model.
@@ -105,24 +105,32 @@ impl Canonical for ServerOp {
         orphan.canonical(sink);
         match done {
             None => sink.plain(0),
-            Some(Input::Wrote(_, _, result)) => (1_i64, result).canonical(sink),
-            Some(Input::WroteGateway(_, _, result)) => (2_i64, result).canonical(sink),
+            Some(Input::Wrote(_, result)) => (1_i64, result).canonical(sink),
             Some(Input::Read(_, view)) => (3_i64, view).canonical(sink),
             Some(Input::Credential(_, _, read)) => (4_i64, read).canonical(sink),
             Some(other) => unreachable!("no request ends in {other:?}"),
         }
         match request {
-            ServerRequest::Write { run, serial, to, status, asks } => {
-                (0_i64, (*run, *serial)).canonical(sink);
-                (to, (status, asks)).canonical(sink);
-            }
-            ServerRequest::WriteGateway { serial, to, status } => {
-                (1_i64, (*serial, (to, status))).canonical(sink)
+            ServerRequest::Write { serial, to, body, asks } => {
+                (0_i64, *serial).canonical(sink);
+                (to, (body, asks)).canonical(sink);
             }
             ServerRequest::Read(key) => (2_i64, key).canonical(sink),
             ServerRequest::ReadCredential { gateway, epoch, known_bad } => {
                 (3_i64, (&gateway.key, (*epoch, known_bad))).canonical(sink);
             }
+        }
+    }
+}
+
+impl Canonical for WriteBody {
+    fn canonical(&self, sink: &mut Sink) {
+        match self {
+            Self::RunStatus(status) => (0_i64, status).canonical(sink),
+            Self::GatewayStatus(status) => (1_i64, status).canonical(sink),
+            // No write of a model has another content.
+            Self::Metadata(_) => sink.plain(2),
+            Self::Deletion => sink.plain(3),
         }
     }
 }
@@ -183,6 +191,7 @@ impl Canonical for KnownRun {
             restored: _,
             created: _,
             written: _,
+            due: _,
             stopped_set: _,
             annotation_set: _,
             gateway_set: _,

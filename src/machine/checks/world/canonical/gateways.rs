@@ -1,28 +1,59 @@
 //! Which parts of the machine's gateways decide what can happen next.
 
 use super::{Canonical, LONG_PAST, Sink, Sort, fields};
-use crate::machine::gateways::credential::{Credential, Problem};
+use crate::machine::call::{Member, Waiter};
+use crate::machine::gateways::Gateways;
+use crate::machine::gateways::credential::{Credential, CredentialError};
 use crate::machine::gateways::gate::{Gate, Shut};
-use crate::machine::gateways::gateway::{Call, Gateway};
+use crate::machine::gateways::gateway::Gateway;
 use crate::machine::gateways::held::Held;
-use crate::machine::gateways::queue::{Member, Position, Queue, SuspectHistory, Suspects, Waiter, Waiting};
+use crate::machine::gateways::origin::{Origin, Origins};
+use crate::machine::gateways::queue::{Position, Queue, SuspectHistory, Suspects, Waiting};
+use crate::machine::gateways::settle::Call;
 use crate::machine::gateways::status::Published;
 use crate::machine::gateways::verdict::Parts;
-use crate::machine::gateways::{Gateways, Origin};
 use crate::machine::*;
 
-fields!(Gateways { by_key, origins, calls } but {
-    // The same in all states of one model, as are the guards.
+fields!(Gateways { by_key, origins, calls, list, may_call } but {
+    // Nothing is touched between two inputs, and each gateway knows its timer and how many of its plans wait.
+    touched,
+    unpublished,
+    timers,
+    queued,
+    // The same in all states of one model, as is the seed.
+    guards,
     seed,
     // Calls and credentials are numbered as they turn up.
     next_call,
     next_epoch,
-    guards,
 });
+
+impl Canonical for Origins {
+    fn canonical(&self, sink: &mut Sink) {
+        let Self {
+            by_name,
+            // Each origin knows its timer, and nothing is touched between two inputs.
+            timers: _,
+            touched: _,
+        } = self;
+        by_name.canonical(sink);
+    }
+}
 
 impl Canonical for Origin {
     fn canonical(&self, sink: &mut Sink) {
-        let Self { members, in_flight, last_served, paid_until } = self;
+        let Self {
+            members,
+            // The specs of the gateways have the limits, and the gateways know whether they are ready.
+            rates: _,
+            slots: _,
+            ready: _,
+            in_flight,
+            last_served,
+            paid_until,
+            // It follows from what is paid and who is ready.
+            timer: _,
+        } = self;
         (members, (*in_flight, last_served)).canonical(sink);
         sink.plain((paid_until + LONG_PAST * 1000).saturating_sub(sink.now * 1000));
     }
@@ -34,7 +65,7 @@ impl Canonical for Gateway {
             // It is what the gateway is known by.
             key: _,
             view,
-            origin,
+            settings,
             listed_in,
             endpoint,
             credential,
@@ -49,8 +80,14 @@ impl Canonical for Gateway {
             sent_again,
             fresh_next,
             published,
+            // The queue knows how many wait.
+            counted: _,
+            // It follows from the queue, the gate and the credential.
+            timer: _,
         } = self;
-        (view, (origin, credential)).canonical(sink);
+        // The settings follow from the spec; the origin is kept when the object goes.
+        (view, settings.as_ref().map(|settings| &settings.origin)).canonical(sink);
+        credential.canonical(sink);
         sink.sorted(Sort::List, u64::from(*listed_in));
         sink.sorted(Sort::Move, u64::from(*seq));
         sink.sorted(Sort::Call, u64::from(*last_served_call));
@@ -128,7 +165,7 @@ impl Canonical for Credential {
             epoch,
             version,
             failures,
-            problem,
+            error,
             reading,
             again,
             check,
@@ -141,7 +178,7 @@ impl Canonical for Credential {
             refresh_at,
             refused,
         } = self;
-        (*epoch, (version, problem)).canonical(sink);
+        (*epoch, (version, error)).canonical(sink);
         sink.count(*failures);
         (*reading, (*again, (*check, *renew))).canonical(sink);
         (*renewed_at, (*read_at, *insists)).canonical(sink);
@@ -151,7 +188,7 @@ impl Canonical for Credential {
     }
 }
 
-impl Canonical for Problem {
+impl Canonical for CredentialError {
     fn canonical(&self, sink: &mut Sink) {
         // The texts are for people.
         sink.plain(match self {
@@ -163,14 +200,21 @@ impl Canonical for Problem {
     }
 }
 
-fields!(Published { reason, since, waiters_notified, written, writing, not_before });
+fields!(Published { reason, since, waiters_notified, written, not_before });
 
-fields!(Queue { plans, suspects } but {
-    // Each plan knows its place.
-    fresh,
-    // A later place is behind all that there are.
-    serial,
-});
+impl Canonical for Queue {
+    fn canonical(&self, sink: &mut Sink) {
+        let Self {
+            plans,
+            // Each plan knows its place; whose turn is next does the queue alone.
+            fresh,
+            suspects,
+            // A later place is behind all that there are.
+            serial: _,
+        } = self;
+        (plans, (suspects, fresh.last_served)).canonical(sink);
+    }
+}
 
 impl Canonical for Member {
     fn canonical(&self, sink: &mut Sink) {
@@ -179,7 +223,7 @@ impl Canonical for Member {
     }
 }
 
-fields!(Waiter { run, request_seq });
+fields!(Waiter { run, request_seq, lane });
 
 impl Canonical for Waiting {
     fn canonical(&self, sink: &mut Sink) {
@@ -231,7 +275,10 @@ impl Canonical for Parts {
 impl Canonical for Position {
     fn canonical(&self, sink: &mut Sink) {
         match self {
-            Self::Fresh(order) => sink.sorted(Sort::Order, *order),
+            Self::Fresh(lane, order) => {
+                lane.canonical(sink);
+                sink.sorted(Sort::Order, *order);
+            }
             Self::Suspect(serial) => sink.sorted(Sort::Order, u64::from(*serial)),
             Self::InCall => sink.plain(0),
         }

@@ -1,48 +1,66 @@
 //! Which parts of the machine decide what can happen next.
 
 use super::{Canonical, Sink, Sort, fields};
-use crate::machine::fair_queue::FairQueue;
-use crate::machine::gateways::verdict::{Detail, Settled};
-use crate::machine::outbox::write::{Flight, Write};
+use crate::machine::call::{Detail, Settled};
+use crate::machine::list::List;
+use crate::machine::outbox::{Change, Entry, EntryKey, InFlight, Next, Order, Outbox, What, WriteState};
+use crate::machine::runs::Runs;
 use crate::machine::runs::intent::{Observed, StopState};
 use crate::machine::runs::memo::{CarriedOver, StatusMemo};
 use crate::machine::runs::plan::{Plan, PlanState};
 use crate::machine::runs::request::{Moment, Request, Withdrawal};
 use crate::machine::runs::run::Run;
-
-use crate::machine::{self, Machine};
+use crate::machine::runs::statement::Statement;
+use crate::machine::*;
 
 impl Canonical for Machine {
     fn canonical(&self, sink: &mut Sink) {
         let Self {
             runs,
-            by_key,
             gateways,
-            // Each run knows its timer.
-            timers: _,
-            due,
-            writes,
-            // Records and writes are numbered as they turn up.
-            next: _,
+            outbox,
             // The same in all states of one model.
             seed: _,
-            runs_list,
-            gateways_list,
             draining,
             drained,
             // It is only counted.
             tally: _,
+            // There is none between two inputs.
+            demands: _,
         } = self;
-        // In the order of their names: in which order the records were made decides nothing.
-        by_key.len().canonical(sink);
-        by_key.values().filter_map(|id| runs.get(id)).for_each(|run| run.canonical(sink));
-        (gateways, (*writes, due)).canonical(sink);
-        (runs_list, gateways_list).canonical(sink);
+        (runs, (gateways, outbox)).canonical(sink);
         (*draining, *drained).canonical(sink);
     }
 }
 
-impl Canonical for machine::List {
+impl Canonical for Runs {
+    fn canonical(&self, sink: &mut Sink) {
+        let Self {
+            by_id,
+            by_key,
+            // No run of a model waits for a time of day.
+            parked: _,
+            // Each run knows its deadline.
+            deadlines: _,
+            // Each waiter has its lane.
+            lanes: _,
+            list,
+            // The same in all states of one model.
+            guards: _,
+            // Records and lanes are numbered as they turn up.
+            next_id: _,
+            next_lane: _,
+        } = self;
+        // In the order of their names: in which order the records were made decides nothing.
+        by_key.len().canonical(sink);
+        for (id, run) in by_key.values().filter_map(|id| Some((id, by_id.get(id)?))) {
+            (*id, &**run).canonical(sink);
+        }
+        list.canonical(sink);
+    }
+}
+
+impl Canonical for List {
     fn canonical(&self, sink: &mut Sink) {
         let Self { serial, under_way, done, failed } = self;
         sink.sorted(Sort::List, u64::from(*serial));
@@ -56,7 +74,6 @@ impl Canonical for machine::List {
 impl Canonical for Run {
     fn canonical(&self, sink: &mut Sink) {
         let Self {
-            id,
             key,
             uid,
             version,
@@ -67,7 +84,6 @@ impl Canonical for Run {
             created,
             total,
             watched_version,
-            floor,
             version_list,
             listed_in,
             observed,
@@ -83,17 +99,18 @@ impl Canonical for Run {
             dirty,
             unwritten,
             published,
-            last_write,
-            write,
-            write_failures,
-            timer,
-            queue_position,
+            statement,
+            tried_at,
+            deadline,
+            // No run of a model waits for a time of day.
+            due: _,
+            lane,
         } = self;
-        (*id, (key, uid)).canonical(sink);
+        (key, (uid, *lane)).canonical(sink);
         (*version, (memo, *generation)).canonical(sink);
         (reconcile_annotation, *deadline_seconds).canonical(sink);
         (created, *total).canonical(sink);
-        (*watched_version, *floor).canonical(sink);
+        watched_version.canonical(sink);
         sink.sorted(Sort::List, u64::from(*version_list));
         sink.sorted(Sort::List, u64::from(*listed_in));
         (observed, (request, withdrawal)).canonical(sink);
@@ -101,9 +118,7 @@ impl Canonical for Run {
         (plans, unasked).canonical(sink);
         (*tell_at_once, (*reopened, *refresh_at)).canonical(sink);
         (*dirty, (*unwritten, *published)).canonical(sink);
-        (*last_write, write).canonical(sink);
-        sink.count(*write_failures);
-        (*timer, *queue_position).canonical(sink);
+        (statement.as_deref(), (*tried_at, *deadline)).canonical(sink);
     }
 }
 
@@ -189,26 +204,89 @@ impl Canonical for Detail {
 
 // === outbox ===
 
-impl Canonical for Write {
+fields!(Statement { request_seq, memo, reason, is_transition } but {
+    // What will be kept of it has the whole of it.
+    status,
+});
+
+impl Canonical for Outbox {
+    fn canonical(&self, sink: &mut Sink) {
+        let Self {
+            entries,
+            due,
+            // Each entry knows its timer.
+            timers: _,
+            in_flight,
+            // Writes are numbered as they turn up.
+            next_serial: _,
+        } = self;
+        (entries, in_flight.len()).canonical(sink);
+        in_flight.iter().for_each(|(serial, write)| (*serial, write).canonical(sink));
+        for (urgency, queue) in due {
+            // Everything that waits knows that it does.
+            (*urgency, &queue.last_served).canonical(sink);
+        }
+    }
+}
+
+impl Canonical for Entry {
+    fn canonical(&self, sink: &mut Sink) {
+        let Self {
+            // It is that of the object.
+            namespace: _,
+            state,
+            failures,
+            status,
+            changes,
+            queued,
+            timer,
+        } = self;
+        (*state, (*status, changes)).canonical(sink);
+        sink.count(*failures);
+        (*queued, *timer).canonical(sink);
+    }
+}
+
+fields!(InFlight { key, base, next });
+
+impl Canonical for EntryKey {
+    fn canonical(&self, sink: &mut Sink) {
+        match self {
+            Self::Run(id) => (0_i64, *id).canonical(sink),
+            Self::Gateway(key) => (1_i64, key).canonical(sink),
+        }
+    }
+}
+
+impl Canonical for WriteState {
     fn canonical(&self, sink: &mut Sink) {
         match self {
             Self::Idle => sink.plain(0),
-            Self::InFlight(flight) => (1_i64, flight).canonical(sink),
+            Self::InFlight(serial) => (1_i64, *serial).canonical(sink),
             Self::Conflict { base, read_at } => (2_i64, (*base, *read_at)).canonical(sink),
             Self::Backoff { until, without_messages } => (3_i64, (*until, *without_messages)).canonical(sink),
         }
     }
 }
 
-fields!(Flight { serial, request_seq, base, next, reason, announce } but {
-    // The next memo has the whole of it.
-    status,
-});
-
-impl<T> Canonical for FairQueue<T> {
+impl Canonical for Next {
     fn canonical(&self, sink: &mut Sink) {
-        // Everything that waits knows that it does.
-        let Self { last_served, .. } = self;
-        last_served.canonical(sink);
+        match self {
+            Self::Status => sink.plain(0),
+            Self::Change(change) => (1_i64, change).canonical(sink),
+        }
+    }
+}
+
+impl Canonical for Change {
+    fn canonical(&self, sink: &mut Sink) {
+        let Self { what, order } = self;
+        // No change of a model has another content.
+        sink.plain(match (what, order) {
+            (What::Metadata(_), Order::BeforeStatus) => 0,
+            (What::Metadata(_), Order::AfterStatus) => 1,
+            (What::Deletion, Order::BeforeStatus) => 2,
+            (What::Deletion, Order::AfterStatus) => 3,
+        });
     }
 }

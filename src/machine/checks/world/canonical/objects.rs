@@ -8,9 +8,28 @@ use crate::api::{
     PlanStatus, Retry, SecretKeyRef, SecretRef, StopStatus, TestPlanRunSpec, TestPlanRunStatus,
     TestiniumGatewaySpec, TestiniumGatewayStatus, Tls,
 };
-use crate::machine::{FieldSet, GatewayView, Key, RunView, Target};
+use crate::machine::{FieldSet, GatewayKey, GatewayView, Key, ObjectKey, RunKey, RunView, Target};
 
 fields!(Key { namespace, name });
+
+impl Canonical for RunKey {
+    fn canonical(&self, sink: &mut Sink) {
+        (**self).canonical(sink);
+    }
+}
+
+impl Canonical for GatewayKey {
+    fn canonical(&self, sink: &mut Sink) {
+        (**self).canonical(sink);
+    }
+}
+
+impl Canonical for ObjectKey {
+    fn canonical(&self, sink: &mut Sink) {
+        (self.kind(), &**self).canonical(sink);
+    }
+}
+
 fields!(Target { key, uid, version });
 
 fields!(RunView {
@@ -34,6 +53,8 @@ fields!(RunView {
 } but {
     // It goes into status for people.
     requested_by,
+    // No run of a model waits for a time of day.
+    due,
 });
 
 fields!(FieldSet { time } but {

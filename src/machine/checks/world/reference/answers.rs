@@ -4,12 +4,12 @@
 //! The reference judges by this and calls nothing of the machine, so that a fault there can't hide itself.
 
 use crate::machine::words::Sense;
-use crate::machine::{Answer, Body, Complaint, Epoch, Key, Reply};
+use crate::machine::{Answer, Body, Complaint, Epoch, GatewayKey, Reply};
 
 /// An answer to a call at the gateway's present address, and what it shows.
 #[derive(Clone, Debug)]
 pub(in crate::machine) struct Shown {
-    pub(in crate::machine) gateway: Key,
+    pub(in crate::machine) gateway: GatewayKey,
     /// The credential of the call.
     pub(in crate::machine) credential: Epoch,
     /// The gateway has accepted the credential.

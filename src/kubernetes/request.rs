@@ -2,18 +2,17 @@
 //!
 //! The client itself waits for ever for an answer, so nothing here talks to it but through a limit.
 
-use std::error::Error;
 use std::fmt;
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use http::Request;
-use http::header::RETRY_AFTER;
 use kube::client::Body;
 use serde::Deserialize;
 use tokio::time::timeout;
 
-use super::decode::bounded;
 use crate::machine::Millis;
+use crate::retry_after::retry_after;
+use crate::text::{LINE_BYTES_MAX, bounded, error_line};
 
 /// Who this operator is in managedFields.
 pub(super) const FIELD_MANAGER: &str = "testinium-operator";
@@ -21,7 +20,7 @@ pub(super) const FIELD_MANAGER: &str = "testinium-operator";
 /// What the API server answered. It may hold a Secret, so it can't be shown.
 pub(super) struct Reply {
     pub(super) status: u16,
-    retry_after: Option<u64>,
+    retry_after: Option<Millis>,
     pub(super) body: Vec<u8>,
 }
 
@@ -41,8 +40,7 @@ pub(super) async fn send(
     let answer = async {
         let response = client.send(request.map(Body::from)).await?;
         let status = response.status().as_u16();
-        let retry_after =
-            response.headers().get(RETRY_AFTER).and_then(|value| value.to_str().ok()?.trim().parse().ok());
+        let retry_after = retry_after(response.headers(), SystemTime::now());
         let body = response.into_body().collect_bytes().await?.into();
         Ok(Reply { status, retry_after, body })
     };
@@ -51,21 +49,6 @@ pub(super) async fn send(
         Ok(Err(error)) => Err(NoReply::broken(&error)),
         Err(_) => Err(NoReply::Timeout(limit)),
     }
-}
-
-/// An error with its causes, cut to what fits a line of a log or a condition.
-pub fn chain(error: &dyn Error) -> String {
-    let mut text = error.to_string();
-    let mut cause = error.source();
-    while let Some(error) = cause {
-        let next = error.to_string();
-        // Many errors repeat their cause in their own text.
-        if !text.contains(&next) {
-            text = format!("{text}: {next}");
-        }
-        cause = error.source();
-    }
-    bounded(text, TEXT_BYTES_MAX)
 }
 
 /// The part of a Status that is worth something.
@@ -84,11 +67,8 @@ struct Details {
     retry_after_seconds: Option<u64>,
 }
 
-/// Enough for the API server's sentence on who may not do what, wherever it is shown.
-const TEXT_BYTES_MAX: usize = 400;
-
 /// The longest wait that the API server can impose: longer ones come from a mistake, and stops are urgent.
-const RETRY_AFTER_SECONDS_MAX: u64 = 30;
+const RETRY_AFTER_MAX: Millis = Millis(30_000);
 
 // === impl Reply ===
 
@@ -106,15 +86,16 @@ impl Reply {
     pub(super) fn message(&self) -> String {
         match self.parsed().message {
             message if message.is_empty() => format!("the Kubernetes API answered HTTP {}", self.status),
-            message => bounded(message, TEXT_BYTES_MAX),
+            message => bounded(message, LINE_BYTES_MAX),
         }
     }
 
     /// How long to wait before another try, if the API server says so.
     pub(super) fn retry_after(&self) -> Option<Millis> {
         let seconds = self.parsed().details.and_then(|details| details.retry_after_seconds);
-        let seconds = self.retry_after.max(seconds).filter(|seconds| *seconds > 0)?;
-        Some(Millis(seconds.min(RETRY_AFTER_SECONDS_MAX) * 1000))
+        let of_body = seconds.map(|seconds| Millis(seconds.saturating_mul(1000)));
+        let delay = self.retry_after.max(of_body).filter(|delay| *delay > Millis(0))?;
+        Some(delay.min(RETRY_AFTER_MAX))
     }
 
     fn parsed(&self) -> Status {
@@ -126,7 +107,7 @@ impl Reply {
 
 impl NoReply {
     pub(super) fn broken(error: &kube::Error) -> Self {
-        Self::Broken(chain(error))
+        Self::Broken(error_line(error))
     }
 }
 
@@ -159,6 +140,7 @@ mod tests {
             ("details of another shape", None, r#"{"details": {"retryAfterSeconds": "4"}}"#.to_owned(), None),
         ];
         for (name, retry_after, body, expected) in rows {
+            let retry_after = retry_after.map(|seconds: u64| Millis(seconds.saturating_mul(1000)));
             let reply = Reply { status: 429, retry_after, body: body.into_bytes() };
             assert_eq!(reply.retry_after(), expected.map(Millis), "{name}");
         }
@@ -170,6 +152,6 @@ mod tests {
         assert_eq!(reply(r#"{"kind":"Status","message":"no"}"#), "no");
         assert_eq!(reply("<html>secret</html>"), "the Kubernetes API answered HTTP 403");
         assert_eq!(reply(r#"{"message":""}"#), "the Kubernetes API answered HTTP 403");
-        assert!(reply(&format!(r#"{{"message":"{}"}}"#, "x".repeat(9000))).len() <= TEXT_BYTES_MAX);
+        assert!(reply(&format!(r#"{{"message":"{}"}}"#, "x".repeat(9000))).len() <= LINE_BYTES_MAX);
     }
 }

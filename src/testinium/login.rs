@@ -1,8 +1,8 @@
 //! Logging in: user name and password for a token that expires.
 //!
-//! The OAuth password grant as Testinium publishes it. Release 1.16 wants client id and secret beside it, 2.0 one
-//! client key. What matters most here is to tell a refused login from a failed one: a wrong password that is tried
-//! again locks the account, and the account may be a person's.
+//! This is the OAuth password grant as Testinium publishes it. Release 1.16 wants client id and secret beside it, 2.0
+//! one client key. It matters most here to tell a refused login from a failed one: a wrong password that is tried again
+//! locks the account, and the account may be a person's.
 
 use std::time::Duration;
 
@@ -12,25 +12,26 @@ use reqwest::header::{AUTHORIZATION, CONTENT_TYPE, HeaderValue};
 use reqwest::{Client, RequestBuilder, StatusCode};
 use secrecy::{ExposeSecret, SecretString};
 use serde_json::Value;
-use url::{Url, form_urlencoded};
+use url::{Position, Url, form_urlencoded};
 
 use super::address::Guard;
-use super::client::{Received, place, send};
-use super::credential::{ConnectError, Material, checked_text, checked_token, invalid};
+use super::credential_data::{CredentialData, checked_text, checked_token};
+use super::error::{ConnectError, invalid};
+use super::http::{Received, send};
 use super::redact::Secrets;
-use super::{json, refusal, wire};
+use super::{envelope, json, refusal};
 use crate::api::PasswordGrant;
 use crate::aside;
 use crate::machine::{Loss, Millis};
 
-/// How long a token counts as good if the answer does not say: as long as in Testinium's documented example. If it
-/// lasts longer, a login too many is made in an hour; if shorter, the first 401 leads to one.
+/// The life of a token if the answer does not say it: that of Testinium's documented example. If it lasts longer, a
+/// login too many is made in an hour; if shorter, the first 401 leads to one.
 const GOOD_FOR_UNKNOWN: Millis = Millis(3600 * 1000);
 
 /// The shortest life that is believed, so that an answer can't cause a storm of logins.
 const GOOD_FOR_MIN: Millis = Millis(60 * 1000);
 
-/// What a login sends.
+/// The credential that a login sends.
 pub(super) struct Login<'a> {
     username: &'a str,
     password: &'a str,
@@ -52,22 +53,20 @@ pub(super) struct Granted {
 // === impl Login ===
 
 impl<'a> Login<'a> {
-    pub fn new(grant: &'a PasswordGrant, material: &'a Material) -> Result<Self, ConnectError> {
+    pub fn new(grant: &'a PasswordGrant, data: &'a CredentialData) -> Result<Self, ConnectError> {
         let value = |name: &str, secret: &'a Option<SecretString>| match secret {
-            // Without what makes a text of it, nothing is there.
+            // A value that is a line break alone counts as absent.
             Some(secret) if !matches!(secret.expose_secret(), "" | "\n" | "\r\n") => checked_text(secret)
                 .map(Some)
                 .map_err(|why| invalid(format!("the {name} in the Secret of spec.auth.password {why}"))),
             _ => Ok(None),
         };
-        let (username, password) =
-            (value("username", &material.username)?, value("password", &material.password)?);
+        let (username, password) = (value("username", &data.username)?, value("password", &data.password)?);
         let (Some(username), Some(password)) = (username, password) else {
             return Err(invalid("the Secret of spec.auth.password needs the keys username and password"));
         };
-        let (id, secret) =
-            (value("clientId", &material.client_id)?, value("clientSecret", &material.client_secret)?);
-        let client = match (&material.client_key, id, secret) {
+        let (id, secret) = (value("clientId", &data.client_id)?, value("clientSecret", &data.client_secret)?);
+        let client = match (&data.client_key, id, secret) {
             (Some(key), ..) => {
                 LoginClient::Key(checked_token(key).map_err(|why| invalid(format!("the clientKey {why}")))?)
             }
@@ -103,8 +102,8 @@ impl<'a> Login<'a> {
         Ok(request.header(AUTHORIZATION, authorization).body(form.finish()))
     }
 
-    /// Everything of the Secret, and the header that was made of it: for the log, which is read by those who may not
-    /// read the Secret.
+    /// Every value of the Secret, and the header that was made of it. They are hidden in the log, which people read who
+    /// may not read the Secret.
     fn secrets(&self) -> Secrets<'_> {
         let of_user = [self.username, self.password];
         match &self.client {
@@ -149,7 +148,12 @@ pub(super) async fn login(
         }
         Err((loss, error)) => {
             let error = login.secrets().clean_error(&error);
-            tracing::warn!(token_endpoint = %place(url), ?loss, error, "a login got no answer");
+            tracing::warn!(
+                token_endpoint = &url[..Position::AfterPath],
+                ?loss,
+                error,
+                "a login got no answer"
+            );
             Err(failed(format!("the token endpoint {}", lost(loss)), None))
         }
     }
@@ -162,7 +166,7 @@ fn judge(received: &Received) -> Result<Granted, ConnectError> {
     match status.as_u16() {
         200..300 => match grant(body) {
             Ok(granted) => Ok(granted),
-            // Not every server says no with an error status.
+            // Some servers refuse with a status of success.
             Err(_) if has_complaints(body) => Err(refused(said())),
             Err(why) => Err(failed(format!("the token endpoint's answer {why}"), *retry_after)),
         },
@@ -201,7 +205,7 @@ fn grant(body: &[u8]) -> Result<Granted, String> {
         _ => None,
     };
     let good_for = match seconds {
-        // Saturates, and takes what is no number as none.
+        // The cast saturates, and makes a zero of what is no number.
         Some(seconds) => Millis((seconds * 1000.0) as u64).max(GOOD_FOR_MIN),
         None => GOOD_FOR_UNKNOWN,
     };
@@ -209,7 +213,7 @@ fn grant(body: &[u8]) -> Result<Granted, String> {
 }
 
 fn has_complaints(body: &[u8]) -> bool {
-    !wire::complaints(body, true, &Secrets::default()).is_empty()
+    !envelope::complaints(body, true, &Secrets::default()).is_empty()
 }
 
 /// The status, with the published code that the answer has, if it has one.
@@ -268,36 +272,35 @@ mod tests {
         Program::Key("client-key-5ecret".into())
     }
 
-    fn material(password: &str) -> Material {
-        Material {
+    fn data(password: &str) -> CredentialData {
+        CredentialData {
             username: secret("nightly@corp\n"),
             password: secret(password),
             client_key: secret("client-key-5ecret"),
-            ..Material::default()
+            ..CredentialData::default()
         }
     }
 
     async fn log_in(
         site: &Simulator,
-        material: Material,
+        data: CredentialData,
     ) -> Result<(Connection, Option<Millis>), ConnectError> {
-        connect(&login_view(&site.url(), &site.token_url()), material, None, &network()).await
+        connect(&login_view(&site.url(), &site.token_url()), data, None, &network()).await
     }
 
     #[tokio::test]
     async fn both_variants_log_in() {
         let basic = Program::Basic { id: "operator".into(), secret: "cl:ient 5ecret".into() };
-        let with_id = Material {
+        let with_id = CredentialData {
             client_id: secret("operator"),
             client_secret: secret("cl:ient 5ecret"),
             client_key: None,
-            ..material(PASSWORD)
+            ..data(PASSWORD)
         };
-        for (site, material) in [(site(basic), with_id), (site(key()), material(PASSWORD))] {
-            let (connection, good_for) = log_in(&site, material).await.expect("the login is right");
+        for (site, data) in [(site(basic), with_id), (site(key()), data(PASSWORD))] {
+            let (connection, good_for) = log_in(&site, data).await.expect("the login is right");
             assert_eq!(good_for, Some(Millis(Account::default().expires_in * 1000)));
-            let view = login_view(&site.url(), &site.token_url());
-            let answer = post_stop(&connection, &view, &[PlanId(614)]).await;
+            let answer = post_stop(&connection, &[PlanId(614)], false).await;
             assert!(matches!(answer, Answer::Reply(reply) if reply.status == 200));
 
             let requests = site.requests();
@@ -311,11 +314,11 @@ mod tests {
     #[tokio::test]
     async fn a_wrong_login_is_refused() {
         let site = site(key());
-        for (name, material) in [
-            ("password", material("wrong-5ecret")),
-            ("client", Material { client_key: secret("wrong-5ecret"), ..material(PASSWORD) }),
+        for (name, data) in [
+            ("password", data("wrong-5ecret")),
+            ("client", CredentialData { client_key: secret("wrong-5ecret"), ..data(PASSWORD) }),
         ] {
-            let error = log_in(&site, material).await.expect_err("it is wrong");
+            let error = log_in(&site, data).await.expect_err("it is wrong");
             assert!(matches!(error, ConnectError::Refused(_)), "{name}: {error:?}");
             assert!(!error.to_string().contains("5ecret"), "{name}: {error}");
         }
@@ -357,7 +360,7 @@ mod tests {
             ("dropped", Reply::dropped(), false, "broke the connection"),
         ] {
             site.script(When::always().to(Endpoint::Token), reply);
-            let error = log_in(&site, material(PASSWORD)).await.expect_err("no row has a token");
+            let error = log_in(&site, data(PASSWORD)).await.expect_err("no row has a token");
             assert_eq!(matches!(error, ConnectError::Refused(_)), refused, "{name}: {error:?}");
             assert!(error.to_string().contains(part), "{name}: {error}");
             site.clear_scripts();
@@ -368,7 +371,7 @@ mod tests {
             When::always().to(Endpoint::Token),
             Reply::empty(429).retry_after(Duration::from_secs(9)),
         );
-        let error = log_in(&site, material(PASSWORD)).await.expect_err("too many");
+        let error = log_in(&site, data(PASSWORD)).await.expect_err("too many");
         assert!(matches!(error, ConnectError::Failed { retry_after: Some(Millis(9000)), .. }), "{error:?}");
     }
 
@@ -377,8 +380,8 @@ mod tests {
         let site = site(key());
         let network = super::super::Network::new(Vec::new(), Vec::new());
         let view = login_view("http://gateway.example.com", &site.token_url());
-        let material = Material { ca_pem: None, ..material(PASSWORD) };
-        let error = connect(&view, material, None, &network).await.expect_err("it is on loopback");
+        let data = CredentialData { ca_pem: None, ..data(PASSWORD) };
+        let error = connect(&view, data, None, &network).await.expect_err("it is on loopback");
         assert!(error.to_string().contains("--allow-gateway-cidr"), "{error}");
         assert!(site.requests().is_empty());
     }
@@ -386,14 +389,20 @@ mod tests {
     #[tokio::test]
     async fn incomplete_secrets_say_what_is_missing() {
         let site = site(key());
-        for (material, part) in [
-            (Material { username: None, ..material(PASSWORD) }, "username and password"),
-            (material("\n"), "username and password"),
-            (Material { client_key: None, ..material(PASSWORD) }, "clientKey, or clientId and clientSecret"),
-            (Material { client_key: secret("a b"), ..material(PASSWORD) }, "the clientKey contains a space"),
-            (Material { client_key: None, client_id: secret("a:b"), ..material(PASSWORD) }, "colon"),
+        for (data, part) in [
+            (CredentialData { username: None, ..data(PASSWORD) }, "username and password"),
+            (data("\n"), "username and password"),
+            (
+                CredentialData { client_key: None, ..data(PASSWORD) },
+                "clientKey, or clientId and clientSecret",
+            ),
+            (
+                CredentialData { client_key: secret("a b"), ..data(PASSWORD) },
+                "the clientKey contains a space",
+            ),
+            (CredentialData { client_key: None, client_id: secret("a:b"), ..data(PASSWORD) }, "colon"),
         ] {
-            let error = log_in(&site, material).await.expect_err("something is missing");
+            let error = log_in(&site, data).await.expect_err("something is missing");
             assert!(matches!(&error, ConnectError::Invalid(why) if why.contains(part)), "{part}: {error}");
         }
         assert_eq!(site.logins().attempts, 0);

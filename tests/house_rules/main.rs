@@ -1,14 +1,25 @@
 //! House rules that no linter knows.
+//!
+//! The rules about imports have files of their own; what they have in common is in `graph`.
 
 #![allow(clippy::panic, reason = "a test fails by panicking")]
+
+mod circles;
+mod graph;
+mod imports;
+mod rooms;
 
 use std::fs;
 use std::path::{Path, PathBuf};
 
 use testinium_operator::api;
 
-/// What the machine must not reach for. It decides from its inputs alone: no clock, no randomness, no I/O, no order
-/// that differs from run to run.
+use self::circles::circles;
+use self::graph::Crate;
+use self::rooms::{MACHINE_MAY_USE, MACHINE_ROOMS, ROOMS, against_order, forbidden};
+
+/// Words that must not stand in the machine. It decides from its inputs alone: no clock, no randomness, no I/O, no
+/// order that differs from run to run.
 const IMPURE: [&str; 14] = [
     "tokio",
     "kube::",
@@ -26,7 +37,30 @@ const IMPURE: [&str; 14] = [
     ".await",
 ];
 
-/// Most lines of a source file before its tests: what one can hold in the head.
+/// The crates that consist of several files, by their roots.
+const CRATES: &[&str] = &[
+    "src/lib.rs",
+    "tests/testbed/src/lib.rs",
+    "tests/blackbox/main.rs",
+    "tests/house_rules/main.rs",
+    "benches/stop/main.rs",
+    "benches/allocations.rs",
+];
+
+/// The folders and files in which no file may be part of a circle of imports.
+const WITHOUT_CIRCLES: &[&str] = &[
+    "src/lib.rs",
+    "src/api",
+    "src/aside.rs",
+    "src/cli",
+    "src/cli.rs",
+    "src/kubernetes",
+    "src/telemetry",
+    "tests",
+    "benches",
+];
+
+/// Most lines of a source file before its tests: as many as a reader can keep in mind.
 const LONGEST_FILE: usize = 420;
 
 /// Put together here, so that this file isn't found to hold them.
@@ -37,6 +71,34 @@ fn the_machine_is_pure() {
     let files = rust_files("src/machine");
     assert!(!files.is_empty(), "src/machine holds the machine");
     report(files.iter().flat_map(|file| complaints(file, impurities)));
+}
+
+#[test]
+fn the_machine_uses_no_crate_but_those_it_may() {
+    report(forbidden(&load("src/lib.rs").outside(), "src/machine", MACHINE_MAY_USE).into_iter());
+}
+
+#[test]
+fn rooms_import_from_rooms_before_them() {
+    let edges = load("src/lib.rs").edges();
+    assert!(edges.len() > 200, "found only {} imports", edges.len());
+    report(against_order(&edges, "src", ROOMS).into_iter());
+    if !MACHINE_ROOMS.is_empty() {
+        report(against_order(&edges, "src/machine", MACHINE_ROOMS).into_iter());
+    }
+}
+
+#[test]
+fn no_files_import_from_each_other() {
+    for root in CRATES {
+        let found = load(root);
+        assert!(found.missing().is_empty(), "{root}: found no {:?}", found.missing());
+        assert!(found.edges().len() > 3, "{root}: found only {:?}", found.edges());
+        let circles = circles(&found.edges());
+        let is_watched = |file: &PathBuf| WITHOUT_CIRCLES.iter().any(|folder| file.starts_with(folder));
+        let bad = circles.iter().filter(|circle| circle.files.iter().any(is_watched));
+        report(bad.map(ToString::to_string));
+    }
 }
 
 #[test]
@@ -178,6 +240,10 @@ fn mentions(line: &str, word: &str) -> bool {
 
 fn root() -> &'static Path {
     Path::new(env!("CARGO_MANIFEST_DIR"))
+}
+
+fn load(crate_root: &str) -> Crate {
+    Crate::load(crate_root, &|file| fs::read_to_string(root().join(file)).ok())
 }
 
 fn rust_files(folder: &str) -> Vec<PathBuf> {

@@ -1,40 +1,46 @@
-//! Texts of a gateway, made fit to be shown.
-//!
-//! What a gateway says reaches statuses and events, which more people read than may read Secrets. So a text is freed
-//! of what could disturb a terminal, of every piece of a secret that was sent along, and cut, in that order: a cut
-//! before the search could leave the head of a token, and a control character within a token could hide it.
+//! The plan that an error names, in its fields or in its text.
 
-pub use super::redact::Secrets;
 use crate::machine::PlanId;
 
-/// The text in one line, without control characters and without those that change how their neighbours look.
-pub(super) fn printable(text: &str) -> String {
-    let mut line = String::with_capacity(text.len());
-    for c in text.chars() {
-        if c.is_whitespace() {
-            if !line.ends_with(' ') {
-                line.push(' ');
-            }
-        } else if !c.is_control() && !is_format_control(c) {
-            line.push(c);
-        }
-    }
-    line
+/// The plan that an error names, from all the places in it that may name one.
+#[derive(Clone, Copy)]
+pub(super) enum Named {
+    Nothing,
+    One(PlanId),
+    /// Several plans, or something that is no plan's id: to blame any of them could clear another.
+    Unclear,
 }
 
-/// Unicode's general category Cf (format): direction marks, zero-width characters, tags.
-fn is_format_control(c: char) -> bool {
-    matches!(c,
-        '\u{ad}' | '\u{600}'..='\u{605}' | '\u{61c}' | '\u{6dd}' | '\u{70f}' | '\u{890}'..='\u{891}' | '\u{8e2}'
-        | '\u{180e}' | '\u{200b}'..='\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2060}'..='\u{206f}' | '\u{feff}'
-        | '\u{fff9}'..='\u{fffb}' | '\u{110bd}' | '\u{110cd}' | '\u{13430}'..='\u{1343f}' | '\u{1bca0}'..='\u{1bca3}'
-        | '\u{1d173}'..='\u{1d17a}' | '\u{e0000}'..='\u{e007f}')
+// === impl Named ===
+
+impl From<Option<PlanId>> for Named {
+    fn from(plan: Option<PlanId>) -> Self {
+        plan.map_or(Self::Nothing, Self::One)
+    }
+}
+
+impl Named {
+    pub(super) fn and(self, other: impl Into<Self>) -> Self {
+        match (self, other.into()) {
+            (one, Self::Nothing) => one,
+            (Self::Nothing, other) => other,
+            (Self::One(one), Self::One(other)) if one == other => Self::One(one),
+            _ => Self::Unclear,
+        }
+    }
+
+    pub(super) fn plan(self) -> Option<PlanId> {
+        match self {
+            Self::One(plan) => Some(plan),
+            Self::Nothing | Self::Unclear => None,
+        }
+    }
 }
 
 /// The plan that a text names plainly, such as "Plan 614 is not running".
 ///
 /// A text with a second number is not plain: it may name two plans, and blaming one of them would clear the other.
-pub fn named_plan(text: &str) -> Option<PlanId> {
+pub(super) fn named_plan(text: &str) -> Option<PlanId> {
     let at = text.find(char::is_numeric)?;
     let (before, rest) = text.split_at(at);
     let (number, after) = rest.split_at(rest.find(|c: char| !c.is_ascii_digit()).unwrap_or(rest.len()));
@@ -55,7 +61,7 @@ pub fn named_plan(text: &str) -> Option<PlanId> {
 }
 
 /// A number as it is written for an id: digits alone, more than nothing, and within what the API takes.
-pub fn plan_id(digits: &str) -> Option<PlanId> {
+pub(super) fn plan_id(digits: &str) -> Option<PlanId> {
     if digits.is_empty() || !digits.bytes().all(|b| b.is_ascii_digit()) {
         return None;
     }

@@ -6,7 +6,7 @@ use crate::machine::Complaint;
 use crate::machine::words::{Sense, alarm};
 use crate::testinium::json::plain;
 
-/// Takes into account what else the envelope says. A word of trouble, or the number of a status that means it, counts
+/// Lets the rest of the envelope bear on its errors. A word of trouble, or the number of a status that means it, counts
 /// wherever it stands; and beside something that nobody documents no complaint says that a plan is not running.
 pub(super) fn doubt(errors: &mut [Complaint], envelope: &Value, opaque: bool) {
     let (alarm, forbids) = alarms(envelope);

@@ -1,0 +1,90 @@
+//! All that the machine can ask for.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use crate::api::{TestPlanRunStatus, TestiniumGatewayStatus};
+use crate::machine::ids::{
+    CallId, Epoch, GatewayKey, ObjectKey, PlanId, RunKey, SecretVersion, Uid, Version, WriteSerial,
+};
+use crate::machine::view::GatewayView;
+
+/// Something that the shell shall do at once. `Post`, `Write`, `ReadCredential` and `ReadRun` end in exactly one input.
+#[derive(Clone, Debug)]
+pub enum Effect {
+    /// Send `POST <url>/stop/execution` with these plans; ends in `Answered`.
+    Post {
+        call: CallId,
+        gateway: GatewayKey,
+        /// The reading whose connection is used. An edited gateway is read anew before it is called, so a connection is
+        /// never one of an earlier spec.
+        credential: Epoch,
+        plans: Box<[PlanId]>,
+        /// The gateway has not answered well of late: its connection is closed after this call, since another one may
+        /// lead to another of its servers.
+        last_on_connection: bool,
+    },
+    /// Write to the Kubernetes API; ends in `Wrote`.
+    Write {
+        serial: WriteSerial,
+        to: Target,
+        body: WriteBody,
+    },
+    /// Read the Secrets of the gateway, log in if that is its way, and keep the connection that all its calls are made
+    /// with under this epoch; ends in `Credential`. If the Secrets are still as in `known_bad`, answer `Unchanged` and
+    /// do not log in.
+    ReadCredential {
+        gateway: Arc<GatewayView>,
+        epoch: Epoch,
+        known_bad: Option<SecretVersion>,
+    },
+    /// The gateway is gone: drop its connection with all that is secret in it, and keep none that a reading under way
+    /// brings. A call under way goes on.
+    Disconnect(GatewayKey),
+    /// GET one run; ends in `Read`.
+    ReadRun(RunKey),
+    Tell(Event),
+    /// `Drain` is complete.
+    Drained,
+}
+
+/// The object of a write, as it was last known. A write must not hit another object of the same name, nor a newer
+/// version of this one.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct Target {
+    pub key: ObjectKey,
+    pub uid: Uid,
+    pub version: Version,
+}
+
+/// What is written.
+#[derive(Clone, Debug, PartialEq)]
+pub enum WriteBody {
+    /// The status of a run, whole.
+    RunStatus(Arc<TestPlanRunStatus>),
+    /// The status of a gateway, whole.
+    GatewayStatus(Arc<TestiniumGatewayStatus>),
+    /// The metadata of an object, in part.
+    Metadata(MetadataChange),
+    /// The end of the object.
+    Deletion,
+}
+
+/// A change of an object's metadata.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub enum MetadataChange {
+    /// All finalizers that the object shall have.
+    Finalizers(Vec<String>),
+    /// Annotations and their values; none removes one.
+    Annotations(BTreeMap<String, Option<String>>),
+}
+
+/// A line that was crossed, for `kubectl describe` and `kubectl events`.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct Event {
+    pub about: ObjectKey,
+    pub uid: Uid,
+    pub warning: bool,
+    pub reason: &'static str,
+    pub message: String,
+}

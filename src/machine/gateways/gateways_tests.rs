@@ -1,0 +1,176 @@
+//! Gateways alone: when calls begin, what is told and to whom, and that one gateway's work is no other's.
+
+use super::*;
+use crate::machine::answer::{Body, Envelope, Reply};
+use crate::machine::checks::fixtures::{self, wall};
+use crate::machine::ids::{Lane, RequestSeq, SecretVersion};
+
+fn at(mono: u64) -> Now {
+    Now { mono: Millis(mono), wall: wall(mono) }
+}
+
+fn key(namespace: &str) -> GatewayKey {
+    GatewayKey::new(namespace, "default")
+}
+
+fn waiter(run: u64) -> Waiter {
+    Waiter { run: RunId(run), request_seq: RequestSeq(1), lane: Lane(1) }
+}
+
+/// Effects in short: which gateway's Secret is read, which plans are called for.
+fn told(effects: &[Effect]) -> Vec<String> {
+    let told = |effect: &Effect| match effect {
+        Effect::ReadCredential { gateway, .. } => format!("read {}", gateway.key.namespace),
+        Effect::Post { gateway, plans, .. } => {
+            format!("post {} {:?}", gateway.namespace, plans.iter().map(|plan| plan.0).collect::<Vec<_>>())
+        }
+        other => format!("{other:?}"),
+    };
+    effects.iter().map(told).collect()
+}
+
+fn turn(gateways: &mut Gateways, now: u64) -> Vec<String> {
+    let mut out = Vec::new();
+    gateways.start_calls(at(now), &Runs::default(), &mut out);
+    told(&out)
+}
+
+fn have() -> CredentialRead {
+    CredentialRead::Have { version: SecretVersion("1".to_owned()), good_for: None }
+}
+
+/// A gateway in each of these namespaces, with its credential, when calls may begin.
+fn ready(namespaces: &[&str]) -> Gateways {
+    let mut gateways = Gateways::new(7);
+    gateways.list_began();
+    for namespace in namespaces {
+        gateways.observe(fixtures::gateway(namespace), Millis(0));
+    }
+    gateways.list_ended(&mut Vec::new());
+    gateways.allow_calls(true);
+    turn(&mut gateways, 0);
+    for namespace in namespaces {
+        let epoch = gateways.get(&key(namespace)).and_then(|gateway| gateway.credential.reading);
+        gateways.credential_read(&key(namespace), epoch.expect("it is being read"), have(), Millis(0));
+    }
+    turn(&mut gateways, 0);
+    gateways.publish(Millis(0));
+    gateways.touch_all();
+    gateways.publish(REASON_SETTLES);
+    gateways.touched.clear();
+    gateways
+}
+
+fn clean() -> Answer {
+    Answer::Reply(Reply { status: 200, retry_after: None, body: Body::Envelope(Envelope::default()) })
+}
+
+#[test]
+fn a_call_begins_when_nothing_stands_in_its_way() {
+    type Change = fn(&mut Gateways);
+    let suspend: Change = |gateways| {
+        let mut view = fixtures::gateway("a");
+        view.spec.suspend = Some(true);
+        gateways.observe(view, Millis(1));
+    };
+    let rows: [(&str, Change, &[&str]); 5] = [
+        ("all is well", |_| {}, &["post a [1, 2]"]),
+        ("runs are not listed yet, or the end is near", |gateways| gateways.allow_calls(false), &[]),
+        ("it is suspended", suspend, &["read a"]),
+        ("it is gone", |gateways| gateways.gone(&key("a"), None, &mut Vec::new()), &[]),
+        (
+            "its runs wait no more",
+            |gateways| gateways.withdraw(&key("a"), &[PlanId(1), PlanId(2)], RunId(1)),
+            &[],
+        ),
+    ];
+    for (name, change, expected) in rows {
+        let mut gateways = ready(&["a"]);
+        gateways.offer(&key("a"), &[PlanId(1), PlanId(2)], waiter(1));
+        change(&mut gateways);
+        assert_eq!(turn(&mut gateways, 1), expected, "{name}");
+    }
+}
+
+#[test]
+fn plans_are_gathered_after_a_call_until_the_window_ends() {
+    let mut gateways = ready(&["a"]);
+    gateways.offer(&key("a"), &[PlanId(1)], waiter(1));
+    assert_eq!(turn(&mut gateways, 100), ["post a [1]"]);
+    gateways.offer(&key("a"), &[PlanId(2)], waiter(1));
+    gateways.offer(&key("a"), &[PlanId(3)], waiter(1));
+    assert!(turn(&mut gateways, 101).is_empty());
+    assert_eq!(gateways.wake_at(), Some(Millis(150)));
+    assert_eq!(turn(&mut gateways, 150), ["post a [2, 3]"]);
+    assert_eq!(gateways.wake_at(), None, "nothing is left to begin");
+}
+
+#[test]
+fn a_call_that_waits_for_a_slot_begins_when_one_is_free() {
+    let mut gateways = ready(&["a"]);
+    for plan in 1..=3 {
+        gateways.offer(&key("a"), &[PlanId(plan)], waiter(1));
+        turn(&mut gateways, 100 * plan.unsigned_abs());
+    }
+    assert_eq!((gateways.in_flight(), gateways.queued()), (2, 1));
+    assert_eq!(gateways.wake_at(), None, "only an answer frees a slot");
+    let first = *gateways.calls.keys().next().expect("two are under way");
+    gateways.call_ended(first, &clean(), at(400), &Runs::default());
+    assert_eq!(turn(&mut gateways, 400), ["post a [3]"]);
+    assert_eq!(gateways.queued(), 0);
+}
+
+#[test]
+fn a_changed_reason_is_told_to_runs_once_it_has_stood_for_a_while() {
+    let mut gateways = ready(&["a"]);
+    let mut view = fixtures::gateway("a");
+    view.spec.suspend = Some(true);
+    gateways.observe(view, Millis(1_000));
+    gateways.offer(&key("a"), &[PlanId(3)], waiter(6));
+    turn(&mut gateways, 1_000);
+    assert!(gateways.publish(Millis(1_000)).notified.is_empty(), "it has just begun");
+    let told = gateways.wait_of(&key("a"), true, Millis(2_000));
+    assert_eq!(told, (Some(WaitReason::Suspended), Millis(1_000)));
+    let settled = 1_000 + REASON_SETTLES.0;
+    turn(&mut gateways, settled - 1);
+    assert!(gateways.publish(Millis(settled - 1)).notified.is_empty());
+    turn(&mut gateways, settled);
+    let notified: Vec<_> = gateways.publish(Millis(settled)).notified.into_iter().collect();
+    assert_eq!(notified, [RunId(6)], "the run whose plan waits, and no other");
+}
+
+#[test]
+fn only_gateways_to_which_something_has_happened_are_looked_at() {
+    let names: Vec<_> = (0..200).map(|number| format!("team-{number:03}")).collect();
+    let mut gateways = ready(&names.iter().map(String::as_str).collect::<Vec<_>>());
+    assert!(gateways.publish(Millis(1)).gateways.is_empty());
+    gateways.offer(&key("team-007"), &[PlanId(1)], waiter(1));
+    assert_eq!(gateways.touched.len(), 1);
+    assert_eq!(turn(&mut gateways, 1), ["post team-007 [1]"]);
+    let published: Vec<_> = gateways.publish(Millis(1)).gateways.into_iter().collect();
+    assert_eq!(published, [key("team-007")]);
+    assert!(gateways.touched.is_empty() && gateways.unpublished.is_empty());
+}
+
+#[test]
+fn a_gateway_that_nobody_asks_for_is_forgotten_with_its_object() {
+    let mut gateways = ready(&["a"]);
+    let mut out = Vec::new();
+    gateways.gone(&key("a"), None, &mut out);
+    turn(&mut gateways, 1);
+    assert_eq!((gateways.iter().count(), gateways.origins.by_name.len()), (0, 0));
+    assert!(matches!(out[..], [Effect::Disconnect(_)]));
+}
+
+#[test]
+fn a_gateway_that_is_asked_for_and_is_not_there_says_so() {
+    let mut gateways = Gateways::new(7);
+    gateways.offer(&key("a"), &[PlanId(1)], waiter(1));
+    let reason = |gateways: &Gateways| gateways.wait_of(&key("a"), true, Millis(0)).0;
+    assert_eq!(reason(&gateways), Some(WaitReason::GatewayNotListed));
+    gateways.list_began();
+    gateways.list_ended(&mut Vec::new());
+    assert_eq!(reason(&gateways), Some(WaitReason::GatewayNotFound));
+    gateways.list_failed("no permission".to_owned());
+    assert_eq!(reason(&gateways), Some(WaitReason::GatewayNotListed));
+}

@@ -1,0 +1,60 @@
+//! What stands between the plans that wait at a gateway and a call.
+
+use crate::machine::gateways::credential::CredentialError;
+use crate::machine::gateways::gate::Shut;
+use crate::machine::gateways::verdict::TroubleKind;
+use crate::machine::wait_reason::{WaitReason, Waiting};
+
+/// What makes plans wait, before it is put into words, which cost more than most callers need.
+#[derive(Clone, Copy, Debug)]
+pub enum WaitCause<'a> {
+    NoGateway,
+    /// Whether there is one is not known, and why not.
+    NotListed(&'a str),
+    Suspended,
+    Credential(&'a CredentialError),
+    Shut(&'a Shut),
+}
+
+// === impl WaitCause ===
+
+impl<'a> WaitCause<'a> {
+    /// What it means that no such gateway is known. `listed`: whether gateways could be listed, and if not, why.
+    pub fn unknown_gateway(listed: Result<(), &'a str>) -> Self {
+        listed.map_or_else(Self::NotListed, |()| Self::NoGateway)
+    }
+
+    pub fn reason(self) -> WaitReason {
+        match self {
+            Self::NoGateway => WaitReason::GatewayNotFound,
+            Self::NotListed(_) => WaitReason::GatewayNotListed,
+            Self::Suspended => WaitReason::Suspended,
+            Self::Credential(CredentialError::Missing(_)) => WaitReason::SecretNotFound,
+            Self::Credential(CredentialError::Invalid(_)) => WaitReason::InvalidCredential,
+            Self::Credential(CredentialError::Refused(_)) => WaitReason::AuthenticationFailed,
+            Self::Credential(CredentialError::Failed(_)) => WaitReason::Unreachable,
+            Self::Shut(shut) => match shut.kind {
+                TroubleKind::Unauthorized => WaitReason::AuthenticationFailed,
+                TroubleKind::Forbidden => WaitReason::Forbidden,
+                TroubleKind::Down => WaitReason::Unreachable,
+                TroubleKind::Misconfigured => WaitReason::Misconfigured,
+            },
+        }
+    }
+
+    /// In words, of the gateway with this name.
+    pub fn in_words(self, name: &str) -> Waiting {
+        let message = match self {
+            Self::NoGateway => format!(
+                "there is no TestiniumGateway \"{name}\" in this namespace; create it, and the stop goes on"
+            ),
+            Self::NotListed(why) => format!("gateways can't be listed: {why}"),
+            Self::Suspended => {
+                format!("gateway \"{name}\" is suspended; set its spec.suspend to false to let stops go on")
+            }
+            Self::Credential(error) => format!("gateway \"{name}\": {}", error.text()),
+            Self::Shut(shut) => format!("gateway \"{name}\" {}", shut.text),
+        };
+        Waiting { reason: self.reason(), message }
+    }
+}

@@ -1,0 +1,176 @@
+//! What is to be written of one object, and how far that is.
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+
+use crate::machine::effect::{MetadataChange, WriteBody};
+use crate::machine::ids::{GatewayKey, RunId, Version, WriteSerial};
+use crate::machine::time::Millis;
+
+/// The object that a write is of.
+#[derive(Clone, Debug, Eq, Ord, PartialEq, PartialOrd)]
+pub enum EntryKey {
+    Run(RunId),
+    Gateway(GatewayKey),
+}
+
+/// Which write goes first when slots are scarce.
+#[derive(Clone, Copy, Debug, Eq, Ord, PartialEq, PartialOrd)]
+pub enum Urgency {
+    /// What became of plans: until it is written, a crash sends their stop once more.
+    Outcome,
+    Gateway,
+    /// How a run waits.
+    Situation,
+}
+
+/// How the write of one object stands.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum WriteState {
+    Idle,
+    InFlight(WriteSerial),
+    /// The object is newer than what is known here; at `read_at` at the latest it is read by itself.
+    Conflict {
+        base: Version,
+        read_at: Millis,
+    },
+    /// Tried again at `until`, without the gateway's words if the API server has refused the status with them.
+    Backoff {
+        until: Millis,
+        without_messages: bool,
+    },
+}
+
+/// A write of something else than the status.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Change {
+    pub what: What,
+    pub order: Order,
+}
+
+/// What a write changes, beside a status.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub enum What {
+    Metadata(MetadataChange),
+    Deletion,
+}
+
+/// Whether a change goes before the status, or waits until nothing of the status is left to write.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Order {
+    BeforeStatus,
+    AfterStatus,
+}
+
+/// What is written next of an entry.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Next {
+    Status,
+    Change(Change),
+}
+
+/// A write under way.
+#[derive(Clone, Debug)]
+pub struct InFlight {
+    pub key: EntryKey,
+    /// The version that it replaces.
+    pub base: Version,
+    pub next: Next,
+}
+
+/// What is to be written of one object.
+#[derive(Clone, Debug)]
+pub struct Entry {
+    pub(in crate::machine) namespace: Arc<str>,
+    pub(in crate::machine) state: WriteState,
+    /// Writes in a row that did not succeed.
+    pub(in crate::machine) failures: u8,
+    /// From when on the status is to be written, if it is.
+    pub(in crate::machine) status: Option<(Millis, Urgency)>,
+    /// What else is to be written, the oldest first.
+    pub(in crate::machine) changes: VecDeque<Change>,
+    /// Its place among the entries whose time has come.
+    pub(in crate::machine) queued: Option<(Millis, Urgency)>,
+    pub(in crate::machine) timer: Option<Millis>,
+}
+
+// === impl Change ===
+
+impl Change {
+    pub fn body(&self) -> WriteBody {
+        match &self.what {
+            What::Metadata(change) => WriteBody::Metadata(change.clone()),
+            What::Deletion => WriteBody::Deletion,
+        }
+    }
+}
+
+// === impl InFlight ===
+
+impl InFlight {
+    pub fn is_status(&self) -> bool {
+        self.next == Next::Status
+    }
+
+    /// Whether it was to delete the object.
+    pub fn is_deletion(&self) -> bool {
+        matches!(&self.next, Next::Change(change) if change.what == What::Deletion)
+    }
+}
+
+// === impl Entry ===
+
+impl Entry {
+    pub fn new(namespace: Arc<str>) -> Self {
+        Self {
+            namespace,
+            state: WriteState::Idle,
+            failures: 0,
+            status: None,
+            changes: VecDeque::new(),
+            queued: None,
+            timer: None,
+        }
+    }
+
+    /// Whether nothing of it has to be remembered.
+    pub fn is_empty(&self) -> bool {
+        self.state == WriteState::Idle
+            && self.failures == 0
+            && self.status.is_none()
+            && self.changes.is_empty()
+    }
+
+    /// When the next write may begin, and how urgent it is; none while one is under way or meets a conflict.
+    pub fn due(&self, now: Millis) -> Option<(Millis, Urgency)> {
+        let wanted = match self.changes.front() {
+            Some(Change { order: Order::BeforeStatus, .. }) => Some((now, Urgency::Outcome)),
+            Some(Change { order: Order::AfterStatus, .. }) => self.status.or(Some((now, Urgency::Situation))),
+            None => self.status,
+        };
+        match self.state {
+            WriteState::InFlight(_) | WriteState::Conflict { .. } => None,
+            WriteState::Backoff { until, .. } => wanted.map(|(at, urgency)| (at.max(until), urgency)),
+            WriteState::Idle => wanted,
+        }
+    }
+
+    /// What is written next of it.
+    pub fn next(&self) -> Next {
+        match self.changes.front() {
+            Some(change) if change.order == Order::BeforeStatus || self.status.is_none() => {
+                Next::Change(change.clone())
+            }
+            Some(_) | None => Next::Status,
+        }
+    }
+
+    /// A change has been written, or there is nothing left to change.
+    pub fn change_is_done(&mut self, ended: &InFlight) {
+        if let Next::Change(change) = &ended.next
+            && self.changes.front() == Some(change)
+        {
+            self.changes.pop_front();
+        }
+    }
+}

@@ -1,0 +1,164 @@
+//! What the machine hands from one owner to another.
+
+use crate::machine::Machine;
+use crate::machine::backoff::chance;
+use crate::machine::call::CallProgress;
+use crate::machine::effect::{Effect, WriteBody};
+use crate::machine::ids::{RunId, Version, WriteSerial};
+use crate::machine::input::WriteResult;
+use crate::machine::limits::{DRAIN_PATIENCE, REASON_SETTLES};
+use crate::machine::outbox::{EntryKey, InFlight, Next, Urgency};
+use crate::machine::runs::Demand;
+use crate::machine::runs::request::Source;
+use crate::machine::runs::run::Due;
+use crate::machine::time::Now;
+use crate::machine::view::RunView;
+
+// === impl Machine ===
+
+impl Machine {
+    /// Hands on what runs have asked for.
+    pub(super) fn meet_demands(&mut self, now: Now, out: &mut Vec<Effect>) {
+        while !self.demands.is_empty() {
+            for demand in std::mem::take(&mut self.demands) {
+                self.meet(demand, now, out);
+            }
+        }
+    }
+
+    fn meet(&mut self, demand: Demand, now: Now, out: &mut Vec<Effect>) {
+        match demand {
+            Demand::Offer { gateway, plans, waiter } => self.gateways.offer(&gateway, &plans, waiter),
+            Demand::Withdraw { gateway, plans, run } => self.gateways.withdraw(&gateway, &plans, run),
+            Demand::Hurry(gateway) => self.gateways.hurry(&gateway, now.mono),
+            Demand::HurryForRequest(gateway) => self.gateways.hurry_for_request(&gateway, now.mono),
+            Demand::Tell(event) => out.push(Effect::Tell(event)),
+            Demand::Observed(run, version) => self.outbox.observed(&EntryKey::Run(run), version, now.mono),
+            Demand::Reschedule(run) => self.reschedule(&EntryKey::Run(run), now),
+            Demand::Forgotten(run) => self.outbox.forget(&EntryKey::Run(run)),
+            Demand::Read(key) => out.push(Effect::ReadRun(key)),
+            Demand::Settled(outcome) => self.tally.settled.push(outcome),
+            Demand::Panicked => self.tally.panics += 1,
+        }
+    }
+
+    /// Calls have begun or ended: the runs whose plans were in them hear of it.
+    pub(super) fn apply_progress(&mut self, progress: Vec<CallProgress>, now: Now) {
+        self.runs.apply_progress(progress, now, &mut self.demands);
+    }
+
+    /// A run was read by itself: because its write met a conflict, or because the time has come that it was parked for.
+    pub(super) fn run_read(&mut self, view: &RunView, now: Now) {
+        let Some(id) = self.runs.known_by_read(view) else {
+            return self.runs.observe_parked(view, now, &mut self.demands);
+        };
+        self.outbox.read(&EntryKey::Run(id), view.version);
+        self.runs.observe_known(id, view, Source::Watch, now, &mut self.demands);
+    }
+
+    /// Looks whether a run is at rest, or when its status is due; and the same for the status of a gateway.
+    pub(super) fn reschedule(&mut self, key: &EntryKey, now: Now) {
+        match key {
+            EntryKey::Run(id) => self.reschedule_run(*id, key, now),
+            EntryKey::Gateway(gateway) => {
+                let due = self.gateways.status_due(gateway).map(|at| (at, Urgency::Gateway));
+                self.outbox.schedule(key, &gateway.namespace, due, now.mono);
+            }
+        }
+    }
+
+    fn reschedule_run(&mut self, id: RunId, key: &EntryKey, now: Now) {
+        let Some(run) = self.runs.get(id) else { return };
+        if run.at_rest() && self.outbox.is_idle(key) {
+            return self.runs.retire(id, now, &mut self.demands);
+        }
+        let (reason, since) = self.gateways.wait_of(&run.gateway(), run.is_stop_requested(), now.mono);
+        let due = run.status_due(reason, since + REASON_SETTLES).map(|(at, due)| match due {
+            Due::Outcome => (at, Urgency::Outcome),
+            Due::Situation => (at, Urgency::Situation),
+        });
+        self.outbox.schedule(key, &run.key.namespace, due, now.mono);
+        self.runs.arm(id);
+    }
+
+    // === writes ===
+
+    pub(super) fn begin_write(&mut self, key: &EntryKey, next: Next, now: Now, out: &mut Vec<Effect>) {
+        let without_messages = self.outbox.is_without_messages(key);
+        let written = match (&next, key) {
+            (Next::Status, EntryKey::Run(id)) => {
+                let Some(run) = self.runs.get(*id) else { return };
+                let (waiting, uid) = self.gateways.context_of(&run.gateway(), run.is_stop_requested());
+                let demands = &mut self.demands;
+                let written = self.runs.state(*id, waiting, uid.as_ref(), without_messages, now, demands);
+                written.map(|written| (written.to, WriteBody::RunStatus(written.status)))
+            }
+            (Next::Status, EntryKey::Gateway(gateway)) => {
+                let written = self.gateways.state(gateway, without_messages, now);
+                written.map(|written| (written.to, WriteBody::GatewayStatus(written.status)))
+            }
+            (Next::Change(change), EntryKey::Run(id)) => {
+                self.runs.get(*id).map(|run| (run.target(), change.body()))
+            }
+            (Next::Change(change), EntryKey::Gateway(gateway)) => {
+                self.gateways.target(gateway).map(|to| (to, change.body()))
+            }
+        };
+        let Some((to, body)) = written else { return self.outbox.skip(key) };
+        let serial = self.outbox.begin(key, to.version, next);
+        out.push(Effect::Write { serial, to, body });
+    }
+
+    /// A write has ended.
+    pub(super) fn wrote(&mut self, serial: WriteSerial, result: WriteResult, now: Now) {
+        let Some(ended) = self.outbox.ended(serial) else { return };
+        let known = match &ended.key {
+            EntryKey::Run(id) => self.run_wrote(*id, &ended, result, now),
+            EntryKey::Gateway(gateway) => {
+                if ended.is_status() {
+                    self.gateways.stated(gateway, result, now.mono);
+                }
+                self.gateways.version_of(gateway)
+            }
+        };
+        let chance = self.chance_of(&ended.key, serial);
+        self.outbox.conclude(&ended, result, known.unwrap_or_default(), now.mono, chance);
+        self.reschedule(&ended.key, now);
+    }
+
+    /// A number that jitter is drawn from.
+    fn chance_of(&self, key: &EntryKey, serial: WriteSerial) -> u64 {
+        match key {
+            EntryKey::Run(id) => self.runs.get(*id).map_or(0, |run| chance(self.seed, &run.key, serial.0)),
+            EntryKey::Gateway(gateway) => chance(self.seed, gateway, serial.0),
+        }
+    }
+
+    /// Yields the newest version of the run that is known now.
+    fn run_wrote(&mut self, id: RunId, ended: &InFlight, result: WriteResult, now: Now) -> Option<Version> {
+        if ended.is_status() {
+            self.runs.stated(id, result, now, &mut self.demands);
+        } else if let WriteResult::Done(version) = result {
+            self.runs.changed(id, version);
+        }
+        self.runs.get(id).map(|run| run.version)
+    }
+
+    // === the end ===
+
+    /// Whether the end is reached: no call and no write is under way, and no outcome waits to be written that could
+    /// still be.
+    pub(super) fn end_drain(&mut self, now: Now, out: &mut Vec<Effect>) {
+        if !self.draining || self.drained || self.outbox.in_flight() > 0 || self.gateways.in_flight() > 0 {
+            return;
+        }
+        // A write that was refused is tried again so late that the next process, which knows no outcome, rather sends
+        // the plans once more.
+        let latest = now.mono + DRAIN_PATIENCE;
+        let holds_up = |id: RunId| !self.outbox.waits_beyond(&EntryKey::Run(id), latest);
+        if !self.runs.iter().any(|(id, run)| run.unwritten && holds_up(id)) {
+            self.drained = true;
+            out.push(Effect::Drained);
+        }
+    }
+}

@@ -1,0 +1,114 @@
+//! Runs at rest that are only a timer: nothing is known of them but their name and the time of day they wait for.
+//!
+//! The time is one of the wall clock, which may jump; so the clock is read again within [`CLOCK_CHECK`]. A run whose
+//! time has come is read by itself, and what is read is an observation like any other.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+use jiff::Timestamp;
+
+use crate::machine::ids::{RunKey, Version};
+use crate::machine::limits::CLOCK_CHECK;
+use crate::machine::time::{Millis, Now};
+
+/// All parked runs.
+#[derive(Clone, Debug, Default)]
+pub struct Parked {
+    pub(in crate::machine) by_key: BTreeMap<Arc<RunKey>, Waits>,
+    /// Those whose time is still to come.
+    pub(in crate::machine) timers: BTreeSet<(Timestamp, Arc<RunKey>)>,
+    /// When the clock is to be read again.
+    pub(in crate::machine) check_at: Option<Millis>,
+}
+
+/// What is known of a parked run.
+#[derive(Clone, Debug)]
+pub(in crate::machine) struct Waits {
+    /// The time that it waits for; none once the run is being read.
+    pub(in crate::machine) due: Option<Timestamp>,
+    /// The version that the watch has told.
+    pub(in crate::machine) watched: Version,
+    /// The list that last brought it.
+    pub(in crate::machine) listed_in: u32,
+}
+
+// === impl Parked ===
+
+impl Parked {
+    /// Parks a run until a time of day, if it waits for one.
+    pub fn add(&mut self, key: RunKey, due: Option<Timestamp>, watched: Version, listed_in: u32, now: Now) {
+        let Some(at) = due else { return };
+        let key = Arc::new(key);
+        self.remove(&key);
+        self.timers.insert((at, key.clone()));
+        self.by_key.insert(key, Waits { due, watched, listed_in });
+        self.arm(now);
+    }
+
+    pub fn remove(&mut self, key: &RunKey) {
+        if let Some((key, waits)) = self.by_key.remove_entry(key)
+            && let Some(at) = waits.due
+        {
+            self.timers.remove(&(at, key));
+        }
+        if self.timers.is_empty() {
+            self.check_at = None;
+        }
+    }
+
+    /// The parked runs that a complete list did not bring are gone.
+    pub fn list_ended(&mut self, list: u32) {
+        let stale = self.by_key.iter().filter(|(_, waits)| waits.listed_in != list);
+        let stale: Vec<_> = stale.map(|(key, _)| key.clone()).collect();
+        stale.iter().for_each(|key| self.remove(key));
+    }
+
+    /// The runs whose time has come: each is to be read.
+    pub fn run_timers(&mut self, now: Now) -> Vec<RunKey> {
+        let mut due = Vec::new();
+        if self.check_at.is_none_or(|at| at > now.mono) {
+            return due;
+        }
+        while let Some((at, key)) = self.timers.first().filter(|(at, _)| *at <= now.wall).cloned() {
+            self.timers.remove(&(at, key.clone()));
+            if let Some(waits) = self.by_key.get_mut(&key) {
+                waits.due = None;
+                due.push((*key).clone());
+            }
+        }
+        self.arm(now);
+        due
+    }
+
+    /// A run was read because its time had come. Yields the version that the watch had told by then, and the list that
+    /// had last brought the run.
+    pub fn take_read(&mut self, key: &RunKey) -> Option<(Version, u32)> {
+        let is_read = self.by_key.get(key).is_some_and(|waits| waits.due.is_none());
+        if is_read { self.by_key.remove(key).map(|waits| (waits.watched, waits.listed_in)) } else { None }
+    }
+
+    /// The reading of a run came to nothing: it is tried again a little later. A run that is gone is told by the watch.
+    pub fn read_failed(&mut self, key: &RunKey, now: Now) {
+        let Some(watched) = self.take_read(key) else { return };
+        let at =
+            now.wall + jiff::SignedDuration::from_millis(i64::try_from(CLOCK_CHECK.0).unwrap_or(i64::MAX));
+        self.add(key.clone(), Some(at), watched.0, watched.1, now);
+    }
+
+    pub fn wake_at(&self) -> Option<Millis> {
+        self.check_at
+    }
+
+    /// How many there are.
+    pub fn count(&self) -> usize {
+        self.by_key.len()
+    }
+
+    fn arm(&mut self, now: Now) {
+        self.check_at = self.timers.first().map(|(at, _)| {
+            let left = u64::try_from(at.duration_since(now.wall).as_millis()).map_or(0, |left| left + 1);
+            now.mono + Millis(left.min(CLOCK_CHECK.0))
+        });
+    }
+}

@@ -1,0 +1,22 @@
+//! A status on its way to the API server, and what it says.
+
+use std::sync::Arc;
+
+use crate::api::TestPlanRunStatus;
+use crate::machine::ids::RequestSeq;
+use crate::machine::runs::memo::StatusMemo;
+use crate::machine::wait_reason::WaitReason;
+
+/// A status that is being written.
+#[derive(Clone, Debug)]
+pub struct Statement {
+    /// The request that it speaks of.
+    pub request_seq: RequestSeq,
+    /// What will be kept of it.
+    pub memo: StatusMemo,
+    pub status: Arc<TestPlanRunStatus>,
+    /// Why the run waits, if it does.
+    pub reason: Option<WaitReason>,
+    /// It says something that a person would want to be told.
+    pub is_transition: bool,
+}
