@@ -10,8 +10,8 @@ use super::connections::Connections;
 use super::{BEAT, Shell};
 use crate::kubernetes::{self, Clients, Fence, secrets};
 use crate::machine::{
-    Answer, CredentialRead, Effect, Epoch, GatewayKey, GatewayView, Input, Kind, Loss, Machine, Millis, Now,
-    SecretVersion, Tally, WriteResult,
+    Answer, CredentialRead, Effect, Epoch, GatewayKey, GatewayView, Input, Kind, Machine, Millis, NoAnswer,
+    Now, SecretVersion, Tally, WriteResult,
 };
 use crate::testinium::{self, ConnectError, Connection, Network};
 
@@ -120,7 +120,7 @@ impl<'a> Term<'a> {
                         }
                         // The machine names no reading but the one that has brought it a credential, so this is never
                         // reached; a plan that waits for the next call is no harm.
-                        None => Answer::Lost(Loss::Connect),
+                        None => Answer::Lost(NoAnswer::Connect),
                     };
                     metrics.call_ended(&answer, started.elapsed());
                     Done::Input(Input::Answered(call, answer))
