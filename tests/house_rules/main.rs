@@ -55,6 +55,8 @@ const WITHOUT_CIRCLES: &[&str] = &[
     "src/cli",
     "src/cli.rs",
     "src/kubernetes",
+    "src/operator",
+    "src/operator.rs",
     "src/telemetry",
     "tests",
     "benches",
