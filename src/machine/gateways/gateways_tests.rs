@@ -1,9 +1,13 @@
 //! Gateways alone: when calls begin, what is told and to whom, and that one gateway's work is no other's.
 
 use super::*;
-use crate::machine::answer::{Body, Envelope, Reply};
+use crate::machine::answer::{Answer, Body, Envelope, Reply};
 use crate::machine::checks::fixtures::{self, wall};
 use crate::machine::ids::{Lane, RequestSeq, SecretVersion};
+use crate::machine::limits::REASON_SETTLES;
+use crate::machine::runs::Runs;
+use crate::machine::time::Now;
+use crate::machine::wait_reason::WaitReason;
 
 fn at(mono: u64) -> Now {
     Now { mono: Millis(mono), wall: wall(mono) }

@@ -1,24 +1,20 @@
 //! One run that is not at rest: what it wants, how far its plans are, and what of that is written down.
 
-use std::sync::Arc;
-
 use jiff::Timestamp;
 
 use crate::api::{ConditionStatus, TestPlanRunStatus};
-use crate::machine::effect::Target;
+use crate::machine::effect::{Event, Target};
 use crate::machine::ids::{GatewayKey, Lane, ObjectKey, PlanId, RequestSeq, RunKey, Uid, Version};
-use crate::machine::input::WriteResult;
-use crate::machine::limits::{BETWEEN_PARTS, QUICK_ANSWER, STOP_DEADLINE_SECONDS};
+use crate::machine::limits::{QUICK_ANSWER, STOP_DEADLINE_SECONDS};
 use crate::machine::runs::events::{self, Announcement};
 use crate::machine::runs::intent::{History, Intent, Observed, StopState, decide_intent};
 use crate::machine::runs::memo::{StatusMemo, stopped};
 use crate::machine::runs::plan::{Plan, all_settled, distinct, remembered_plans};
 use crate::machine::runs::request::{Moment, Request, Source, Withdrawal};
 use crate::machine::runs::statement::Statement;
-use crate::machine::runs::status::{StatusInput, build_status};
 use crate::machine::time::{Millis, Now};
 use crate::machine::view::{FieldSet, RunView};
-use crate::machine::wait_reason::{WaitReason, Waiting};
+use crate::machine::wait_reason::WaitReason;
 
 /// A run that is not at rest.
 #[derive(Clone, Debug)]
@@ -296,99 +292,9 @@ impl Run {
         self.observed.gateway_key(&self.key)
     }
 
-    /// From when on the status is to be written, if it is to be. `settles_at`: when a changed reason for waiting will
-    /// have stood long enough.
-    pub fn status_due(&self, waits: Option<WaitReason>, settles_at: Millis) -> Option<(Millis, Due)> {
-        if self.statement.is_some() {
-            return None;
-        }
-        if self.all_settled() {
-            return self.dirty.then_some((Millis(0), Due::Outcome));
-        }
-        let part = self.unwritten.then(|| self.tried_at.unwrap_or(self.since) + BETWEEN_PARTS);
-        let situation = match self.published {
-            None => Some(self.since + if self.tell_at_once { Millis(0) } else { QUICK_ANSWER }),
-            Some(published) if published != waits => Some(settles_at),
-            Some(_) => None,
-        };
-        let refresh = self.refresh_at.filter(|_| self.published.is_some());
-        let due = [part, situation, refresh].into_iter().flatten().min()?;
-        // It tells of outcomes if there are any, for what reason ever it is due.
-        Some((due, if self.unwritten { Due::Outcome } else { Due::Situation }))
-    }
-
-    /// The status as it should be.
-    pub fn status(
-        &self,
-        waiting: Option<&Waiting>,
-        gateway_uid: Option<&Uid>,
-        without_messages: bool,
-        now: Now,
-    ) -> TestPlanRunStatus {
-        build_status(StatusInput {
-            generation: self.generation,
-            total: self.total,
-            memo: &self.memo,
-            key: &self.key,
-            created: self.created,
-            observed: &self.observed,
-            request: self.request.as_ref(),
-            withdrawal: self.withdrawal.as_deref(),
-            plans: &self.plans,
-            unasked: &self.unasked,
-            waiting,
-            gateway_uid,
-            reopened: self.reopened,
-            without_messages,
-            now: now.wall,
-        })
-    }
-
-    /// Begins to write a status, if it says another thing than the one that is there.
-    pub fn state(
-        &mut self,
-        status: TestPlanRunStatus,
-        reason: Option<WaitReason>,
-    ) -> Option<Arc<TestPlanRunStatus>> {
-        self.dirty = false;
-        self.unwritten = false;
-        self.refresh_at = None;
-        let memo = self.memo_of(&status);
-        if self.memo.is_same(&memo) {
-            // As after a write whose reply was lost: the echo shows that it had been carried out.
-            self.published = Some(reason);
-            return None;
-        }
-        let is_transition = self.memo.is_transition(&memo);
-        let status = Arc::new(status);
-        let request_seq = self.request_seq;
-        let statement = Statement { request_seq, memo, status: status.clone(), reason, is_transition };
-        self.statement = Some(Box::new(statement));
-        Some(status)
-    }
-
-    /// A write of the status has ended. `list`: the latest list of runs. Yields what is to be told of it.
-    pub fn stated(&mut self, result: WriteResult, list: u32, now: Now) -> Option<Announcement> {
-        let statement = *self.statement.take()?;
-        self.tried_at = Some(now.mono);
-        let WriteResult::Done(version) = result else {
-            (self.dirty, self.unwritten) = (true, true);
-            let is_refused = matches!(result, WriteResult::Refused(_));
-            return is_refused.then(events::status_refused);
-        };
-        self.version_list = list;
-        if self.version < version {
-            (self.version, self.memo) = (version, statement.memo);
-        }
-        if self.request_seq == statement.request_seq {
-            self.published = Some(statement.reason);
-        }
-        let status = &statement.status;
-        self.reopened &= status.stop.as_ref().is_none_or(|stop| stop.completion_time.is_none());
-        if !statement.is_transition || !self.is_stop_requested() {
-            return None;
-        }
-        events::transition(status, self.all_settled(), statement.reason)
+    /// An announcement about this run.
+    pub fn event(&self, announcement: Announcement) -> Event {
+        announcement.about(ObjectKey::Run(self.key.clone()), self.uid.clone())
     }
 
     /// The object, as it was last known.

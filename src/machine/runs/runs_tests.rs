@@ -6,7 +6,9 @@ use super::*;
 use crate::machine::call::Settled;
 use crate::machine::checks::fixtures::{self, wall};
 use crate::machine::limits::{BETWEEN_PARTS, CLOCK_CHECK, QUICK_ANSWER};
+use crate::machine::runs::request::Source;
 use crate::machine::runs::run::Due;
+use crate::machine::view::RunView;
 use crate::machine::wait_reason::WaitReason;
 
 fn at(mono: u64) -> Now {

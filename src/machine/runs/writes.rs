@@ -1,0 +1,64 @@
+//! What is written of runs, and what came of it.
+
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Arc;
+
+use crate::api::TestPlanRunStatus;
+use crate::machine::effect::Target;
+use crate::machine::ids::{RunId, Uid, Version};
+use crate::machine::input::WriteResult;
+use crate::machine::runs::Runs;
+use crate::machine::runs::demand::Demand;
+use crate::machine::time::Now;
+use crate::machine::wait_reason::Waiting;
+
+/// A status that is to be written.
+#[derive(Debug)]
+pub struct Written {
+    pub to: Target,
+    pub status: Arc<TestPlanRunStatus>,
+}
+
+// === impl Runs ===
+
+impl Runs {
+    /// Begins to write the status of a run, if it says anything new. `uid`: of the object that its gateway is.
+    pub fn state(
+        &mut self,
+        id: RunId,
+        waiting: Option<Waiting>,
+        uid: Option<&Uid>,
+        without_messages: bool,
+        now: Now,
+        demands: &mut Vec<Demand>,
+    ) -> Option<Written> {
+        let run = self.by_id.get_mut(&id)?;
+        let made =
+            catch_unwind(AssertUnwindSafe(|| run.status(waiting.as_ref(), uid, without_messages, now)));
+        let Ok(status) = made else {
+            let key = run.key.clone();
+            self.drop_after_panic(&key, demands);
+            return None;
+        };
+        let to = run.target();
+        let status = run.state(status, waiting.map(|waiting| waiting.reason))?;
+        Some(Written { to, status })
+    }
+
+    /// The write of a status has ended.
+    pub fn stated(&mut self, id: RunId, result: WriteResult, now: Now, demands: &mut Vec<Demand>) {
+        let list = self.list.serial;
+        let Some(run) = self.by_id.get_mut(&id) else { return };
+        if let Some(announcement) = run.stated(result, list, now) {
+            demands.push(Demand::Tell(run.event(announcement)));
+        }
+    }
+
+    /// Another write than that of the status has changed the object.
+    pub fn changed(&mut self, id: RunId, version: Version) {
+        if let Some(run) = self.by_id.get_mut(&id) {
+            run.version = run.version.max(version);
+            run.version_list = self.list.serial;
+        }
+    }
+}
