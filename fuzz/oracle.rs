@@ -68,12 +68,12 @@ fn has_the_mark(bytes: &[u8]) -> bool {
 
 fn check_texts(body: &Body) {
     let Body::Envelope(envelope) = body else { return };
-    assert!(envelope.errors.len() <= 1001, "{} complaints", envelope.errors.len());
-    for complaint in &envelope.errors {
-        for text in [&complaint.code, &complaint.message].into_iter().flatten() {
+    assert!(envelope.errors.len() <= 1001, "{} reported errors", envelope.errors.len());
+    for error in &envelope.errors {
+        for text in [&error.code, &error.message].into_iter().flatten() {
             assert!(text.len() <= 128 && !text.contains(char::is_control), "{text:?}");
         }
-        assert!(complaint.plan.is_none_or(|plan| plan.0 > 0), "{complaint:?}");
+        assert!(error.plan.is_none_or(|plan| plan.0 > 0), "{error:?}");
     }
 }
 

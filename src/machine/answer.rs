@@ -14,7 +14,7 @@ pub enum Answer {
     /// The gateway answered.
     Reply(Reply),
     /// No answer came, or none that could be read to its end. The stop may have happened all the same.
-    Lost(Loss),
+    Lost(NoAnswer),
 }
 
 /// A reply of the gateway.
@@ -42,15 +42,15 @@ pub enum Body {
 pub struct Envelope {
     /// `result.code`, where there is one.
     pub code: Option<i64>,
-    /// Every complaint in it; empty means none.
-    pub errors: Vec<Complaint>,
+    /// Every reported error in it; empty means none.
+    pub errors: Vec<ReportedError>,
     /// There is something in it that could mean a failure and can't be told, such as `data` that nobody documents.
     pub opaque: bool,
 }
 
 /// One error in an envelope. Texts are cut to 128 bytes and free of control characters.
 #[derive(Clone, Debug, Default, Eq, PartialEq)]
-pub struct Complaint {
+pub struct ReportedError {
     pub code: Option<String>,
     pub message: Option<String>,
     /// The plan that it names plainly: by an id field, as a key of a map, or as "plan 614" in its text.
@@ -67,12 +67,12 @@ pub enum Gist {
         status: u16,
         own: bool,
     },
-    Lost(Loss),
+    Lost(NoAnswer),
 }
 
 /// Why no answer came.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub enum Loss {
+pub enum NoAnswer {
     /// The time for one call was up.
     Timeout,
     /// The host's name could not be resolved.
@@ -94,7 +94,7 @@ impl Answer {
     pub fn gist(&self) -> Gist {
         match self {
             Self::Reply(reply) => Gist::Status { status: reply.status, own: reply.is_own() },
-            Self::Lost(loss) => Gist::Lost(*loss),
+            Self::Lost(no_answer) => Gist::Lost(*no_answer),
         }
     }
 
@@ -117,9 +117,9 @@ impl Reply {
     }
 }
 
-// === impl Complaint ===
+// === impl ReportedError ===
 
-impl Complaint {
+impl ReportedError {
     /// What people are told of it.
     pub fn text(&self) -> Option<String> {
         self.message.clone().or_else(|| self.code.clone())
@@ -131,13 +131,13 @@ impl fmt::Display for Gist {
         match self {
             Self::Status { status, own: true } => write!(f, "HTTP {status}"),
             Self::Status { status, own: false } => write!(f, "HTTP {status}, not in Testinium's form"),
-            Self::Lost(loss) => f.write_str(match loss {
-                Loss::Timeout => "none in time",
-                Loss::Dns => "none, the host name can't be resolved",
-                Loss::Connect => "none, there is no connection",
-                Loss::Tls => "none, the TLS handshake failed",
-                Loss::Broken => "cut off, the connection broke",
-                Loss::AddressRefused => "none, the address is refused",
+            Self::Lost(no_answer) => f.write_str(match no_answer {
+                NoAnswer::Timeout => "none in time",
+                NoAnswer::Dns => "none, the host name can't be resolved",
+                NoAnswer::Connect => "none, there is no connection",
+                NoAnswer::Tls => "none, the TLS handshake failed",
+                NoAnswer::Broken => "cut off, the connection broke",
+                NoAnswer::AddressRefused => "none, the address is refused",
             }),
         }
     }

@@ -38,7 +38,7 @@ pub mod words;
 #[cfg(test)]
 mod checks;
 
-pub use self::answer::{Answer, Body, Complaint, Envelope, Gist, Loss, Reply};
+pub use self::answer::{Answer, Body, Envelope, Gist, NoAnswer, Reply, ReportedError};
 pub use self::effect::{Effect, Event, MetadataChange, Target, WriteBody};
 pub use self::ids::*;
 pub use self::input::{CredentialRead, Input, WriteResult};

@@ -1,4 +1,4 @@
-//! The words of Testinium's complaints, and what each of them says. All of them are data, and stand in [`lists`].
+//! The words of Testinium's reported errors, and what each of them says. All of them are data, and stand in [`lists`].
 //!
 //! Three kinds of words matter, and they are sought in this order:
 //! - the credential is no good: it is renewed;
@@ -22,7 +22,7 @@ pub mod lists;
 
 use lists::*;
 
-/// What the words of a complaint say.
+/// What the words of a reported error say.
 #[derive(Clone, Copy, Debug, Default, Eq, Ord, PartialEq, PartialOrd)]
 pub enum Sense {
     /// Something else, or nothing that is known.
@@ -36,7 +36,7 @@ pub enum Sense {
     Credential,
 }
 
-/// What a complaint says: its code, its message, and whatever else of words is in it.
+/// What a reported error says: its code, its message, and whatever else of words is in it.
 pub fn sense<'a>(
     code: Option<&'a str>,
     message: Option<&'a str>,

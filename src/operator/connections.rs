@@ -1,4 +1,4 @@
-//! The connections of a term: one for each gateway, kept under the epoch of the reading that it came of.
+//! The connections of a term: one for each gateway, kept under the epoch of the reading that brought it.
 
 use std::collections::HashMap;
 use std::sync::Arc;

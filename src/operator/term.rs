@@ -1,5 +1,6 @@
 //! A term of leadership: one machine, and the tasks that carry out its effects.
 
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use jiff::Timestamp;
@@ -7,45 +8,33 @@ use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 
 use super::connections::Connections;
-use super::{BEAT, Shell};
-use crate::kubernetes::{self, Clients, Fence, secrets};
-use crate::machine::{
-    Answer, CredentialRead, Effect, Epoch, GatewayKey, GatewayView, Input, Kind, Loss, Machine, Millis, Now,
-    SecretVersion, Tally, WriteResult,
-};
-use crate::testinium::{self, ConnectError, Connection, Network};
-
-/// The result of an effect's task.
-pub(super) enum Done {
-    Input(Input),
-    /// A connection, to be kept before the machine hears of the reading that has brought it.
-    Connected {
-        gateway: GatewayKey,
-        epoch: Epoch,
-        connection: Box<Connection>,
-        read: CredentialRead,
-    },
-}
+use super::effects::{Done, Effects};
+use super::limits::HEARTBEAT;
+use crate::machine::{Effect, Input, Kind, Machine, Millis, Now, Tally};
+use crate::telemetry::Health;
 
 /// A term of leadership: the machine and all that runs for it.
-pub(super) struct Term<'a> {
-    shell: &'a Shell,
+pub(super) struct Term {
+    effects: Arc<Effects>,
+    health: Health,
     machine: Machine,
     started: Instant,
     connections: Connections,
+    /// One for each effect under way.
     pub(super) tasks: JoinSet<()>,
     done: mpsc::UnboundedSender<Done>,
-    pub(super) drained: bool,
+    drained: bool,
 }
 
 // === impl Term ===
 
-impl<'a> Term<'a> {
-    pub(super) fn new(shell: &'a Shell, done: mpsc::UnboundedSender<Done>) -> Self {
+impl Term {
+    pub(super) fn new(effects: Arc<Effects>, health: Health, done: mpsc::UnboundedSender<Done>) -> Self {
         // The wall clock and the process differ from replica to replica, and jitter needs no more than that.
         let seed = Timestamp::now().as_nanosecond() as u64 ^ u64::from(std::process::id());
         Self {
-            shell,
+            effects,
+            health,
             machine: Machine::new(seed),
             started: Instant::now(),
             connections: Connections::default(),
@@ -55,17 +44,23 @@ impl<'a> Term<'a> {
         }
     }
 
+    /// When the machine wants to be woken, or the heartbeat is due.
     pub(super) fn wake_at(&self) -> tokio::time::Instant {
-        let beat = tokio::time::Instant::now() + BEAT;
+        let heartbeat = tokio::time::Instant::now() + HEARTBEAT;
         match self.machine.wake_at() {
-            Some(at) => beat.min((self.started + Duration::from_millis(at.0)).into()),
-            None => beat,
+            Some(at) => heartbeat.min((self.started + Duration::from_millis(at.0)).into()),
+            None => heartbeat,
         }
     }
 
-    /// Turns the wheel once.
-    pub(super) fn put(&mut self, inputs: impl IntoIterator<Item = Input>) {
-        let (health, metrics) = (&self.shell.health, &self.shell.metrics);
+    /// Whether all is finished that was under way when the end was asked for.
+    pub(super) fn is_drained(&self) -> bool {
+        self.drained
+    }
+
+    /// Hands inputs to the machine and carries out what it asks for.
+    pub(super) fn feed(&mut self, inputs: impl IntoIterator<Item = Input>) {
+        let (health, metrics) = (&self.health, &self.effects.metrics);
         let inputs = inputs.into_iter().inspect(|input| match input {
             Input::ListDone(Kind::Runs) => health.set_ready(true, ""),
             Input::Unreadable(key, ..) => metrics.object_unreadable(key.kind()),
@@ -79,8 +74,23 @@ impl<'a> Term<'a> {
         effects.into_iter().for_each(|effect| self.carry_out(effect));
     }
 
+    /// Takes over the results of effects.
+    pub(super) fn finished(&mut self, results: impl IntoIterator<Item = Done>) {
+        let mut inputs = Vec::new();
+        for done in results {
+            match done {
+                Done::Input(input) => inputs.push(input),
+                Done::Connected { gateway, epoch, connection, read } => {
+                    self.connections.keep(&gateway, epoch, *connection);
+                    inputs.push(Input::Credential(gateway, epoch, read));
+                }
+            }
+        }
+        self.feed(inputs);
+    }
+
     fn count(&mut self) {
-        let metrics = &self.shell.metrics;
+        let metrics = &self.effects.metrics;
         let Tally { settled, panics } = self.machine.take_tally();
         settled.into_iter().for_each(|outcome| metrics.plan_settled(outcome));
         (0..panics).for_each(|_| metrics.panic_contained());
@@ -90,70 +100,21 @@ impl<'a> Term<'a> {
         metrics.set_tasks(tokio::runtime::Handle::current().metrics().num_alive_tasks());
     }
 
-    pub(super) fn finished(&mut self, done: impl IntoIterator<Item = Done>) {
-        let mut inputs = Vec::new();
-        for done in done {
-            match done {
-                Done::Input(input) => inputs.push(input),
-                Done::Connected { gateway, epoch, connection, read } => {
-                    self.connections.keep(&gateway, epoch, *connection);
-                    inputs.push(Input::Credential(gateway, epoch, read));
-                }
-            }
-        }
-        self.put(inputs);
-    }
-
     fn carry_out(&mut self, effect: Effect) {
-        let clients = self.shell.clients.clone();
-        let metrics = self.shell.metrics.clone();
-        let fence = self.shell.fence.clone();
+        let effects = self.effects.clone();
         match effect {
             Effect::Post { call, gateway, credential, plans, last_on_connection } => {
                 let connection = self.connections.get(&gateway, credential);
-                self.spawn(async move {
-                    term_stands(&fence).await;
-                    let started = Instant::now();
-                    let answer = match connection {
-                        Some(connection) => {
-                            testinium::post_stop(&connection, &plans, last_on_connection).await
-                        }
-                        // The machine names no reading but the one that has brought it a credential, so this is never
-                        // reached; a plan that waits for the next call is no harm.
-                        None => Answer::Lost(Loss::Connect),
-                    };
-                    metrics.call_ended(&answer, started.elapsed());
-                    Done::Input(Input::Answered(call, answer))
-                });
+                self.spawn(effects.post(call, connection, plans, last_on_connection));
             }
-            Effect::Write { serial, to, body } => self.spawn(async move {
-                term_stands(&fence).await;
-                let result = kubernetes::write(&clients.requests, &to, &body).await;
-                metrics.status_written(result);
-                if let WriteResult::Done(_) = result {
-                    tracing::debug!(object = %to.key, "wrote");
-                }
-                Done::Input(Input::Wrote(serial, result))
-            }),
+            Effect::Write { serial, to, body } => self.spawn(effects.write(serial, to, body)),
             Effect::ReadCredential { gateway, epoch, known_bad } => {
                 let earlier = self.connections.reading_began(&gateway.key, epoch);
-                let network = self.shell.network.clone();
-                self.spawn(async move {
-                    let key = gateway.key.clone();
-                    match connect(&clients, &network, &gateway, known_bad, earlier.as_deref()).await {
-                        Ok((connection, read)) => {
-                            Done::Connected { gateway: key, epoch, connection: Box::new(connection), read }
-                        }
-                        Err(read) => Done::Input(Input::Credential(key, epoch, read)),
-                    }
-                });
+                self.spawn(effects.read_credential(gateway, epoch, known_bad, earlier));
             }
             Effect::Disconnect(gateway) => self.connections.disconnect(&gateway),
-            Effect::ReadRun(key) => self.spawn(async move {
-                let read = kubernetes::read_run(&clients.requests, &key).await;
-                Done::Input(Input::Read(key, read))
-            }),
-            Effect::Tell(event) => self.shell.events.tell(event, Timestamp::now()),
+            Effect::ReadRun(key) => self.spawn(effects.read_run(key)),
+            Effect::Tell(event) => effects.tell(event),
             Effect::Drained => self.drained = true,
         }
     }
@@ -161,35 +122,8 @@ impl<'a> Term<'a> {
     fn spawn(&mut self, effect: impl Future<Output = Done> + Send + 'static) {
         let done = self.done.clone();
         self.tasks.spawn(async move {
-            // Nobody listens only once the term is over.
+            // Only a term that is over takes no results.
             let _ = done.send(effect.await);
         });
-    }
-}
-
-/// Goes on only while the Lease is held: otherwise the task waits until it ends with the term.
-async fn term_stands(fence: &Fence) {
-    if !fence.holds() {
-        std::future::pending::<()>().await;
-    }
-}
-
-/// Reads a gateway's Secrets and prepares the connection.
-async fn connect(
-    clients: &Clients,
-    network: &Network,
-    gateway: &GatewayView,
-    known_bad: Option<SecretVersion>,
-    earlier: Option<&Connection>,
-) -> Result<(Connection, CredentialRead), CredentialRead> {
-    let (data, version) = secrets::read(&clients.requests, gateway).await?;
-    if known_bad.as_ref() == Some(&version) {
-        return Err(CredentialRead::Unchanged);
-    }
-    match testinium::connect(gateway, data, earlier, network).await {
-        Ok((connection, good_for)) => Ok((connection, CredentialRead::Have { version, good_for })),
-        Err(ConnectError::Invalid(why)) => Err(CredentialRead::Invalid(why)),
-        Err(ConnectError::Refused(why)) => Err(CredentialRead::Refused { version, why }),
-        Err(ConnectError::Failed { why, retry_after }) => Err(CredentialRead::Failed { why, retry_after }),
     }
 }

@@ -12,7 +12,7 @@ use prometheus_client::metrics::family::Family;
 use strum::{IntoStaticStr, VariantArray};
 
 use crate::api::Outcome;
-use crate::machine::{Answer, Body, Kind, Loss, WriteResult};
+use crate::machine::{Answer, Body, Kind, NoAnswer, WriteResult};
 
 /// An enum that is the only label of a family. The value of the label is the name of the variant.
 pub(super) trait Label: Copy + Into<&'static str> + VariantArray {
@@ -146,12 +146,12 @@ impl From<&Answer> for CallResult {
                 (500..=599, _) => Self::ServerError,
                 _ => Self::Unrecognised,
             },
-            Answer::Lost(Loss::Timeout) => Self::Timeout,
-            Answer::Lost(Loss::Dns) => Self::Dns,
-            Answer::Lost(Loss::Connect) => Self::Connect,
-            Answer::Lost(Loss::Tls) => Self::Tls,
-            Answer::Lost(Loss::Broken) => Self::Broken,
-            Answer::Lost(Loss::AddressRefused) => Self::AddressRefused,
+            Answer::Lost(NoAnswer::Timeout) => Self::Timeout,
+            Answer::Lost(NoAnswer::Dns) => Self::Dns,
+            Answer::Lost(NoAnswer::Connect) => Self::Connect,
+            Answer::Lost(NoAnswer::Tls) => Self::Tls,
+            Answer::Lost(NoAnswer::Broken) => Self::Broken,
+            Answer::Lost(NoAnswer::AddressRefused) => Self::AddressRefused,
         }
     }
 }

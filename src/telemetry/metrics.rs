@@ -198,7 +198,7 @@ fn set(gauge: &Gauge, count: usize) {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::machine::{Loss, Version};
+    use crate::machine::{NoAnswer, Version};
 
     fn line<'a>(text: &'a str, start: &str) -> &'a str {
         text.lines().find(|line| line.starts_with(start)).unwrap_or_else(|| panic!("no {start} in\n{text}"))
@@ -214,7 +214,7 @@ mod tests {
         metrics.status_written(WriteResult::Conflict);
         metrics.watch_restarted(Kind::Runs);
         metrics.object_unreadable(Kind::Gateways);
-        metrics.call_ended(&Answer::Lost(Loss::Timeout), Duration::from_secs(30));
+        metrics.call_ended(&Answer::Lost(NoAnswer::Timeout), Duration::from_secs(30));
         let after = metrics.encode().expect("metrics can be encoded");
         assert_eq!(before.lines().count(), after.lines().count(), "{after}");
         for (series, value) in [

@@ -1,32 +1,32 @@
 //! The envelope of a stop: the body of its request, and what the body of an answer says.
 //!
-//! `bytes -> strict JSON -> every complaint in it -> Body`
+//! `bytes -> strict JSON -> every reported error in it -> Body`
 //!
 //! Testinium documents no more of a failed stop's answer than its field's name, so each field that could hold
 //! an error is read in every shape that was seen elsewhere. Two rules make this safe:
-//! - anything that may be an error is a complaint, even if nothing of it can be understood;
+//! - anything that may be an error is a reported error, even if nothing of it can be understood;
 //! - a body is an envelope only if it has the documented mark of one: the keys `data` and `errors`, or a `result`
 //!   with an integer `code`. Nothing is kept of any other body: it may be another service's.
 //!
-//! The machine decides what a complaint means.
+//! The machine decides what a reported error means.
 
 mod alarms;
-mod complaint;
 mod fields;
 mod named;
 mod reading;
+mod reported_error;
 
 use serde::Serialize;
 use serde_json::{Map, Value};
 
 use self::alarms::doubt;
-use self::complaint::complaint_of;
 use self::fields::{MESSAGES, text};
 use self::named::Named;
 use self::reading::Reading;
+use self::reported_error::reported_error_of;
 use super::json;
 use super::redact::Secrets;
-use crate::machine::{Body, Complaint, Envelope, PlanId};
+use crate::machine::{Body, Envelope, PlanId, ReportedError};
 
 /// The body of `POST /stop/execution`.
 pub fn request(plans: &[PlanId]) -> Vec<u8> {
@@ -50,7 +50,7 @@ pub fn body(bytes: &[u8], success: bool, secrets: &Secrets<'_>) -> Body {
     if !is_own {
         return Body::Json;
     }
-    let Reading { complaints: mut errors, opaque, .. } = read(&top, success, secrets);
+    let Reading { reported_errors: mut errors, opaque, .. } = read(&top, success, secrets);
     let code = code.and_then(Value::as_i64);
     doubt(&mut errors, &Value::Object(top), opaque);
     Body::Envelope(Envelope { code, errors, opaque })
@@ -61,18 +61,18 @@ pub fn is_unambiguous(bytes: &[u8]) -> bool {
     json::parse(bytes).is_some()
 }
 
-/// Every complaint in a body of whatever form: for servers other than the gateway.
-pub fn complaints(bytes: &[u8], success: bool, secrets: &Secrets<'_>) -> Vec<Complaint> {
+/// Every reported error in a body of whatever form: for servers other than the gateway.
+pub fn reported_errors(bytes: &[u8], success: bool, secrets: &Secrets<'_>) -> Vec<ReportedError> {
     let Some(Value::Object(top)) = json::parse(bytes) else { return Vec::new() };
-    read(&top, success, secrets).complaints
+    read(&top, success, secrets).reported_errors
 }
 
 fn read<'a>(top: &Map<String, Value>, success: bool, secrets: &'a Secrets<'a>) -> Reading<'a> {
     let mut reading = Reading::new(secrets);
     reading.object(top);
-    // Words alone are a complaint in an error reply; in another reply they may be a greeting.
-    if !success && reading.complaints.is_empty() && text(top, MESSAGES).is_some() {
-        reading.push(complaint_of(top, Named::Nothing, secrets));
+    // Words alone are a reported error in an error reply; in another reply they may be a greeting.
+    if !success && reading.reported_errors.is_empty() && text(top, MESSAGES).is_some() {
+        reading.push(reported_error_of(top, Named::Nothing, secrets));
     }
     reading
 }

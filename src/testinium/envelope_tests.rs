@@ -1,6 +1,6 @@
 //! Tests with bodies of answers in every shape that was seen or feared.
 
-use super::reading::COMPLAINTS_MAX;
+use super::reading::REPORTED_ERRORS_MAX;
 use super::*;
 use crate::machine::PlanId;
 use crate::machine::words::Sense;
@@ -17,15 +17,15 @@ fn envelope(body: Body) -> Envelope {
     .expect("the row is an envelope")
 }
 
-/// Complaints in short: "code|message|plan", with nothing for what is absent.
+/// Reported errors in short: "code|message|plan", with nothing for what is absent.
 fn short(text: &str, success: bool) -> String {
-    let line = |complaint: &Complaint| {
-        let plan = complaint.plan.map(|plan| plan.to_string());
-        let parts = [complaint.code.clone(), complaint.message.clone(), plan];
+    let line = |error: &ReportedError| {
+        let plan = error.plan.map(|plan| plan.to_string());
+        let parts = [error.code.clone(), error.message.clone(), plan];
         parts.map(Option::unwrap_or_default).join("|")
     };
-    let complaints = complaints(text.as_bytes(), success, &Secrets::default());
-    complaints.iter().map(line).collect::<Vec<_>>().join("; ")
+    let reported_errors = reported_errors(text.as_bytes(), success, &Secrets::default());
+    reported_errors.iter().map(line).collect::<Vec<_>>().join("; ")
 }
 
 #[test]
@@ -237,7 +237,7 @@ fn what_words_say_is_found_before_they_are_cut_or_hidden() {
         let text = serde_json::json!({"data": null, "errors": errors}).to_string();
         let secrets = Secrets::new(["tok-0123456789abcdef"]);
         let envelope = envelope(body(text.as_bytes(), true, &secrets));
-        let senses: Vec<_> = envelope.errors.iter().map(|complaint| complaint.sense).collect();
+        let senses: Vec<_> = envelope.errors.iter().map(|error| error.sense).collect();
         assert_eq!(senses, [expected], "{text}");
     }
     // The same holds beside an empty `errors`.
@@ -248,7 +248,7 @@ fn what_words_say_is_found_before_they_are_cut_or_hidden() {
         (r#"{"result": {"code": 4003, "message": "Plan 614 is not running"}}"#, Sense::NotRunning),
         (r#"{"data": "NOT_AVAILABLE", "errors": null}"#, Sense::NotRunning),
     ] {
-        let senses: Vec<_> = envelope(form(text)).errors.iter().map(|complaint| complaint.sense).collect();
+        let senses: Vec<_> = envelope(form(text)).errors.iter().map(|error| error.sense).collect();
         assert_eq!(senses, [expected], "{text}");
     }
 }
@@ -275,13 +275,13 @@ fn error_replies_may_be_worded_as_elsewhere() {
 }
 
 #[test]
-fn dropped_complaints_leave_one_that_names_no_plan() {
+fn dropped_errors_leave_one_that_names_no_plan() {
     let errors: Vec<_> = (1..=2000).map(|plan| format!("plan {plan}")).collect();
     let text = serde_json::json!({ "data": null, "errors": errors }).to_string();
     let envelope = envelope(form(&text));
-    assert_eq!(envelope.errors.len(), COMPLAINTS_MAX + 1);
-    assert_eq!(envelope.errors[COMPLAINTS_MAX - 1].plan, Some(PlanId(1000)));
-    assert_eq!(envelope.errors[COMPLAINTS_MAX], Complaint::default());
+    assert_eq!(envelope.errors.len(), REPORTED_ERRORS_MAX + 1);
+    assert_eq!(envelope.errors[REPORTED_ERRORS_MAX - 1].plan, Some(PlanId(1000)));
+    assert_eq!(envelope.errors[REPORTED_ERRORS_MAX], ReportedError::default());
 }
 
 #[test]

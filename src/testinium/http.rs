@@ -12,11 +12,11 @@ use reqwest::{Client, RequestBuilder, StatusCode};
 use url::Url;
 
 use super::address::{AddressRefused, Guard};
-use crate::machine::{Loss, Millis};
+use crate::machine::{Millis, NoAnswer};
 use crate::retry_after::retry_after;
 use crate::text::chain;
 
-/// The most of a body that is read. The envelope of a call with 1,000 complaints fits.
+/// The most of a body that is read. The envelope of a call with 1,000 reported errors fits.
 pub(super) const BODY_BYTES_MAX: usize = 64 * 1024;
 
 /// The longest time that connecting may take; a call with a shorter timeout ends before.
@@ -44,14 +44,15 @@ pub(super) fn client_builder() -> reqwest::ClientBuilder {
         .http2_keep_alive_timeout(Duration::from_secs(10))
 }
 
-/// Sends a request and reads its reply. The text on a loss is for the log: it holds no secret, but addresses.
+/// Sends a request and reads its reply. The text beside a missing answer is for the log: it holds no secret, but
+/// addresses.
 pub(super) async fn send(
     guard: &Guard,
     url: &Url,
     request: RequestBuilder,
-) -> Result<Received, (Loss, String)> {
-    guard.check(url).map_err(|refused| (Loss::AddressRefused, refused.to_string()))?;
-    receive(request).await.map_err(|error| (loss(&error), chain(&error.without_url())))
+) -> Result<Received, (NoAnswer, String)> {
+    guard.check(url).map_err(|refused| (NoAnswer::AddressRefused, refused.to_string()))?;
+    receive(request).await.map_err(|error| (no_answer(&error), chain(&error.without_url())))
 }
 
 async fn receive(request: RequestBuilder) -> reqwest::Result<Received> {
@@ -73,22 +74,22 @@ async fn receive(request: RequestBuilder) -> reqwest::Result<Received> {
 }
 
 /// The reason for which no answer came.
-fn loss(error: &reqwest::Error) -> Loss {
+fn no_answer(error: &reqwest::Error) -> NoAnswer {
     let over_tls = error.url().is_some_and(|url| url.scheme() == "https");
     // The most telling cause comes first: a refused address also counts as a failed lookup, which counts as a failed
     // connection.
     if find(error, |_: &AddressRefused| true) {
-        Loss::AddressRefused
+        NoAnswer::AddressRefused
     } else if find(error, |_: &rustls::Error| true) || (over_tls && refused_after_handshake(error)) {
-        Loss::Tls
+        NoAnswer::Tls
     } else if error.is_dns() {
-        Loss::Dns
+        NoAnswer::Dns
     } else if error.is_connect() {
-        Loss::Connect
+        NoAnswer::Connect
     } else if error.is_timeout() {
-        Loss::Timeout
+        NoAnswer::Timeout
     } else {
-        Loss::Broken
+        NoAnswer::Broken
     }
 }
 

@@ -22,7 +22,7 @@ use super::redact::Secrets;
 use super::{envelope, json, refusal};
 use crate::api::PasswordGrant;
 use crate::aside;
-use crate::machine::{Loss, Millis};
+use crate::machine::{Millis, NoAnswer};
 
 /// The life of a token if the answer does not say it: that of Testinium's documented example. If it lasts longer, a
 /// login too many is made in an hour; if shorter, the first 401 leads to one.
@@ -146,15 +146,15 @@ pub(super) async fn login(
                 Err(failed("the token endpoint's answer can't be read".to_owned(), None))
             })
         }
-        Err((loss, error)) => {
+        Err((no_answer, error)) => {
             let error = login.secrets().clean_error(&error);
             tracing::warn!(
                 token_endpoint = &url[..Position::AfterPath],
-                ?loss,
+                ?no_answer,
                 error,
                 "a login got no answer"
             );
-            Err(failed(format!("the token endpoint {}", lost(loss)), None))
+            Err(failed(format!("the token endpoint {}", lost(no_answer)), None))
         }
     }
 }
@@ -167,7 +167,7 @@ fn judge(received: &Received) -> Result<Granted, ConnectError> {
         200..300 => match grant(body) {
             Ok(granted) => Ok(granted),
             // Some servers refuse with a status of success.
-            Err(_) if has_complaints(body) => Err(refused(said())),
+            Err(_) if has_reported_errors(body) => Err(refused(said())),
             Err(why) => Err(failed(format!("the token endpoint's answer {why}"), *retry_after)),
         },
         // 423 is WebDAV's "locked", which some use for accounts. 400 is OAuth's "wrong password" (invalid_grant).
@@ -212,8 +212,8 @@ fn grant(body: &[u8]) -> Result<Granted, String> {
     Ok(Granted { token, good_for })
 }
 
-fn has_complaints(body: &[u8]) -> bool {
-    !envelope::complaints(body, true, &Secrets::default()).is_empty()
+fn has_reported_errors(body: &[u8]) -> bool {
+    !envelope::reported_errors(body, true, &Secrets::default()).is_empty()
 }
 
 /// The status, with the published code that the answer has, if it has one.
@@ -224,14 +224,14 @@ fn said(status: StatusCode, body: &[u8]) -> String {
     }
 }
 
-fn lost(loss: Loss) -> &'static str {
-    match loss {
-        Loss::Timeout => "did not answer in time",
-        Loss::Dns => "has a host name that could not be resolved",
-        Loss::Connect => "could not be connected to",
-        Loss::Tls => "could not be trusted: the TLS handshake failed",
-        Loss::Broken => "broke the connection before its answer was whole",
-        Loss::AddressRefused => "has an address that gateways must not have (see --allow-gateway-cidr)",
+fn lost(no_answer: NoAnswer) -> &'static str {
+    match no_answer {
+        NoAnswer::Timeout => "did not answer in time",
+        NoAnswer::Dns => "has a host name that could not be resolved",
+        NoAnswer::Connect => "could not be connected to",
+        NoAnswer::Tls => "could not be trusted: the TLS handshake failed",
+        NoAnswer::Broken => "broke the connection before its answer was whole",
+        NoAnswer::AddressRefused => "has an address that gateways must not have (see --allow-gateway-cidr)",
     }
 }
 

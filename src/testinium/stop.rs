@@ -26,10 +26,10 @@ pub async fn post_stop(connection: &Connection, plans: &[PlanId], last_on_connec
             };
             Answer::Reply(Reply { status: status.as_u16(), retry_after, body })
         }
-        Err((loss, error)) => {
+        Err((no_answer, error)) => {
             let error = Secrets::new([connection.token.expose_secret()]).clean_error(&error);
-            warn!(gateway = %connection.gateway, ?loss, error, "a call got no answer");
-            Answer::Lost(loss)
+            warn!(gateway = %connection.gateway, ?no_answer, error, "a call got no answer");
+            Answer::Lost(no_answer)
         }
     }
 }

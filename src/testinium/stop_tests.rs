@@ -12,7 +12,7 @@ use super::super::http::BODY_BYTES_MAX;
 use super::super::{ConnectError, CredentialData, Network, connect};
 use super::*;
 use crate::api::{CaRef, SecretRef};
-use crate::machine::{Envelope, Loss, Millis};
+use crate::machine::{Envelope, Millis, NoAnswer};
 
 const TOKEN: &str = "simulated-token";
 
@@ -67,8 +67,8 @@ async fn replies_are_sorted() {
             reply(200, Body::Other),
         ),
         ("slow but whole", Scripted::success().dripping(8, Duration::from_millis(1)), clean()),
-        ("dropped", Scripted::dropped(), Answer::Lost(Loss::Broken)),
-        ("truncated", Scripted::success().truncated(10), Answer::Lost(Loss::Broken)),
+        ("dropped", Scripted::dropped(), Answer::Lost(NoAnswer::Broken)),
+        ("truncated", Scripted::success().truncated(10), Answer::Lost(NoAnswer::Broken)),
     ] {
         simulator.script(When::always(), scripted);
         assert_eq!(post_stop(&connection, &[PlanId(614)], false).await, expected, "{name}");
@@ -78,7 +78,7 @@ async fn replies_are_sorted() {
 }
 
 #[tokio::test]
-async fn complaints_name_their_plan_in_every_shape() {
+async fn reported_errors_name_their_plan_in_every_shape() {
     let simulator = simulator(Config::default());
     let view = view(&simulator.url());
     let connection = connected(&view, bearer(TOKEN)).await;
@@ -90,7 +90,7 @@ async fn complaints_name_their_plan_in_every_shape() {
             let Answer::Reply(Reply { body: Body::Envelope(envelope), .. }) = &answer else {
                 panic!("{shape:?}: {answer:?}");
             };
-            let plans: Vec<_> = envelope.errors.iter().map(|complaint| complaint.plan).collect();
+            let plans: Vec<_> = envelope.errors.iter().map(|error| error.plan).collect();
             assert_eq!(plans, [expected], "{shape:?}: {answer:?}");
         }
     }
@@ -113,7 +113,11 @@ async fn a_call_ends_in_time_whatever_is_slow() {
         ("a body in drops", Scripted::success().dripping(1, Duration::from_millis(100))),
     ] {
         simulator.script(When::next(1), scripted);
-        assert_eq!(post_stop(&connection, &[PlanId(1)], false).await, Answer::Lost(Loss::Timeout), "{name}");
+        assert_eq!(
+            post_stop(&connection, &[PlanId(1)], false).await,
+            Answer::Lost(NoAnswer::Timeout),
+            "{name}"
+        );
     }
 }
 
@@ -132,10 +136,10 @@ async fn losses_say_where_it_failed() {
     });
     let ca = simulator(Config { tls: Some(Tls::default()), ..Config::default() });
     for (name, url, expected) in [
-        ("nobody listens", format!("http://127.0.0.1:{port}"), Loss::Connect),
-        ("no such name", format!("http://{}.invalid", "x".repeat(64)), Loss::Dns),
-        ("not HTTP", format!("http://127.0.0.1:{not_http}"), Loss::Broken),
-        ("not TLS", format!("https://127.0.0.1:{not_http}"), Loss::Tls),
+        ("nobody listens", format!("http://127.0.0.1:{port}"), NoAnswer::Connect),
+        ("no such name", format!("http://{}.invalid", "x".repeat(64)), NoAnswer::Dns),
+        ("not HTTP", format!("http://127.0.0.1:{not_http}"), NoAnswer::Broken),
+        ("not TLS", format!("https://127.0.0.1:{not_http}"), NoAnswer::Tls),
     ] {
         let view = view(&url);
         let data = CredentialData { ca_pem: ca.ca_pem().map(str::to_owned), ..bearer(TOKEN) };
@@ -153,7 +157,7 @@ async fn inner_addresses_are_not_called() {
         let view = view(&format!("http://{host}:{port}"));
         let (connection, _) = connect(&view, bearer(TOKEN), None, &network).await.expect("it is usable");
         let answer = post_stop(&connection, &[PlanId(1)], false).await;
-        assert_eq!(answer, Answer::Lost(Loss::AddressRefused), "{host}");
+        assert_eq!(answer, Answer::Lost(NoAnswer::AddressRefused), "{host}");
     }
     assert_eq!(simulator.connections(), 0);
 }
@@ -167,8 +171,8 @@ async fn tls_trusts_whom_it_shall() {
     let with_ca = |ca: Option<&str>| CredentialData { ca_pem: ca.map(str::to_owned), ..bearer(TOKEN) };
     for (name, server, ca, expected) in [
         ("its CA", &own, own.ca_pem(), clean()),
-        ("another CA", &own, other.ca_pem(), Answer::Lost(Loss::Tls)),
-        ("another name", &wrong_name, wrong_name.ca_pem(), Answer::Lost(Loss::Tls)),
+        ("another CA", &own, other.ca_pem(), Answer::Lost(NoAnswer::Tls)),
+        ("another name", &wrong_name, wrong_name.ca_pem(), Answer::Lost(NoAnswer::Tls)),
     ] {
         let view = view(&server.url());
         let connection = connected(&view, with_ca(ca)).await;
@@ -187,10 +191,10 @@ async fn clients_show_their_certificate() {
         let connection = connected(&view, anonymous()).await;
         let mut answers = Vec::new();
         // The connection is gone now and then before the server's reason is read.
-        while answers.len() < 10 && answers.last() != Some(&Answer::Lost(Loss::Tls)) {
+        while answers.len() < 10 && answers.last() != Some(&Answer::Lost(NoAnswer::Tls)) {
             answers.push(post_stop(&connection, &[PlanId(1)], false).await);
         }
-        assert_eq!(answers.last(), Some(&Answer::Lost(Loss::Tls)), "HTTP/2 {http2}: {answers:?}");
+        assert_eq!(answers.last(), Some(&Answer::Lost(NoAnswer::Tls)), "HTTP/2 {http2}: {answers:?}");
         assert!(server.calls().is_empty(), "HTTP/2 {http2}");
 
         let identity = server.client_identity().expect("TLS is on");
@@ -275,10 +279,10 @@ fn proxies_of_the_environment_are_used() {
         assert_eq!(post_stop(&connected(&plain, data()).await, &[PlanId(1)], false).await, clean());
         let secure = view_of("https");
         let lost = post_stop(&connected(&secure, data()).await, &[PlanId(1)], false).await;
-        assert_eq!(lost, Answer::Lost(Loss::Connect));
+        assert_eq!(lost, Answer::Lost(NoAnswer::Connect));
         let inside = view("http://169.254.169.254");
         let lost = post_stop(&connected(&inside, data()).await, &[PlanId(1)], false).await;
-        assert_eq!(lost, Answer::Lost(Loss::AddressRefused), "an address is refused behind a proxy too");
+        assert_eq!(lost, Answer::Lost(NoAnswer::AddressRefused), "an address is refused behind a proxy too");
     });
 }
 

@@ -101,7 +101,7 @@ impl Gate {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::machine::answer::{Gist, Loss};
+    use crate::machine::answer::{Gist, NoAnswer};
 
     fn trouble(retry_after: Option<u64>) -> Trouble {
         Trouble {
@@ -112,7 +112,7 @@ mod tests {
             maybe_stopped: false,
             doubts_credential: false,
             blamed: None,
-            gist: Gist::Lost(Loss::Connect),
+            gist: Gist::Lost(NoAnswer::Connect),
         }
     }
 

@@ -1,13 +1,13 @@
 //! What an answer means, for the plans of the call and for the gateway: the table of `docs/verdicts.md`.
 //!
 //! A pure function of the answer, the plans that were asked for, and whether the gateway's address has spoken as
-//! Testinium does. It fails closed: nothing but Testinium's own form without a complaint is [`Outcome::Accepted`], and
+//! Testinium does. It fails closed: nothing but Testinium's own form without an error is [`Outcome::Accepted`], and
 //! an answer in another form is somebody else's word, which says nothing of a plan.
 
 use std::borrow::Cow;
 
 use crate::api::Outcome;
-use crate::machine::answer::{Answer, Body, Complaint, Envelope, Gist, Loss, Reply};
+use crate::machine::answer::{Answer, Body, Envelope, Gist, NoAnswer, Reply, ReportedError};
 use crate::machine::call::Settled;
 use crate::machine::ids::PlanId;
 use crate::machine::limits::STRIKES;
@@ -89,7 +89,7 @@ pub enum TroubleKind {
 /// was last edited.
 pub fn verdict(answer: &Answer, plans: &[PlanId], spoken: bool) -> Verdict {
     match answer {
-        Answer::Lost(loss) => Verdict::Wait(lost(*loss)),
+        Answer::Lost(no_answer) => Verdict::Wait(lost(*no_answer)),
         Answer::Reply(reply) => replied(reply, plans, spoken),
     }
 }
@@ -139,10 +139,10 @@ fn complained(reply: &Reply, envelope: &Envelope, plans: &[PlanId]) -> Option<Ve
     if errors.is_empty() {
         return None;
     }
-    if errors.iter().any(|complaint| complaint.sense == Sense::Credential) {
+    if errors.iter().any(|error| error.sense == Sense::Credential) {
         return Some(Verdict::Wait(unauthorized(reply)));
     }
-    if errors.iter().any(|complaint| complaint.sense == Sense::Trouble) {
+    if errors.iter().any(|error| error.sense == Sense::Trouble) {
         return Some(Verdict::Wait(Trouble {
             text: format!(
                 "says that something it needs does not work (HTTP {}); it is asked again by itself",
@@ -157,7 +157,7 @@ fn complained(reply: &Reply, envelope: &Envelope, plans: &[PlanId]) -> Option<Ve
     }
     let named: Vec<_> =
         plans.iter().filter_map(|plan| Some((*plan, named(errors, *plan, reply.status)?))).collect();
-    let all_not_running = errors.iter().all(|complaint| complaint.sense == Sense::NotRunning);
+    let all_not_running = errors.iter().all(|error| error.sense == Sense::NotRunning);
     Some(match named.is_empty() {
         false => Verdict::Named(named),
         true if all_not_running => Verdict::Split(Parts::Singles),
@@ -165,26 +165,26 @@ fn complained(reply: &Reply, envelope: &Envelope, plans: &[PlanId]) -> Option<Ve
     })
 }
 
-/// What the complaints say that name this plan, if any does. One that names nothing may be the real reason: then only
+/// The verdict of the errors that name this plan, if any does. One that names nothing may be the real reason: then only
 /// the plan alone will tell whether it is running.
-fn named(errors: &[Complaint], plan: PlanId, status: u16) -> Option<Settled> {
-    let about = errors.iter().filter(|complaint| complaint.plan == Some(plan));
+fn named(errors: &[ReportedError], plan: PlanId, status: u16) -> Option<Settled> {
+    let about = errors.iter().filter(|error| error.plan == Some(plan));
     about.clone().next()?;
     let settled = judged(about, plan, status);
-    let unclear = |complaint: &Complaint| complaint.plan.is_none() && complaint.sense != Sense::NotRunning;
+    let unclear = |error: &ReportedError| error.plan.is_none() && error.sense != Sense::NotRunning;
     let doubtful = settled.outcome == Outcome::NotRunning && errors.iter().any(unclear);
     (!doubtful).then_some(settled)
 }
 
-/// One plan that is complained of. Not running only if every complaint says so, and of no other plan: another one
+/// The verdict on one plan that has errors. Not running only if every error says so, and of no other plan: another one
 /// may be the real reason.
-fn judged<'a>(mut errors: impl Iterator<Item = &'a Complaint>, plan: PlanId, status: u16) -> Settled {
-    let says_so = |complaint: &&Complaint| {
-        complaint.sense == Sense::NotRunning && complaint.plan.is_none_or(|named| named == plan)
+fn judged<'a>(mut errors: impl Iterator<Item = &'a ReportedError>, plan: PlanId, status: u16) -> Settled {
+    let says_so = |error: &&ReportedError| {
+        error.sense == Sense::NotRunning && error.plan.is_none_or(|named| named == plan)
     };
-    match errors.find(|complaint| !says_so(complaint)) {
+    match errors.find(|error| !says_so(error)) {
         None => Settled::plain(Outcome::NotRunning),
-        Some(complaint) => Settled::because(Outcome::Rejected, reason_of(status), complaint.text()),
+        Some(error) => Settled::because(Outcome::Rejected, reason_of(status), error.text()),
     }
 }
 
@@ -213,7 +213,7 @@ fn malformed(reply: &Reply, several: bool, spoken: bool) -> Verdict {
 
 /// One plan that is refused with a status, for whatever reason.
 fn refused(envelope: &Envelope, status: u16) -> Settled {
-    let words = envelope.errors.iter().find_map(Complaint::text);
+    let words = envelope.errors.iter().find_map(ReportedError::text);
     let words = words.unwrap_or_else(|| format!("the gateway answered HTTP {status}"));
     Settled::because(Outcome::Rejected, reason_of(status), Some(words))
 }
@@ -308,19 +308,23 @@ fn striking(reply: &Reply, kind: TroubleKind) -> Trouble {
     Trouble { strikes: 1, maybe_stopped, ..trouble(reply, kind) }
 }
 
-fn lost(loss: Loss) -> Trouble {
+fn lost(no_answer: NoAnswer) -> Trouble {
     // A time-out costs so much that one is enough, once others are answered.
-    let (kind, text, strikes) = match loss {
-        Loss::Timeout => (TroubleKind::Down, "did not answer in time; it is asked again by itself", STRIKES),
-        Loss::Broken => (
+    let (kind, text, strikes) = match no_answer {
+        NoAnswer::Timeout => {
+            (TroubleKind::Down, "did not answer in time; it is asked again by itself", STRIKES)
+        }
+        NoAnswer::Broken => (
             TroubleKind::Down,
             "closed the connection before its answer was complete; it is asked again by itself",
             1,
         ),
-        Loss::Dns => (TroubleKind::Down, "has a host name that can't be resolved; check spec.url", 0),
-        Loss::Connect => (TroubleKind::Down, "can't be connected to; it is tried again by itself", 0),
-        Loss::Tls => (TroubleKind::Down, "can't be reached over TLS; check its certificate and spec.tls", 0),
-        Loss::AddressRefused => (
+        NoAnswer::Dns => (TroubleKind::Down, "has a host name that can't be resolved; check spec.url", 0),
+        NoAnswer::Connect => (TroubleKind::Down, "can't be connected to; it is tried again by itself", 0),
+        NoAnswer::Tls => {
+            (TroubleKind::Down, "can't be reached over TLS; check its certificate and spec.tls", 0)
+        }
+        NoAnswer::AddressRefused => (
             TroubleKind::Misconfigured,
             "resolves to an address that gateways must not have (loopback, link-local or the API server's); \
              --allow-gateway-cidr permits it",
@@ -335,7 +339,7 @@ fn lost(loss: Loss) -> Trouble {
         maybe_stopped: strikes > 0,
         doubts_credential: false,
         blamed: None,
-        gist: Gist::Lost(loss),
+        gist: Gist::Lost(no_answer),
     }
 }
 

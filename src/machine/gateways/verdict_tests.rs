@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use super::*;
 
-/// An answer: its status, its form, and the words of its complaints.
+/// An answer: its status, its form, and the words of its reported errors.
 type Given = (u16, Form, &'static [(&'static str, Option<i64>)]);
 
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -13,7 +13,7 @@ enum Form {
     T,
     /// Testinium's, with `data` that nobody documents.
     Opaque,
-    /// Testinium's, with another code than 0 and no complaint.
+    /// Testinium's, with another code than 0 and no reported error.
     Code,
     J,
     O,
@@ -22,7 +22,7 @@ enum Form {
 use Form::{Code, J, O, Opaque, T};
 
 fn reply((status, form, words): Given, retry_after: Option<Millis>) -> Answer {
-    let errors = words.iter().map(|(text, plan)| Complaint {
+    let errors = words.iter().map(|(text, plan)| ReportedError {
         code: Some((*text).to_owned()),
         message: None,
         plan: plan.map(PlanId),
@@ -226,16 +226,16 @@ fn each_cell_has_its_meaning() {
 
 #[test]
 fn every_loss_waits_for_the_gateway() {
-    for (loss, expected) in [
-        (Loss::Timeout, "Down 3"),
-        (Loss::Broken, "Down 1"),
-        (Loss::Dns, "Down 0"),
-        (Loss::Connect, "Down 0"),
-        (Loss::Tls, "Down 0"),
-        (Loss::AddressRefused, "Misconfigured 0"),
+    for (no_answer, expected) in [
+        (NoAnswer::Timeout, "Down 3"),
+        (NoAnswer::Broken, "Down 1"),
+        (NoAnswer::Dns, "Down 0"),
+        (NoAnswer::Connect, "Down 0"),
+        (NoAnswer::Tls, "Down 0"),
+        (NoAnswer::AddressRefused, "Misconfigured 0"),
     ] {
         for plans in [&[1][..], &[1, 2]] {
-            assert_eq!(told(&Answer::Lost(loss), plans, true), expected, "{loss:?}");
+            assert_eq!(told(&Answer::Lost(no_answer), plans, true), expected, "{no_answer:?}");
         }
     }
 }

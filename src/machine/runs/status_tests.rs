@@ -2,7 +2,7 @@
 
 use super::*;
 use crate::api::Trigger;
-use crate::machine::answer::{Gist, Loss};
+use crate::machine::answer::{Gist, NoAnswer};
 use crate::machine::call::Settled;
 use crate::machine::checks::fixtures::wall;
 use crate::machine::ids::CallId;
@@ -200,6 +200,6 @@ fn messages_of_plans_are_left_out_beyond_their_number() {
 
 #[test]
 fn a_plan_that_waits_after_a_bad_answer_tells_it() {
-    let plan = Plan { last: Some(Gist::Lost(Loss::Timeout)), ..plan(1, Outcome::Pending) };
+    let plan = Plan { last: Some(Gist::Lost(NoAnswer::Timeout)), ..plan(1, Outcome::Pending) };
     assert_eq!(plan.last_answer().as_deref(), Some("the gateway's last answer: none in time"));
 }

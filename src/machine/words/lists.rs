@@ -1,4 +1,4 @@
-//! Every word that matters in a complaint, and where it is from.
+//! Every word that matters in a reported error, and where it is from.
 
 /// Where a word was found.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]

@@ -2,20 +2,20 @@
 
 use serde_json::Value;
 
-use crate::machine::Complaint;
+use crate::machine::ReportedError;
 use crate::machine::words::{Sense, alarm};
 use crate::testinium::json::plain;
 
 /// Lets the rest of the envelope bear on its errors. A word of trouble, or the number of a status that means it, counts
-/// wherever it stands; and beside something that nobody documents no complaint says that a plan is not running.
-pub(super) fn doubt(errors: &mut [Complaint], envelope: &Value, opaque: bool) {
+/// wherever it stands; and beside something that nobody documents no reported error says that a plan is not running.
+pub(super) fn doubt(errors: &mut [ReportedError], envelope: &Value, opaque: bool) {
     let (alarm, forbids) = alarms(envelope);
     if let (Some(alarm), Some(first)) = (alarm, errors.first_mut()) {
         first.sense = first.sense.max(alarm);
     }
-    for complaint in errors.iter_mut().filter(|complaint| complaint.sense == Sense::NotRunning) {
+    for error in errors.iter_mut().filter(|error| error.sense == Sense::NotRunning) {
         if opaque || forbids {
-            complaint.sense = Sense::Other;
+            error.sense = Sense::Other;
         }
     }
 }

@@ -2,23 +2,23 @@
 
 use serde_json::{Map, Value};
 
-use super::complaint::{complaint_of, is_map_of_errors, named_in, said, words_of};
 use super::fields::{
     is_code, is_code_of_success, is_denied, is_status_of_success, is_success, tells_of_failure,
 };
 use super::named::{Named, named_plan, plan_id};
+use super::reported_error::{is_map_of_errors, named_in, reported_error_of, said, words_of};
 use crate::machine::words::{Sense, sense};
-use crate::machine::{Complaint, PlanId};
+use crate::machine::{PlanId, ReportedError};
 use crate::testinium::json::{is_empty, plain};
 use crate::testinium::redact::Secrets;
 
-/// The most complaints that are kept: a call has at most as many plans.
-pub(super) const COMPLAINTS_MAX: usize = 1000;
+/// The most reported errors that are kept: a call has at most as many plans.
+pub(super) const REPORTED_ERRORS_MAX: usize = 1000;
 
-/// The complaints found so far.
+/// The reported errors found so far.
 pub(super) struct Reading<'a> {
     secrets: &'a Secrets<'a>,
-    pub complaints: Vec<Complaint>,
+    pub reported_errors: Vec<ReportedError>,
     /// Something could mean a failure and can't be told.
     pub opaque: bool,
 }
@@ -27,13 +27,13 @@ pub(super) struct Reading<'a> {
 
 impl<'a> Reading<'a> {
     pub fn new(secrets: &'a Secrets<'a>) -> Self {
-        Self { secrets, complaints: Vec::new(), opaque: false }
+        Self { secrets, reported_errors: Vec::new(), opaque: false }
     }
 
     /// An object that may tell of success or failure: the envelope, or a part of it. Its own words become one
-    /// complaint; a list or a map of errors in it becomes one each.
+    /// reported error; a list or a map of errors in it becomes one each.
     pub fn object(&mut self, object: &Map<String, Value>) {
-        let before = self.complaints.len();
+        let before = self.reported_errors.len();
         let mut failed = false;
         for (key, value) in object {
             match plain(key).as_str() {
@@ -51,14 +51,14 @@ impl<'a> Reading<'a> {
             }
         }
         // Words that speak of trouble are no greeting, even beside an empty `errors`.
-        failed |= self.complaints.len() == before && words_of(object) != Sense::Other;
+        failed |= self.reported_errors.len() == before && words_of(object) != Sense::Other;
         if failed {
-            let own = complaint_of(object, Named::Nothing, self.secrets);
+            let own = reported_error_of(object, Named::Nothing, self.secrets);
             // A bare "there were errors" adds nothing to a list of what is wrong, and would only stand in the way of
             // "all of it is that the plan is not running".
             let is_bare = own.message.is_none()
                 && own.code.as_ref().is_none_or(|code| code.bytes().all(|b| b.is_ascii_digit()));
-            if !is_bare || self.complaints.len() == before {
+            if !is_bare || self.reported_errors.len() == before {
                 self.push(own);
             }
         }
@@ -119,7 +119,7 @@ impl<'a> Reading<'a> {
     fn item(&mut self, value: &Value, plan: Option<PlanId>) {
         match value {
             // An empty place in a list of errors may be an error that nobody worded, so it blames no plan.
-            value if is_empty(value) => self.push(Complaint::default()),
+            value if is_empty(value) => self.push(ReportedError::default()),
             Value::String(text) => {
                 let named = Named::from(plan).and(named_in(text));
                 let (code, message) =
@@ -134,7 +134,7 @@ impl<'a> Reading<'a> {
                 object.iter().for_each(|(key, value)| self.entry(key, value));
             }
             Value::Object(object) => {
-                self.push(complaint_of(object, plan.into(), self.secrets));
+                self.push(reported_error_of(object, plan.into(), self.secrets));
                 for (key, value) in object {
                     if matches!(value, Value::Array(_) | Value::Object(_)) && tells_of_failure(&plain(key)) {
                         self.errors(value);
@@ -157,11 +157,11 @@ impl<'a> Reading<'a> {
         }
     }
 
-    pub fn push(&mut self, complaint: Complaint) {
-        match self.complaints.len() {
-            ..COMPLAINTS_MAX => self.complaints.push(complaint),
-            // A dropped one may have named further plans: one complaint without a plan says that not all are named.
-            COMPLAINTS_MAX => self.complaints.push(Complaint::default()),
+    pub fn push(&mut self, error: ReportedError) {
+        match self.reported_errors.len() {
+            ..REPORTED_ERRORS_MAX => self.reported_errors.push(error),
+            // A dropped one may have named further plans: one error without a plan says that not all are named.
+            REPORTED_ERRORS_MAX => self.reported_errors.push(ReportedError::default()),
             _ => {}
         }
     }

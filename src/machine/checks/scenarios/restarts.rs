@@ -5,7 +5,7 @@ use jiff::Timestamp;
 use crate::api::Outcome::{Accepted, Expired, NotRunning, Pending};
 use crate::machine::checks::world::{How, Nature, World};
 use crate::machine::limits::WRITES_MAX;
-use crate::machine::{Answer, FieldSet, Input, Kind, Loss};
+use crate::machine::{Answer, FieldSet, Input, Kind, NoAnswer};
 
 /// No trace of the call is in status, so it is made again; a plan that it had stopped is not running any more. The
 /// deadline counts from when the field was set, not from when the new process saw it.
@@ -68,7 +68,7 @@ fn h13_lease_lost_with_a_call_in_flight() {
     world.stop("one");
     let old = *world.calls.keys().next().expect("a call is under way");
     world.crash();
-    world.feed(Input::Answered(old, Answer::Lost(Loss::Timeout)));
+    world.feed(Input::Answered(old, Answer::Lost(NoAnswer::Timeout)));
     assert!(world.under_way().is_empty(), "no call before the list");
     world.hear_all();
     assert_eq!(world.under_way(), [[1]]);

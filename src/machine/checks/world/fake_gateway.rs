@@ -6,7 +6,7 @@ use super::WorldCall;
 use crate::api::Outcome;
 use crate::machine::words::Sense;
 use crate::machine::{
-    Answer, Body, Complaint, CredentialRead, Envelope, Loss, Millis, PlanId, Reply, SecretVersion,
+    Answer, Body, CredentialRead, Envelope, Millis, NoAnswer, PlanId, Reply, ReportedError, SecretVersion,
 };
 
 /// The nature of a plan that is not simply stopped. Of several in a call the greatest decides.
@@ -93,9 +93,9 @@ impl FakeGateway {
         };
         let answer = match how {
             How::ByNature => return self.by_nature(&call.plans),
-            How::Lost => Answer::Lost(Loss::Broken),
-            How::Late => Answer::Lost(Loss::Timeout),
-            How::Unreachable => Answer::Lost(Loss::Connect),
+            How::Lost => Answer::Lost(NoAnswer::Broken),
+            How::Late => Answer::Lost(NoAnswer::Timeout),
+            How::Unreachable => Answer::Lost(NoAnswer::Connect),
             How::Overloaded => {
                 Answer::Reply(Reply { status: 503, retry_after: Some(RETRY_AFTER), body: Body::Other })
             }
@@ -180,11 +180,11 @@ fn reply(status: u16, body: Body) -> Answer {
 
 /// An answer in Testinium's form, with these complaints.
 fn own(status: u16, complaints: impl IntoIterator<Item = (&'static str, Sense, Option<PlanId>)>) -> Answer {
-    let complaint = |(text, sense, plan): (&str, Sense, Option<PlanId>)| Complaint {
+    let complaint = |(text, sense, plan): (&str, Sense, Option<PlanId>)| ReportedError {
         message: Some(text.to_owned()),
         sense,
         plan,
-        ..Complaint::default()
+        ..ReportedError::default()
     };
     let errors = complaints.into_iter().map(complaint).collect();
     reply(status, Body::Envelope(Envelope { errors, ..Envelope::default() }))

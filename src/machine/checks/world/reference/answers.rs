@@ -4,7 +4,7 @@
 //! The reference judges by this and calls nothing of the machine, so that a fault there can't hide itself.
 
 use crate::machine::words::Sense;
-use crate::machine::{Answer, Body, Complaint, Epoch, GatewayKey, Reply};
+use crate::machine::{Answer, Body, Epoch, GatewayKey, Reply, ReportedError};
 
 /// An answer to a call at the gateway's present address, and what it shows.
 #[derive(Clone, Debug)]
@@ -24,7 +24,7 @@ pub(in crate::machine) fn is_proof(answer: &Answer) -> bool {
     let Answer::Reply(Reply { status, body: Body::Envelope(envelope), retry_after: _ }) = answer else {
         return false;
     };
-    let is_of_plans = |complaint: &Complaint| match complaint.sense {
+    let is_of_plans = |complaint: &ReportedError| match complaint.sense {
         Sense::Credential | Sense::Trouble => false,
         Sense::NotRunning | Sense::Other => true,
     };

@@ -1,20 +1,20 @@
-//! One error object as a complaint: its code, its words, and the plan that it names.
+//! One error object as a reported error: its code, its words, and the plan that it names.
 
 use serde_json::{Map, Value};
 
 use super::fields::{CODES, MESSAGES, WORDS, fields, is_code, is_success, scalar, text};
 use super::named::{Named, named_plan, plan_id};
 use crate::machine::words::{Sense, says_not_running, sense};
-use crate::machine::{Complaint, PlanId};
+use crate::machine::{PlanId, ReportedError};
 use crate::testinium::json::{is_empty, plain};
 use crate::testinium::redact::Secrets;
 
-/// The words of one object, as one complaint.
-pub(super) fn complaint_of(
+/// The words of one object, as one reported error.
+pub(super) fn reported_error_of(
     object: &Map<String, Value>,
     named_outside: Named,
     secrets: &Secrets<'_>,
-) -> Complaint {
+) -> ReportedError {
     let code =
         scalar(object, CODES).or_else(|| text(object, &["status"]).filter(|status| !is_success(status)));
     // OAuth and Spring put a code into `error` and the words elsewhere; others put the words into it.
@@ -39,20 +39,20 @@ pub(super) fn complaint_of(
     said(code.as_deref(), message.as_deref(), &beside, named, secrets)
 }
 
-/// A complaint with these words. Their sense is found out before they are cut and hidden.
+/// A reported error with these words. Their sense is found out before they are cut and hidden.
 pub(super) fn said(
     code: Option<&str>,
     message: Option<&str>,
     beside: &[&str],
     named: Named,
     secrets: &Secrets<'_>,
-) -> Complaint {
+) -> ReportedError {
     let sense = match (sense(code, message, beside.iter().copied()), named) {
         // Nobody can say which of several plans it is that does not run.
         (Sense::NotRunning, Named::Unclear) => Sense::Other,
         (sense, _) => sense,
     };
-    Complaint {
+    ReportedError {
         code: code.and_then(|code| secrets.clean(code)),
         message: message.and_then(|message| secrets.clean(message)),
         plan: named.plan(),

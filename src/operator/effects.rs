@@ -1,0 +1,126 @@
+//! The effects of the machine: each is one future that ends in one result.
+
+use std::sync::Arc;
+use std::time::Instant;
+
+use jiff::Timestamp;
+
+use crate::kubernetes::{self, Clients, Events, Fence, secrets};
+use crate::machine::{
+    Answer, CallId, CredentialRead, Epoch, Event, GatewayKey, GatewayView, Input, NoAnswer, PlanId, RunKey,
+    SecretVersion, Target, WriteBody, WriteResult, WriteSerial,
+};
+use crate::telemetry::Metrics;
+use crate::testinium::{self, ConnectError, Connection, Network};
+
+/// All that effects are carried out with. One for the whole process.
+pub(super) struct Effects {
+    pub(super) clients: Clients,
+    pub(super) network: Network,
+    pub(super) events: Events,
+    pub(super) metrics: Metrics,
+    /// Asked before every call and every write.
+    pub(super) fence: Fence,
+}
+
+/// The result of an effect.
+pub(super) enum Done {
+    Input(Input),
+    /// A connection, to be kept before the machine hears of the reading that has brought it.
+    Connected {
+        gateway: GatewayKey,
+        epoch: Epoch,
+        connection: Box<Connection>,
+        read: CredentialRead,
+    },
+}
+
+// === impl Effects ===
+
+impl Effects {
+    /// Asks a gateway to stop plans.
+    pub(super) async fn post(
+        self: Arc<Self>,
+        call: CallId,
+        connection: Option<Arc<Connection>>,
+        plans: Box<[PlanId]>,
+        last_on_connection: bool,
+    ) -> Done {
+        while_leading(&self.fence).await;
+        let started = Instant::now();
+        let answer = match connection {
+            Some(connection) => testinium::post_stop(&connection, &plans, last_on_connection).await,
+            // The machine names no reading but the one that has brought it a credential, so this is never reached; a
+            // plan that waits for the next call is no harm.
+            None => Answer::Lost(NoAnswer::Connect),
+        };
+        self.metrics.call_ended(&answer, started.elapsed());
+        Done::Input(Input::Answered(call, answer))
+    }
+
+    /// Writes to the Kubernetes API.
+    pub(super) async fn write(self: Arc<Self>, serial: WriteSerial, to: Target, body: WriteBody) -> Done {
+        while_leading(&self.fence).await;
+        let result = kubernetes::write(&self.clients.requests, &to, &body).await;
+        self.metrics.status_written(result);
+        if let WriteResult::Done(_) = result {
+            tracing::debug!(object = %to.key, "wrote");
+        }
+        Done::Input(Input::Wrote(serial, result))
+    }
+
+    /// Reads a gateway's Secrets and prepares its connection.
+    pub(super) async fn read_credential(
+        self: Arc<Self>,
+        gateway: Arc<GatewayView>,
+        epoch: Epoch,
+        known_bad: Option<SecretVersion>,
+        earlier: Option<Arc<Connection>>,
+    ) -> Done {
+        let key = gateway.key.clone();
+        match self.connect(&gateway, known_bad, earlier.as_deref()).await {
+            Ok((connection, read)) => {
+                Done::Connected { gateway: key, epoch, connection: Box::new(connection), read }
+            }
+            Err(read) => Done::Input(Input::Credential(key, epoch, read)),
+        }
+    }
+
+    /// Reads one run.
+    pub(super) async fn read_run(self: Arc<Self>, key: RunKey) -> Done {
+        let read = kubernetes::read_run(&self.clients.requests, &key).await;
+        Done::Input(Input::Read(key, read))
+    }
+
+    /// Hands in an event, which is written when there is time.
+    pub(super) fn tell(&self, event: Event) {
+        self.events.tell(event, Timestamp::now());
+    }
+
+    async fn connect(
+        &self,
+        gateway: &GatewayView,
+        known_bad: Option<SecretVersion>,
+        earlier: Option<&Connection>,
+    ) -> Result<(Connection, CredentialRead), CredentialRead> {
+        let (data, version) = secrets::read(&self.clients.requests, gateway).await?;
+        if known_bad.as_ref() == Some(&version) {
+            return Err(CredentialRead::Unchanged);
+        }
+        match testinium::connect(gateway, data, earlier, &self.network).await {
+            Ok((connection, good_for)) => Ok((connection, CredentialRead::Have { version, good_for })),
+            Err(ConnectError::Invalid(why)) => Err(CredentialRead::Invalid(why)),
+            Err(ConnectError::Refused(why)) => Err(CredentialRead::Refused { version, why }),
+            Err(ConnectError::Failed { why, retry_after }) => {
+                Err(CredentialRead::Failed { why, retry_after })
+            }
+        }
+    }
+}
+
+/// Goes on only while the Lease is held: otherwise the task waits until it ends with the term.
+async fn while_leading(fence: &Fence) {
+    if !fence.holds() {
+        std::future::pending::<()>().await;
+    }
+}

@@ -1,0 +1,99 @@
+//! One term of leadership after another, until the process is asked to stop.
+
+use std::sync::Arc;
+use std::time::Instant;
+
+use tokio::sync::mpsc;
+use tokio::task::JoinSet;
+use tokio::time::timeout;
+
+use super::background::Background;
+use super::effects::Effects;
+use super::election::Election;
+use super::error::OperatorError;
+use super::limits::HEARTBEAT;
+use super::signals::Signals;
+use super::term_loop::{TermEnd, TermLoop};
+use crate::cli::RunArgs;
+use crate::kubernetes::{self, Scope};
+use crate::machine::{Input, Kind};
+use crate::telemetry::Health;
+
+/// All that outlives a term.
+pub(super) struct Operator {
+    pub(super) effects: Arc<Effects>,
+    pub(super) health: Health,
+    pub(super) settings: RunArgs,
+}
+
+// === impl Operator ===
+
+impl Operator {
+    /// Leads whenever the Lease is held, until asked to stop.
+    pub(super) async fn terms(
+        &self,
+        signals: &mut Signals,
+        background: &mut Background,
+        election: &mut Election,
+    ) -> Result<(), OperatorError> {
+        let Effects { metrics, .. } = &*self.effects;
+        loop {
+            metrics.set_leader(false);
+            self.health.set_ready(election.has_rivals(), "listing");
+            self.health.watches_ended();
+            tokio::select! {
+                biased;
+                () = signals.next() => return Ok(()),
+                () = self.stand_by() => {}
+                error = election.ended() => return Err(error),
+            }
+            metrics.set_leader(true);
+            self.health.set_ready(false, "listing");
+            let end = tokio::select! {
+                end = self.term(signals, background) => end?,
+                error = election.ended() => return Err(error),
+            };
+            match end {
+                TermEnd::Asked => return Ok(()),
+                TermEnd::LeaseLost => tracing::warn!("lost the Lease: what was under way is dropped"),
+            }
+        }
+    }
+
+    /// Waits for the Lease. The machine stands still meanwhile, but not the process.
+    async fn stand_by(&self) {
+        while timeout(HEARTBEAT, self.effects.fence.acquired()).await.is_err() {
+            self.health.beat(Instant::now());
+        }
+    }
+
+    /// A term of leadership, from the first list to the last write.
+    async fn term(
+        &self,
+        signals: &mut Signals,
+        background: &mut Background,
+    ) -> Result<TermEnd, OperatorError> {
+        let watch = |inputs| self.watch(inputs);
+        TermLoop::new(&self.effects, &self.health, watch, signals, background).run().await
+    }
+
+    /// Watches both kinds, each in a task of its own.
+    fn watch(&self, inputs: mpsc::Sender<Input>) -> JoinSet<()> {
+        let mut watches = JoinSet::new();
+        for kind in [Kind::Gateways, Kind::Runs] {
+            let label_selector = match kind {
+                Kind::Runs => self.settings.watch_label_selector.to_string(),
+                Kind::Gateways => String::new(),
+            };
+            let namespaces = self.settings.watch_namespaces.clone();
+            watches.spawn(kubernetes::watch(
+                self.effects.clients.watches.clone(),
+                Scope { kind, namespaces, label_selector },
+                inputs.clone(),
+                self.health.clone(),
+                self.effects.metrics.clone(),
+            ));
+        }
+        watches
+    }
+}
