@@ -3,10 +3,10 @@
 use crate::machine::checks::world::reference::answers::{is_proof, may_open};
 use crate::machine::gateways::verdict::{Verdict, proves, verdict};
 use crate::machine::words::Sense;
-use crate::machine::{Answer, Body, Complaint, Envelope, Loss, PlanId, Reply};
+use crate::machine::{Answer, Body, Envelope, NoAnswer, PlanId, Reply, ReportedError};
 
-fn complaints(senses: &[Sense], plan: Option<PlanId>) -> Vec<Complaint> {
-    senses.iter().map(|sense| Complaint { sense: *sense, plan, ..Complaint::default() }).collect()
+fn complaints(senses: &[Sense], plan: Option<PlanId>) -> Vec<ReportedError> {
+    senses.iter().map(|sense| ReportedError { sense: *sense, plan, ..ReportedError::default() }).collect()
 }
 
 fn bodies() -> Vec<Body> {
@@ -31,7 +31,14 @@ fn bodies() -> Vec<Body> {
 }
 
 fn answers() -> Vec<Answer> {
-    let lost = [Loss::Timeout, Loss::Dns, Loss::Connect, Loss::Tls, Loss::Broken, Loss::AddressRefused];
+    let lost = [
+        NoAnswer::Timeout,
+        NoAnswer::Dns,
+        NoAnswer::Connect,
+        NoAnswer::Tls,
+        NoAnswer::Broken,
+        NoAnswer::AddressRefused,
+    ];
     let mut answers: Vec<_> = lost.map(Answer::Lost).into();
     for status in 100..=600 {
         let reply = |body| Answer::Reply(Reply { status, retry_after: None, body });
