@@ -31,7 +31,7 @@ use serde_json::{Value, json};
 use stats_alloc::{INSTRUMENTED_SYSTEM, StatsAlloc};
 use testinium_operator::cli::RunArgs;
 use testinium_operator::kubernetes::decode;
-use testinium_operator::machine::{Effect, Input, Kind, Machine, Millis, Now, WriteBody};
+use testinium_operator::machine::{Effect, Input, Kind, Machine, Millis, Now, ObjectView, WriteBody};
 use testinium_operator::operator;
 use testinium_testbed::process::{Guarded, Signal};
 use tokio::signal::unix::{SignalKind, signal};
@@ -138,24 +138,42 @@ async fn of_operator(stage: &Stage, runs: usize) -> Result<(f64, f64), Failure> 
     Ok(a_stop(before, operator.counts().await?, runs))
 }
 
-/// The memory that the machine needs for runs whose gateway is suspended: for fresh ones, and for the same after a
-/// restart, when their statuses say that they wait.
+/// The memory that the machine needs for runs which it does not forget: for fresh ones whose gateway is suspended, for
+/// the same after a restart, when their statuses say that they wait, and for runs at rest that wait for a time of day.
 fn of_waiting_runs() -> Result<(), Failure> {
     println!("| runs that wait | bytes a run |\n|---|---:|");
     for (what, status) in [("fresh", json!({})), ("with a status", waiting_status()?)] {
-        let mut machine = suspended()?;
-        let lines: Vec<_> = (0..WAITING).map(|index| run(index, &status).to_string()).collect();
-        let before = resident();
-        for line in &lines {
-            let input = decode::run(line.as_bytes()).into_input().ok_or("a run without a name")?;
-            machine.handle(NOW, [input], &mut Vec::new());
-        }
+        let runs: Vec<_> = (0..WAITING).map(|index| run(index, &status)).collect();
+        let (machine, bytes) = kept_of(&runs, None)?;
         if machine.active() != WAITING {
             return Err("not every run waits".into());
         }
-        println!("| {what} | {:.0} |", (resident() - before) as f64 / WAITING as f64);
+        println!("| {what} | {bytes:.0} |");
     }
+    let status = written(&at_rest(0, &json!({})), NOW)?;
+    let runs: Vec<_> = (0..WAITING).map(|index| at_rest(index, &status)).collect();
+    let (machine, bytes) = kept_of(&runs, Some(Timestamp::MAX))?;
+    if (machine.active(), machine.parked()) != (0, WAITING) {
+        return Err("not every run is parked".into());
+    }
+    println!("| parked until a time of day | {bytes:.0} |");
     Ok(())
+}
+
+/// A machine that has seen these runs, and how many bytes it keeps of each. `due`: the time of day that they wait for.
+fn kept_of(runs: &[Value], due: Option<Timestamp>) -> Result<(Machine, f64), Failure> {
+    let mut machine = suspended()?;
+    let lines: Vec<_> = runs.iter().map(ToString::to_string).collect();
+    let before = resident();
+    for line in &lines {
+        let mut input = decode::run(line.as_bytes()).into_input().ok_or("a run without a name")?;
+        if let Input::Seen(ObjectView::Run(view)) = &mut input {
+            view.due = due;
+        }
+        machine.handle(NOW, [input], &mut Vec::new());
+    }
+    let bytes = (resident() - before) as f64 / runs.len() as f64;
+    Ok((machine, bytes))
 }
 
 /// The costs of more writes: the loop begins as soon as it has listed, so there is no moment before it to count at.
@@ -227,20 +245,30 @@ fn run(index: usize, status: &Value) -> Value {
     })
 }
 
+/// The same run, when nothing is asked of it.
+fn at_rest(index: usize, status: &Value) -> Value {
+    let mut run = run(index, status);
+    run["spec"]["stopped"] = Value::Null;
+    run
+}
+
 /// The status that the machine writes about a run that has waited for a while.
 fn waiting_status() -> Result<Value, Failure> {
+    written(&run(0, &json!({})), Now { mono: Millis(61_000), ..NOW })
+}
+
+/// The status that the machine has written about this run by then.
+fn written(run: &Value, by: Now) -> Result<Value, Failure> {
     let mut machine = suspended()?;
     let mut effects = Vec::new();
-    let seen =
-        decode::run(run(0, &json!({})).to_string().as_bytes()).into_input().ok_or("a run without a name")?;
-    let later = Now { mono: Millis(61_000), ..NOW };
+    let seen = decode::run(run.to_string().as_bytes()).into_input().ok_or("a run without a name")?;
     machine.handle(NOW, [seen], &mut effects);
-    machine.handle(later, [Input::Wake], &mut effects);
+    machine.handle(by, [Input::Wake], &mut effects);
     let status = effects.into_iter().find_map(|effect| match effect {
         Effect::Write { body: WriteBody::RunStatus(status), .. } => Some(status),
         _ => None,
     });
-    Ok(serde_json::to_value(status.ok_or("nothing was written about a run that waits")?)?)
+    Ok(serde_json::to_value(status.ok_or("nothing was written about a run")?)?)
 }
 
 /// A process that counts, and tells when asked.

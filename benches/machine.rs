@@ -30,7 +30,7 @@ const BAD: i64 = 100;
 criterion_group! {
     name = benches;
     config = Criterion::default().sample_size(10).measurement_time(Duration::from_secs(10));
-    targets = offers, stops, echoes, split
+    targets = offers, stops, echoes, split, gateways
 }
 criterion_main!(benches);
 
@@ -90,6 +90,39 @@ fn split(criterion: &mut Criterion) {
     group.finish();
 }
 
+/// How many gateways there are, one a namespace, in the measurements that must not depend on it.
+const GATEWAYS: [usize; 3] = [10, 1_000, 10_000];
+
+/// What other gateways cost: a list of them, a turn in which nothing happens, and one stop among all that are idle.
+fn gateways(criterion: &mut Criterion) {
+    let mut group = criterion.benchmark_group("gateways");
+    for count in GATEWAYS {
+        group.throughput(Throughput::Elements(count as u64));
+        group.bench_function(format!("a list of {count}"), |bencher| {
+            bencher.iter_batched(|| World::new(100), |world| world.beside(count), BatchSize::PerIteration);
+        });
+    }
+    group.throughput(Throughput::Elements(1));
+    for count in GATEWAYS {
+        let mut world = World::new(100).beside(count).settle(Vec::new());
+        group.bench_function(format!("a turn among {count}"), |bencher| {
+            bencher.iter(|| world.put(Input::Wake))
+        });
+    }
+    for count in GATEWAYS {
+        let mut world = World::new(100).beside(count).settle(Vec::new());
+        let mut index = 0;
+        group.bench_function(format!("a stop among {count}"), |bencher| {
+            let ready = || {
+                index += 1;
+                run(index, 1)
+            };
+            bencher.iter_batched(ready, |run| world.stop(run), BatchSize::PerIteration);
+        });
+    }
+    group.finish();
+}
+
 /// A machine, and what answers it.
 struct World {
     machine: Machine,
@@ -119,7 +152,7 @@ impl World {
         };
         world.put(Input::ListBegan(Kind::Gateways));
         world.put(Input::ListBegan(Kind::Runs));
-        world.put(gateway(plans_a_call));
+        world.put(gateway("qa", plans_a_call));
         world.put(Input::ListDone(Kind::Gateways));
         world
     }
@@ -140,10 +173,36 @@ impl World {
         (self, runs)
     }
 
+    /// Lists so many more gateways, each in a namespace of its own.
+    fn beside(mut self, count: usize) -> Self {
+        self.put(Input::ListBegan(Kind::Gateways));
+        self.put(gateway("qa", 100));
+        (1..count).for_each(|number| self.put(gateway(&format!("team-{number:05}"), 100)));
+        self.put(Input::ListDone(Kind::Gateways));
+        while let Some(answer) = self.answers.pop_front() {
+            self.put(answer);
+        }
+        self
+    }
+
+    /// Stops one run, from the sight of it to its last write.
+    fn stop(&mut self, run: RunView) {
+        self.objects.insert(run.key.clone(), run.clone());
+        self.put(Input::Seen(ObjectView::Run(Box::new(run))));
+        self.run_until_settled();
+        self.objects.clear();
+    }
+
     /// Lets everything happen that follows from seeing these runs.
     fn settle(mut self, runs: Vec<RunView>) -> Self {
         runs.into_iter().for_each(|run| self.put(Input::Seen(ObjectView::Run(Box::new(run)))));
         self.put(Input::ListDone(Kind::Runs));
+        self.run_until_settled();
+        self
+    }
+
+    /// Answers each effect, and goes on to the next timer, until every run is at rest.
+    fn run_until_settled(&mut self) {
         while self.machine.active() > 0 {
             let next = match (self.answers.pop_front(), self.machine.wake_at()) {
                 (Some(answer), _) => answer,
@@ -156,7 +215,6 @@ impl World {
             self.put(next);
         }
         assert_eq!(self.machine.active(), 0, "every run comes to rest");
-        self
     }
 
     fn answer(&mut self, effect: Effect) -> Option<Input> {
@@ -187,16 +245,16 @@ impl World {
     }
 }
 
-fn gateway(plans_a_call: i64) -> Input {
+fn gateway(namespace: &str, plans_a_call: i64) -> Input {
     let spec = serde_json::json!({
-        "url": "https://testinium.example.com",
+        "url": format!("https://{namespace}.example.com"),
         "auth": {"bearerToken": {"secretRef": {"name": "token"}}},
         "batching": {"maxPlans": plans_a_call},
         "limits": {"requestsPerSecond": 1000, "maxInFlight": 64},
     });
     Input::Seen(ObjectView::Gateway(Box::new(GatewayView {
-        key: GatewayKey::new("qa", "default"),
-        uid: "gateway".into(),
+        key: GatewayKey::new(namespace, "default"),
+        uid: format!("gateway-{namespace}").into(),
         version: Version(2),
         generation: 1,
         reconcile_annotation: None,
@@ -207,7 +265,11 @@ fn gateway(plans_a_call: i64) -> Input {
 
 /// Runs that want their plans stopped; no plan is in two of them.
 fn runs(count: i64, plans: i64) -> Vec<RunView> {
-    let run = |index: i64| RunView {
+    (0..count).map(|index| run(index, plans)).collect()
+}
+
+fn run(index: i64, plans: i64) -> RunView {
+    RunView {
         key: RunKey::new("qa", format!("nightly-regression-{index:06}")),
         uid: format!("28d8a4c0-5f2e-4b6f-9a83-{index:012}").into(),
         version: Version(3),
@@ -233,6 +295,5 @@ fn runs(count: i64, plans: i64) -> Vec<RunView> {
         gateway_set: None,
         plans_set: None,
         retry_set: None,
-    };
-    (0..count).map(run).collect()
+    }
 }

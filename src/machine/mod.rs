@@ -113,6 +113,11 @@ impl Machine {
         self.runs.count()
     }
 
+    /// Runs at rest that wait for a time of day.
+    pub fn parked(&self) -> usize {
+        self.runs.parked.count()
+    }
+
     /// Calls under way.
     pub fn in_flight(&self) -> usize {
         self.gateways.in_flight()
@@ -143,7 +148,7 @@ impl Machine {
             Input::ListFailed(Kind::Gateways, text) => self.gateways.list_failed(text),
             Input::Seen(ObjectView::Run(view)) => self.runs.observe(&view, now, &mut self.demands),
             Input::Seen(ObjectView::Gateway(view)) => {
-                let (entry, version) = (EntryKey::Gateway(view.key.clone()), view.version);
+                let (entry, version) = (EntryKey::Gateway(Box::new(view.key.clone())), view.version);
                 self.gateways.observe(*view, now.mono);
                 self.outbox.observed(&entry, version, now.mono);
             }
@@ -204,7 +209,10 @@ impl Machine {
     fn publish(&mut self, now: Now) {
         let publication = self.gateways.publish(now.mono);
         publication.notified.into_iter().for_each(|run| self.reschedule(&EntryKey::Run(run), now));
-        publication.gateways.into_iter().for_each(|key| self.reschedule(&EntryKey::Gateway(key), now));
+        publication
+            .gateways
+            .into_iter()
+            .for_each(|key| self.reschedule(&EntryKey::Gateway(Box::new(key)), now));
     }
 
     /// Begins the writes whose time has come. Outcomes go first; at the end of a term they alone do.

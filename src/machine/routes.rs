@@ -62,7 +62,8 @@ impl Machine {
             EntryKey::Run(id) => self.reschedule_run(*id, key, now),
             EntryKey::Gateway(gateway) => {
                 let due = self.gateways.status_due(gateway).map(|at| (at, Urgency::Gateway));
-                self.outbox.schedule(key, &gateway.namespace, due, now.mono);
+                let later = self.outbox.schedule(key, &gateway.namespace, due, now.mono);
+                self.gateways.arm_status(gateway, later, now.mono);
             }
         }
     }
@@ -77,8 +78,8 @@ impl Machine {
             Due::Outcome => (at, Urgency::Outcome),
             Due::Situation => (at, Urgency::Situation),
         });
-        self.outbox.schedule(key, &run.key.namespace, due, now.mono);
-        self.runs.arm(id);
+        let later = self.outbox.schedule(key, &run.key.namespace, due, now.mono);
+        self.runs.arm(id, later);
     }
 
     // === writes ===

@@ -113,7 +113,7 @@ impl Gateways {
         let call_at = if self.may_call { gateway.call_at() } else { None };
         let credential_at = if self.may_call { gateway.credential_at() } else { gateway.held_at() };
         let later = call_at.filter(|at| *at > now);
-        let at = [later, credential_at, gateway.notify_at()].into_iter().flatten().min();
+        let at = [later, credential_at, gateway.notify_at(), gateway.status_at].into_iter().flatten().min();
         if let Some(before) = std::mem::replace(&mut gateway.timer, at) {
             self.timers.remove(&(before, key.clone()));
         }

@@ -54,6 +54,8 @@ pub struct Gateway {
     pub published: Published,
     /// How many of its plans are counted among those that wait.
     pub counted: usize,
+    /// When its own status falls due.
+    pub status_at: Option<Millis>,
     /// When it is to be looked at again.
     pub timer: Option<Millis>,
 }
@@ -91,6 +93,7 @@ impl Gateway {
             fresh_next: true,
             published: Published::default(),
             counted: 0,
+            status_at: None,
             timer: None,
         }
     }

@@ -97,6 +97,14 @@ impl Gateways {
         self.get(key)?.status_due()
     }
 
+    /// Sets when a gateway's own status falls due.
+    pub fn arm_status(&mut self, key: &GatewayKey, at: Option<Millis>, now: Millis) {
+        if let Some(gateway) = self.by_key.get_mut(key).filter(|gateway| gateway.status_at != at) {
+            gateway.status_at = at;
+            self.rest(key, now);
+        }
+    }
+
     /// Begins to write the status of a gateway.
     pub fn state(&mut self, key: &GatewayKey, without_messages: bool, now: Now) -> Option<Written> {
         let listed = self.list.state();

@@ -1,6 +1,5 @@
 //! What is to be written of one object, and how far that is.
 
-use std::collections::VecDeque;
 use std::sync::Arc;
 
 use crate::machine::effect::{MetadataChange, WriteBody};
@@ -11,7 +10,8 @@ use crate::machine::time::Millis;
 #[derive(Clone, Debug, Eq, Ord, PartialEq, PartialOrd)]
 pub enum EntryKey {
     Run(RunId),
-    Gateway(GatewayKey),
+    /// Boxed, so that the entries of runs stay small.
+    Gateway(Box<GatewayKey>),
 }
 
 /// Which write goes first when slots are scarce.
@@ -85,10 +85,10 @@ pub struct Entry {
     pub(in crate::machine) state: WriteState,
     /// Writes in a row that did not succeed.
     pub(in crate::machine) failures: u8,
-    /// From when on the status is to be written, if it is.
+    /// Since when the status is to be written, if it is.
     pub(in crate::machine) status: Option<(Millis, Urgency)>,
     /// What else is to be written, the oldest first.
-    pub(in crate::machine) changes: VecDeque<Change>,
+    pub(in crate::machine) changes: Vec<Change>,
     /// Its place among the entries whose time has come.
     pub(in crate::machine) queued: Option<(Millis, Urgency)>,
     pub(in crate::machine) timer: Option<Millis>,
@@ -127,7 +127,7 @@ impl Entry {
             state: WriteState::Idle,
             failures: 0,
             status: None,
-            changes: VecDeque::new(),
+            changes: Vec::new(),
             queued: None,
             timer: None,
         }
@@ -143,7 +143,7 @@ impl Entry {
 
     /// When the next write may begin, and how urgent it is; none while one is under way or meets a conflict.
     pub fn due(&self, now: Millis) -> Option<(Millis, Urgency)> {
-        let wanted = match self.changes.front() {
+        let wanted = match self.changes.first() {
             Some(Change { order: Order::BeforeStatus, .. }) => Some((now, Urgency::Outcome)),
             Some(Change { order: Order::AfterStatus, .. }) => self.status.or(Some((now, Urgency::Situation))),
             None => self.status,
@@ -157,7 +157,7 @@ impl Entry {
 
     /// What is written next of it.
     pub fn next(&self) -> Next {
-        match self.changes.front() {
+        match self.changes.first() {
             Some(change) if change.order == Order::BeforeStatus || self.status.is_none() => {
                 Next::Change(change.clone())
             }
@@ -168,9 +168,9 @@ impl Entry {
     /// A change has been written, or there is nothing left to change.
     pub fn change_is_done(&mut self, ended: &InFlight) {
         if let Next::Change(change) = &ended.next
-            && self.changes.front() == Some(change)
+            && self.changes.first() == Some(change)
         {
-            self.changes.pop_front();
+            self.changes.remove(0);
         }
     }
 }

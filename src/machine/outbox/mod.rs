@@ -54,27 +54,30 @@ const RETRY: Backoff = Backoff { initial: WRITE_RETRY_FIRST, max: WRITE_RETRY_MA
 // === impl Outbox ===
 
 impl Outbox {
-    /// Says from when on the status of an object is to be written, if it is, and how urgent that is.
+    /// Says from when on the status of an object is to be written, if it is, and how urgent that is. Yields when this is
+    /// to be said again: of a status that is not due yet nothing is kept here.
     pub fn schedule(
         &mut self,
         key: &EntryKey,
         namespace: &Arc<str>,
         status: Option<(Millis, Urgency)>,
         now: Millis,
-    ) {
+    ) -> Option<Millis> {
+        let later = status.map(|(at, _)| at).filter(|at| *at > now);
         let entry = match self.entries.get_mut(key) {
             Some(entry) => entry,
-            None if status.is_none() => return,
+            None if status.is_none() || later.is_some() => return later,
             None => self.entries.entry(key.clone()).or_insert_with(|| Entry::new(namespace.clone())),
         };
-        entry.status = status;
+        entry.status = status.filter(|_| later.is_none());
         self.arrange(key, now);
+        later
     }
 
     /// Adds a write of something else than the status.
     pub fn request(&mut self, key: &EntryKey, namespace: &Arc<str>, change: Change, now: Millis) {
         let entry = self.entries.entry(key.clone()).or_insert_with(|| Entry::new(namespace.clone()));
-        entry.changes.push_back(change);
+        entry.changes.push(change);
         self.arrange(key, now);
     }
 

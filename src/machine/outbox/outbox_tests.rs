@@ -12,7 +12,7 @@ fn run(id: u64) -> EntryKey {
 }
 
 fn gateway() -> EntryKey {
-    EntryKey::Gateway(GatewayKey::new("team", "default"))
+    EntryKey::Gateway(Box::new(GatewayKey::new("team", "default")))
 }
 
 fn outbox(entries: &[(EntryKey, &str, u64, Urgency)]) -> Outbox {
@@ -159,14 +159,33 @@ fn an_object_that_is_forgotten_keeps_its_slot_until_its_write_has_ended() {
 }
 
 #[test]
-fn a_status_of_the_future_waits_behind_a_timer() {
-    let mut outbox = outbox(&[(run(1), "team", 5_000, Urgency::Situation)]);
-    assert!(begin_all(&mut outbox).is_empty());
-    assert_eq!(outbox.wake_at(), Some(Millis(5_000)));
-    assert!(outbox.run_timers(Millis(4_999)).is_empty());
-    assert_eq!(outbox.run_timers(Millis(5_000)), [Fired::Due(run(1))]);
-    outbox.schedule(&run(1), &Arc::from("team"), None, Millis(5_000));
-    assert!(outbox.entries.is_empty(), "nothing is left of it");
+fn of_a_status_of_the_future_nothing_is_kept() {
+    let mut outbox = Outbox::default();
+    let mut schedule = |at, now| {
+        let status = Some((Millis(at), Urgency::Situation));
+        (
+            outbox.schedule(&run(1), &Arc::from("team"), status, Millis(now)),
+            outbox.entries.len(),
+            outbox.wake_at(),
+        )
+    };
+    assert_eq!(schedule(5_000, 4_999), (Some(Millis(5_000)), 0, None));
+    assert_eq!(schedule(5_000, 5_000), (None, 1, None));
+    assert_eq!(schedule(9_000, 5_001), (Some(Millis(9_000)), 0, None), "it is due later after all");
+}
+
+#[test]
+fn a_write_that_failed_waits_behind_a_timer() {
+    let (mut outbox, ..) = after(WriteResult::Failed { retry_after: Some(Millis(9_000)) }, BASE);
+    let schedule = |outbox: &mut Outbox, now| {
+        outbox.schedule(&run(1), &Arc::from("team"), Some((Millis(0), Urgency::Outcome)), now)
+    };
+    schedule(&mut outbox, NOW);
+    assert_eq!(outbox.wake_at(), Some(Millis(10_000)));
+    assert!(outbox.run_timers(Millis(9_999)).is_empty() && begin_all(&mut outbox).is_empty());
+    assert_eq!(outbox.run_timers(Millis(10_000)), [Fired::Due(run(1))]);
+    schedule(&mut outbox, Millis(10_000));
+    assert_eq!(begin_all(&mut outbox).len(), 1);
 }
 
 fn finalizer(order: Order) -> Change {

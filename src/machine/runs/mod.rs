@@ -38,8 +38,8 @@ pub struct Runs {
     pub(in crate::machine) by_id: BTreeMap<RunId, Box<Run>>,
     pub(in crate::machine) by_key: BTreeMap<RunKey, RunId>,
     pub(in crate::machine) parked: Parked,
-    /// When the next plan of a run is given up that waits for a call.
-    pub(in crate::machine) deadlines: BTreeSet<(Millis, RunId)>,
+    /// When a run is to be looked at again: its status is due, or a plan that waits for a call is given up.
+    pub(in crate::machine) timers: BTreeSet<(Millis, RunId)>,
     pub(in crate::machine) lanes: BTreeMap<Arc<str>, Lane>,
     pub(in crate::machine) list: List,
     pub(in crate::machine) guards: Guards,
@@ -75,8 +75,8 @@ impl Runs {
 
     /// When something falls due by itself.
     pub fn wake_at(&self) -> Option<Millis> {
-        let deadline = self.deadlines.first().map(|(at, _)| *at);
-        [deadline, self.parked.wake_at()].into_iter().flatten().min()
+        let timer = self.timers.first().map(|(at, _)| *at);
+        [timer, self.parked.wake_at()].into_iter().flatten().min()
     }
 
     // === what becomes of plans ===
@@ -103,10 +103,10 @@ impl Runs {
 
     /// Gives up the plans whose deadline has passed, and asks for the parked runs whose time has come.
     pub fn run_timers(&mut self, now: Now, demands: &mut Vec<Demand>) {
-        while let Some((at, id)) = self.deadlines.first().copied().filter(|(at, _)| *at <= now.mono) {
-            self.deadlines.remove(&(at, id));
+        while let Some((at, id)) = self.timers.first().copied().filter(|(at, _)| *at <= now.mono) {
+            self.timers.remove(&(at, id));
             let Some(run) = self.by_id.get_mut(&id) else { continue };
-            run.deadline = None;
+            run.timer = None;
             let plans = run.expire(now);
             if !plans.is_empty() {
                 demands.extend(plans.iter().map(|_| Demand::Settled(Outcome::Expired)));
@@ -117,18 +117,18 @@ impl Runs {
         demands.extend(self.parked.run_timers(now).into_iter().map(Demand::Read));
     }
 
-    /// Sets the timer of a run by its deadlines as they now are.
-    pub fn arm(&mut self, id: RunId) {
+    /// Sets the timer of a run: for the next of its plans that is given up, or for its status, whichever is sooner.
+    pub fn arm(&mut self, id: RunId, status_at: Option<Millis>) {
         let Some(run) = self.by_id.get_mut(&id) else { return };
-        let at = run.next_deadline();
-        if at == run.deadline {
+        let at = [run.next_deadline(), status_at].into_iter().flatten().min();
+        if at == run.timer {
             return;
         }
-        if let Some(before) = std::mem::replace(&mut run.deadline, at) {
-            self.deadlines.remove(&(before, id));
+        if let Some(before) = std::mem::replace(&mut run.timer, at) {
+            self.timers.remove(&(before, id));
         }
         if let Some(at) = at {
-            self.deadlines.insert((at, id));
+            self.timers.insert((at, id));
         }
     }
 }

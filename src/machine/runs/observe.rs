@@ -198,8 +198,8 @@ impl Runs {
 
     pub(super) fn forget(&mut self, id: RunId, demands: &mut Vec<Demand>) {
         let Some(run) = self.by_id.remove(&id) else { return };
-        if let Some(at) = run.deadline {
-            self.deadlines.remove(&(at, id));
+        if let Some(at) = run.timer {
+            self.timers.remove(&(at, id));
         }
         self.by_key.remove(&run.key);
         if self.neighbour_of(&run.key).is_none() {

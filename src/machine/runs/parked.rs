@@ -17,16 +17,19 @@ use crate::machine::time::{Millis, Now};
 pub struct Parked {
     pub(in crate::machine) by_key: BTreeMap<Arc<RunKey>, Waits>,
     /// Those whose time is still to come.
-    pub(in crate::machine) timers: BTreeSet<(Timestamp, Arc<RunKey>)>,
+    pub(in crate::machine) timers: BTreeSet<(Second, Arc<RunKey>)>,
     /// When the clock is to be read again.
     pub(in crate::machine) check_at: Option<Millis>,
 }
+
+/// A time of day in whole seconds since 1970, which takes half the memory of a finer one.
+type Second = i64;
 
 /// What is known of a parked run.
 #[derive(Clone, Debug)]
 pub(in crate::machine) struct Waits {
     /// The time that it waits for; none once the run is being read.
-    pub(in crate::machine) due: Option<Timestamp>,
+    pub(in crate::machine) due: Option<Second>,
     /// The version that the watch has told.
     pub(in crate::machine) watched: Version,
     /// The list that last brought it.
@@ -38,11 +41,13 @@ pub(in crate::machine) struct Waits {
 impl Parked {
     /// Parks a run until a time of day, if it waits for one.
     pub fn add(&mut self, key: RunKey, due: Option<Timestamp>, watched: Version, listed_in: u32, now: Now) {
-        let Some(at) = due else { return };
-        let key = Arc::new(key);
+        let Some(due) = due else { return };
+        // Rather too late by a part of a second than too early.
+        let at = due.as_second() + i64::from(due.subsec_nanosecond() > 0);
         self.remove(&key);
+        let key = Arc::new(self.with_shared_namespace(key));
         self.timers.insert((at, key.clone()));
-        self.by_key.insert(key, Waits { due, watched, listed_in });
+        self.by_key.insert(key, Waits { due: Some(at), watched, listed_in });
         self.arm(now);
     }
 
@@ -70,7 +75,8 @@ impl Parked {
         if self.check_at.is_none_or(|at| at > now.mono) {
             return due;
         }
-        while let Some((at, key)) = self.timers.first().filter(|(at, _)| *at <= now.wall).cloned() {
+        while let Some((at, key)) = self.timers.first().filter(|(at, _)| *at <= now.wall.as_second()).cloned()
+        {
             self.timers.remove(&(at, key.clone()));
             if let Some(waits) = self.by_key.get_mut(&key) {
                 waits.due = None;
@@ -105,10 +111,20 @@ impl Parked {
         self.by_key.len()
     }
 
+    /// The same name without a copy of its namespace, if another parked run has it: there may be very many.
+    fn with_shared_namespace(&self, key: RunKey) -> RunKey {
+        let first = RunKey::new(key.namespace.clone(), "");
+        let other = self.by_key.range(first..).next().map(|(other, _)| other);
+        match other.filter(|other| other.namespace == key.namespace) {
+            Some(other) => RunKey::new(other.namespace.clone(), key.name.clone()),
+            None => key,
+        }
+    }
+
     fn arm(&mut self, now: Now) {
         self.check_at = self.timers.first().map(|(at, _)| {
-            let left = u64::try_from(at.duration_since(now.wall).as_millis()).map_or(0, |left| left + 1);
-            now.mono + Millis(left.min(CLOCK_CHECK.0))
+            let left = at.saturating_mul(1000).saturating_sub(now.wall.as_millisecond());
+            now.mono + Millis(u64::try_from(left).unwrap_or(0).min(CLOCK_CHECK.0))
         });
     }
 }

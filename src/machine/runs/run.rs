@@ -63,8 +63,8 @@ pub struct Run {
     pub statement: Option<Box<Statement>>,
     /// When a write of its status has last ended.
     pub tried_at: Option<Millis>,
-    /// When the next of its plans is given up that waits for a call.
-    pub deadline: Option<Millis>,
+    /// When it is to be looked at again.
+    pub timer: Option<Millis>,
     /// When its object is to be looked at again although nothing changes.
     pub due: Option<Timestamp>,
     /// The lane in which its plans wait for a call: one a namespace.
@@ -123,7 +123,7 @@ impl Run {
             published: None,
             statement: None,
             tried_at: None,
-            deadline: None,
+            timer: None,
             due: None,
             lane,
         };

@@ -214,7 +214,7 @@ fn plans_are_given_up_at_their_deadline() {
     let mut runs = Runs::default();
     let stopped = newer(&view(Some(true)), |view| view.spec.stop_deadline_seconds = Some(60));
     observe(&mut runs, &stopped, 0);
-    runs.arm(runs.by_key[&stopped.key]);
+    runs.arm(runs.by_key[&stopped.key], None);
     let mut demands = Vec::new();
     runs.run_timers(at(59_999), &mut demands);
     assert!(demands.is_empty());
@@ -296,6 +296,6 @@ fn a_reading_that_fails_is_tried_again() {
     runs.read_failed(&view.key, at(1_100));
     assert_eq!((runs.parked.count(), told(&demands)), (1, vec!["read nightly".to_owned()]));
     demands.clear();
-    runs.run_timers(at(1_101 + CLOCK_CHECK.0), &mut demands);
+    runs.run_timers(at(2_000 + CLOCK_CHECK.0), &mut demands);
     assert_eq!(told(&demands), ["read nightly"]);
 }

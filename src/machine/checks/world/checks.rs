@@ -29,13 +29,13 @@ impl World {
         }
     }
 
-    pub(in crate::machine) fn check_call(&mut self, flight: &WorldCall) {
-        let (plans, key) = (&flight.plans, &flight.gateway.key);
+    pub(in crate::machine) fn check_call(&mut self, call: &WorldCall) {
+        let (plans, key) = (&call.plans, &call.gateway.key);
         let others: Vec<_> = self.calls.values().filter(|other| other.gateway.key == *key).collect();
         let shared = others.iter().any(|other| other.plans.iter().any(|plan| plans.contains(plan)));
-        let limits = flight.gateway.spec.limits.clone().unwrap_or_default();
+        let limits = call.gateway.spec.limits.clone().unwrap_or_default();
         let max = usize::try_from(limits.max_in_flight.unwrap_or(documented::MAX_IN_FLIGHT)).unwrap_or(1);
-        let batching = flight.gateway.spec.batching.clone().unwrap_or_default();
+        let batching = call.gateway.spec.batching.clone().unwrap_or_default();
         let max_plans = usize::try_from(batching.max_plans.unwrap_or(documented::MAX_PLANS)).unwrap_or(1);
         let unique: BTreeSet<_> = plans.iter().collect();
         let in_flight = others.len();
@@ -46,13 +46,11 @@ impl World {
             self.violation("I3", format!("{plans:?} with {in_flight} calls under way"));
         }
         let told = self.reference.gateways.get(key);
-        if told
-            .is_some_and(|told| told.view.uid != flight.gateway.uid || told.view.spec != flight.gateway.spec)
-        {
+        if told.is_some_and(|told| told.view.uid != call.gateway.uid || told.view.spec != call.gateway.spec) {
             self.violation("I16", format!("{plans:?} by a connection of an earlier spec"));
         }
         for plan in plans {
-            let claims: Vec<_> = flight.claims.iter().filter(|claim| claim.plan == *plan).collect();
+            let claims: Vec<_> = call.claims.iter().filter(|claim| claim.plan == *plan).collect();
             if claims.is_empty() {
                 self.violation("I4", format!("nobody wants plan {plan}"));
             } else if claims.iter().all(|claim| self.reference.is_late(claim, self.now, self.slack())) {

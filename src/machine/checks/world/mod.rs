@@ -255,9 +255,9 @@ impl World {
                 let claims = plans.iter().flat_map(|plan| self.reference.claims(&gateway, *plan)).collect();
                 let round = self.reference.gateways.get(&gateway).map_or(0, |known| known.round);
                 let Connection { gateway, secret } = self.connections[&(gateway, credential)].clone();
-                let flight = WorldCall { gateway, round, credential, secret, plans: plans.clone(), claims };
-                self.check_call(&flight);
-                self.calls.insert(call, flight);
+                let begun = WorldCall { gateway, round, credential, secret, plans: plans.clone(), claims };
+                self.check_call(&begun);
+                self.calls.insert(call, begun);
                 self.trace.posts.push(plans);
                 None
             }

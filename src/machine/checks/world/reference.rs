@@ -263,9 +263,9 @@ impl Reference {
     }
 
     /// A call has failed for what is the gateway's.
-    pub(in crate::machine) fn failed(&mut self, flight: &WorldCall) {
-        if let Some(known) = self.gateways.get_mut(&flight.gateway.key) {
-            known.failed |= known.round == flight.round;
+    pub(in crate::machine) fn failed(&mut self, call: &WorldCall) {
+        if let Some(known) = self.gateways.get_mut(&call.gateway.key) {
+            known.failed |= known.round == call.round;
         }
     }
 
@@ -336,21 +336,21 @@ impl Reference {
     }
 
     /// A call has been answered for these of its plans.
-    pub(in crate::machine) fn grant(&mut self, flight: &WorldCall, outcomes: &[(i64, Outcome)]) {
+    pub(in crate::machine) fn grant(&mut self, call: &WorldCall, outcomes: &[(i64, Outcome)]) {
         let present = self
             .gateways
-            .get(&flight.gateway.key)
-            .is_none_or(|known| endpoint(&known.view) == endpoint(&flight.gateway));
+            .get(&call.gateway.key)
+            .is_none_or(|known| endpoint(&known.view) == endpoint(&call.gateway));
         if !present {
             return;
         }
         for (plan, outcome) in outcomes {
-            for claim in flight.claims.iter().filter(|claim| claim.plan == *plan) {
+            for claim in call.claims.iter().filter(|claim| claim.plan == *plan) {
                 self.granted.insert((claim.clone(), *outcome));
                 self.answered.insert(claim.clone());
             }
         }
-        if self.gateways.get(&flight.gateway.key).is_some_and(|known| known.round != flight.round) {
+        if self.gateways.get(&call.gateway.key).is_some_and(|known| known.round != call.round) {
             self.doubt_refusals();
         }
     }

@@ -81,7 +81,7 @@ impl World {
 
     /// The plans of the calls under way, the oldest first.
     pub(in crate::machine) fn under_way(&self) -> Vec<&[i64]> {
-        self.calls.values().map(|flight| flight.plans.as_slice()).collect()
+        self.calls.values().map(|call| call.plans.as_slice()).collect()
     }
 
     /// The oldest request to the API server, such as a write.

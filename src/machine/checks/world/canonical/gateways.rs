@@ -14,12 +14,9 @@ use crate::machine::gateways::status::Published;
 use crate::machine::gateways::verdict::Parts;
 use crate::machine::*;
 
-fields!(Gateways { by_key, origins, calls, list, may_call } but {
-    // Nothing is touched between two inputs, and each gateway knows its timer and how many of its plans wait.
-    touched,
-    unpublished,
+fields!(Gateways { by_key, origins, calls, list, may_call, touched, unpublished, queued } but {
+    // Each gateway knows its timer.
     timers,
-    queued,
     // The same in all states of one model, as is the seed.
     guards,
     seed,
@@ -32,8 +29,9 @@ impl Canonical for Origins {
     fn canonical(&self, sink: &mut Sink) {
         let Self {
             by_name,
-            // Each origin knows its timer, and nothing is touched between two inputs.
+            // Each origin knows its timer.
             timers: _,
+            // An origin that has just begun a call is looked at once more by the next input, which changes nothing.
             touched: _,
         } = self;
         by_name.canonical(sink);
@@ -42,19 +40,10 @@ impl Canonical for Origins {
 
 impl Canonical for Origin {
     fn canonical(&self, sink: &mut Sink) {
-        let Self {
-            members,
-            // The specs of the gateways have the limits, and the gateways know whether they are ready.
-            rates: _,
-            slots: _,
-            ready: _,
-            in_flight,
-            last_served,
-            paid_until,
-            // It follows from what is paid and who is ready.
-            timer: _,
-        } = self;
+        // Limits, readiness and timer should follow from the gateways. They count, so that a stale one is found.
+        let Self { members, rates, slots, in_flight, ready, last_served, paid_until, timer } = self;
         (members, (*in_flight, last_served)).canonical(sink);
+        (rates, (slots, (ready, *timer))).canonical(sink);
         sink.plain((paid_until + LONG_PAST * 1000).saturating_sub(sink.now * 1000));
     }
 }
@@ -80,11 +69,12 @@ impl Canonical for Gateway {
             sent_again,
             fresh_next,
             published,
-            // The queue knows how many wait.
-            counted: _,
-            // It follows from the queue, the gate and the credential.
-            timer: _,
+            // These three should follow from the other fields. They count, so that a stale one is found.
+            counted,
+            status_at,
+            timer,
         } = self;
+        (*counted, (*status_at, *timer)).canonical(sink);
         // The settings follow from the spec; the origin is kept when the object goes.
         (view, settings.as_ref().map(|settings| &settings.origin)).canonical(sink);
         credential.canonical(sink);

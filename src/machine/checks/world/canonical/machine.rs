@@ -40,8 +40,8 @@ impl Canonical for Runs {
             by_key,
             // No run of a model waits for a time of day.
             parked: _,
-            // Each run knows its deadline.
-            deadlines: _,
+            // Each run knows its timer.
+            timers: _,
             // Each waiter has its lane.
             lanes: _,
             list,
@@ -101,7 +101,7 @@ impl Canonical for Run {
             published,
             statement,
             tried_at,
-            deadline,
+            timer,
             // No run of a model waits for a time of day.
             due: _,
             lane,
@@ -118,7 +118,7 @@ impl Canonical for Run {
         (plans, unasked).canonical(sink);
         (*tell_at_once, (*reopened, *refresh_at)).canonical(sink);
         (*dirty, (*unwritten, *published)).canonical(sink);
-        (statement.as_deref(), (*tried_at, *deadline)).canonical(sink);
+        (statement.as_deref(), (*tried_at, *timer)).canonical(sink);
     }
 }
 
@@ -253,7 +253,7 @@ impl Canonical for EntryKey {
     fn canonical(&self, sink: &mut Sink) {
         match self {
             Self::Run(id) => (0_i64, *id).canonical(sink),
-            Self::Gateway(key) => (1_i64, key).canonical(sink),
+            Self::Gateway(key) => (1_i64, &**key).canonical(sink),
         }
     }
 }
