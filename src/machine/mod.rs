@@ -39,6 +39,7 @@ pub mod words;
 mod checks;
 
 pub use self::answer::{Answer, Body, Envelope, Gist, NoAnswer, Reply, ReportedError};
+pub use self::backoff::Backoff;
 pub use self::effect::{Effect, Event, MetadataChange, Target, WriteBody};
 pub use self::ids::*;
 pub use self::input::{CredentialRead, Input, WriteResult};
