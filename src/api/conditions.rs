@@ -38,6 +38,9 @@ pub mod condition {
     pub const STOPPED: &str = "Stopped";
     pub const RECONCILING: &str = "Reconciling";
     pub const STALLED: &str = "Stalled";
+
+    /// All types that this operator writes. It leaves others as they are.
+    pub const OWN: [&str; 4] = [READY, STOPPED, RECONCILING, STALLED];
 }
 
 /// Reasons of conditions. Scripts match on them, so they are part of the API.

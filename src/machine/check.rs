@@ -41,7 +41,7 @@ impl Machine {
         let key = run.gateway();
         let gateway = self.gateways.get(&key);
         let waiter = Waiter { run: id, request_seq: run.request_seq, lane: run.lane };
-        for plan in &run.plans {
+        for plan in run.plans.iter() {
             match plan.state {
                 PlanState::Queued => {
                     waiting += 1;

@@ -119,7 +119,9 @@ impl Queue {
     /// Strikes a run out of those who wait for a plan.
     pub fn withdraw(&mut self, plan: PlanId, run: RunId) {
         let Some(waiting) = self.plans.get_mut(&plan) else { return };
-        waiting.waiters.retain(|waiter| waiter.run != run);
+        if let Ok(place) = place_of(&waiting.waiters, run) {
+            waiting.waiters.remove(place);
+        }
         if waiting.waiters.is_empty() {
             let position = waiting.position;
             self.remove(plan);
@@ -291,7 +293,11 @@ impl Queue {
 
     /// Whether this waiter is among those of a plan.
     pub fn holds(&self, plan: PlanId, waiter: Waiter) -> bool {
-        self.plans.get(&plan).is_some_and(|waiting| waiting.waiters.contains(&waiter))
+        let waiting = self.plans.get(&plan);
+        let place = waiting.and_then(|waiting| {
+            place_of(&waiting.waiters, waiter.run).ok().map(|place| waiting.waiters[place])
+        });
+        place == Some(waiter)
     }
 
     /// Whether every plan here can be found where it says that it is: what can't be found would wait for ever.
@@ -352,13 +358,19 @@ impl Queue {
     }
 }
 
-/// A run waits once for a plan, with its latest request.
+/// A run waits once for a plan, with its latest request. Waiters stand in the order of their runs, so that one is found
+/// quickly among the thousands that may share a plan.
 fn join(waiters: &mut Waiters, waiter: Waiter) {
-    match waiters.iter_mut().find(|other| other.run == waiter.run) {
-        Some(other) if other.request_seq >= waiter.request_seq => {}
-        Some(other) => *other = waiter,
-        None => waiters.push(waiter),
+    match place_of(waiters, waiter.run) {
+        Ok(place) if waiters[place].request_seq >= waiter.request_seq => {}
+        Ok(place) => waiters[place] = waiter,
+        Err(place) => waiters.insert(place, waiter),
     }
+}
+
+/// The place of a run among waiters, or where it would be.
+fn place_of(waiters: &Waiters, run: RunId) -> Result<usize, usize> {
+    waiters.binary_search_by_key(&run, |waiter| waiter.run)
 }
 
 #[cfg(test)]

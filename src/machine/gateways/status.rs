@@ -100,6 +100,10 @@ pub fn build_gateway_status(
         let before = base.conditions.iter().find(|other| other.type_ == type_ && other.status == status)?;
         Some(before.last_transition_time.0)
     };
-    let conditions = drafts.into_iter().map(|draft| draft.into_condition(since, generation, now)).collect();
+    let own = drafts.into_iter().map(|draft| draft.into_condition(since, generation, now));
+    // Conditions of types that others have put there stay.
+    let foreign =
+        base.conditions.iter().filter(|condition| !condition::OWN.contains(&condition.type_.as_str()));
+    let conditions = own.chain(foreign.cloned()).collect();
     TestiniumGatewayStatus { observed_generation: Some(generation), conditions }
 }

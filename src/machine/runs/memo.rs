@@ -20,6 +20,8 @@ pub struct StatusMemo {
     pub start_time: Option<Timestamp>,
     /// What the next status takes over; none if that is nothing, as for a new request.
     pub carried_over: Option<Box<CarriedOver>>,
+    /// Conditions of types that others have put there: they stay.
+    pub foreign: Box<[Condition]>,
     since: Box<[TransitionTime]>,
     /// Of the request, and of the reason of the condition Stopped.
     announce: u64,
@@ -50,7 +52,7 @@ struct TransitionTime {
     time: Timestamp,
 }
 
-const TYPES: [&str; 4] = [condition::READY, condition::STOPPED, condition::RECONCILING, condition::STALLED];
+const TYPES: [&str; 4] = condition::OWN;
 
 // === impl Base ===
 
@@ -63,11 +65,12 @@ impl StatusMemo {
         Self {
             start_time: when(&status.start_time),
             carried_over: (carried_over != CarriedOver::default()).then(|| Box::new(carried_over)),
+            foreign: foreign(&status.conditions).cloned().collect(),
             since: status.conditions.iter().filter_map(TransitionTime::of).collect(),
             announce,
             digest,
             #[cfg(test)]
-            whole: Box::new(status.clone()),
+            whole: Box::new(in_order(status.clone())),
         }
     }
 
@@ -132,6 +135,18 @@ impl TransitionTime {
     }
 }
 
+/// Conditions of types that are not of this operator.
+pub fn foreign(conditions: &[Condition]) -> impl Iterator<Item = &Condition> {
+    conditions.iter().filter(|condition| !TYPES.contains(&condition.type_.as_str()))
+}
+
+/// The same status, with its conditions in an order that does not depend on who has put them there.
+#[cfg(test)]
+fn in_order(mut status: TestPlanRunStatus) -> TestPlanRunStatus {
+    status.conditions.sort_by(|a, b| a.type_.cmp(&b.type_));
+    status
+}
+
 /// The condition that scripts wait for.
 pub fn stopped(status: &TestPlanRunStatus) -> Option<&Condition> {
     status.conditions.iter().find(|other| other.type_ == condition::STOPPED)
@@ -156,6 +171,9 @@ fn digests(status: &TestPlanRunStatus) -> (u64, u64) {
         let PlanStatus { id, outcome, reason, message, request_time } = plan;
         (id, outcome, reason, message, when(request_time)).hash(&mut hash);
     }
+    // A manager that applies a condition of its own may change their order, which says nothing.
+    let mut conditions: Vec<_> = conditions.iter().collect();
+    conditions.sort_by(|a, b| a.type_.cmp(&b.type_));
     for condition in conditions {
         let Condition { type_, status, observed_generation, last_transition_time, reason, message } =
             condition;

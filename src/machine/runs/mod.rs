@@ -11,6 +11,7 @@ pub mod memo;
 mod observe;
 mod parked;
 pub mod plan;
+pub mod plan_list;
 pub mod request;
 pub mod run;
 mod run_plans;

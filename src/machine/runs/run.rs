@@ -9,7 +9,8 @@ use crate::machine::limits::{QUICK_ANSWER, STOP_DEADLINE_SECONDS};
 use crate::machine::runs::events::{self, Announcement};
 use crate::machine::runs::intent::{History, Intent, Observed, StopState, decide_intent};
 use crate::machine::runs::memo::{StatusMemo, stopped};
-use crate::machine::runs::plan::{Plan, all_settled, distinct, remembered_plans};
+use crate::machine::runs::plan::{all_settled, distinct, remembered_plans};
+use crate::machine::runs::plan_list::PlanList;
 use crate::machine::runs::request::{Moment, Request, Source, Withdrawal};
 use crate::machine::runs::statement::Statement;
 use crate::machine::time::{Millis, Now};
@@ -44,7 +45,7 @@ pub struct Run {
     pub request_seq: RequestSeq,
     /// When the request was seen.
     pub since: Millis,
-    pub plans: Vec<Plan>,
+    pub plans: PlanList,
     /// Plans of the spec that the stop does not cover: they were added after it was complete.
     pub unasked: Box<[PlanId]>,
     /// The present request is told at once, since what status says of the one before could be taken for its end.
@@ -113,7 +114,7 @@ impl Run {
             withdrawal: Withdrawal::of_status(view).map(Box::new),
             request_seq: RequestSeq(0),
             since: now.mono,
-            plans: Vec::new(),
+            plans: PlanList::default(),
             unasked: Box::default(),
             tell_at_once: false,
             reopened: false,
@@ -127,7 +128,7 @@ impl Run {
             due: None,
             lane,
         };
-        run.plans = remembered_plans(view, &run.observed, source, now);
+        run.plans = remembered_plans(view, &run.observed, source, now).into();
         let completed = view.status.stop.as_ref().is_some_and(|stop| stop.completion_time.is_some());
         let history = History {
             is_first: true,

@@ -49,8 +49,8 @@ impl Run {
     }
 
     fn in_call(&self, waiter: &Waiter, plan: PlanId, call: CallId) -> Option<&Plan> {
-        let is_in = |other: &&Plan| other.id == plan && other.state == PlanState::InFlight(call);
-        self.plans.iter().find(is_in).filter(|_| self.request_seq == waiter.request_seq)
+        let plan = self.plans.find(plan)?;
+        (plan.state == PlanState::InFlight(call) && self.request_seq == waiter.request_seq).then_some(plan)
     }
 
     fn is_worth_another_call(&self, plan: &Plan, now: Now) -> bool {
@@ -60,7 +60,7 @@ impl Run {
     /// The plan's call has begun or ended. Yields the outcome, if the plan has one now.
     pub fn apply_progress(&mut self, plan: PlanId, call: CallId, end: Progress, now: Now) -> Option<Outcome> {
         let asks = self.is_stop_requested();
-        let index = self.plans.iter().position(|other| other.id == plan)?;
+        let index = self.plans.position(plan)?;
         let goes_on = self.is_worth_another_call(&self.plans[index], now);
         let plan = &mut self.plans[index];
         // From the first bad answer on the plan's message names it.
@@ -97,13 +97,10 @@ impl Run {
         if self.next_deadline().is_none_or(|at| at > now.mono) {
             return Vec::new();
         }
-        let late: Vec<_> = self
-            .plans
-            .iter()
-            .filter(|plan| plan.is_queued() && self.deadline_of(plan) <= now.mono)
-            .map(|plan| plan.id)
-            .collect();
-        for plan in self.plans.iter_mut().filter(|plan| late.contains(&plan.id)) {
+        let is_late = |plan: &Plan| plan.is_queued() && self.deadline_of(plan) <= now.mono;
+        let late: Vec<_> = self.plans.iter().filter(|plan| is_late(plan)).map(|plan| plan.id).collect();
+        for place in late.iter().filter_map(|id| self.plans.position(*id)).collect::<Vec<_>>() {
+            let plan = &mut self.plans[place];
             plan.state = PlanState::Settled(plan.expired());
         }
         self.dirty = true;
@@ -113,7 +110,7 @@ impl Run {
 
     /// Whether plans of the spec were not stopped, and are not being stopped.
     pub(in crate::machine) fn has_failures(&self, view: &RunView) -> bool {
-        let is_known = |id: &PlanId| self.plans.iter().any(|plan| plan.id == *id);
+        let is_known = |id: &PlanId| self.plans.position(*id).is_some();
         let some_failed = self.plans.iter().any(Plan::was_not_stopped);
         some_failed || !distinct(&view.spec.plans).all(|id| is_known(&id))
     }
@@ -138,17 +135,18 @@ impl Run {
         let earlier = std::mem::take(&mut self.plans);
         let mut known: BTreeMap<_, _> = earlier.into_iter().map(|plan| (plan.id, plan)).collect();
         let mut unasked = Vec::new();
-        self.plans.reserve_exact(ids.len());
+        let mut plans = Vec::with_capacity(ids.len());
         for id in distinct(ids) {
             match (known.remove(&id), added) {
-                (Some(plan), _) => self.plans.push(plan),
+                (Some(plan), _) => plans.push(plan),
                 (None, Some(asked)) => {
                     offer.push(id);
-                    self.plans.push(Plan::queued(id, asked));
+                    plans.push(Plan::queued(id, asked));
                 }
                 (None, None) => unasked.push(id),
             }
         }
+        self.plans = plans.into();
         self.unasked = unasked.into();
         known.into_keys().collect()
     }

@@ -59,6 +59,7 @@ pub fn build_status(input: StatusInput<'_>) -> TestPlanRunStatus {
         .map(|draft| {
             draft.into_condition(|type_, status| input.memo.since(type_, status), input.generation, &now)
         })
+        .chain(input.memo.foreign.iter().cloned())
         .collect();
     TestPlanRunStatus {
         observed_generation: Some(input.generation),

@@ -145,6 +145,28 @@ fn a_datastore_that_goes_back_during_a_conflict_gets_the_outcome() {
     assert_eq!((world.outcomes("one"), world.machine.active()), (vec![Accepted], 0));
 }
 
+/// Another controller keeps a condition of its own type in the status. It stays through every write, and is no reason for
+/// one, wherever in the list it stands.
+#[test]
+fn a_condition_of_another_controller_stays_and_costs_no_write() {
+    let mut world = World::of(&[("one", &[1])]);
+    let foreign = crate::api::Condition {
+        type_: "Audited".to_owned(),
+        status: crate::api::ConditionStatus::True,
+        reason: "Seen".to_owned(),
+        message: String::new(),
+        last_transition_time: crate::machine::time::whole_seconds(crate::machine::checks::fixtures::wall(0)),
+        observed_generation: None,
+    };
+    world.edit("one", |run| run.status.conditions.insert(0, foreign.clone()));
+    world.live(60_000, How::ByNature);
+    assert!(world.trace.writes.is_empty(), "nothing of it is new");
+    world.stop("one");
+    world.live(60_000, How::ByNature);
+    assert_eq!((world.outcomes("one"), world.trace.writes.len()), (vec![Accepted], 1));
+    assert!(world.run("one").status.conditions.contains(&foreign));
+}
+
 /// A write whose reply is lost ends as a conflict, and its echo shows the own status: nothing is left to write.
 #[test]
 fn h24_write_timed_out_but_landed() {

@@ -115,7 +115,7 @@ impl Canonical for Run {
         sink.sorted(Sort::List, u64::from(*listed_in));
         (observed, (request, withdrawal)).canonical(sink);
         (*request_seq, *since).canonical(sink);
-        (plans, unasked).canonical(sink);
+        (&plans[..], unasked).canonical(sink);
         (*tell_at_once, (*reopened, *refresh_at)).canonical(sink);
         (*dirty, (*unwritten, *published)).canonical(sink);
         (statement.as_deref(), (*tried_at, *timer)).canonical(sink);
