@@ -1,4 +1,4 @@
-//! Every bound of the machine, with its reason. What a user may set has its default here too.
+//! Every bound of the machine, with its reason, and the defaults of the bounds that users may set.
 
 use crate::machine::time::Millis;
 
@@ -31,11 +31,11 @@ pub const GATEWAY_STATUS_SETTLES: Millis = Millis(1_000);
 pub const BETWEEN_GATEWAY_WRITES: Millis = Millis(5_000);
 /// A login that was refused is not tried again sooner, or the account could be locked.
 pub const REFUSED_LOGIN_PAUSE: Millis = Millis(300_000);
-/// How soon a missing Secret is looked for again, at first: the person who has just made it is watching.
+/// How soon a missing Secret is read again, at first: the person who has just made it is watching.
 pub const POLL_FIRST: Millis = Millis(1_000);
-/// How rarely a missing Secret is looked for while somebody waits.
+/// The longest pause between two readings of a missing Secret while a run waits.
 pub const POLL_MAX: Millis = Millis(15_000);
-/// Least time between two looks at a Secret that an answer has put in doubt.
+/// Least time between two readings of a Secret that an answer has put in doubt.
 pub const BETWEEN_CHECKS: Millis = Millis(2_000);
 /// Least time between two logins that are made although the gateway has not said that the token is no good.
 pub const BETWEEN_RENEWALS: Millis = Millis(60_000);

@@ -131,7 +131,8 @@ pub const TROUBLE_PHRASES: &[Word] = &[
     ("zaman asimina", Assumed),
 ];
 
-/// What Testinium may need for a stop beside the plan. Of one that does not work a text says nothing about a plan.
+/// Things that Testinium may need for a stop beside the plan. A text that says that one of them does not work says
+/// nothing about a plan.
 /// Turkish puts endings to its words, so each word counts as the beginning of one; English ones do no harm so.
 pub const MATTERS: &[&str] = &[
     "service",
@@ -277,7 +278,7 @@ pub const NOT_RUNNING_CODES: &[Word] = &[
     ("execution_not_running", Assumed),
 ];
 
-/// What a sentence may say it of, the longest first: the plan, its execution, or the action.
+/// The subjects of such a sentence, the longest first: the plan, its execution, or the action.
 pub const SUBJECTS: &[Word] = &[
     ("test plan execution", Assumed),
     ("execution of plan", Assumed),
@@ -344,10 +345,10 @@ pub const PREDICATES: &[Word] = &[
     ("kullanilabilir degil", Assumed),
 ];
 
-/// What may follow such a sentence behind a colon, because it says no more.
+/// Remarks that may follow such a sentence behind a colon, because they say no more.
 pub const REMARKS: &[Word] = &[("islem su anda kullanilamiyor", Assumed)];
 
-/// What may stand before a subject.
+/// Words that may stand before a subject.
 pub const ARTICLES: &[&str] = &["the", "this", "that", "bu"];
 
 /// Between an id and the plan, as Turkish says it: "614 numaralı plan".
