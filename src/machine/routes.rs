@@ -1,8 +1,8 @@
 //! The routes of the machine: plain values that it hands from one owner to another.
 //!
-//! R26. Draining. From the input `Drain` on, no call, no probe and no write of a mere situation begins; calls under way
-//! are answered, and outcomes are written. `Drained` is told once, when no call and no write is under way and no
-//! outcome waits to be written. A write that waits for longer than [`DRAIN_PATIENCE`] is left to the next process.
+//! **R26.** Draining. From the input `Drain` on, no call, no probe and no write of a mere situation begins; calls under
+//! way are answered, and outcomes are written. `Drained` is told once, when no call and no write is under way and no
+//! outcome waits to be written. A write that waits for longer than `DRAIN_PATIENCE` is left to the next process.
 //! Tests: `h23_sigterm`, `what_was_answered_in_part_is_written_before_the_end`; every third simulated history ends with
 //! it (L3).
 

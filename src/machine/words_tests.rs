@@ -1,4 +1,4 @@
-//! What words say: sentences by hand, the whole grammar, and texts by chance.
+//! The sense of words: sentences by hand, the whole grammar, and texts by chance.
 
 use proptest::prelude::*;
 use proptest::sample::select;

@@ -1,7 +1,7 @@
-//! Origins: what one site is asked, whatever number of gateway objects lead to it.
+//! Origins: the limits of one site, however many gateway objects lead to it.
 //!
-//! Calls and their rate are limited per origin of the URL, so that several objects can't multiply what one site is
-//! asked. Of several limits for one origin the smallest counts, and its gateways take turns.
+//! Calls and their rate are limited per origin of the URL, so that several objects can't multiply the load of one site.
+//! If several limits are given for one origin, the smallest counts, and its gateways take turns.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Bound;
@@ -11,11 +11,11 @@ use crate::machine::gateways::settings::Settings;
 use crate::machine::ids::GatewayKey;
 use crate::machine::time::Millis;
 
-/// What the gateways of one origin share.
+/// The limits and calls that the gateways of one origin share.
 #[derive(Clone, Debug, Default)]
 pub struct Origin {
     pub(in crate::machine) members: BTreeSet<GatewayKey>,
-    /// How many members have each limit: calls a second, and calls at a time.
+    /// The number of members with each limit: calls a second, and calls at a time.
     pub(in crate::machine) rates: BTreeMap<u64, usize>,
     pub(in crate::machine) slots: BTreeMap<usize, usize>,
     pub(in crate::machine) in_flight: usize,
@@ -24,7 +24,7 @@ pub struct Origin {
     pub(in crate::machine) last_served: Option<GatewayKey>,
     /// Microseconds at which the calls so far are paid off (the virtual scheduling form of a token bucket).
     pub(in crate::machine) paid_until: u64,
-    /// When it is to be served again.
+    /// The moment at which it is to be served again.
     pub(in crate::machine) timer: Option<Millis>,
 }
 
@@ -33,14 +33,14 @@ pub struct Origin {
 pub struct Origins {
     pub(in crate::machine) by_name: BTreeMap<Arc<str>, Origin>,
     pub(in crate::machine) timers: BTreeSet<(Millis, Arc<str>)>,
-    /// Those for which something has changed.
+    /// Origins for which something has changed.
     pub(in crate::machine) touched: BTreeSet<Arc<str>>,
 }
 
 // === impl Origin ===
 
 impl Origin {
-    /// When it may be asked again; none while all its slots are taken.
+    /// The moment at which its next call may begin; none while all its slots are taken.
     pub fn free_at(&self) -> Option<Millis> {
         let max = self.slots.first_key_value().map_or(1, |(max, _)| *max);
         if self.in_flight >= max {
@@ -56,7 +56,7 @@ impl Origin {
         1_000_000 / self.rates.first_key_value().map_or(1, |(rate, _)| *rate)
     }
 
-    /// The ready members, the one behind the one served last first.
+    /// The ready member that comes next after the one served last.
     pub fn next_ready(&self) -> Option<&GatewayKey> {
         let after = self.last_served.as_ref().and_then(|last| {
             self.ready.range::<GatewayKey, _>((Bound::Excluded(last), Bound::Unbounded)).next()
@@ -64,14 +64,14 @@ impl Origin {
         after.or_else(|| self.ready.first())
     }
 
-    /// A call of this member begins.
+    /// Counts a call of this member that begins.
     pub fn call_began(&mut self, key: &GatewayKey, now: Millis) {
         self.in_flight += 1;
         self.last_served = Some(key.clone());
         self.paid_until = self.paid_until.max(now.0 * 1000) + self.interval();
     }
 
-    /// The limits of a member change.
+    /// Counts a change of a member's limits.
     fn count(&mut self, before: &Settings, after: &Settings) {
         decrement(&mut self.rates, before.calls_per_second);
         decrement(&mut self.slots, before.max_in_flight);
@@ -96,7 +96,7 @@ impl Origins {
         self.by_name.get_mut(name)
     }
 
-    /// A gateway has these settings from now on. An origin that it stays at goes on knowing what it was asked.
+    /// Gives a gateway these settings. An origin that it stays at goes on counting its earlier calls.
     pub fn update(&mut self, key: &GatewayKey, before: Option<&Settings>, after: &Settings) {
         match before {
             Some(before) if before.origin == after.origin => {
@@ -120,7 +120,7 @@ impl Origins {
         increment(&mut origin.slots, settings.max_in_flight);
     }
 
-    /// A gateway with these settings belongs to its origin no more.
+    /// Takes a gateway with these settings away from its origin.
     pub fn leave(&mut self, key: &GatewayKey, settings: &Settings) {
         let Some(origin) = self.by_name.get_mut(&settings.origin) else { return };
         if origin.members.remove(key) {
@@ -131,7 +131,7 @@ impl Origins {
         }
     }
 
-    /// Whether a gateway has a call to begin.
+    /// Says whether a gateway has a call to begin.
     pub fn set_ready(&mut self, key: &GatewayKey, name: &Arc<str>, is_ready: bool) {
         let Some(origin) = self.by_name.get_mut(name) else { return };
         let has_changed = if is_ready { origin.ready.insert(key.clone()) } else { origin.ready.remove(key) };

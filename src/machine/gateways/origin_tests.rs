@@ -1,4 +1,4 @@
-//! What the gateways of one origin share: the smallest limits, turns, and a rate that is not forgotten.
+//! The things that gateways of one origin share: the smallest limits, turns, and a rate that is not forgotten.
 
 use super::*;
 use crate::machine::checks::fixtures;

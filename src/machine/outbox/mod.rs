@@ -12,29 +12,30 @@
 //! An entry belongs to one object. The owner of the object makes the body of a status; other bodies (finalizers,
 //! annotations, the deletion of the object) are kept here until they have been written.
 //!
-//! R19. Slots and order. An object has one write under way at a time, and all objects together have
-//! [`WRITES_MAX`]. Outcomes go before statuses of gateways, and these before mere situations; within each,
-//! namespaces take turns, and the oldest of a namespace goes first. The body of a status is made when its slot is free,
-//! so that it tells all that is known by then; it names the uid and the newest version known. Every write to an object
-//! passes through here, and a change that must follow the outcome, such as the removal of a finalizer, waits until the
-//! status is written.
+//! **R19.** Slots and order. An object has one write under way at a time, and all objects together have `WRITES_MAX`.
+//! Outcomes go before statuses of gateways, and these before mere situations; within each, namespaces take turns, and
+//! the oldest of a namespace goes first. The body of a status is made when its slot is free, so that it tells all that
+//! is known by then; it names the uid and the newest version known. Every write to an object passes through here, and a
+//! change that must follow the outcome, such as the removal of a finalizer, waits until the status is written.
 //! Tests: `no_more_writes_than_slots_and_one_of_an_object`, `outcomes_go_first_and_gateways_before_situations`,
 //! `a_change_goes_before_the_status_or_after_it`, `one_outcome_behind_a_flood_of_another_namespace`,
 //! `h16_answer_while_the_situation_is_written`; the reference checks it as I7 at every write.
 //!
-//! R22. Writes that fail. After a conflict (409) the write waits for a newer object; if the watch has already brought
-//! it, the write begins at once, and after [`CONFLICT_READ`] the object is read by itself. A 404 counts as a conflict,
-//! since only the watch ends a run (R5). A time-out, 429 or 5xx is tried again on the same version after a growing
-//! pause; if the first try had been carried out after all, the second one ends as a conflict, and the object shows our
-//! own status. Tests: `what_follows_from_a_write`, `a_newer_object_ends_a_conflict_and_any_sight_of_it_ends_a_pause`,
+//! **R22.** Writes that fail. After a conflict (409) the write waits for a newer object; if the watch has already
+//! brought it, the write begins at once, and after `CONFLICT_READ` the object is read by itself. A 404 counts as a
+//! conflict, since only the watch ends a run (R5). A time-out, 429 or 5xx is tried again on the same version after a
+//! growing pause; if the first try had been carried out after all, the second one ends as a conflict, and the object
+//! shows our own status.
+//! Tests: `what_follows_from_a_write`, `a_newer_object_ends_a_conflict_and_any_sight_of_it_ends_a_pause`,
 //! `h02_conflict_because_the_user_withdrew`, `h03_conflict_because_the_user_added_an_id`,
 //! `h24_write_timed_out_but_landed`, `conflict_that_nothing_explains`,
 //! `a_write_that_finds_nothing_leaves_it_to_the_watch`, `one_404_to_a_status_write_loses_no_outcome`.
 //!
-//! R23. Writes that are refused (400, 403, 413, 422). The status is written once more without the gateway's messages,
-//! which alone can be wrong with it, then every [`REFUSED_WRITE_PAUSE`], and at once when the object changes. It takes
-//! no slot while it waits. A warning event tells of it. The outcomes stay with the run, so no plan is sent again in
-//! this term. Tests: `h17_write_refused_for_ever`, `a_second_refusal_waits_for_five_minutes`.
+//! **R23.** Writes that are refused (400, 403, 413, 422). The status is written once more without the gateway's
+//! messages, which alone can be wrong with it, then every `REFUSED_WRITE_PAUSE`, and at once when the object changes.
+//! It takes no slot while it waits. A warning event tells of it. The outcomes stay with the run, so no plan is sent
+//! again in this term.
+//! Tests: `h17_write_refused_for_ever`, `a_second_refusal_waits_for_five_minutes`.
 
 mod entry;
 

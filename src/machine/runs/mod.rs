@@ -3,14 +3,14 @@
 //! [`Runs`] owns the records of runs that are not at rest, and knows no other part of the machine: it asks the others
 //! by returning [`Demand`]s. A run at rest has no record; a run that only waits for a time of day is parked.
 //!
-//! R15. A verdict counts for one request. The progress of a call reaches a run only if the plan is still in that very
-//! call and the run's request is still the one that the call was made for: a call that began before a request can't
-//! fulfil it. If the stop was withdrawn meanwhile and the call ends without a verdict, the plan is Unknown ("sent, but
-//! no answer came") where the call may have stopped it, and Withdrawn where it has surely stopped nothing. Tests:
-//! `the_progress_of_a_call_reaches_the_request_that_it_was_made_for_alone`, `h04_rearmed_while_the_call_is_in_flight`,
-//! `h10_one_of_two_runs_withdraws_in_flight`, `what_has_surely_stopped_nothing_is_told_apart`,
-//! `a_verdict_that_is_held_crosses_a_new_request`; without it the model finds a counterexample:
-//! `without_asks_an_old_verdict_fulfils_a_new_request`.
+//! **R15.** A verdict counts for one request. The progress of a call reaches a run only if the plan is still in that
+//! very call and the run's request is still the one that the call was made for: a call that began before a request
+//! can't fulfil it. If the stop was withdrawn meanwhile and the call ends without a verdict, the plan is Unknown
+//! ("sent, but no answer came") where the call may have stopped it, and Withdrawn where it has surely stopped nothing.
+//! Tests: `the_progress_of_a_call_reaches_the_request_that_it_was_made_for_alone`,
+//! `h04_rearmed_while_the_call_is_in_flight`, `h10_one_of_two_runs_withdraws_in_flight`,
+//! `what_has_surely_stopped_nothing_is_told_apart`, `a_verdict_that_is_held_crosses_a_new_request`; without it the
+//! model finds a counterexample: `without_asks_an_old_verdict_fulfils_a_new_request`.
 
 mod advice;
 pub mod demand;

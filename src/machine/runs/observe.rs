@@ -1,34 +1,35 @@
 //! Observations of runs, and their consequences.
 //!
-//! R1. Echoes of the past. An object older than the newest version that was read or written is ignored. Without this
-//! rule a run sent its stop twice with no fault at all: the outcome is written on the reply to an earlier write, and
-//! then the echo of that earlier write arrives. One case is no echo: a list that began after the newest version was
+//! **R1.** Echoes of the past. An object older than the newest version that was read or written is ignored. Without
+//! this rule a run sent its stop twice with no fault at all: the outcome is written on the reply to an earlier write,
+//! and then the echo of that earlier write arrives. One case is no echo: a list that began after the newest version was
 //! known can't be older than it, unless the datastore was restored from a backup; then the older object is believed, or
-//! the run would freeze. Tests: `an_older_version_and_an_older_object_change_nothing`, `h06_own_echo`,
-//! `h07_older_news_after_the_own_write`; without it the model finds a counterexample:
-//! `without_the_floor_an_echo_is_taken_for_news`. The restored datastore has no test.
+//! the run would freeze.
+//! Tests: `an_older_version_and_an_older_object_change_nothing`, `h06_own_echo`, `h07_older_news_after_the_own_write`;
+//! without it the model finds a counterexample: `without_the_floor_an_echo_is_taken_for_news`. The restored datastore
+//! has no test.
 //!
-//! R2. Another uid under the same name is another run: the earlier one is gone (R5) before the new one is seen.
+//! **R2.** Another uid under the same name is another run: the earlier one is gone (R5) before the new one is seen.
 //! Tests: `h09_recreated_under_the_same_name_with_a_call_in_flight`; without it the model finds a counterexample:
 //! `without_uids_a_run_inherits_the_outcomes_of_another`.
 //!
-//! R3. A list is complete. It marks each run that it brings, and when it ends, every run without the mark is gone. A
-//! list that is begun again starts over; it counts as begun before its request is sent. Tests:
-//! `a_list_that_did_not_bring_a_run_ends_it`, `h08_deleted_while_the_watch_was_broken`; without it the model finds a
-//! counterexample: `without_marks_a_deleted_run_is_stopped`.
+//! **R3.** A list is complete. It marks each run that it brings, and when it ends, every run without the mark is gone.
+//! A list that is begun again starts over; it counts as begun before its request is sent.
+//! Tests: `a_list_that_did_not_bring_a_run_ends_it`, `h08_deleted_while_the_watch_was_broken`; without it the model
+//! finds a counterexample: `without_marks_a_deleted_run_is_stopped`.
 //!
-//! R5. A run that is gone asks for nothing: its plans leave the queue, and the verdict of a call under way reaches
+//! **R5.** A run that is gone asks for nothing: its plans leave the queue, and the verdict of a call under way reaches
 //! nobody, since no id of a run or a call is used twice in a term. A run that can't be decoded counts as gone, and an
 //! event tells of it. Only the watch and a complete list end a run: a reading by name, or a write that finds nothing,
-//! may overtake the watch, and an older event that is still on its way would then make the run anew. Tests:
-//! `h08_deleted_while_the_watch_was_broken`, `h11_withdrawn_or_deleted_during_a_split`,
+//! may overtake the watch, and an older event that is still on its way would then make the run anew.
+//! Tests: `h08_deleted_while_the_watch_was_broken`, `h11_withdrawn_or_deleted_during_a_split`,
 //! `a_reading_that_comes_late_revives_nothing`, `a_reading_that_found_nothing_does_not_end_a_later_run`,
 //! `a_write_that_finds_nothing_leaves_it_to_the_watch`.
 //!
-//! R27. A panic costs one run. Reading an object, deciding its intent and building its status are pure, and are run so
-//! that a panic is caught: that run counts as unreadable, an event tells of it, and a metric counts it. A panic
+//! **R27.** A panic costs one run. Reading an object, deciding its intent and building its status are pure, and are run
+//! so that a panic is caught: that run counts as unreadable, an event tells of it, and a metric counts it. A panic
 //! anywhere else ends the process, which begins again with a list. It has no test: no input is known that makes them
-//! panic. The simulation and the fuzzed inputs look for one.
+//! panic. The simulation looks for one.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 

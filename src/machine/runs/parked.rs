@@ -3,11 +3,11 @@
 //!
 //! The time is one of the wall clock, which may jump; so the clock is read again within [`CLOCK_CHECK`].
 //!
-//! R6. A run at rest is not in memory. At rest means: every plan has its outcome, nothing is left to write, and the
+//! **R6.** A run at rest is not in memory. At rest means: every plan has its outcome, nothing is left to write, and the
 //! watch has told of the own last write. Such a run is forgotten, or parked if it waits for a time of day; when that
 //! time has come, the run is read by itself, and the reading is an observation like any other. All that must outlast a
-//! moment is in the object, so a restart can't act otherwise than no restart. Tests:
-//! `a_stop_is_one_call_and_one_write_and_then_forgotten`,
+//! moment is in the object, so a restart can't act otherwise than no restart.
+//! Tests: `a_stop_is_one_call_and_one_write_and_then_forgotten`,
 //! `a_run_at_rest_that_waits_for_a_time_of_day_is_read_when_it_has_come`, `a_parked_run_is_forgotten_with_its_object`,
 //! `a_reading_that_overtakes_the_watch_is_not_yet_rest`; `check.rs` asserts it after every input, and every simulated
 //! history ends with a restart that changes nothing (I10, I13).

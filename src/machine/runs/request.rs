@@ -2,11 +2,12 @@
 //!
 //! People read the API server's time. Deadlines count by this process's monotonic clock, which never jumps (R24).
 //!
-//! R25. The age of a request. Its time is the one that status tells; or else the time of the field or annotation in the
-//! object's managedFields; or else now. Its age is worked out once, when the request is first seen. For an object that
-//! comes by a watch the API server's own times give the age, because the object was written just now and the request at
-//! its field's time. An object that comes in a list may be of any age, so the wall clock counts too, and the greater
-//! age wins. Tests: `rule_11_a_request_seen_by_the_watch_is_as_old_as_the_api_servers_clock_says`,
+//! **R25.** The age of a request. Its time is the one that status tells; or else the time of the field or annotation in
+//! the object's managedFields; or else now. Its age is worked out once, when the request is first seen. For an object
+//! that comes by a watch the API server's own times give the age, because the object was written just now and the
+//! request at its field's time. An object that comes in a list may be of any age, so the wall clock counts too, and the
+//! greater age wins.
+//! Tests: `rule_11_a_request_seen_by_the_watch_is_as_old_as_the_api_servers_clock_says`,
 //! `rule_11_an_outage_makes_no_request_of_a_list_young`, `rule_11_a_lost_status_makes_no_old_request_young`,
 //! `rule_11_what_is_seen_by_the_watch_is_of_now_whatever_the_clock_says`, `h01_crash_between_post_and_answer`.
 

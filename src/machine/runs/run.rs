@@ -1,11 +1,12 @@
 //! One run that is not at rest: its intent, the progress of its plans, and how much of that its status already says.
 //!
-//! R7. Requests are numbered. [`RequestSeq`] grows with each new request of a record, so that a verdict can be told to
-//! be of an earlier one (R15). Across terms there is no number: the memory in `status.stop` tells a request that was
+//! **R7.** Requests are numbered. [`RequestSeq`] grows with each new request of a record, so that a verdict can be told
+//! to be of an earlier one (R15). Across terms there is no number: the memory in `status.stop` tells a request that was
 //! handled from a new one. Plans that are added under the same request are asked for alone. A withdrawal makes plans
 //! that wait for a call Withdrawn at once, and waits for plans in a call. The rules of requests themselves, 1 to 21,
-//! are those of `docs/requests.md`; [`intent`](super::intent) keeps them. Tests: `what_an_observation_asks_for`,
-//! `h03_conflict_because_the_user_added_an_id`, `h05_false_and_true_again_while_no_operator_ran`,
+//! are those of `docs/requests.md`; [`intent`](super::intent) keeps them.
+//! Tests: `what_an_observation_asks_for`, `h03_conflict_because_the_user_added_an_id`,
+//! `h05_false_and_true_again_while_no_operator_ran`,
 //! `rule_09_what_was_in_flight_gets_its_answer_and_the_rest_is_withdrawn`.
 
 use jiff::Timestamp;

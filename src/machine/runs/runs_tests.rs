@@ -29,7 +29,7 @@ fn newer(view: &RunView, change: impl FnOnce(&mut RunView)) -> RunView {
     view
 }
 
-/// What the runs ask for in short, in their order.
+/// The demands of the runs in short, in their order.
 fn told(demands: &[Demand]) -> Vec<String> {
     let told = |demand: &Demand| match demand {
         Demand::Offer { gateway, plans, .. } => format!("offer {} {:?}", gateway.name, ids(plans)),
