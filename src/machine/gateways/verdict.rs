@@ -70,7 +70,7 @@ pub struct Trouble {
     /// The trouble in words, which stay the same while the trouble does.
     pub text: Cow<'static, str>,
     pub retry_after: Option<Millis>,
-    /// The number of strikes against the plans of the call, which may be the cause; at [`STRIKES`] they are to blame,
+    /// The number of strikes against the plans of the call, which may be the cause; at `STRIKES` they are to blame,
     /// if the gateway answers others. Zero: the trouble is the gateway's alone.
     pub strikes: u8,
     /// The plans may have been stopped all the same.
