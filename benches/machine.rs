@@ -12,7 +12,8 @@ use jiff::{SignedDuration, Timestamp};
 use testinium_operator::api::{TestPlanRunSpec, TestPlanRunStatus, TestiniumGatewayStatus};
 use testinium_operator::machine::{
     Answer, Body, CredentialRead, Effect, Envelope, GatewayKey, GatewayView, Input, Kind, Machine, Millis,
-    Now, ObjectKey, ObjectView, Reply, RunKey, RunView, SecretVersion, Version, WriteBody, WriteResult,
+    Now, ObjectKey, ObjectView, OriginLimits, Reply, RunKey, RunView, SecretVersion, Version, WriteBody,
+    WriteResult,
 };
 
 /// Runs that are stopped together.
@@ -141,7 +142,7 @@ impl World {
     /// A machine with a gateway whose first credential was read.
     fn new(plans_a_call: i64) -> Self {
         let mut world = Self {
-            machine: Machine::new(7),
+            machine: Machine::new(OriginLimits::default(), 7),
             mono: 1_000,
             wall: Timestamp::from_second(1_800_000_000).expect("a time within range"),
             effects: Vec::new(),

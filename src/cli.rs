@@ -15,6 +15,8 @@ use kube::core::Selector;
 pub use values::BindAddress;
 use values::is_dns_subdomain;
 
+use crate::machine::OriginLimits;
+
 /// Stops Testinium test plans from Kubernetes.
 #[derive(Debug, Parser)]
 #[command(name = "testinium-operator", version, arg_required_else_help = true)]
@@ -90,6 +92,19 @@ pub struct RunArgs {
     )]
     pub allow_gateway_cidr: Vec<IpNet>,
 
+    /// Calls under way to one origin at a time, whatever number of gateways lead to it.
+    ///
+    /// An origin is the scheme, host and port of a gateway's URL. Each gateway has limits of its own (spec.limits); this
+    /// one they share. A namespace that has no call under way is not held up by it.
+    #[arg(verbatim_doc_comment, long, env = "TESTINIUM_ORIGIN_MAX_IN_FLIGHT", value_name = "CALLS", default_value_t = 16,
+        value_parser = clap::value_parser!(u16).range(1..=1000))]
+    pub origin_max_in_flight: u16,
+
+    /// Calls to one origin in a second, whatever number of gateways lead to it. A quiet second is worth as many at once.
+    #[arg(verbatim_doc_comment, long, env = "TESTINIUM_ORIGIN_REQUESTS_PER_SECOND", value_name = "CALLS", default_value_t = 50,
+        value_parser = clap::value_parser!(u16).range(1..=1000))]
+    pub origin_requests_per_second: u16,
+
     /// Where /metrics is served; 0 turns it off.
     #[arg(verbatim_doc_comment, long, env = "TESTINIUM_METRICS_BIND_ADDRESS", value_name = "ADDRESS", default_value = ":8080",
         value_parser = values::bind_address)]
@@ -109,6 +124,18 @@ pub struct RunArgs {
     /// debug and trace speak of this program alone: the libraries' own debug output could show tokens.
     #[arg(verbatim_doc_comment, long, env = "TESTINIUM_LOG_LEVEL", value_enum, value_name = "LEVEL", default_value_t = LogLevel::Info)]
     pub log_level: LogLevel,
+}
+
+// === impl RunArgs ===
+
+impl RunArgs {
+    /// What one origin is asked.
+    pub fn origin_limits(&self) -> OriginLimits {
+        OriginLimits {
+            max_in_flight: self.origin_max_in_flight.into(),
+            calls_per_second: self.origin_requests_per_second.into(),
+        }
+    }
 }
 
 /// Form of the log.

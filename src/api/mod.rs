@@ -8,12 +8,14 @@
 
 mod conditions;
 mod gateway;
+mod reasons;
 mod rules;
 mod run;
 mod schema;
 
 pub use conditions::{Condition, ConditionStatus, condition, reason};
 pub use gateway::*;
+pub use reasons::{EventReason, PlanReason};
 pub use run::*;
 pub use schema::{YamlError, crds, file_name, to_yaml};
 

@@ -63,7 +63,7 @@ impl Events {
     }
 
     pub fn tell(&self, event: Event, now: Timestamp) {
-        tracing::info!(object = %event.about, reason = event.reason, note = event.message, "event");
+        tracing::info!(object = %event.about, reason = event.reason.as_str(), note = event.message, "event");
         let is_crowded = QUEUE - self.queue.capacity() >= QUEUE_OF_NORMAL;
         if (is_crowded && !event.warning) || self.queue.try_send((event, now)).is_err() {
             self.metrics.event_dropped();
@@ -114,7 +114,7 @@ fn kubernetes_event(event: Event, time: Timestamp, instance: &str, count: u64) -
         }),
         event_time: Some(MicroTime(time)),
         type_: Some(if event.warning { "Warning" } else { "Normal" }.to_owned()),
-        reason: Some(event.reason.to_owned()),
+        reason: Some(event.reason.as_str().to_owned()),
         action: Some("StopPlans".to_owned()),
         note: Some(bounded(event.message, NOTE_BYTES_MAX)),
         reporting_controller: Some("testinium.io/operator".to_owned()),
@@ -126,6 +126,7 @@ fn kubernetes_event(event: Event, time: Timestamp, instance: &str, count: u64) -
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::api::EventReason;
     use crate::machine::{ObjectKey, RunKey};
 
     #[test]
@@ -157,7 +158,7 @@ mod tests {
             about: ObjectKey::Run(RunKey::new("team", "nightly")),
             uid: "1".into(),
             warning,
-            reason: "Any",
+            reason: EventReason::StopAccepted,
             message: String::new(),
         };
         (0..QUEUE).for_each(|_| told.tell(event(false), Timestamp::UNIX_EPOCH));

@@ -20,11 +20,16 @@ use tokio::time::{sleep, sleep_until, timeout};
 
 use crate::text::error_line;
 
+/// How long a Lease lasts from when its record was last seen to change.
 const LEASE: Duration = Duration::from_secs(15);
+/// How long after the last renewal was sent the holder stops acting.
 const RENEW_DEADLINE: Duration = Duration::from_secs(10);
-const RETRY: Duration = Duration::from_secs(2);
-/// Whoever waits looks more often than the holder renews, so that a Lease that is given back is taken within a second.
-const LOOK: Duration = Duration::from_secs(1);
+/// Time between two renewals, whether they succeed or not. It never grows, unlike a backoff: the deadline above leaves
+/// time for two tries, and a third one late is as good as none.
+const RENEW_PERIOD: Duration = Duration::from_secs(2);
+/// Time between two looks at a Lease that another replica holds. They are more frequent than its renewals, so that a
+/// Lease that is given back is taken within a second.
+const LOOK_PERIOD: Duration = Duration::from_secs(1);
 /// Two tries have to fit between two renewals and the deadline.
 const LIMIT: Duration = Duration::from_secs(4);
 
@@ -150,7 +155,7 @@ impl Elector {
                         tracing::warn!(lease = self.name, why, "failed to take or renew the Lease");
                     }
                     failing = result.is_err();
-                    sleep(if self.fence.holds() { RETRY } else { LOOK }).await;
+                    sleep(if self.fence.holds() { RENEW_PERIOD } else { LOOK_PERIOD }).await;
                 };
                 tokio::select! {
                     biased;
@@ -306,7 +311,7 @@ mod tests {
     #[test]
     fn the_holder_stops_before_another_can_start() {
         assert!(RENEW_DEADLINE + LIMIT < LEASE, "a renewal under way at the deadline must not overlap");
-        assert!(RETRY + 2 * LIMIT <= RENEW_DEADLINE, "one request that hangs must not cost the Lease");
+        assert!(RENEW_PERIOD + 2 * LIMIT <= RENEW_DEADLINE, "one request that hangs must not cost the Lease");
     }
 
     #[tokio::test(start_paused = true)]

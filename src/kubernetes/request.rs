@@ -65,6 +65,16 @@ struct Status {
 struct Details {
     #[serde(default)]
     retry_after_seconds: Option<u64>,
+    #[serde(default)]
+    causes: Vec<Cause>,
+}
+
+/// One of several things that are wrong with a request.
+#[derive(Debug, Deserialize)]
+struct Cause {
+    /// The field that it is about.
+    #[serde(default)]
+    field: String,
 }
 
 /// The longest wait that the API server can impose: longer ones come from a mistake, and stops are urgent.
@@ -88,6 +98,12 @@ impl Reply {
             message if message.is_empty() => format!("the Kubernetes API answered HTTP {}", self.status),
             message => bounded(message, LINE_BYTES_MAX),
         }
+    }
+
+    /// Whether the API server finds something wrong with this field of the request.
+    pub(super) fn blames(&self, field: &str) -> bool {
+        let details = self.parsed().details;
+        details.is_some_and(|details| details.causes.iter().any(|cause| cause.field == field))
     }
 
     /// How long to wait before another try, if the API server says so.
@@ -144,6 +160,15 @@ mod tests {
             let reply = Reply { status: 429, retry_after, body: body.into_bytes() };
             assert_eq!(reply.retry_after(), expected.map(Millis), "{name}");
         }
+    }
+
+    #[test]
+    fn a_field_is_blamed_by_a_status_alone() {
+        let blames =
+            |body: &str| Reply { status: 422, retry_after: None, body: body.into() }.blames("metadata.uid");
+        assert!(blames(r#"{"details": {"causes": [{"field": "spec"}, {"field": "metadata.uid"}]}}"#));
+        assert!(!blames(r#"{"details": {"causes": [{"field": "spec", "message": "metadata.uid"}]}}"#));
+        assert!(!blames("metadata.uid"));
     }
 
     #[test]

@@ -5,7 +5,7 @@ use std::borrow::Cow;
 
 use smallvec::SmallVec;
 
-use crate::api::Outcome;
+use crate::api::{Outcome, PlanReason};
 use crate::machine::answer::Gist;
 use crate::machine::ids::{CallId, Lane, PlanId, RequestSeq, RunId};
 
@@ -63,7 +63,7 @@ pub struct Settled {
 /// Why an outcome is what it is.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct Detail {
-    /// One CamelCase word.
+    /// The word of a [`PlanReason`], or one that another version of the operator has written.
     pub reason: Cow<'static, str>,
     pub message: Option<String>,
 }
@@ -75,7 +75,8 @@ impl Settled {
         Self { outcome, detail: None }
     }
 
-    pub fn because(outcome: Outcome, reason: &'static str, message: Option<String>) -> Self {
-        Self { outcome, detail: Some(Box::new(Detail { reason: Cow::Borrowed(reason), message })) }
+    pub fn because(outcome: Outcome, reason: PlanReason, message: Option<String>) -> Self {
+        let reason = Cow::Borrowed(reason.as_str());
+        Self { outcome, detail: Some(Box::new(Detail { reason, message })) }
     }
 }

@@ -2,6 +2,7 @@
 
 use crate::machine::Machine;
 use crate::machine::call::Waiter;
+use crate::machine::gateways::Gateways;
 use crate::machine::ids::RunId;
 use crate::machine::outbox::{EntryKey, WriteState};
 use crate::machine::runs::plan::PlanState;
@@ -15,6 +16,13 @@ const CHECKED_MAX: usize = 64;
 impl Machine {
     pub(super) fn check(&self) {
         assert!(self.demands.is_empty(), "every demand is met before the next input");
+        let Gateways { touched, unpublished, origins, .. } = &self.gateways;
+        assert!(
+            touched.is_empty() && unpublished.is_empty(),
+            "{touched:?} {unpublished:?} wait to be looked at"
+        );
+        let is_allowed = !self.gateways.may_call || origins.touched.is_empty();
+        assert!(is_allowed, "{:?} wait to be served", origins.touched);
         if self.runs.count() > CHECKED_MAX || self.gateways.iter().count() > CHECKED_MAX {
             return;
         }

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use crate::api::{TestPlanRunStatus, TestiniumGatewayStatus};
+use crate::api::{EventReason, TestPlanRunStatus, TestiniumGatewayStatus};
 use crate::machine::ids::{
     CallId, Epoch, GatewayKey, ObjectKey, PlanId, RunKey, SecretVersion, Uid, Version, WriteSerial,
 };
@@ -86,6 +86,6 @@ pub struct Event {
     pub about: ObjectKey,
     pub uid: Uid,
     pub warning: bool,
-    pub reason: &'static str,
+    pub reason: EventReason,
     pub message: String,
 }

@@ -30,13 +30,15 @@ impl<L: Clone + Ord, T: Clone + Ord> FairQueue<L, T> {
         self.len == 0
     }
 
-    /// Adds an entry; one that waits already is not added twice.
-    pub fn put(&mut self, lane: &L, thing: T) {
+    /// Yields whether it is new: a thing that waits already is not added twice.
+    pub fn put(&mut self, lane: &L, thing: T) -> bool {
         let things = match self.lanes.get_mut(lane) {
             Some(things) => things,
             None => self.lanes.entry(lane.clone()).or_default(),
         };
-        self.len += usize::from(things.insert(thing));
+        let is_new = things.insert(thing);
+        self.len += usize::from(is_new);
+        is_new
     }
 
     /// Removes an entry, if it waits.
@@ -55,19 +57,24 @@ impl<L: Clone + Ord, T: Clone + Ord> FairQueue<L, T> {
 
     /// Takes the next entry.
     pub fn next(&mut self) -> Option<T> {
-        let lane = self.next_lane()?;
+        self.next_where(|_| true)
+    }
+
+    /// Takes the next one of the lanes that may go. Lanes that may not go keep their turn.
+    pub fn next_where(&mut self, may_go: impl Fn(&L) -> bool) -> Option<T> {
+        let lane = self.next_lane(may_go)?;
         let thing = self.lanes.get(&lane)?.first()?.clone();
         self.remove(&lane, &thing);
         self.last_served = Some(lane);
         Some(thing)
     }
 
-    fn next_lane(&self) -> Option<L> {
+    fn next_lane(&self, may_go: impl Fn(&L) -> bool) -> Option<L> {
         let after = self.last_served.as_ref().and_then(|last| {
             let bounds = (Bound::Excluded(last), Bound::Unbounded);
-            self.lanes.range(bounds).next()
+            self.lanes.range(bounds).map(|(lane, _)| lane).find(|lane| may_go(lane))
         });
-        after.or_else(|| self.lanes.first_key_value()).map(|(lane, _)| lane.clone())
+        after.or_else(|| self.lanes.keys().find(|lane| may_go(lane))).cloned()
     }
 }
 
@@ -90,9 +97,23 @@ mod tests {
     }
 
     #[test]
+    fn a_lane_that_may_not_go_is_passed_over() {
+        let mut queue = FairQueue::default();
+        for (lane, thing) in [("a", 1), ("a", 2), ("b", 3), ("c", 4)] {
+            queue.put(&lane, thing);
+        }
+        assert_eq!(queue.next_where(|lane| *lane != "a"), Some(3));
+        assert_eq!(queue.next_where(|lane| *lane == "a"), Some(1));
+        assert_eq!(queue.next_where(|_| false), None);
+        assert_eq!(queue.len(), 2);
+    }
+
+    #[test]
     fn a_thing_that_comes_late_waits_for_one_of_each_other_lane() {
         let mut queue = FairQueue::default();
-        (0..100).for_each(|thing| queue.put(&"large", thing));
+        for thing in 0..100 {
+            queue.put(&"large", thing);
+        }
         queue.next();
         queue.put(&"small", 1000);
         assert_eq!(queue.next(), Some(1000));

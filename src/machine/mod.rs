@@ -47,9 +47,11 @@ pub mod words;
 mod checks;
 
 pub use self::answer::{Answer, Body, Envelope, Gist, NoAnswer, Reply, ReportedError};
+pub use self::backoff::Backoff;
 pub use self::effect::{Effect, Event, MetadataChange, Target, WriteBody};
 pub use self::ids::*;
 pub use self::input::{CredentialRead, Input, WriteResult};
+pub use self::limits::OriginLimits;
 pub use self::time::{Millis, Now};
 pub use self::view::{FieldSet, GatewayView, ObjectView, RunView};
 
@@ -82,11 +84,11 @@ pub struct Tally {
 // === impl Machine ===
 
 impl Machine {
-    /// `seed`: jitter is drawn from it.
-    pub fn new(seed: u64) -> Self {
+    /// `limits`: of each origin. `seed`: jitter is drawn from it.
+    pub fn new(limits: OriginLimits, seed: u64) -> Self {
         Self {
             runs: Runs::default(),
-            gateways: Gateways::new(seed),
+            gateways: Gateways::new(limits, seed),
             outbox: Outbox::default(),
             seed,
             draining: false,

@@ -10,7 +10,7 @@ use tokio::task::JoinSet;
 use super::connections::Connections;
 use super::effects::{Done, Effects};
 use super::limits::HEARTBEAT;
-use crate::machine::{Effect, Input, Kind, Machine, Millis, Now, Tally};
+use crate::machine::{Effect, Input, Kind, Machine, Millis, Now, OriginLimits, Tally};
 use crate::telemetry::Health;
 
 /// A term of leadership: the machine and all that runs for it.
@@ -29,13 +29,18 @@ pub(super) struct Term {
 // === impl Term ===
 
 impl Term {
-    pub(super) fn new(effects: Arc<Effects>, health: Health, done: mpsc::UnboundedSender<Done>) -> Self {
+    pub(super) fn new(
+        effects: Arc<Effects>,
+        health: Health,
+        limits: OriginLimits,
+        done: mpsc::UnboundedSender<Done>,
+    ) -> Self {
         // The wall clock and the process differ from replica to replica, and jitter needs no more than that.
         let seed = Timestamp::now().as_nanosecond() as u64 ^ u64::from(std::process::id());
         Self {
             effects,
             health,
-            machine: Machine::new(seed),
+            machine: Machine::new(limits, seed),
             started: Instant::now(),
             connections: Connections::default(),
             tasks: JoinSet::new(),

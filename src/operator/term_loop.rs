@@ -15,7 +15,7 @@ use super::limits::{DRAIN, INPUTS, INPUTS_PER_TICK};
 use super::signals::Signals;
 use super::term::Term;
 use crate::kubernetes::Fence;
-use crate::machine::Input;
+use crate::machine::{Input, OriginLimits};
 use crate::telemetry::Health;
 
 /// Why a term ended.
@@ -71,6 +71,7 @@ impl<'a> TermLoop<'a> {
     pub(super) fn new(
         effects: &Arc<Effects>,
         health: &Health,
+        limits: OriginLimits,
         watch: impl FnOnce(mpsc::Sender<Input>) -> JoinSet<()>,
         signals: &'a mut Signals,
         background: &'a mut Background,
@@ -79,7 +80,7 @@ impl<'a> TermLoop<'a> {
         let watches = watch(inputs);
         // Not bounded by itself, but by the machine, which never has more under way than its limits.
         let (done, finished) = mpsc::unbounded_channel();
-        let term = Term::new(effects.clone(), health.clone(), done);
+        let term = Term::new(effects.clone(), health.clone(), limits, done);
         let alarm = Box::pin(sleep_until(term.wake_at()));
         Self {
             term,

@@ -74,7 +74,9 @@ impl Operator {
         background: &mut Background,
     ) -> Result<TermEnd, OperatorError> {
         let watch = |inputs| self.watch(inputs);
-        TermLoop::new(&self.effects, &self.health, watch, signals, background).run().await
+        TermLoop::new(&self.effects, &self.health, self.settings.origin_limits(), watch, signals, background)
+            .run()
+            .await
     }
 
     /// Watches both kinds, each in a task of its own.

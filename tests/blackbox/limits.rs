@@ -42,33 +42,57 @@ fn gaps(stage: &Stage) -> Vec<Duration> {
 
 // --- the limits ---
 
-#[test]
-fn gateways_of_one_origin_share_the_smaller_rate() {
-    const RATE: u32 = 5;
-    let (batching, limits) = (json!({"maxPlans": 1}), json!({"requestsPerSecond": RATE}));
-    let mut stage = prepare(json!({"batching": batching, "limits": limits}));
-    second_gateway(&stage, batching, json!({"requestsPerSecond": 100}));
-    stage.namespace.apply(&stopped("first", "default", 1..=15));
-    stage.namespace.apply(&stopped("second", "second", 101..=115));
-    stage.start_operator();
-    stage.wait_for("first", "Accepted");
-    stage.wait_for("second", "Accepted");
-    let at = arrivals(&stage);
-    assert_eq!(at.len(), 30);
+/// Asserts that these calls came no faster than this rate: a second's worth at once, and a second for calls that were held
+/// up on their way.
+fn assert_rate(at: &[Instant], rate: u32) {
     for (index, first) in at.iter().enumerate() {
         for (count, last) in (1..).zip(&at[index..]) {
-            // A second's worth at once, and a second for calls that were held up on their way.
-            let bound = f64::from(RATE) * (2.0 + last.duration_since(*first).as_secs_f64());
+            let bound = f64::from(rate) * (2.0 + last.duration_since(*first).as_secs_f64());
             assert!(f64::from(count) <= bound, "{count} calls in {:?}", last.duration_since(*first));
         }
     }
-    // They take turns, once both have read their token.
-    let early: Vec<_> = stage.calls().into_iter().take(10).flatten().collect();
-    assert!(early.iter().filter(|plan| **plan > 100).count() >= 3, "{early:?}");
+}
+
+/// When the calls with plans of this range came.
+fn arrivals_of(stage: &Stage, plans: std::ops::RangeInclusive<i64>) -> Vec<Instant> {
+    let calls = stage.simulator.calls();
+    calls.iter().filter(|call| plans.contains(&call.plans[0])).map(|call| call.at).collect()
 }
 
 #[test]
-fn gateways_of_one_origin_share_the_smaller_number_of_calls_at_a_time() {
+fn the_rate_of_a_gateway_binds_its_own_calls_and_no_others_of_its_origin() {
+    const RATE: u32 = 1;
+    let batching = json!({"maxPlans": 1});
+    let mut stage = prepare(json!({"batching": batching, "limits": {"requestsPerSecond": RATE}}));
+    second_gateway(&stage, batching, json!({"requestsPerSecond": 1000, "maxInFlight": 8}));
+    stage.namespace.apply(&stopped("slow", "default", 1..=8));
+    stage.namespace.apply(&stopped("fast", "second", 101..=115));
+    stage.start_operator();
+    stage.wait_for("fast", "Accepted");
+    assert!(arrivals_of(&stage, 1..=8).len() < 8, "the slow one is still at it");
+    stage.wait_for("slow", "Accepted");
+    assert_rate(&arrivals_of(&stage, 1..=8), RATE);
+}
+
+#[test]
+fn gateways_of_one_origin_share_the_operators_rate() {
+    const RATE: u32 = 5;
+    let (batching, limits) = (json!({"maxPlans": 1}), json!({"requestsPerSecond": 1000}));
+    let mut stage = prepare(json!({"batching": batching, "limits": limits}));
+    second_gateway(&stage, batching, limits);
+    stage.namespace.apply(&stopped("first", "default", 1..=15));
+    stage.namespace.apply(&stopped("second", "second", 101..=115));
+    let rate = format!("--origin-requests-per-second={RATE}");
+    stage.start_operator_with(&["--allow-gateway-cidr=127.0.0.0/8", &rate], &[]);
+    stage.wait_for("first", "Accepted");
+    stage.wait_for("second", "Accepted");
+    assert_eq!(arrivals(&stage).len(), 30);
+    assert_rate(&arrivals(&stage), RATE);
+}
+
+/// Two gateways of one namespace and one origin, which would have eight calls under way by themselves. Yields how many
+/// there were at most.
+fn most_in_flight(flags: &[&str], expected: usize) -> usize {
     let batching = json!({"maxPlans": 2});
     let limits = json!({"maxInFlight": 3, "requestsPerSecond": 1000});
     let mut stage = prepare(json!({"timeoutSeconds": 300, "batching": batching, "limits": limits}));
@@ -77,17 +101,27 @@ fn gateways_of_one_origin_share_the_smaller_number_of_calls_at_a_time() {
     stage.simulator.script(When::always(), Reply::natural().held(&hold));
     stage.namespace.apply(&stopped("first", "default", 1..=10));
     stage.namespace.apply(&stopped("second", "second", 101..=110));
-    stage.start_operator();
-    stage.wait_for_calls(3);
-    // Time in which a fourth would have come.
+    stage.start_operator_with(&[&["--allow-gateway-cidr=127.0.0.0/8"], flags].concat(), &[]);
+    stage.wait_for_calls(expected);
+    // Time in which one more would have come.
     stage.wait_for("first", "Stopping");
     stage.wait_for("second", "Stopping");
-    assert_eq!(stage.calls().len(), 3);
+    assert_eq!(stage.calls().len(), expected);
     hold.release();
     stage.wait_for("first", "Accepted");
     stage.wait_for("second", "Accepted");
-    assert_eq!(stage.simulator.in_flight_max(), 3);
     assert_eq!(sizes(&stage), [2; 10]);
+    stage.simulator.in_flight_max()
+}
+
+#[test]
+fn each_gateway_has_as_many_calls_under_way_as_it_allows() {
+    assert_eq!(most_in_flight(&[], 8), 8);
+}
+
+#[test]
+fn gateways_of_one_origin_share_the_operators_number_of_calls_at_a_time() {
+    assert_eq!(most_in_flight(&["--origin-max-in-flight=3"], 3), 3);
 }
 
 #[test]
@@ -110,7 +144,7 @@ fn the_first_call_goes_at_once_and_the_next_waits_for_company() {
 }
 
 #[test]
-fn one_plan_behind_two_thousand_of_another_namespace_is_in_the_next_call() {
+fn one_plan_beside_two_thousand_of_another_namespace_waits_for_none_of_them() {
     let limits = json!({"timeoutSeconds": 300, "limits": {"maxInFlight": 1}});
     let (crowd, single) = (prepare(limits.clone()), prepare(json!({})));
     let mut same_site = limits;
@@ -123,10 +157,9 @@ fn one_plan_behind_two_thousand_of_another_namespace_is_in_the_next_call() {
     let _operator = crowd.spawn_with(&single);
     crowd.wait_for_calls(1);
     single.namespace.apply(&stopped("nightly", "default", [5000]));
-    single.wait_for("nightly", "Stopping");
-    hold.release();
     single.wait_for("nightly", "Accepted");
-    assert_eq!(crowd.calls()[1], [5000]);
+    assert_eq!(crowd.calls()[1], [5000], "while the first call still hangs");
+    hold.release();
     crowd.wait_for("one", "Accepted");
     crowd.wait_for("two", "Accepted");
     assert_eq!(sizes(&crowd).iter().sum::<usize>(), 2001);

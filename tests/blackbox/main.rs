@@ -41,3 +41,4 @@ mod sweep;
 mod troubleshooting;
 mod waiting;
 mod words;
+mod writes;

@@ -14,7 +14,7 @@ use self::random_gateway::{Down, RandomGateway, Refusal, random_gateways};
 use crate::api::Outcome;
 use crate::machine::checks::world::reference::documented::STOP_DEADLINE;
 use crate::machine::checks::world::{How, Nature, Options, World, gateway_key};
-use crate::machine::{CallId, Kind};
+use crate::machine::{CallId, GatewayKey, Kind, OriginLimits};
 
 /// How long a stop is tried, in milliseconds: shorter than it takes a hopeless plan to matter.
 const DEADLINE: u64 = 2 * STOP_DEADLINE;
@@ -42,8 +42,27 @@ struct RandomWorld<'a> {
     hearing: BTreeSet<Kind>,
     begun: usize,
     /// Thousandths of a call that are free, and when that was so.
-    bucket: u64,
+    /// What the rate allows: of each gateway by itself, and of their origin (none).
+    buckets: BTreeMap<Option<GatewayKey>, Bucket>,
+}
+
+/// A token bucket: the rate, and one second's calls at once; one call of slack for whole milliseconds.
+#[derive(Debug)]
+struct Bucket {
+    millicalls: u64,
     filled: u64,
+}
+
+// === impl Bucket ===
+
+impl Bucket {
+    fn take(&mut self, rate: u64, now: u64) -> bool {
+        let passed = now - self.filled;
+        (self.millicalls, self.filled) = ((self.millicalls + passed * rate).min((rate + 1) * 1000), now);
+        let is_enough = self.millicalls >= 1000;
+        self.millicalls = self.millicalls.saturating_sub(1000);
+        is_enough
+    }
 }
 
 // === impl RandomWorld ===
@@ -67,7 +86,6 @@ impl<'a> RandomWorld<'a> {
                 run.spec.stop_deadline_seconds = Some(i64::try_from(DEADLINE / 1000).expect("small"));
             });
         }
-        let filled = world.now;
         Self {
             gateway,
             world,
@@ -77,8 +95,7 @@ impl<'a> RandomWorld<'a> {
             ops: 0,
             hearing: BTreeSet::new(),
             begun: 0,
-            bucket: (gateway.rate + 1) * 1000,
-            filled,
+            buckets: BTreeMap::new(),
         }
     }
 
@@ -123,9 +140,10 @@ impl<'a> RandomWorld<'a> {
     fn schedule(&mut self) {
         self.calls.retain(|call| self.world.calls.contains_key(call));
         let calls = self.world.calls.iter().filter(|(id, _)| !self.calls.contains(id));
-        let calls: Vec<_> = calls.map(|(id, call)| (*id, call.secret, call.plans.len())).collect();
-        for (id, token, plans) in calls {
-            self.check_limits(plans);
+        let calls: Vec<_> =
+            calls.map(|(id, call)| (*id, call.gateway.key.clone(), call.secret, call.plans.len())).collect();
+        for (id, key, token, plans) in calls {
+            self.check_limits(key, plans);
             self.calls.insert(id);
             let how = self.gateway.how(token, self.world.now);
             self.after(self.gateway.latency, UnderWay::Call(id, how));
@@ -147,18 +165,18 @@ impl<'a> RandomWorld<'a> {
         self.later.insert((self.world.now + delay, self.serial), what);
     }
 
-    /// The limits of the origin, for a call that begins. Those of one gateway object are invariants of the world.
-    fn check_limits(&mut self, plans: usize) {
-        let RandomGateway { max_plans, max_in_flight, rate, .. } = *self.gateway;
+    /// The limits of a gateway by itself and those of its origin, for a call that begins. How many calls a gateway may
+    /// have under way is an invariant of the world.
+    fn check_limits(&mut self, key: GatewayKey, plans: usize) {
+        let RandomGateway { max_plans, rate, .. } = *self.gateway;
         assert!((1..=max_plans).contains(&plans), "{plans} plans in one call");
-        assert!(self.calls.len() < max_in_flight, "{} in flight", self.calls.len() + 1);
-        // A token bucket: the rate, and one second's calls at once; one call of slack for whole milliseconds.
-        let now = self.world.now;
         self.begun += 1;
-        self.bucket = (self.bucket + (now - self.filled) * rate).min((rate + 1) * 1000);
-        self.filled = now;
-        assert!(self.bucket >= 1000, "call {} at {now} ms is more than the rate allows", self.begun);
-        self.bucket -= 1000;
+        let origin = OriginLimits::default().calls_per_second;
+        for (key, rate) in [(Some(key), rate), (None, origin)] {
+            let full = Bucket { millicalls: (rate + 1) * 1000, filled: self.world.now };
+            let bucket = self.buckets.entry(key).or_insert(full);
+            assert!(bucket.take(rate, self.world.now), "call {} is more than the rate allows", self.begun);
+        }
     }
 
     fn check_outcomes(&self) {

@@ -36,6 +36,7 @@ use crate::machine::effect::Effect;
 use crate::machine::gateways::Gateways;
 use crate::machine::gateways::gate::Gate;
 use crate::machine::gateways::gateway::NextCall;
+use crate::machine::gateways::origin::Readiness;
 use crate::machine::gateways::settle::{Call, Settling};
 use crate::machine::gateways::verdict::{Verdict, proves, verdict};
 use crate::machine::guards::Guard;
@@ -56,7 +57,7 @@ impl Gateways {
         if self.may_call {
             for origin in self.origins.take_touched(now.mono) {
                 while self.begin_one(&origin, now, out, &mut progress) {}
-                self.origins.settle(&origin);
+                self.origins.settle(&origin, now.mono);
             }
         }
         progress
@@ -65,7 +66,7 @@ impl Gateways {
     /// Takes in the end of a call, and yields its progress.
     pub fn call_ended(&mut self, id: CallId, answer: &Answer, now: Now, runs: &Runs) -> Vec<CallProgress> {
         let Some(call) = self.calls.remove(&id) else { return Vec::new() };
-        self.origins.call_ended(&call.origin);
+        self.origins.call_ended(&call.gateway, &call.origin, call.is_probe);
         self.touch(&call.gateway);
         let (last_begun, seed) = (self.next_call as u32, self.seed);
         let (rereads, sequence, endpoint) = (
@@ -74,6 +75,7 @@ impl Gateways {
             self.guards.is_on(Guard::Endpoint),
         );
         let Some(gateway) = self.by_key.get_mut(&call.gateway) else { return Vec::new() };
+        gateway.calls = gateway.calls.saturating_sub(1);
         for member in &call.members {
             gateway.in_flight.remove(&member.plan);
         }
@@ -146,7 +148,8 @@ impl Gateways {
             self.timers.remove(&(before, key.clone()));
         }
         if let Some(settings) = &gateway.settings {
-            self.origins.set_ready(key, &settings.origin, call_at.is_some_and(|at| at <= now));
+            let readiness = if self.may_call { gateway.readiness(now) } else { Readiness::NotReady };
+            self.origins.set_ready(key, &settings.origin, readiness);
         }
         if gateway.is_idle() {
             self.by_key.remove(key);
@@ -163,17 +166,13 @@ impl Gateways {
         out: &mut Vec<Effect>,
         progress: &mut Vec<CallProgress>,
     ) -> bool {
-        let Some(origin) = self.origins.get_mut(name) else { return false };
-        if origin.free_at().is_none_or(|at| at > now.mono) {
-            return false;
-        }
-        let Some(key) = origin.next_ready().cloned() else { return false };
+        let Some(key) = self.origins.next(name, now.mono) else { return false };
         let next = self.by_key.get_mut(&key).and_then(|gateway| gateway.next_call(now.mono));
         let Some(next) = next else {
-            origin.ready.remove(&key);
+            debug_assert!(false, "{key} was ready and has no call");
             return true;
         };
-        origin.call_began(&key, now.mono);
+        self.origins.call_began(&key, name, next.is_probe, now.mono);
         self.begin(&key, name, next, now, out, progress);
         self.rest(&key, now.mono);
         self.unpublished.insert(key);
@@ -193,6 +192,10 @@ impl Gateways {
         let NextCall { members, suspects, is_probe } = next;
         self.next_call += 1;
         let id = CallId(self.next_call);
+        gateway.calls += 1;
+        if let Some(settings) = &gateway.settings {
+            gateway.rate.spend(settings.calls_per_second, now.mono);
+        }
         for member in &members {
             gateway.in_flight.insert(member.plan, id);
             progress.extend(member.waiters.iter().map(|waiter| CallProgress {
@@ -218,6 +221,7 @@ impl Gateways {
             seq: gateway.seq,
             members,
             suspects,
+            is_probe,
         };
         out.push(Effect::Post {
             call: id,

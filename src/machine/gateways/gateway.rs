@@ -9,7 +9,9 @@ use crate::machine::effect::Effect;
 use crate::machine::gateways::credential::{Change, Credential};
 use crate::machine::gateways::gate::Gate;
 use crate::machine::gateways::held::Held;
+use crate::machine::gateways::origin::Readiness;
 use crate::machine::gateways::queue::{Queue, SuspectHistory};
+use crate::machine::gateways::rate::Rate;
 use crate::machine::gateways::settings::Settings;
 use crate::machine::gateways::status::Published;
 use crate::machine::gateways::verdict::{Trouble, TroubleKind};
@@ -41,7 +43,10 @@ pub struct Gateway {
     pub spoken: bool,
     /// The latest call with a good answer in Testinium's form.
     pub last_served_call: u32,
-    /// The moment at which the last call with fresh ids began.
+    /// Calls under way, and how fast they may follow each other.
+    pub calls: usize,
+    pub rate: Rate,
+    /// When the last call with fresh ids began.
     pub last_start: Option<Millis>,
     pub queue: Queue,
     /// Ids in a call right now, or in one whose verdict is held back.
@@ -85,6 +90,8 @@ impl Gateway {
             seq: 0,
             spoken: false,
             last_served_call: 0,
+            calls: 0,
+            rate: Rate::default(),
             last_start: None,
             queue: Queue::default(),
             in_flight: BTreeMap::new(),
@@ -269,9 +276,26 @@ impl Gateway {
         Some(NextCall { members, suspects: None, is_probe: false })
     }
 
-    /// The moment at which a call could begin, as far as this gateway goes.
+    /// When a call could begin as far as this gateway goes: by its own limits, its gate and its queue.
     pub fn call_at(&self) -> Option<Millis> {
         let (_, settings) = self.object()?;
+        if self.calls >= settings.max_in_flight {
+            return None;
+        }
+        let at = self.wanted_at(settings)?;
+        Some(at.max(self.rate.free_at(settings.calls_per_second)))
+    }
+
+    /// Whether a call could begin now, and of which kind.
+    pub fn readiness(&self, now: Millis) -> Readiness {
+        match (self.call_at().is_some_and(|at| at <= now), &self.gate) {
+            (false, _) => Readiness::NotReady,
+            (true, Gate::Open) => Readiness::Call,
+            (true, Gate::Shut(_)) => Readiness::Probe,
+        }
+    }
+
+    fn wanted_at(&self, settings: &Settings) -> Option<Millis> {
         match &self.gate {
             _ if settings.is_suspended || !self.credential.is_there() => None,
             Gate::Shut(shut) if shut.probe.is_some() => None,

@@ -45,7 +45,7 @@ fn have() -> CredentialRead {
 
 /// A gateway in each of these namespaces, with its credential, when calls may begin.
 fn ready(namespaces: &[&str]) -> Gateways {
-    let mut gateways = Gateways::new(7);
+    let mut gateways = Gateways::new(OriginLimits::default(), 7);
     gateways.list_began();
     for namespace in namespaces {
         gateways.observe(fixtures::gateway(namespace), Millis(0));
@@ -168,7 +168,7 @@ fn a_gateway_that_nobody_asks_for_is_forgotten_with_its_object() {
 
 #[test]
 fn a_gateway_that_is_asked_for_and_is_not_there_says_so() {
-    let mut gateways = Gateways::new(7);
+    let mut gateways = Gateways::new(OriginLimits::default(), 7);
     gateways.offer(&key("a"), &[PlanId(1)], waiter(1));
     let reason = |gateways: &Gateways| gateways.wait_of(&key("a"), true, Millis(0)).0;
     assert_eq!(reason(&gateways), Some(WaitReason::GatewayNotListed));

@@ -13,6 +13,7 @@ pub mod held;
 pub mod origin;
 mod publish;
 pub mod queue;
+pub mod rate;
 mod second_look;
 pub mod settings;
 pub mod settle;
@@ -31,6 +32,7 @@ use crate::machine::effect::Effect;
 use crate::machine::guards::{Guard, Guards};
 use crate::machine::ids::{CallId, Epoch, GatewayKey, PlanId, RunId, Uid};
 use crate::machine::input::CredentialRead;
+use crate::machine::limits::OriginLimits;
 use crate::machine::list::List;
 use crate::machine::time::Millis;
 use crate::machine::view::GatewayView;
@@ -59,8 +61,9 @@ pub struct Gateways {
 
 impl Gateways {
     /// `seed`: jitter is drawn from it.
-    pub fn new(seed: u64) -> Self {
-        Self { seed, ..Self::default() }
+    pub fn new(limits: OriginLimits, seed: u64) -> Self {
+        let origins = Origins { limits, ..Origins::default() };
+        Self { origins, seed, ..Self::default() }
     }
 
     pub fn get(&self, key: &GatewayKey) -> Option<&Gateway> {
@@ -93,11 +96,11 @@ impl Gateways {
     pub fn observe(&mut self, view: GatewayView, now: Millis) {
         let (key, list) = (view.key.clone(), self.list.serial);
         let gateway = self.entry(&key);
-        let before = gateway.object().map(|(_, settings)| settings.clone());
+        let before = gateway.object().map(|(_, settings)| settings.origin.clone());
         gateway.listed_in = list;
         gateway.observe(view, now);
         if let Some(after) = gateway.settings.clone() {
-            self.origins.update(&key, before.as_deref(), &after);
+            self.origins.update(&key, before.as_ref(), &after.origin);
         }
     }
 
@@ -111,7 +114,7 @@ impl Gateways {
         if gateway.view.take().is_some() {
             out.push(Effect::Disconnect(key.clone()));
             if let Some(settings) = &gateway.settings {
-                self.origins.leave(key, settings);
+                self.origins.leave(key, &settings.origin);
             }
         }
         self.touch(key);

@@ -1,37 +1,47 @@
 //! Origins: the limits of one site, however many gateway objects lead to it.
 //!
-//! Calls and their rate are limited per origin of the URL, so that several objects can't multiply the load of one site.
-//! If several limits are given for one origin, the smallest counts, and its gateways take turns.
+//! A gateway's own limits bind its own calls ([`gateway`](super::gateway)). All gateways of one origin (scheme, host and
+//! port of the URL) share a cap that is the operator's. Within it, calls of open gates go before probes of shut ones,
+//! and namespaces take turns. A namespace that has no call under way always finds a slot, so that no neighbour whose
+//! calls hang can hold it up; beyond that, probes take one slot of an origin at most.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::ops::Bound;
 use std::sync::Arc;
 
-use crate::machine::gateways::settings::Settings;
+use crate::machine::fair_queue::FairQueue;
+use crate::machine::gateways::rate::Rate;
 use crate::machine::ids::GatewayKey;
+use crate::machine::limits::OriginLimits;
 use crate::machine::time::Millis;
 
 /// The limits and calls that the gateways of one origin share.
 #[derive(Clone, Debug, Default)]
 pub struct Origin {
     pub(in crate::machine) members: BTreeSet<GatewayKey>,
-    /// The number of members with each limit: calls a second, and calls at a time.
-    pub(in crate::machine) rates: BTreeMap<u64, usize>,
-    pub(in crate::machine) slots: BTreeMap<usize, usize>,
-    pub(in crate::machine) in_flight: usize,
-    /// The members that have a call to begin as far as they go.
-    pub(in crate::machine) ready: BTreeSet<GatewayKey>,
-    pub(in crate::machine) last_served: Option<GatewayKey>,
-    /// Microseconds at which the calls so far are paid off (the virtual scheduling form of a token bucket).
-    pub(in crate::machine) paid_until: u64,
-    /// The moment at which it is to be served again.
+    /// Calls under way, by namespace.
+    pub(in crate::machine) in_flight: BTreeMap<Arc<str>, usize>,
+    pub(in crate::machine) probes_in_flight: usize,
+    /// The members that have a call to begin as far as they go: those whose gate is open, and those that would try.
+    pub(in crate::machine) open: FairQueue<Arc<str>, GatewayKey>,
+    pub(in crate::machine) shut: FairQueue<Arc<str>, GatewayKey>,
+    pub(in crate::machine) rate: Rate,
+    /// When it is to be served again.
     pub(in crate::machine) timer: Option<Millis>,
+}
+
+/// Whether a gateway has a call to begin, and of which kind.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Readiness {
+    NotReady,
+    Call,
+    Probe,
 }
 
 /// All origins.
 #[derive(Clone, Debug, Default)]
 pub struct Origins {
     pub(in crate::machine) by_name: BTreeMap<Arc<str>, Origin>,
+    pub(in crate::machine) limits: OriginLimits,
     pub(in crate::machine) timers: BTreeSet<(Millis, Arc<str>)>,
     /// Origins for which something has changed.
     pub(in crate::machine) touched: BTreeSet<Arc<str>>,
@@ -40,48 +50,27 @@ pub struct Origins {
 // === impl Origin ===
 
 impl Origin {
-    /// The moment at which its next call may begin; none while all its slots are taken.
-    pub fn free_at(&self) -> Option<Millis> {
-        let max = self.slots.first_key_value().map_or(1, |(max, _)| *max);
-        if self.in_flight >= max {
+    /// Takes the next member whose call may begin now.
+    fn next(&mut self, limits: OriginLimits, now: Millis) -> Option<GatewayKey> {
+        if self.rate.free_at(limits.calls_per_second) > now {
             return None;
         }
-        // A quiet second is worth a second's calls at once.
-        let burst = 1_000_000 - self.interval();
-        Some(Millis(self.paid_until.saturating_sub(burst).div_ceil(1000)))
+        let has_slot = self.in_flight.values().sum::<usize>() < limits.max_in_flight;
+        let (in_flight, may_probe) = (&self.in_flight, has_slot && self.probes_in_flight == 0);
+        let is_quiet = |namespace: &Arc<str>| !in_flight.contains_key(namespace);
+        let call = self.open.next_where(|namespace| has_slot || is_quiet(namespace));
+        call.or_else(|| self.shut.next_where(|namespace| may_probe || is_quiet(namespace)))
     }
 
-    /// Microseconds between two calls.
-    fn interval(&self) -> u64 {
-        1_000_000 / self.rates.first_key_value().map_or(1, |(rate, _)| *rate)
+    /// When another call could begin although none ends before; none if nobody waits for the rate alone.
+    fn due_at(&self, limits: OriginLimits) -> Option<Millis> {
+        let is_ready = !self.open.is_empty() || !self.shut.is_empty();
+        is_ready.then(|| self.rate.free_at(limits.calls_per_second))
     }
 
-    /// The ready member that comes next after the one served last.
-    pub fn next_ready(&self) -> Option<&GatewayKey> {
-        let after = self.last_served.as_ref().and_then(|last| {
-            self.ready.range::<GatewayKey, _>((Bound::Excluded(last), Bound::Unbounded)).next()
-        });
-        after.or_else(|| self.ready.first())
-    }
-
-    /// Counts a call of this member that begins.
-    pub fn call_began(&mut self, key: &GatewayKey, now: Millis) {
-        self.in_flight += 1;
-        self.last_served = Some(key.clone());
-        self.paid_until = self.paid_until.max(now.0 * 1000) + self.interval();
-    }
-
-    /// Counts a change of a member's limits.
-    fn count(&mut self, before: &Settings, after: &Settings) {
-        decrement(&mut self.rates, before.calls_per_second);
-        decrement(&mut self.slots, before.max_in_flight);
-        increment(&mut self.rates, after.calls_per_second);
-        increment(&mut self.slots, after.max_in_flight);
-    }
-
-    /// Whether it may be forgotten: an origin without gateways is kept while its calls last, for they still count.
+    /// Whether it may be forgotten. An origin without gateways is kept while its calls last, for they still count.
     fn is_idle(&self) -> bool {
-        self.members.is_empty() && self.in_flight == 0
+        self.members.is_empty() && self.in_flight.is_empty()
     }
 }
 
@@ -92,59 +81,59 @@ impl Origins {
         self.by_name.get(name)
     }
 
-    pub fn get_mut(&mut self, name: &str) -> Option<&mut Origin> {
-        self.by_name.get_mut(name)
-    }
-
-    /// Gives a gateway these settings. An origin that it stays at goes on counting its earlier calls.
-    pub fn update(&mut self, key: &GatewayKey, before: Option<&Settings>, after: &Settings) {
-        match before {
-            Some(before) if before.origin == after.origin => {
-                if let Some(origin) = self.by_name.get_mut(&after.origin) {
-                    origin.count(before, after);
-                }
-            }
-            Some(before) => {
-                self.leave(key, before);
-                self.join(key, after);
-            }
-            None => self.join(key, after),
+    /// A gateway is at this origin from now on. An origin that it stays at goes on knowing what it was asked.
+    pub fn update(&mut self, key: &GatewayKey, before: Option<&Arc<str>>, after: &Arc<str>) {
+        if let Some(before) = before.filter(|before| *before != after) {
+            self.leave(key, before);
         }
-        self.touched.insert(after.origin.clone());
+        self.by_name.entry(after.clone()).or_default().members.insert(key.clone());
     }
 
-    fn join(&mut self, key: &GatewayKey, settings: &Settings) {
-        let origin = self.by_name.entry(settings.origin.clone()).or_default();
-        origin.members.insert(key.clone());
-        increment(&mut origin.rates, settings.calls_per_second);
-        increment(&mut origin.slots, settings.max_in_flight);
-    }
-
-    /// Takes a gateway with these settings away from its origin.
-    pub fn leave(&mut self, key: &GatewayKey, settings: &Settings) {
-        let Some(origin) = self.by_name.get_mut(&settings.origin) else { return };
-        if origin.members.remove(key) {
-            origin.ready.remove(key);
-            decrement(&mut origin.rates, settings.calls_per_second);
-            decrement(&mut origin.slots, settings.max_in_flight);
-            self.touched.insert(settings.origin.clone());
+    /// A gateway is at this origin no more.
+    pub fn leave(&mut self, key: &GatewayKey, name: &Arc<str>) {
+        if let Some(origin) = self.by_name.get_mut(name) {
+            origin.members.remove(key);
+            origin.open.remove(&key.namespace, key);
+            origin.shut.remove(&key.namespace, key);
+            self.touched.insert(name.clone());
         }
     }
 
     /// Says whether a gateway has a call to begin.
-    pub fn set_ready(&mut self, key: &GatewayKey, name: &Arc<str>, is_ready: bool) {
+    pub fn set_ready(&mut self, key: &GatewayKey, name: &Arc<str>, readiness: Readiness) {
         let Some(origin) = self.by_name.get_mut(name) else { return };
-        let has_changed = if is_ready { origin.ready.insert(key.clone()) } else { origin.ready.remove(key) };
-        if has_changed {
-            self.touched.insert(name.clone());
+        let (call, probe) = (readiness == Readiness::Call, readiness == Readiness::Probe);
+        for (queue, is_ready) in [(&mut origin.open, call), (&mut origin.shut, probe)] {
+            if is_ready && queue.put(&key.namespace, key.clone()) {
+                self.touched.insert(name.clone());
+            } else if !is_ready {
+                queue.remove(&key.namespace, key);
+            }
         }
     }
 
-    pub fn call_ended(&mut self, name: &Arc<str>) {
-        if let Some(origin) = self.by_name.get_mut(name) {
-            origin.in_flight = origin.in_flight.saturating_sub(1);
-            self.touched.insert(name.clone());
+    /// Takes the next gateway of an origin whose call may begin now.
+    pub fn next(&mut self, name: &str, now: Millis) -> Option<GatewayKey> {
+        self.by_name.get_mut(name)?.next(self.limits, now)
+    }
+
+    pub fn call_began(&mut self, key: &GatewayKey, name: &str, is_probe: bool, now: Millis) {
+        let Some(origin) = self.by_name.get_mut(name) else { return };
+        *origin.in_flight.entry(key.namespace.clone()).or_default() += 1;
+        origin.probes_in_flight += usize::from(is_probe);
+        origin.rate.spend(self.limits.calls_per_second, now);
+    }
+
+    pub fn call_ended(&mut self, key: &GatewayKey, name: &Arc<str>, is_probe: bool) {
+        let Some(origin) = self.by_name.get_mut(name) else { return };
+        if let Some(count) = origin.in_flight.get_mut(&key.namespace) {
+            *count -= 1;
+            if *count == 0 {
+                origin.in_flight.remove(&key.namespace);
+            }
         }
+        origin.probes_in_flight -= usize::from(is_probe);
+        self.touched.insert(name.clone());
     }
 
     /// The origins that have changed, or whose time has come.
@@ -160,9 +149,11 @@ impl Origins {
     }
 
     /// Sets the timer of an origin that has been served, and forgets it if nothing is left of it.
-    pub fn settle(&mut self, name: &Arc<str>) {
+    pub fn settle(&mut self, name: &Arc<str>, now: Millis) {
+        self.touched.remove(name);
         let Some(origin) = self.by_name.get_mut(name) else { return };
-        let at = if origin.ready.is_empty() { None } else { origin.free_at() };
+        // A call that waits for a slot is begun when another one ends.
+        let at = origin.due_at(self.limits).filter(|at| *at > now);
         if let Some(before) = std::mem::replace(&mut origin.timer, at) {
             self.timers.remove(&(before, name.clone()));
         }
@@ -175,19 +166,6 @@ impl Origins {
 
     pub fn wake_at(&self) -> Option<Millis> {
         self.timers.first().map(|(at, _)| *at)
-    }
-}
-
-fn increment<K: Ord>(counts: &mut BTreeMap<K, usize>, key: K) {
-    *counts.entry(key).or_default() += 1;
-}
-
-fn decrement<K: Ord>(counts: &mut BTreeMap<K, usize>, key: K) {
-    if let Some(count) = counts.get_mut(&key) {
-        *count -= 1;
-        if *count == 0 {
-            counts.remove(&key);
-        }
     }
 }
 

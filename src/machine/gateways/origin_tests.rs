@@ -1,108 +1,97 @@
-//! The things that gateways of one origin share: the smallest limits, turns, and a rate that is not forgotten.
+//! What the gateways of one origin share: a cap and a rate of the operator's, turns by namespace, calls before probes.
 
 use super::*;
-use crate::machine::checks::fixtures;
-
-fn settings(url: &str, rate: i64, slots: i64) -> Settings {
-    let mut spec = fixtures::gateway("team").spec;
-    spec.url = url.to_owned();
-    let limits = spec.limits.as_mut().expect("the fixture has limits");
-    (limits.requests_per_second, limits.max_in_flight) = (Some(rate), Some(slots));
-    Settings::of(&spec)
-}
 
 fn key(name: &str) -> GatewayKey {
-    GatewayKey::new("team", name)
+    let (namespace, name) = name.split_once('/').unwrap_or((name, "default"));
+    GatewayKey::new(namespace, name)
 }
 
-const URL: &str = "https://one.example.com/api";
-const NAME: &str = "https://one.example.com";
+fn name() -> Arc<str> {
+    "https://one.example.com".into()
+}
 
-/// Calls that may begin at this moment.
-fn burst(origins: &mut Origins, now: u64) -> usize {
-    let origin = origins.get_mut(NAME).expect("it has members");
-    let free = |origin: &Origin| origin.free_at().is_some_and(|at| at <= Millis(now));
-    let mut count = 0;
-    while free(origin) {
-        origin.call_began(&key("a"), Millis(now));
-        count += 1;
+fn origins(max_in_flight: usize, ready: &[(&str, Readiness)]) -> Origins {
+    let limits = OriginLimits { max_in_flight, calls_per_second: 1_000 };
+    let mut origins = Origins { limits, ..Origins::default() };
+    for (gateway, readiness) in ready {
+        origins.update(&key(gateway), None, &name());
+        origins.set_ready(&key(gateway), &name(), *readiness);
     }
-    count
+    origins
 }
 
-#[test]
-fn the_smallest_limits_of_its_gateways_count() {
-    let mut origins = Origins::default();
-    origins.update(&key("a"), None, &settings(URL, 100, 50));
-    origins.update(&key("b"), None, &settings(URL, 10, 5));
-    assert_eq!(burst(&mut origins, 10_000), 5);
-    origins.leave(&key("b"), &settings(URL, 10, 5));
-    assert_eq!(burst(&mut origins, 10_000), 45);
-}
-
-#[test]
-fn a_quiet_second_is_worth_a_seconds_calls() {
-    let mut origins = Origins::default();
-    origins.update(&key("a"), None, &settings(URL, 4, 1_000));
-    assert_eq!(burst(&mut origins, 10_000), 4);
-    assert_eq!(burst(&mut origins, 10_249), 0);
-    assert_eq!(burst(&mut origins, 10_250), 1);
-    assert_eq!(burst(&mut origins, 20_000), 4);
-}
-
-#[test]
-fn an_edit_of_a_gateway_does_not_forget_what_its_origin_was_asked() {
-    let mut origins = Origins::default();
-    let before = settings(URL, 2, 1_000);
-    origins.update(&key("a"), None, &before);
-    assert_eq!(burst(&mut origins, 10_000), 2);
-    origins.update(&key("a"), Some(&before), &settings(URL, 4, 1_000));
-    assert_eq!(burst(&mut origins, 10_000), 0, "the calls of before are not paid yet");
-}
-
-#[test]
-fn an_origin_without_gateways_is_kept_while_its_calls_last() {
-    let mut origins = Origins::default();
-    let settings = settings(URL, 10, 2);
-    origins.update(&key("a"), None, &settings);
-    origins.get_mut(NAME).expect("it has a member").call_began(&key("a"), Millis(0));
-    origins.leave(&key("a"), &settings);
-    origins.settle(&settings.origin);
-    assert!(origins.get(NAME).is_some());
-    origins.call_ended(&settings.origin);
-    origins.settle(&settings.origin);
-    assert!(origins.get(NAME).is_none());
-}
-
-#[test]
-fn its_gateways_take_turns() {
-    let mut origins = Origins::default();
-    for name in ["a", "b", "c"] {
-        origins.update(&key(name), None, &settings(URL, 1_000, 1_000));
-        origins.set_ready(&key(name), &Arc::from(NAME), name != "b");
+/// Begins every call that may begin at this moment.
+fn begin_all(origins: &mut Origins, is_probe: impl Fn(&GatewayKey) -> bool) -> Vec<String> {
+    let mut begun = Vec::new();
+    while let Some(next) = origins.next(&name(), Millis(10_000)) {
+        origins.call_began(&next, &name(), is_probe(&next), Millis(10_000));
+        begun.push(next.to_string());
     }
-    let origin = origins.get_mut(NAME).expect("it has members");
-    let mut served = Vec::new();
-    for _ in 0..3 {
-        let next = origin.next_ready().cloned().expect("two are ready");
-        origin.call_began(&next, Millis(10_000));
-        served.push(next);
-    }
-    assert_eq!(served, [key("a"), key("c"), key("a")]);
+    begun
+}
+
+#[test]
+fn namespaces_take_turns() {
+    use Readiness::Call;
+    let mut origins =
+        origins(9, &[("a/1", Call), ("a/2", Call), ("a/3", Call), ("b/1", Call), ("c/1", Call)]);
+    assert_eq!(begin_all(&mut origins, |_| false), ["a/1", "b/1", "c/1", "a/2", "a/3"]);
+}
+
+#[test]
+fn a_namespace_with_nothing_in_flight_always_finds_a_slot() {
+    use Readiness::Call;
+    let mut origins =
+        origins(2, &[("a/1", Call), ("a/2", Call), ("a/3", Call), ("b/1", Call), ("c/1", Call)]);
+    let expected = ["a/1", "b/1", "c/1"];
+    assert_eq!(begin_all(&mut origins, |_| false), expected, "the cap is two, and each namespace has one");
+    origins.call_ended(&key("b/1"), &name(), false);
+    assert!(begin_all(&mut origins, |_| false).is_empty(), "two are still under way");
+    origins.call_ended(&key("a/1"), &name(), false);
+    assert_eq!(begin_all(&mut origins, |_| false), ["a/2"]);
+}
+
+#[test]
+fn calls_go_before_probes_and_probes_take_one_slot_beyond_each_namespaces_first() {
+    use Readiness::{Call, Probe};
+    let mut origins =
+        origins(9, &[("a/1", Probe), ("a/2", Probe), ("a/3", Probe), ("b/1", Probe), ("c/1", Call)]);
+    let is_probe = |key: &GatewayKey| *key.namespace != *"c";
+    assert_eq!(begin_all(&mut origins, is_probe), ["c/1", "a/1", "b/1"]);
+    origins.call_ended(&key("b/1"), &name(), true);
+    assert!(begin_all(&mut origins, is_probe).is_empty(), "a probe is under way");
+    origins.call_ended(&key("a/1"), &name(), true);
+    assert_eq!(begin_all(&mut origins, is_probe), ["a/2"]);
+}
+
+#[test]
+fn an_origin_keeps_what_it_was_asked_when_a_gateway_stays_or_goes() {
+    let mut origins = origins(9, &[("a/1", Readiness::Call)]);
+    origins.limits.calls_per_second = 1;
+    assert_eq!(begin_all(&mut origins, |_| false), ["a/1"]);
+    origins.update(&key("a/1"), Some(&name()), &name());
+    origins.set_ready(&key("a/1"), &name(), Readiness::Call);
+    assert!(begin_all(&mut origins, |_| false).is_empty(), "the call of before is not paid yet");
+    origins.leave(&key("a/1"), &name());
+    origins.settle(&name(), Millis(10_000));
+    assert!(origins.get(&name()).is_some(), "its call is under way");
+    origins.call_ended(&key("a/1"), &name(), false);
+    origins.settle(&name(), Millis(10_000));
+    assert!(origins.get(&name()).is_none());
 }
 
 #[test]
 fn an_origin_wakes_when_it_is_paid_and_a_gateway_is_ready() {
-    let mut origins = Origins::default();
-    let settings = settings(URL, 1, 10);
-    origins.update(&key("a"), None, &settings);
-    burst(&mut origins, 10_000);
-    origins.settle(&settings.origin);
+    let mut origins = origins(9, &[("a/1", Readiness::Call)]);
+    origins.limits.calls_per_second = 1;
+    begin_all(&mut origins, |_| false);
+    origins.settle(&name(), Millis(10_000));
     assert_eq!(origins.wake_at(), None, "nobody waits");
-    origins.set_ready(&key("a"), &settings.origin, true);
-    origins.settle(&settings.origin);
+    origins.set_ready(&key("a/1"), &name(), Readiness::Call);
+    origins.settle(&name(), Millis(10_000));
     assert_eq!(origins.wake_at(), Some(Millis(11_000)));
-    assert!(origins.take_touched(Millis(10_999)).contains(NAME), "it was touched");
+    origins.touched.clear();
     assert!(origins.take_touched(Millis(10_999)).is_empty());
-    assert!(origins.take_touched(Millis(11_000)).contains(NAME));
+    assert!(origins.take_touched(Millis(11_000)).contains(&name()));
 }

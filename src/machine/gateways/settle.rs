@@ -37,6 +37,8 @@ pub struct Call {
     pub members: Vec<Member>,
     /// None if its ids were fresh.
     pub suspects: Option<SuspectHistory>,
+    /// It tries a shut gate.
+    pub is_probe: bool,
 }
 
 impl Call {

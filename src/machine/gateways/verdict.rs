@@ -16,7 +16,7 @@
 
 use std::borrow::Cow;
 
-use crate::api::Outcome;
+use crate::api::{Outcome, PlanReason};
 use crate::machine::answer::{Answer, Body, Envelope, Gist, NoAnswer, Reply, ReportedError};
 use crate::machine::call::Settled;
 use crate::machine::ids::PlanId;
@@ -205,7 +205,7 @@ fn success(envelope: &Envelope, several: bool) -> Verdict {
         Some(_) if several => Verdict::Split(Parts::Halves),
         Some(code) => Verdict::Settled(Settled::because(
             Outcome::Rejected,
-            "GatewayError",
+            PlanReason::GatewayError,
             Some(format!("the gateway answered with code {code}")),
         )),
     }
@@ -233,7 +233,11 @@ fn unrecognized(several: bool) -> Verdict {
         return Verdict::Split(Parts::Halves);
     }
     let message = "the gateway's answer is not one that Testinium documents";
-    Verdict::Settled(Settled::because(Outcome::Unknown, "UnrecognizedAnswer", Some(message.to_owned())))
+    Verdict::Settled(Settled::because(
+        Outcome::Unknown,
+        PlanReason::UnrecognizedAnswer,
+        Some(message.to_owned()),
+    ))
 }
 
 fn unauthorized(reply: &Reply) -> Trouble {
@@ -263,16 +267,16 @@ fn kind_of(status: u16) -> TroubleKind {
     if status == 404 { TroubleKind::Misconfigured } else { TroubleKind::Down }
 }
 
-fn reason_of(status: u16) -> &'static str {
+fn reason_of(status: u16) -> PlanReason {
     match status {
-        400 => "InvalidRequest",
-        403 => "Forbidden",
-        404 => "NotFound",
-        409 => "Conflict",
-        410 => "Gone",
-        413 => "TooLarge",
-        422 => "Unprocessable",
-        _ => "GatewayError",
+        400 => PlanReason::InvalidRequest,
+        403 => PlanReason::Forbidden,
+        404 => PlanReason::NotFound,
+        409 => PlanReason::Conflict,
+        410 => PlanReason::Gone,
+        413 => PlanReason::TooLarge,
+        422 => PlanReason::Unprocessable,
+        _ => PlanReason::GatewayError,
     }
 }
 

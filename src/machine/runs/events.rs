@@ -1,6 +1,6 @@
 //! Events of a run: the announcements that it makes, and their words.
 
-use crate::api::{TestPlanRunStatus, reason};
+use crate::api::{EventReason, TestPlanRunStatus, reason};
 use crate::machine::effect::Event;
 use crate::machine::ids::{ObjectKey, RunKey, Uid};
 use crate::machine::runs::advice;
@@ -14,18 +14,18 @@ use crate::machine::wait_reason::WaitReason;
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct Announcement {
     pub warning: bool,
-    pub reason: &'static str,
+    pub reason: EventReason,
     pub message: String,
 }
 
 // === impl Announcement ===
 
 impl Announcement {
-    fn normal(reason: &'static str, message: String) -> Self {
+    fn normal(reason: EventReason, message: String) -> Self {
         Self { warning: false, reason, message }
     }
 
-    fn warning(reason: &'static str, message: String) -> Self {
+    fn warning(reason: EventReason, message: String) -> Self {
         Self { warning: true, reason, message }
     }
 
@@ -37,12 +37,12 @@ impl Announcement {
 
 /// The announcement of an object that can't be read.
 pub fn unreadable(text: String) -> Announcement {
-    Announcement::warning("Unreadable", text)
+    Announcement::warning(EventReason::Unreadable, text)
 }
 
 pub fn status_refused() -> Announcement {
     let message = "the API server refuses the status of this run; the operator tries it again";
-    Announcement::warning("StatusRefused", message.to_owned())
+    Announcement::warning(EventReason::StatusRefused, message.to_owned())
 }
 
 /// The announcement of a stop that was taken back. If a controller did it, the person who had asked for the stop wants
@@ -53,27 +53,27 @@ pub fn taken_back(field: DecidingField, view: &RunView) -> Announcement {
     let again = advice::stop_again(&view.key);
     match field {
         DecidingField::Stopped if is_person => Announcement::normal(
-            "StopWithdrawn",
+            EventReason::StopWithdrawn,
             "the stop was taken back: spec.stopped was set to false".to_owned(),
         ),
         DecidingField::Annotation | DecidingField::Retry if is_person => Announcement::normal(
-            "StopWithdrawn",
+            EventReason::StopWithdrawn,
             "the stop was taken back: the annotation testinium.io/stop was set to a no".to_owned(),
         ),
         DecidingField::Stopped => Announcement::warning(
-            "StopReverted",
+            EventReason::StopReverted,
             format!(
                 "\"{by}\" has set spec.stopped to false; to stop the plans in a way that lasts, run: {again}"
             ),
         ),
         DecidingField::Annotation | DecidingField::Retry => Announcement::warning(
-            "StopReverted",
+            EventReason::StopReverted,
             format!(
                 "\"{by}\" has set the annotation testinium.io/stop to a no; to stop the plans after all, run: {again}"
             ),
         ),
         DecidingField::GatewayRef => Announcement::warning(
-            "StopWithdrawn",
+            EventReason::StopWithdrawn,
             format!(
                 "spec.gatewayRef now names gateway \"{}\", which ends the stop; to stop the plans there, run: {again}",
                 gateway_name(view)
@@ -94,13 +94,13 @@ pub fn notice(
     let again = advice::stop_again(key);
     match notice {
         Notice::EmptyAnnotation => Some(Announcement::warning(
-            "InvalidAnnotation",
+            EventReason::InvalidAnnotation,
             format!(
                 "the annotation testinium.io/stop is empty, which asks for nothing; to stop the plans, run: {again}"
             ),
         )),
         Notice::NotWithdrawn => Some(Announcement::warning(
-            "StopNotWithdrawn",
+            EventReason::StopNotWithdrawn,
             format!(
                 "the annotation testinium.io/stop says no, but spec.stopped is true, so the stop stands; to take it \
                  back, run: {}",
@@ -109,7 +109,7 @@ pub fn notice(
         )),
         Notice::Continues if unsent == 0 => None,
         Notice::Continues => Some(Announcement::warning(
-            "StopContinues",
+            EventReason::StopContinues,
             format!(
                 "what asked for the stop was removed, which takes nothing back: {unsent} plans are still to be \
                  stopped; to end the stop, run: {}",
@@ -122,7 +122,7 @@ pub fn notice(
             ),
         )),
         Notice::Contested => Some(Announcement::warning(
-            "StopContested",
+            EventReason::StopContested,
             format!(
                 "field managers set spec.stopped in turn: \"{}\" has set it to true again after \"{}\" had set it to \
                  false; let one of them own the field, or stop the plans by annotation: {again}",
@@ -130,7 +130,7 @@ pub fn notice(
                 earlier.and_then(|earlier| earlier.by.as_deref()).unwrap_or_default()
             ),
         )),
-        Notice::Restored => Some(Announcement::warning("Restored", restored(key))),
+        Notice::Restored => Some(Announcement::warning(EventReason::Restored, restored(key))),
     }
 }
 
@@ -154,11 +154,11 @@ pub fn transition(
     let message = stopped.message.clone();
     Some(match stopped.reason.as_str() {
         _ if !all_settled && waits.is_none() => return None,
-        _ if !all_settled => Announcement::warning("GatewayUnavailable", message),
+        _ if !all_settled => Announcement::warning(EventReason::GatewayUnavailable, message),
         reason::NOT_REQUESTED => return None,
-        reason::ACCEPTED | reason::NOT_RUNNING => Announcement::normal("StopAccepted", message),
-        reason::PARTIALLY_STOPPED => Announcement::warning("PartiallyStopped", message),
-        reason::EXPIRED => Announcement::warning("StopExpired", message),
-        _ => Announcement::warning("StopFailed", message),
+        reason::ACCEPTED | reason::NOT_RUNNING => Announcement::normal(EventReason::StopAccepted, message),
+        reason::PARTIALLY_STOPPED => Announcement::warning(EventReason::PartiallyStopped, message),
+        reason::EXPIRED => Announcement::warning(EventReason::StopExpired, message),
+        _ => Announcement::warning(EventReason::StopFailed, message),
     })
 }

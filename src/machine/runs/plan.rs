@@ -3,7 +3,7 @@
 use std::borrow::Cow;
 use std::collections::BTreeSet;
 
-use crate::api::{Outcome, PlanStatus};
+use crate::api::{Outcome, PlanReason, PlanStatus};
 use crate::machine::answer::Gist;
 use crate::machine::call::{Detail, Settled};
 use crate::machine::ids::{CallId, PlanId};
@@ -37,8 +37,7 @@ pub enum PlanState {
     Settled(Settled),
 }
 
-/// The reason of a plan that was sent and not answered.
-const NO_ANSWER: &str = "NoAnswer";
+/// The message of a plan that was sent and not answered.
 const SENT_UNANSWERED: &str = "the stop was sent, but no answer came";
 
 // === impl Plan ===
@@ -92,7 +91,9 @@ impl Plan {
     pub fn is_withdrawn(&self) -> bool {
         match self.outcome() {
             Outcome::Withdrawn => true,
-            Outcome::Unknown => self.detail().is_some_and(|detail| detail.reason == NO_ANSWER),
+            Outcome::Unknown => {
+                self.detail().is_some_and(|detail| detail.reason == PlanReason::NoAnswer.as_str())
+            }
             Outcome::Pending
             | Outcome::Accepted
             | Outcome::NotRunning
@@ -109,8 +110,8 @@ impl Plan {
     /// The outcome of a plan whose stop was not delivered by its deadline.
     pub fn expired(&self) -> Settled {
         let (reason, message) = match self.maybe_stopped {
-            true => (NO_ANSWER, SENT_UNANSWERED),
-            false => ("DeadlineExceeded", "the stop could not be delivered before its deadline"),
+            true => (PlanReason::NoAnswer, SENT_UNANSWERED),
+            false => (PlanReason::DeadlineExceeded, "the stop could not be delivered before its deadline"),
         };
         let last = self.last_answer().map_or_else(String::new, |last| format!("; {last}"));
         Settled::because(Outcome::Expired, reason, Some(format!("{message}{last}")))
@@ -176,5 +177,5 @@ pub(in crate::machine) fn remembered_plans(
 }
 
 fn unanswered() -> Settled {
-    Settled::because(Outcome::Unknown, NO_ANSWER, Some(SENT_UNANSWERED.to_owned()))
+    Settled::because(Outcome::Unknown, PlanReason::NoAnswer, Some(SENT_UNANSWERED.to_owned()))
 }

@@ -36,7 +36,7 @@ fn told(demands: &[Demand]) -> Vec<String> {
         Demand::Withdraw { gateway, plans, .. } => format!("withdraw {} {:?}", gateway.name, ids(plans)),
         Demand::Hurry(gateway) => format!("hurry {}", gateway.name),
         Demand::HurryForRequest(gateway) => format!("hurry {} for a request", gateway.name),
-        Demand::Tell(event) => format!("tell {}", event.reason),
+        Demand::Tell(event) => format!("tell {}", event.reason.as_str()),
         Demand::Observed(..) => "observed".to_owned(),
         Demand::Reschedule(_) => "reschedule".to_owned(),
         Demand::Forgotten(_) => "forgotten".to_owned(),

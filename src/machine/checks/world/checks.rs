@@ -45,6 +45,13 @@ impl World {
         if in_flight >= max || plans.is_empty() || plans.len() > max_plans || unique.len() < plans.len() {
             self.violation("I3", format!("{plans:?} with {in_flight} calls under way"));
         }
+        let site = |call: &WorldCall| url::Url::parse(&call.gateway.spec.url).map(|url| url.origin()).ok();
+        let at_site = self.calls.values().filter(|other| site(other) == site(call));
+        let of_namespace =
+            at_site.clone().filter(|other| other.gateway.key.namespace == key.namespace).count();
+        if at_site.count() >= documented::ORIGIN_MAX_IN_FLIGHT && of_namespace > 0 {
+            self.violation("I3", format!("{plans:?} although all slots of its origin are taken"));
+        }
         let told = self.reference.gateways.get(key);
         if told.is_some_and(|told| told.view.uid != call.gateway.uid || told.view.spec != call.gateway.spec) {
             self.violation("I16", format!("{plans:?} by a connection of an earlier spec"));

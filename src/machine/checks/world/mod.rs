@@ -292,7 +292,7 @@ impl World {
                 None
             }
             Effect::Tell(event) => {
-                self.trace.told.push(event.reason);
+                self.trace.told.push(event.reason.as_str());
                 None
             }
             Effect::Drained => {
@@ -304,7 +304,7 @@ impl World {
 }
 
 fn machine(options: Options) -> Machine {
-    let mut machine = Machine::new(7);
+    let mut machine = Machine::new(OriginLimits::default(), 7);
     let guards = options.without.map(Guards::without).unwrap_or_default();
     (machine.runs.guards, machine.gateways.guards) = (guards, guards);
     machine

@@ -2,6 +2,7 @@
 
 use super::{Canonical, LONG_PAST, Sink, Sort, fields};
 use crate::machine::call::{Member, Waiter};
+use crate::machine::fair_queue::FairQueue;
 use crate::machine::gateways::Gateways;
 use crate::machine::gateways::credential::{Credential, CredentialError};
 use crate::machine::gateways::gate::{Gate, Shut};
@@ -9,6 +10,7 @@ use crate::machine::gateways::gateway::Gateway;
 use crate::machine::gateways::held::Held;
 use crate::machine::gateways::origin::{Origin, Origins};
 use crate::machine::gateways::queue::{Position, Queue, SuspectHistory, Suspects, Waiting};
+use crate::machine::gateways::rate::Rate;
 use crate::machine::gateways::settle::Call;
 use crate::machine::gateways::status::Published;
 use crate::machine::gateways::verdict::Parts;
@@ -31,6 +33,8 @@ impl Canonical for Origins {
             by_name,
             // Each origin knows its timer.
             timers: _,
+            // The same in all states of one model.
+            limits: _,
             // An origin that has just begun a call is looked at once more by the next input, which changes nothing.
             touched: _,
         } = self;
@@ -40,11 +44,25 @@ impl Canonical for Origins {
 
 impl Canonical for Origin {
     fn canonical(&self, sink: &mut Sink) {
-        // Limits, readiness and timer should follow from the gateways. They count, so that a stale one is found.
-        let Self { members, rates, slots, in_flight, ready, last_served, paid_until, timer } = self;
-        (members, (*in_flight, last_served)).canonical(sink);
-        (rates, (slots, (ready, *timer))).canonical(sink);
+        // Readiness, calls under way and timer should follow from the gateways. They count, so that a stale one is found.
+        let Self { members, in_flight, probes_in_flight, open, shut, rate, timer } = self;
+        (members, (in_flight, *probes_in_flight)).canonical(sink);
+        (open, (shut, (rate, *timer))).canonical(sink);
+    }
+}
+
+impl Canonical for Rate {
+    fn canonical(&self, sink: &mut Sink) {
+        let Self { paid_until } = self;
         sink.plain((paid_until + LONG_PAST * 1000).saturating_sub(sink.now * 1000));
+    }
+}
+
+impl<L: Canonical, T: Canonical> Canonical for FairQueue<L, T> {
+    fn canonical(&self, sink: &mut Sink) {
+        // How many wait is private, and follows from the lanes.
+        let Self { lanes, last_served, .. } = self;
+        (lanes, last_served).canonical(sink);
     }
 }
 
@@ -62,6 +80,8 @@ impl Canonical for Gateway {
             seq,
             spoken,
             last_served_call,
+            calls,
+            rate,
             last_start,
             queue,
             in_flight,
@@ -75,6 +95,7 @@ impl Canonical for Gateway {
             timer,
         } = self;
         (*counted, (*status_at, *timer)).canonical(sink);
+        (*calls, rate).canonical(sink);
         // The settings follow from the spec; the origin is kept when the object goes.
         (view, settings.as_ref().map(|settings| &settings.origin)).canonical(sink);
         credential.canonical(sink);
@@ -116,8 +137,8 @@ impl Canonical for SecretVersion {
 
 impl Canonical for Call {
     fn canonical(&self, sink: &mut Sink) {
-        let Self { gateway, origin, endpoint, credential, seq, members, suspects } = self;
-        (gateway, origin).canonical(sink);
+        let Self { gateway, origin, endpoint, credential, seq, members, suspects, is_probe } = self;
+        (gateway, (origin, *is_probe)).canonical(sink);
         sink.sorted(Sort::Endpoint, endpoint.0);
         sink.sorted(Sort::Move, u64::from(*seq));
         (*credential, (members, *suspects)).canonical(sink);

@@ -6,6 +6,8 @@ pub(in crate::machine) const STOP_DEADLINE_SECONDS: i64 = 3_600;
 pub(in crate::machine) const MAX_IN_FLIGHT: i64 = 2;
 /// `spec.batching.maxPlans` of a gateway.
 pub(in crate::machine) const MAX_PLANS: i64 = 100;
+/// `--origin-max-in-flight` of the operator.
+pub(in crate::machine) const ORIGIN_MAX_IN_FLIGHT: usize = 16;
 
 /// The documented deadline of a stop, in milliseconds.
 pub(in crate::machine) const STOP_DEADLINE: u64 = STOP_DEADLINE_SECONDS as u64 * 1_000;
@@ -18,6 +20,7 @@ fn limits_are_as_the_descriptions_of_their_fields_say() {
         (MAX_IN_FLIGHT, "Calls at a time: 1 to 64, {} if absent"),
         (MAX_PLANS, "Most plans in a call: 1 to 1000, {} if absent"),
     ];
+    assert_eq!(ORIGIN_MAX_IN_FLIGHT, crate::machine::OriginLimits::default().max_in_flight);
     for (limit, text) in rows {
         let text = text.replace("{}", &limit.to_string());
         assert!(crds.iter().any(|crd| crd.contains(&text)), "no field is described with {text:?}");
