@@ -30,7 +30,7 @@ impl<L: Clone + Ord, T: Clone + Ord> FairQueue<L, T> {
         self.len == 0
     }
 
-    /// Yields whether it is new: a thing that waits already is not added twice.
+    /// Adds an entry, and yields whether it is new: one that waits already is not added twice.
     pub fn put(&mut self, lane: &L, thing: T) -> bool {
         let things = match self.lanes.get_mut(lane) {
             Some(things) => things,
@@ -60,7 +60,7 @@ impl<L: Clone + Ord, T: Clone + Ord> FairQueue<L, T> {
         self.next_where(|_| true)
     }
 
-    /// Takes the next one of the lanes that may go. Lanes that may not go keep their turn.
+    /// Takes the next entry of the lanes that may go. Lanes that may not go keep their turn.
     pub fn next_where(&mut self, may_go: impl Fn(&L) -> bool) -> Option<T> {
         let lane = self.next_lane(may_go)?;
         let thing = self.lanes.get(&lane)?.first()?.clone();

@@ -40,10 +40,10 @@ pub const BETWEEN_CHECKS: Millis = Millis(2_000);
 /// Least time between two logins that are made although the gateway has not said that the token is no good.
 pub const BETWEEN_RENEWALS: Millis = Millis(60_000);
 
-/// What one origin is asked, whatever number of gateways lead to it.
+/// The cap of one origin, however many gateways lead to it.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub struct OriginLimits {
-    /// Calls under way at a time. A namespace that has none under way is not held up by it.
+    /// Calls under way at a time. A namespace without a call under way is not held up by it.
     pub max_in_flight: usize,
     pub calls_per_second: u64,
 }

@@ -43,10 +43,11 @@ pub struct Gateway {
     pub spoken: bool,
     /// The latest call with a good answer in Testinium's form.
     pub last_served_call: u32,
-    /// Calls under way, and how fast they may follow each other.
+    /// The number of calls under way.
     pub calls: usize,
+    /// The rate at which calls may follow each other.
     pub rate: Rate,
-    /// When the last call with fresh ids began.
+    /// The moment at which the last call with fresh ids began.
     pub last_start: Option<Millis>,
     pub queue: Queue,
     /// Ids in a call right now, or in one whose verdict is held back.
@@ -276,7 +277,7 @@ impl Gateway {
         Some(NextCall { members, suspects: None, is_probe: false })
     }
 
-    /// When a call could begin as far as this gateway goes: by its own limits, its gate and its queue.
+    /// The moment at which a call could begin as far as this gateway goes: by its own limits, its gate and its queue.
     pub fn call_at(&self) -> Option<Millis> {
         let (_, settings) = self.object()?;
         if self.calls >= settings.max_in_flight {

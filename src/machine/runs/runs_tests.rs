@@ -1,4 +1,4 @@
-//! Runs alone: what each observation asks of the others, when a status is due, and runs that are only a timer.
+//! Runs alone: the demands of each observation, the moment at which a status is due, and runs that are only a timer.
 
 use jiff::SignedDuration;
 
