@@ -8,7 +8,7 @@
 //! can't fulfil it. If the stop was withdrawn meanwhile and the call ends without a verdict, the plan is Unknown
 //! ("sent, but no answer came") where the call may have stopped it, and Withdrawn where it has surely stopped nothing.
 //! Tests: `the_progress_of_a_call_reaches_the_request_that_it_was_made_for_alone`,
-//! `h04_rearmed_while_the_call_is_in_flight`, `h10_one_of_two_runs_withdraws_in_flight`,
+//! `h04_asked_for_again_while_the_call_is_in_flight`, `h10_one_of_two_runs_withdraws_in_flight`,
 //! `what_has_surely_stopped_nothing_is_told_apart`, `a_verdict_that_is_held_crosses_a_new_request`; without it the
 //! model finds a counterexample: `without_asks_an_old_verdict_fulfils_a_new_request`.
 
