@@ -8,7 +8,7 @@ use crate::machine::ids::PlanId;
 use crate::machine::time::Millis;
 use crate::machine::words::Sense;
 
-/// How a call ended.
+/// The end of a call.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub enum Answer {
     /// The gateway answered.
@@ -59,7 +59,7 @@ pub struct ReportedError {
     pub sense: Sense,
 }
 
-/// An answer that was no verdict, in short: for people who ask what a plan waits for.
+/// An answer that was no verdict, in short: for people who ask why a plan waits.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub enum Gist {
     /// A status, and whether the body had Testinium's form.
@@ -70,7 +70,7 @@ pub enum Gist {
     Lost(NoAnswer),
 }
 
-/// Why no answer came.
+/// The reason for which no answer came.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub enum NoAnswer {
     /// The time for one call was up.

@@ -60,7 +60,7 @@ pub struct Settled {
     pub detail: Option<Box<Detail>>,
 }
 
-/// Why an outcome is what it is.
+/// The reason of an outcome.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct Detail {
     /// The word of a [`PlanReason`], or one that another version of the operator has written.

@@ -1,4 +1,4 @@
-//! Names and numbers by which the machine knows things.
+//! Names and numbers of objects, plans, calls, writes and requests.
 
 use std::fmt;
 use std::ops::Deref;

@@ -20,12 +20,12 @@ pub enum Input {
     Gone(ObjectKey, Uid),
     /// An object that could not be decoded, and why.
     Unreadable(ObjectKey, Uid, Version, String),
-    /// How a `ReadCredential` of that epoch ended.
+    /// The end of a `ReadCredential` of that epoch.
     Credential(GatewayKey, Epoch, CredentialRead),
     Answered(CallId, Answer),
-    /// How a `Write` ended.
+    /// The end of a `Write`.
     Wrote(WriteSerial, WriteResult),
-    /// How a `ReadRun` ended: with the run, or with nothing that the watch would not tell.
+    /// The end of a `ReadRun`: with the run, or with nothing that the watch would not tell.
     Read(RunKey, Option<Box<RunView>>),
     /// The time that `wake_at` named has come.
     Wake,
@@ -50,7 +50,7 @@ pub enum CredentialRead {
     Failed { why: String, retry_after: Option<Millis> },
 }
 
-/// How a write to the Kubernetes API ended.
+/// The end of a write to the Kubernetes API.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub enum WriteResult {
     /// Written; the object now has this version.

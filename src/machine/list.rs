@@ -22,7 +22,7 @@ impl List {
         (self.done, self.under_way, self.failed) = (true, false, None);
     }
 
-    /// Whether the kind has been listed in this term, or why not.
+    /// Whether the kind has been listed in this term, and if not, the reason.
     pub fn state(&self) -> Result<(), &str> {
         match (&self.failed, self.done) {
             (Some(text), _) => Err(text.as_str()),

@@ -14,7 +14,7 @@
 //! The machine follows rules, R1 to R28. Each rule stands in the documentation of the file that keeps it, with the
 //! names of the tests that would fail without it.
 //!
-//! **R11.** Nobody is in a call in vain. In every turn inputs and timers come before calls: a plan that was withdrawn,
+//! **R11.** No plan is in a call in vain. In every turn inputs and timers come before calls: a plan that was withdrawn,
 //! or whose deadline has passed, has left its queue before the next call begins. A call without plans is not made.
 //! Tests: `a_stop_withdrawn_before_its_call_is_not_sent`, `a_stop_that_is_not_delivered_in_time_expires`,
 //! `a_plan_without_waiters_is_gone`; the reference checks it as I4 at every call.
@@ -113,7 +113,7 @@ impl Machine {
         self.check();
     }
 
-    /// When `Wake` is to be handed in, if nothing else happens before.
+    /// The moment at which `Wake` is to be handed in, if nothing else happens before.
     pub fn wake_at(&self) -> Option<Millis> {
         [self.runs.wake_at(), self.gateways.wake_at(), self.outbox.wake_at()].into_iter().flatten().min()
     }

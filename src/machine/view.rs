@@ -49,10 +49,10 @@ pub struct RunView {
     pub restored: Option<String>,
     /// The object's creationTimestamp.
     pub created: Option<Timestamp>,
-    /// When the object was last written, as far as its managedFields tell: for an object that has just come by a watch
-    /// this is the present, by the API server's clock.
+    /// The time at which the object was last written, as far as its managedFields tell: for an object that has just
+    /// come by a watch this is the present, by the API server's clock.
     pub written: Option<Timestamp>,
-    /// When the run is to be read again although nothing changes. No field of the API says so yet.
+    /// The time at which the run is to be read again although nothing changes. No field of the API says so yet.
     pub due: Option<Timestamp>,
     pub spec: TestPlanRunSpec,
     pub status: TestPlanRunStatus,
@@ -62,7 +62,7 @@ pub struct RunView {
     pub annotation_set: Option<FieldSet>,
     /// The field manager that set `spec.gatewayRef`, and when.
     pub gateway_set: Option<FieldSet>,
-    /// When `spec.plans` was set.
+    /// The time at which `spec.plans` was set.
     pub plans_set: Option<Timestamp>,
     /// The field manager that set the retry annotation, and when.
     pub retry_set: Option<FieldSet>,

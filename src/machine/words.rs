@@ -70,7 +70,7 @@ pub fn alarm(text: &str) -> Option<Sense> {
     }
 }
 
-/// The number of a code, of which nobody knows what it says, or words that only say that something was wrong.
+/// Whether a text says nothing: a number without a known meaning, or words that only say that something was wrong.
 fn is_empty_talk(text: &str) -> bool {
     let phrase = fold(text);
     (is_number(text) && text != "403") || EMPTY_TALK.contains(&phrase.trim())

@@ -7,11 +7,11 @@
 //! `h13_lease_lost_with_a_call_in_flight`.
 //!
 //! **R9.** A call begins when a plan is queued, the gate and the credential allow it, the limits of the gateway and the
-//! cap of its origin have room, and either the window after the last call has passed or the call is full. So the first
-//! call after a quiet spell begins at once. At an origin, calls go before probes, namespaces take turns, and a
-//! namespace without a call under way always finds a slot. Tests: `a_call_begins_when_nothing_stands_in_its_way`,
-//! `plans_are_gathered_after_a_call_until_the_window_ends`, `a_call_that_waits_for_a_slot_begins_when_one_is_free`,
-//! `a_namespace_with_nothing_in_flight_always_finds_a_slot`,
+//! cap of its origin have room, and, for fresh plans, either the window after the last call has passed or the call is
+//! full. So the first call after a quiet spell begins at once. At an origin, calls go before probes, namespaces take
+//! turns, and a namespace without a call under way always finds a slot.
+//! Tests: `a_call_begins_when_nothing_stands_in_its_way`, `plans_are_gathered_after_a_call_until_the_window_ends`,
+//! `a_call_that_waits_for_a_slot_begins_when_one_is_free`, `a_namespace_with_nothing_in_flight_always_finds_a_slot`,
 //! `calls_go_before_probes_and_probes_take_one_slot_beyond_each_namespaces_first`; the reference checks the limits as
 //! I3 at every call.
 //!

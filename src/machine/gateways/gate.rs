@@ -129,7 +129,7 @@ mod tests {
         }
     }
 
-    /// When the next try is, after a failure at 10 s and a request at `asked`.
+    /// The moment of the next try, after a failure at 10 s and a request at `asked`.
     fn tried_at(retry_after: Option<u64>, asked: u64) -> Option<u64> {
         let mut gate = Gate::Open;
         let backoff = Backoff { initial: Millis(300_000), max: Millis(300_000) };

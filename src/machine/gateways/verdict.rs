@@ -52,7 +52,7 @@ pub enum Parts {
 // === impl Parts ===
 
 impl Parts {
-    /// How many plans each part of so many has.
+    /// The number of plans in each part, if so many are split.
     pub fn size_of(self, plans: usize) -> usize {
         let size = match self {
             Self::Halves => plans.div_ceil(2),

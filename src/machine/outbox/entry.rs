@@ -85,7 +85,7 @@ pub struct Entry {
     pub(in crate::machine) state: WriteState,
     /// Writes in a row that did not succeed.
     pub(in crate::machine) failures: u8,
-    /// Since when the status is to be written, if it is.
+    /// The moment since which the status is to be written, if it is.
     pub(in crate::machine) status: Option<(Millis, Urgency)>,
     /// Changes of other parts than the status, the oldest first.
     pub(in crate::machine) changes: Vec<Change>,
@@ -141,7 +141,7 @@ impl Entry {
             && self.changes.is_empty()
     }
 
-    /// When the next write may begin, and how urgent it is; none while one is under way or meets a conflict.
+    /// The moment at which the next write may begin, and its urgency; none while one is under way or meets a conflict.
     pub fn due(&self, now: Millis) -> Option<(Millis, Urgency)> {
         let wanted = match self.changes.first() {
             Some(Change { order: Order::BeforeStatus, .. }) => Some((now, Urgency::Outcome)),

@@ -247,7 +247,7 @@ impl Outbox {
         fired
     }
 
-    /// When the next timer runs out.
+    /// The moment at which the next timer runs out.
     pub fn wake_at(&self) -> Option<Millis> {
         self.timers.first().map(|(at, _)| *at)
     }

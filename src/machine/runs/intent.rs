@@ -243,7 +243,7 @@ fn asked(view: &RunView, before: &Observed, history: History<'_>) -> Option<Deci
     if stopped && (before.stopped != Some(true) || was_flipped_unseen(view, history)) {
         return Some(DecidingField::Stopped);
     }
-    // Where no stop stands, or only at another gateway, a retry asks for all.
+    // A retry asks for every plan if there is no stop, or only one at another gateway.
     let stands = before.is_stop_requested() && !has_moved(view, before);
     let retries = retry_became(view, before) && !stands;
     if annotation_became(view, before) == Some(Meaning::Asks) {

@@ -71,7 +71,7 @@ impl Runs {
         self.by_id.iter().map(|(id, run)| (*id, run.as_ref()))
     }
 
-    /// How many runs are not at rest.
+    /// The number of runs that are not at rest.
     pub fn count(&self) -> usize {
         self.by_id.len()
     }

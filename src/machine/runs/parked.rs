@@ -27,7 +27,7 @@ pub struct Parked {
     pub(in crate::machine) by_key: BTreeMap<Arc<RunKey>, Waits>,
     /// Those whose time is still to come.
     pub(in crate::machine) timers: BTreeSet<(Second, Arc<RunKey>)>,
-    /// When the clock is to be read again.
+    /// The moment at which the clock is to be read again.
     pub(in crate::machine) check_at: Option<Millis>,
 }
 
@@ -115,7 +115,7 @@ impl Parked {
         self.check_at
     }
 
-    /// How many there are.
+    /// The number of parked runs.
     pub fn count(&self) -> usize {
         self.by_key.len()
     }

@@ -23,11 +23,11 @@ pub struct Plan {
     /// The last bad answer to one of them.
     pub last: Option<Gist>,
     pub state: PlanState,
-    /// When its stop was asked for, if that was later than the stop of the run. Hardly any plan has one.
+    /// The moment at which its stop was asked for, if that was later than the stop of the run. Hardly any plan has one.
     pub asked: Option<Box<Moment>>,
 }
 
-/// How far the stop of a plan is.
+/// The progress of the stop of a plan.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub enum PlanState {
     /// Waits for a call.

@@ -1,4 +1,4 @@
-//! A request for a stop: the person who asked, and the time, by two clocks.
+//! A request for a stop: its author, and its time by two clocks.
 //!
 //! People read the API server's time. Deadlines count by this process's monotonic clock, which never jumps (R24).
 //!
@@ -133,7 +133,7 @@ impl Withdrawal {
     }
 }
 
-/// How long it is from one time to another; nothing if that is backwards.
+/// The time from one moment to another; zero if the second one is earlier.
 fn between(from: Timestamp, to: Timestamp) -> Millis {
     Millis(u64::try_from(to.duration_since(from).as_millis()).unwrap_or(0))
 }

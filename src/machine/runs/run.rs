@@ -36,7 +36,7 @@ pub struct Run {
     pub generation: i64,
     pub reconcile_annotation: Option<Box<str>>,
     pub deadline_seconds: i64,
-    /// When the object was made.
+    /// The object's creationTimestamp.
     pub created: Option<Timestamp>,
     /// The number of different plans in the spec; counted for as long as no stop is asked for.
     pub total: usize,

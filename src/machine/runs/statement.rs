@@ -15,7 +15,7 @@ pub struct Statement {
     /// The memo that will be kept of it.
     pub memo: StatusMemo,
     pub status: Arc<TestPlanRunStatus>,
-    /// Why the run waits, if it does.
+    /// The reason for which the run waits, if it does.
     pub reason: Option<WaitReason>,
     /// It says something that an event should tell a person.
     pub is_transition: bool,

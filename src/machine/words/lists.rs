@@ -1,6 +1,6 @@
 //! Every word that matters in a reported error, and where it is from.
 
-/// Where a word was found.
+/// The source of a word.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub enum Source {
     /// The published API of Testinium Enterprise 2.0.
@@ -202,7 +202,7 @@ pub const MATTERS: &[&str] = &[
 /// Matters of two words.
 pub const LONG_MATTERS: &[&str] = &["veri tabani", "veri tabanina", "message bus", "load balancer"];
 
-/// How a text says of a matter that it does not work.
+/// Phrases by which a text says that a matter does not work.
 pub const ABSENCES: &[&str] = &[
     "not available",
     "isn't available",
@@ -244,7 +244,7 @@ pub const ABSENCES: &[&str] = &[
     "suresi dolmus",
 ];
 
-/// How a code says of a matter that it does not work.
+/// Words by which a code says that a matter does not work.
 pub const STATES: &[&str] = &[
     "unavailable",
     "available",
@@ -318,10 +318,10 @@ pub const EMPTY_TALK: &[&str] = &[
 pub const PLANS: &[&str] =
     &["plan", "test plan", "test plani", "execution of plan", "planin kosumu", "test planinin kosumu"];
 
-/// How the subjects end that are actions.
+/// The ends of subjects that are actions.
 pub const ACTIONS: &[&str] = &["action", "islem", "islemi", "eylem"];
 
-/// How a sentence says it.
+/// The predicates of such a sentence.
 pub const PREDICATES: &[Word] = &[
     ("is not running", Published),
     ("is not available", Published),
