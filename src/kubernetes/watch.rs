@@ -49,12 +49,13 @@ pub async fn watch(
     let watcher = Watcher { client: &client, scope: &scope, inputs: &inputs, health: &health };
     let mut lister = Lister::new(&watcher);
     let mut told = None;
-    // Rounds in a row that did not last.
+    // The number of rounds in a row that did not last.
     let mut short = 0_u8;
     loop {
         let began = Instant::now();
         let ended = round(&watcher, &mut lister, &mut told).await;
-        // What has worked for a while is tried again at once, or nearly: only what fails again and again has to wait.
+        // A watch that has worked for a while is opened again at once, or nearly; only one that fails again and again
+        // has to wait.
         short = if began.elapsed() > PERIOD { 1 } else { short.saturating_add(1) };
         match ended {
             Ended::Closed => return,

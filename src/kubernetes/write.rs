@@ -134,7 +134,7 @@ fn collection(to: &Target) -> Request {
     Request::new(resource::of(to.key.kind()).path(Some(&to.key.namespace)))
 }
 
-/// All that is read of a reply is the version. Whoever can't cut it down sends the whole object.
+/// The version is the only part that is read of a reply. A server that can't cut the reply down sends the whole object.
 const METADATA_ALONE: HeaderValue = HeaderValue::from_static(
     "application/json;as=PartialObjectMetadata;g=meta.k8s.io;v=v1, application/json",
 );
@@ -142,7 +142,7 @@ const METADATA_ALONE: HeaderValue = HeaderValue::from_static(
 fn classify(result: &Result<Reply, NoReply>) -> WriteResult {
     let Ok(reply) = result else { return WriteResult::Failed { retry_after: None } };
     match reply.status {
-        // A reply without a version was cut off: whether it was written shows when the same is tried again.
+        // A reply without a version was cut off. The next try shows whether the write was made.
         200..=299 => match decode::written_version(&reply.body) {
             Some(version) => WriteResult::Done(version),
             None => WriteResult::Failed { retry_after: None },
@@ -151,7 +151,7 @@ fn classify(result: &Result<Reply, NoReply>) -> WriteResult {
         409 => WriteResult::Conflict,
         // A patch that names another uid is refused as one that would change it.
         422 if reply.blames("metadata.uid") => WriteResult::Conflict,
-        // Nothing is wrong with what was written: the token has expired, or the server has no time.
+        // The write itself is not at fault: the token has expired, or the server has no time.
         401 | 408 | 425 | 429 => WriteResult::Failed { retry_after: reply.retry_after() },
         400..=499 => WriteResult::Refused(reply.status),
         _ => WriteResult::Failed { retry_after: reply.retry_after() },

@@ -178,8 +178,11 @@ impl Machine {
             }
             Input::Wrote(serial, result) => self.wrote(serial, result, now),
             Input::Read(_, Some(view)) => self.run_read(&view, now),
-            // The watch will tell, in its order, whatever the reading has missed.
-            Input::Read(key, None) => self.runs.read_failed(&key, now),
+            // The watch tells in order what else a reading may find.
+            Input::Read(key, None) => {
+                self.read_ended(&key);
+                self.runs.read_failed(&key, now);
+            }
             Input::Wake => {}
             Input::Drain => {
                 self.draining = true;
@@ -198,7 +201,9 @@ impl Machine {
                     self.demands.extend(run.map(|run| Demand::Read(run.key.clone())));
                     EntryKey::Run(id)
                 }
+                // A gateway is not read by itself: what it is written from is what the watch tells.
                 Fired::Conflict(key) => {
+                    self.outbox.read_ended(&key);
                     self.outbox.retry(&key);
                     key
                 }

@@ -10,7 +10,7 @@ use crate::machine::Machine;
 use crate::machine::backoff::chance;
 use crate::machine::call::CallProgress;
 use crate::machine::effect::{Effect, WriteBody};
-use crate::machine::ids::{RunId, Version, WriteSerial};
+use crate::machine::ids::{RunId, RunKey, Version, WriteSerial};
 use crate::machine::input::WriteResult;
 use crate::machine::limits::{DRAIN_PATIENCE, REASON_SETTLES};
 use crate::machine::outbox::{EntryKey, InFlight, Next, Urgency};
@@ -55,14 +55,21 @@ impl Machine {
 
     /// A run was read by itself: because its write met a conflict, or because the time has come that it was parked for.
     pub(super) fn run_read(&mut self, view: &RunView, now: Now) {
-        let Some(id) = self.runs.known_by_read(view) else {
+        let before = self.read_ended(&view.key);
+        let Some(id) = self.runs.known_by_read(view, before) else {
             return self.runs.observe_parked(view, now, &mut self.demands);
         };
-        self.outbox.read(&EntryKey::Run(id), view.version);
+        self.outbox.retry(&EntryKey::Run(id));
         self.runs.observe_known(id, view, Source::Watch, now, &mut self.demands);
     }
 
-    /// Decides anew whether a run is at rest, or else when its status is due; and the same for the status of a gateway.
+    /// The reading of a run has ended. Yields the version of it that was known when the reading began.
+    pub(super) fn read_ended(&mut self, key: &RunKey) -> Option<Version> {
+        let id = self.runs.id_of(key)?;
+        self.outbox.read_ended(&EntryKey::Run(id))
+    }
+
+    /// Looks whether a run is at rest, or when its status is due; and the same for the status of a gateway.
     pub(super) fn reschedule(&mut self, key: &EntryKey, now: Now) {
         match key {
             EntryKey::Run(id) => self.reschedule_run(*id, key, now),
@@ -128,6 +135,10 @@ impl Machine {
                 self.gateways.version_of(gateway)
             }
         };
+        let is_first_refusal = matches!(result, WriteResult::Refused(_)) && !ended.without_messages;
+        if let (EntryKey::Run(id), true) = (&ended.key, is_first_refusal && ended.is_status()) {
+            self.runs.status_refused(*id, &mut self.demands);
+        }
         let chance = self.chance_of(&ended.key, serial);
         self.outbox.conclude(&ended, result, known.unwrap_or_default(), now.mono, chance);
         self.reschedule(&ended.key, now);

@@ -20,7 +20,7 @@ pub(super) struct Term {
     machine: Machine,
     started: Instant,
     connections: Connections,
-    /// One for each effect under way.
+    /// There is one task for each effect under way.
     pub(super) tasks: JoinSet<()>,
     done: mpsc::UnboundedSender<Done>,
     drained: bool,
@@ -49,7 +49,7 @@ impl Term {
         }
     }
 
-    /// When the machine wants to be woken, or the heartbeat is due.
+    /// The time at which the machine wants to be woken, or the heartbeat is due.
     pub(super) fn wake_at(&self) -> tokio::time::Instant {
         let heartbeat = tokio::time::Instant::now() + HEARTBEAT;
         match self.machine.wake_at() {
@@ -58,7 +58,7 @@ impl Term {
         }
     }
 
-    /// Whether all is finished that was under way when the end was asked for.
+    /// Tells whether every call and write has ended that was under way when the end was asked for.
     pub(super) fn is_drained(&self) -> bool {
         self.drained
     }
@@ -127,7 +127,7 @@ impl Term {
     fn spawn(&mut self, effect: impl Future<Output = Done> + Send + 'static) {
         let done = self.done.clone();
         self.tasks.spawn(async move {
-            // Only a term that is over takes no results.
+            // A result is lost only if the term is over.
             let _ = done.send(effect.await);
         });
     }

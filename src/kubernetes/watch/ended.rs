@@ -1,11 +1,11 @@
 //! The ends of lists and watches.
 
-/// Why a list or watch ended.
+/// The reason for which a list or watch ended.
 #[derive(Debug)]
 pub(super) enum Ended {
-    /// The versions known here are of no use any more.
+    /// The API server does not know the version any more that the watch was to start from.
     Expired,
     Failed(String),
-    /// Nobody listens.
+    /// The machine takes no more inputs.
     Closed,
 }

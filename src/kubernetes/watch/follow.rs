@@ -9,9 +9,9 @@ use super::watcher::Watcher;
 
 /// The API server ends a watch after this long, with a bookmark before: so its silence is noticed soon.
 pub(super) const PERIOD: Duration = Duration::from_secs(15);
-/// How long a watch may be silent beyond its period.
+/// The time for which a watch may be silent beyond its period.
 const GRACE: Duration = Duration::from_secs(5);
-/// Watches without any sign of life, after which the version they start from is not believed.
+/// The number of watches without any sign of life after which the version they start from is not believed.
 const SILENT_MAX: u32 = 2;
 
 /// Watches every namespace until one of them can't go on: then all are listed anew.

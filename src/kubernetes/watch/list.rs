@@ -12,7 +12,7 @@ use crate::kubernetes::request::{self, NoReply};
 use crate::kubernetes::resource;
 use crate::machine::Input;
 
-/// Objects a page: more cost memory, fewer cost time.
+/// The number of objects in a page: more cost memory, fewer cost time.
 const PAGE: u32 = 100;
 /// A part of a list that takes longer to come is not coming.
 const LIST_LIMIT: Duration = Duration::from_secs(30);
@@ -49,7 +49,7 @@ impl<'a> Lister<'a> {
         Self { watcher, in_pages: false }
     }
 
-    /// Lists every namespace. Yields from where each is to be watched.
+    /// Lists every namespace. Yields the path of each, and the version from which it is to be watched.
     pub(super) async fn list(&mut self) -> Result<Vec<(String, String)>, Ended> {
         self.watcher.tell(Input::ListBegan(self.watcher.scope.kind)).await?;
         let mut versions = Vec::new();
@@ -64,7 +64,7 @@ impl<'a> Lister<'a> {
 
     async fn list_path(&mut self, path: &str) -> Result<String, Ended> {
         if !std::mem::take(&mut self.in_pages) {
-            // What has come of a stream that breaks off can't be told from what is there: the list has to begin anew.
+            // A stream that breaks off does not tell which objects are missing: the list has to begin anew.
             let streamed = self.stream_list(path).await;
             let streamed = streamed.inspect_err(|_| self.in_pages = true)?;
             if let Some(version) = streamed {
@@ -74,13 +74,13 @@ impl<'a> Lister<'a> {
         self.page_list(path).await
     }
 
-    /// None if the API server would not begin.
+    /// Lists by a stream. Yields nothing if the API server would not begin one.
     async fn stream_list(&self, path: &str) -> Result<Option<String>, Ended> {
         let query = vec![
             ("watch", "true".to_owned()),
             ("allowWatchBookmarks", "true".to_owned()),
             ("timeoutSeconds", STREAM_LIMIT.as_secs().to_string()),
-            // As new as the datastore itself; 0 would be as old as whatever the server has.
+            // An empty version means a list as new as the datastore itself; 0 would mean one from the server's cache.
             ("resourceVersion", String::new()),
             ("resourceVersionMatch", "NotOlderThan".to_owned()),
             ("sendInitialEvents", "true".to_owned()),

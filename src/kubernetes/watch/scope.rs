@@ -10,9 +10,9 @@ use crate::machine::Kind;
 #[derive(Clone, Debug)]
 pub struct Scope {
     pub kind: Kind,
-    /// All of them if empty.
+    /// The namespaces that are watched; an empty list means all of them.
     pub namespaces: Vec<String>,
-    /// All objects if empty.
+    /// The labels of the objects that are watched; an empty selector means all objects.
     pub label_selector: String,
 }
 

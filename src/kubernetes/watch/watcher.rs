@@ -35,7 +35,7 @@ struct Event<'a> {
     object: &'a RawValue,
 }
 
-/// What an error in a watch says.
+/// The error that a watch reports as its last line.
 #[derive(Default, Deserialize)]
 struct Failure {
     #[serde(default)]
@@ -95,7 +95,7 @@ impl Watcher<'_> {
         let input = resource::of(self.scope.kind).decode(object);
         let version = match &input {
             Some(Input::Seen(view)) => Some(view.version()),
-            // Of an object that could not be read, the version may be all that can.
+            // The version may be the only part that can be read of a broken object.
             _ => decode::written_version(object),
         };
         if let Some(input) = input {

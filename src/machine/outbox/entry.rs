@@ -76,6 +76,8 @@ pub struct InFlight {
     /// The version that it replaces.
     pub base: Version,
     pub next: Next,
+    /// The status was made without the gateway's words.
+    pub without_messages: bool,
 }
 
 /// All that is to be written of one object.
@@ -83,6 +85,8 @@ pub struct InFlight {
 pub struct Entry {
     pub(in crate::machine) namespace: Arc<str>,
     pub(in crate::machine) state: WriteState,
+    /// The object is being read by itself: the version that the conflict was based on when the reading began.
+    pub(in crate::machine) reading: Option<Version>,
     /// Writes in a row that did not succeed.
     pub(in crate::machine) failures: u8,
     /// The moment since which the status is to be written, if it is.
@@ -125,6 +129,7 @@ impl Entry {
         Self {
             namespace,
             state: WriteState::Idle,
+            reading: None,
             failures: 0,
             status: None,
             changes: Vec::new(),
@@ -135,10 +140,8 @@ impl Entry {
 
     /// Whether the entry may be forgotten.
     pub fn is_empty(&self) -> bool {
-        self.state == WriteState::Idle
-            && self.failures == 0
-            && self.status.is_none()
-            && self.changes.is_empty()
+        let is_waiting = self.state != WriteState::Idle || self.reading.is_some() || self.status.is_some();
+        !is_waiting && self.failures == 0 && self.changes.is_empty()
     }
 
     /// The moment at which the next write may begin, and its urgency; none while one is under way or meets a conflict.

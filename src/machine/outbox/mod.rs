@@ -121,6 +121,7 @@ impl Outbox {
     pub fn begin(&mut self, key: &EntryKey, base: Version, next: Next) -> WriteSerial {
         self.next_serial += 1;
         let serial = WriteSerial(self.next_serial);
+        let without_messages = self.is_without_messages(key);
         if let Some(entry) = self.entries.get_mut(key) {
             debug_assert!(
                 !matches!(entry.state, WriteState::InFlight(_)),
@@ -131,7 +132,7 @@ impl Outbox {
                 entry.status = None;
             }
         }
-        self.in_flight.insert(serial, InFlight { key: key.clone(), base, next });
+        self.in_flight.insert(serial, InFlight { key: key.clone(), base, next, without_messages });
         serial
     }
 
@@ -178,10 +179,15 @@ impl Outbox {
             // The watch will tell of the end when it has told all earlier events. A run that is forgotten sooner would
             // be made anew by an event that is still on its way. A 404 that the watch never explains is read again.
             WriteResult::Gone => entry.state = conflict,
-            WriteResult::Refused(_) => {
-                // At once without messages, which are all that can be wrong with a status; then rarely.
-                let pause = if entry.failures == 0 { Millis(0) } else { REFUSED_WRITE_PAUSE };
+            WriteResult::Refused(status) => {
                 entry.failures = entry.failures.saturating_add(1);
+                let pause = match status {
+                    // At once without messages, which are all that can be wrong with a status.
+                    _ if ended.is_status() && !ended.without_messages => Millis(0),
+                    // A right that is missing may come back within seconds, as in an upgrade.
+                    403 => RETRY.delay(entry.failures, chance, None),
+                    _ => REFUSED_WRITE_PAUSE,
+                };
                 entry.state = WriteState::Backoff { until: now + pause, without_messages: true };
             }
             WriteResult::Failed { retry_after } => {
@@ -202,17 +208,13 @@ impl Outbox {
         }
     }
 
-    /// The object was read by itself. If nothing is newer than what a conflict was based on, then that answer was
-    /// wrong: nothing newer will come, so the write is tried again.
-    pub fn read(&mut self, key: &EntryKey, version: Version) {
-        if let Some(entry) = self.entries.get_mut(key)
-            && matches!(entry.state, WriteState::Conflict { base, .. } if base == version)
-        {
-            entry.state = WriteState::Idle;
-        }
+    /// The reading of an object by itself has ended. Yields the version that was known when it began.
+    pub fn read_ended(&mut self, key: &EntryKey) -> Option<Version> {
+        self.entries.get_mut(key)?.reading.take()
     }
 
-    /// Ends a conflict that nothing has explained: the write is tried again.
+    /// Ends a conflict, once the object was read by itself or has no reading: the write is tried again. If nothing is
+    /// newer than what the write was based on, then its answer was wrong, or the datastore has gone back.
     pub fn retry(&mut self, key: &EntryKey) {
         if let Some(entry) = self.entries.get_mut(key)
             && matches!(entry.state, WriteState::Conflict { .. })
@@ -237,9 +239,12 @@ impl Outbox {
             let Some(entry) = self.entries.get_mut(&key) else { continue };
             entry.timer = None;
             match &mut entry.state {
-                WriteState::Conflict { read_at, .. } if *read_at <= now => {
+                WriteState::Conflict { read_at, base } if *read_at <= now => {
                     *read_at = now + CONFLICT_READ;
-                    fired.push(Fired::Conflict(key));
+                    // One reading at a time: an earlier one that comes late must not be taken for a later one.
+                    let is_new = entry.reading.is_none();
+                    entry.reading.get_or_insert(*base);
+                    fired.push(if is_new { Fired::Conflict(key) } else { Fired::Due(key) });
                 }
                 _ => fired.push(Fired::Due(key)),
             }

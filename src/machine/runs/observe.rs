@@ -91,12 +91,14 @@ impl Runs {
         self.observe_new(view, view.version, source, now, demands);
     }
 
-    /// The record of a run that was read by itself. Such a reading overtakes the watch, or comes after it: so it says
-    /// something new only of a run that has a record.
-    pub fn known_by_read(&self, view: &RunView) -> Option<RunId> {
+    /// A run was read by itself, which overtakes the watch, or comes after it: so it is news only of a run that is
+    /// known. Yields which. `before`: the version that was known when the reading began. An object that is older than
+    /// that shows that the datastore has gone back.
+    pub fn known_by_read(&self, view: &RunView, before: Option<Version>) -> Option<RunId> {
         let id = self.id_of(&view.key)?;
         let run = self.get(id)?;
-        (run.uid == view.uid && run.version <= view.version).then_some(id)
+        let has_gone_back = before.is_some_and(|before| view.version < before);
+        (run.uid == view.uid && (run.version <= view.version || has_gone_back)).then_some(id)
     }
 
     /// Takes in a run that has a record, in a version that is no older than the one known.

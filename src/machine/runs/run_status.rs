@@ -39,7 +39,9 @@ impl Run {
             return None;
         }
         if self.all_settled() {
-            return self.dirty.then_some((Millis(0), Due::Outcome));
+            // Without an outcome in it, such as the first status of a new run, it waits behind those that have one.
+            let due = if self.unwritten { Due::Outcome } else { Due::Situation };
+            return self.dirty.then_some((Millis(0), due));
         }
         let part = self.unwritten.then(|| self.tried_at.unwrap_or(self.since) + BETWEEN_PARTS);
         let situation = match self.published {
@@ -86,8 +88,8 @@ impl Run {
         status: TestPlanRunStatus,
         reason: Option<WaitReason>,
     ) -> Option<Arc<TestPlanRunStatus>> {
+        let has_outcomes = std::mem::take(&mut self.unwritten);
         self.dirty = false;
-        self.unwritten = false;
         self.refresh_at = None;
         let memo = self.memo_of(&status);
         if self.memo.is_same(&memo) {
@@ -98,7 +100,8 @@ impl Run {
         let is_transition = self.memo.is_transition(&memo);
         let status = Arc::new(status);
         let request_seq = self.request_seq;
-        let statement = Statement { request_seq, memo, status: status.clone(), reason, is_transition };
+        let statement =
+            Statement { request_seq, memo, status: status.clone(), reason, has_outcomes, is_transition };
         self.statement = Some(Box::new(statement));
         Some(status)
     }
@@ -109,9 +112,10 @@ impl Run {
         let statement = *self.statement.take()?;
         self.tried_at = Some(now.mono);
         let WriteResult::Done(version) = result else {
-            (self.dirty, self.unwritten) = (true, true);
-            let is_refused = matches!(result, WriteResult::Refused(_));
-            return is_refused.then(events::status_refused);
+            self.dirty = true;
+            self.unwritten |= statement.has_outcomes;
+            self.refresh_at.get_or_insert(now.mono);
+            return None;
         };
         self.version_list = list;
         if self.version < version {

@@ -17,6 +17,8 @@ pub struct Statement {
     pub status: Arc<TestPlanRunStatus>,
     /// The reason for which the run waits, if it does.
     pub reason: Option<WaitReason>,
-    /// It says something that an event should tell a person.
+    /// It tells of outcomes that the status before did not tell.
+    pub has_outcomes: bool,
+    /// It says something that a person would want to be told.
     pub is_transition: bool,
 }

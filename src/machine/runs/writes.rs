@@ -9,6 +9,7 @@ use crate::machine::ids::{RunId, Uid, Version};
 use crate::machine::input::WriteResult;
 use crate::machine::runs::Runs;
 use crate::machine::runs::demand::Demand;
+use crate::machine::runs::events;
 use crate::machine::time::Now;
 use crate::machine::wait_reason::Waiting;
 
@@ -52,6 +53,11 @@ impl Runs {
         if let Some(announcement) = run.stated(result, list, now) {
             demands.push(Demand::Tell(run.event(announcement)));
         }
+    }
+
+    /// The API server has refused the status of a run for what it is.
+    pub fn status_refused(&self, id: RunId, demands: &mut Vec<Demand>) {
+        demands.extend(self.get(id).map(|run| Demand::Tell(run.event(events::status_refused()))));
     }
 
     /// Another write than that of the status has changed the object.

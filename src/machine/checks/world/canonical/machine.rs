@@ -204,7 +204,7 @@ impl Canonical for Detail {
 
 // === outbox ===
 
-fields!(Statement { request_seq, memo, reason, is_transition } but {
+fields!(Statement { request_seq, memo, reason, has_outcomes, is_transition } but {
     // What will be kept of it has the whole of it.
     status,
 });
@@ -235,19 +235,20 @@ impl Canonical for Entry {
             // It is that of the object.
             namespace: _,
             state,
+            reading,
             failures,
             status,
             changes,
             queued,
             timer,
         } = self;
-        (*state, (*status, changes)).canonical(sink);
+        (*state, (*reading, (*status, changes))).canonical(sink);
         sink.count(*failures);
         (*queued, *timer).canonical(sink);
     }
 }
 
-fields!(InFlight { key, base, next });
+fields!(InFlight { key, base, next, without_messages });
 
 impl Canonical for EntryKey {
     fn canonical(&self, sink: &mut Sink) {
