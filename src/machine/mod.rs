@@ -178,7 +178,7 @@ impl Machine {
             }
             Input::Wrote(serial, result) => self.wrote(serial, result, now),
             Input::Read(_, Some(view)) => self.run_read(&view, now),
-            // The watch tells in order what else a reading may find.
+            // The watch will tell, in its order, whatever the reading has missed.
             Input::Read(key, None) => {
                 self.read_ended(&key);
                 self.runs.read_failed(&key, now);

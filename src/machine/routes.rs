@@ -69,7 +69,7 @@ impl Machine {
         self.outbox.read_ended(&EntryKey::Run(id))
     }
 
-    /// Looks whether a run is at rest, or when its status is due; and the same for the status of a gateway.
+    /// Decides anew whether a run is at rest, or else when its status is due; and the same for the status of a gateway.
     pub(super) fn reschedule(&mut self, key: &EntryKey, now: Now) {
         match key {
             EntryKey::Run(id) => self.reschedule_run(*id, key, now),

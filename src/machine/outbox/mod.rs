@@ -22,20 +22,25 @@
 //! `h16_answer_while_the_situation_is_written`; the reference checks it as I7 at every write.
 //!
 //! **R22.** Writes that fail. After a conflict (409) the write waits for a newer object; if the watch has already
-//! brought it, the write begins at once, and after `CONFLICT_READ` the object is read by itself. A 404 counts as a
-//! conflict, since only the watch ends a run (R5). A time-out, 429 or 5xx is tried again on the same version after a
+//! brought it, the write begins at once, and after `CONFLICT_READ` the object is read by itself, one reading at a time.
+//! After the reading the write is tried again in any case: if nothing is newer, the conflict was none. A 404 counts as
+//! a conflict, since only the watch ends a run (R5). A time-out, 429 or 5xx is tried again on the same version after a
 //! growing pause; if the first try had been carried out after all, the second one ends as a conflict, and the object
 //! shows our own status.
 //! Tests: `what_follows_from_a_write`, `a_newer_object_ends_a_conflict_and_any_sight_of_it_ends_a_pause`,
-//! `h02_conflict_because_the_user_withdrew`, `h03_conflict_because_the_user_added_an_id`,
-//! `h24_write_timed_out_but_landed`, `conflict_that_nothing_explains`,
+//! `a_conflict_ends_when_the_object_was_read`, `h02_conflict_because_the_user_withdrew`,
+//! `h03_conflict_because_the_user_added_an_id`, `h24_write_timed_out_but_landed`, `conflict_that_nothing_explains`,
 //! `a_write_that_finds_nothing_leaves_it_to_the_watch`, `one_404_to_a_status_write_loses_no_outcome`.
 //!
-//! **R23.** Writes that are refused (400, 403, 413, 422). The status is written once more without the gateway's
-//! messages, which alone can be wrong with it, then every `REFUSED_WRITE_PAUSE`, and at once when the object changes.
-//! It takes no slot while it waits. A warning event tells of it. The outcomes stay with the run, so no plan is sent
-//! again in this term.
-//! Tests: `h17_write_refused_for_ever`, `a_second_refusal_waits_for_five_minutes`.
+//! **R23.** Writes that are refused. A status that is refused for its content (400, 413, 422) or for want of a right
+//! (403) is written once more at once, without the gateway's messages, which alone can be wrong with it. After that a
+//! missing right is tried like any failure, since it may come back within seconds, and any other refusal every
+//! `REFUSED_WRITE_PAUSE`; both at once when the object changes. Such a write takes no slot while it waits, and the
+//! first refusal is told by a warning event. The outcomes stay with the run, so no plan is sent again in this term.
+//! Tests: `h17_write_refused_for_ever`,
+//! `a_second_refusal_waits_for_five_minutes_and_one_for_want_of_a_right_for_seconds`,
+//! `a_right_that_was_missing_for_some_seconds_delays_an_outcome_by_seconds`,
+//! `a_write_that_failed_and_is_then_refused_is_tried_without_messages_at_once`.
 
 mod entry;
 

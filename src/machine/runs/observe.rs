@@ -2,12 +2,13 @@
 //!
 //! **R1.** Echoes of the past. An object older than the newest version that was read or written is ignored. Without
 //! this rule a run sent its stop twice with no fault at all: the outcome is written on the reply to an earlier write,
-//! and then the echo of that earlier write arrives. One case is no echo: a list that began after the newest version was
-//! known can't be older than it, unless the datastore was restored from a backup; then the older object is believed, or
-//! the run would freeze.
-//! Tests: `an_older_version_and_an_older_object_change_nothing`, `h06_own_echo`, `h07_older_news_after_the_own_write`;
-//! without it the model finds a counterexample: `without_the_floor_an_echo_is_taken_for_news`. The restored datastore
-//! has no test.
+//! and then the echo of that earlier write arrives. Two cases are no echo, but show that the datastore was restored
+//! from a backup: an object older than a version that was known before the present list began, and an object read by
+//! itself that is older than a version known before the reading began. Then the older object is believed, or the run
+//! would freeze.
+//! Tests: `an_older_version_and_an_older_object_change_nothing`, `h06_own_echo`, `h07_older_news_after_the_own_write`,
+//! `a_datastore_that_goes_back_during_a_conflict_gets_the_outcome`; without it the model finds a counterexample:
+//! `without_the_floor_an_echo_is_taken_for_news`. The case of the list has no test.
 //!
 //! **R2.** Another uid under the same name is another run: the earlier one is gone (R5) before the new one is seen.
 //! Tests: `h09_recreated_under_the_same_name_with_a_call_in_flight`; without it the model finds a counterexample:
@@ -91,9 +92,9 @@ impl Runs {
         self.observe_new(view, view.version, source, now, demands);
     }
 
-    /// A run was read by itself, which overtakes the watch, or comes after it: so it is news only of a run that is
-    /// known. Yields which. `before`: the version that was known when the reading began. An object that is older than
-    /// that shows that the datastore has gone back.
+    /// The record of a run that was read by itself. Such a reading overtakes the watch, or comes after it: so it says
+    /// something new only of a run that has a record. `before`: the version that was known when the reading began. An
+    /// object that is older than that shows that the datastore has gone back.
     pub fn known_by_read(&self, view: &RunView, before: Option<Version>) -> Option<RunId> {
         let id = self.id_of(&view.key)?;
         let run = self.get(id)?;

@@ -1,10 +1,10 @@
 //! The status of a run: the moment at which it is due, its content, and the result of writing it.
 //!
 //! **R20.** A status falls due only if it would change the object. At once if every plan has its outcome or was
-//! withdrawn; `BETWEEN_PARTS` after the last write for a part of the outcomes; [`QUICK_ANSWER`] after the request for a
-//! situation (on its way, or waiting), or at once if status still tells the success of an earlier request; and a
-//! *changed* reason for waiting once it has stood for `REASON_SETTLES`. So an outage that comes and goes costs a run
-//! two writes.
+//! withdrawn, and then with the urgency of an outcome if it tells one; `BETWEEN_PARTS` after the last write for a part
+//! of the outcomes; `QUICK_ANSWER` after the request for a situation (on its way, or waiting), or at once if status
+//! still tells the success of an earlier request; and a *changed* reason for waiting once it has stood for
+//! `REASON_SETTLES`. So an outage that comes and goes costs a run two writes.
 //! Tests: `when_a_status_is_due`, `a_part_of_the_outcomes_waits_for_the_rest_for_a_while`,
 //! `a_gateway_that_is_down_costs_two_writes_however_long_it_lasts`,
 //! `rule_14_a_request_over_an_earlier_success_is_told_at_once`; the reference checks at every write that it changes the

@@ -17,8 +17,8 @@ pub struct Statement {
     pub status: Arc<TestPlanRunStatus>,
     /// The reason for which the run waits, if it does.
     pub reason: Option<WaitReason>,
-    /// It tells of outcomes that the status before did not tell.
+    /// Whether it tells of outcomes that the status before did not tell.
     pub has_outcomes: bool,
-    /// It says something that a person would want to be told.
+    /// Whether it says something that an event should tell a person.
     pub is_transition: bool,
 }
