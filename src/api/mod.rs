@@ -25,7 +25,7 @@ pub const GROUP: &str = "testinium.io";
 /// Annotation that asks for a stop without touching the spec. A changed value asks again.
 pub const STOP_ANNOTATION: &str = "testinium.io/stop";
 
-/// Annotation that asks again for the plans that the standing stop has not stopped. A changed value asks again.
+/// Annotation that asks again for the plans that the present stop has not stopped. A changed value asks again.
 pub const RETRY_ANNOTATION: &str = "testinium.io/retry";
 
 /// Annotation that the requester policy stamps with the user who asked for the stop.

@@ -1,4 +1,10 @@
-//! What the machine hands from one owner to another.
+//! The routes of the machine: plain values that it hands from one owner to another.
+//!
+//! **R26.** Draining. From the input `Drain` on, no call, no probe and no write of a mere situation begins; calls under
+//! way are answered, and outcomes are written. `Drained` is told once, when no call and no write is under way and no
+//! outcome waits to be written. A write that waits for longer than `DRAIN_PATIENCE` is left to the next process.
+//! Tests: `h23_sigterm`, `what_was_answered_in_part_is_written_before_the_end`; every third simulated history ends with
+//! it (L3).
 
 use crate::machine::Machine;
 use crate::machine::backoff::chance;
@@ -63,7 +69,7 @@ impl Machine {
         self.outbox.read_ended(&EntryKey::Run(id))
     }
 
-    /// Looks whether a run is at rest, or when its status is due; and the same for the status of a gateway.
+    /// Decides anew whether a run is at rest, or else when its status is due; and the same for the status of a gateway.
     pub(super) fn reschedule(&mut self, key: &EntryKey, now: Now) {
         match key {
             EntryKey::Run(id) => self.reschedule_run(*id, key, now),

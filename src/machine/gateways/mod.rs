@@ -1,8 +1,9 @@
-//! Gateways: which call begins next, what an answer does to the ids of its call, and what each gateway's status says.
+//! Gateways: the choice of the next call, the consequences of an answer for the plans of its call, and the status of
+//! each gateway.
 //!
-//! [`Gateways`] takes demands of runs, hands out calls, and yields what these have meant for plans. A gateway is looked
-//! at when something has happened to it or its time has come, never because another one has something to do: so a turn
-//! costs the same among ten thousand gateways as among ten.
+//! [`Gateways`] takes demands of runs, hands out calls, and yields their progress. A gateway is visited when something
+//! has happened to it or its time has come, never because another one has something to do: so a turn costs the same
+//! among ten thousand gateways as among ten.
 
 mod calls;
 pub mod credential;
@@ -45,7 +46,7 @@ pub struct Gateways {
     pub(in crate::machine) list: List,
     /// Calls may begin: runs have been listed, and the end is not near.
     pub(in crate::machine) may_call: bool,
-    /// Gateways to which something has happened since calls were last begun, or statuses last published.
+    /// Gateways to which something has happened since calls were last begun.
     pub(in crate::machine) touched: BTreeSet<GatewayKey>,
     pub(in crate::machine) unpublished: BTreeSet<GatewayKey>,
     pub(in crate::machine) timers: BTreeSet<(Millis, GatewayKey)>,
@@ -83,14 +84,14 @@ impl Gateways {
         self.calls.len()
     }
 
-    /// When something may begin, or is to be told, by itself.
+    /// The next moment at which a call or a reading may begin, or something is to be told.
     pub fn wake_at(&self) -> Option<Millis> {
         let gateway = self.timers.first().map(|(at, _)| *at);
         let origin = self.origins.wake_at().filter(|_| self.may_call);
         [gateway, origin].into_iter().flatten().min()
     }
 
-    // === what is seen ===
+    // === observations ===
 
     pub fn observe(&mut self, view: GatewayView, now: Millis) {
         let (key, list) = (view.key.clone(), self.list.serial);
@@ -103,7 +104,7 @@ impl Gateways {
         }
     }
 
-    /// The object is gone. Its address stays what it was: calls under way are still answered by it.
+    /// Takes in that the object is gone. The address stays what it was: calls under way are still answered by it.
     pub fn gone(&mut self, key: &GatewayKey, uid: Option<&Uid>, out: &mut Vec<Effect>) {
         let Some(gateway) = self.by_key.get_mut(key) else { return };
         let is_other = |view: &Arc<GatewayView>| uid.is_some_and(|uid| *uid != view.uid);
@@ -123,7 +124,7 @@ impl Gateways {
         self.list.began();
     }
 
-    /// A list is complete: the gateways that it did not bring are gone.
+    /// Ends a list: the gateways that it did not bring are gone.
     pub fn list_ended(&mut self, out: &mut Vec<Effect>) {
         self.list.ended();
         let list = self.list.serial;
@@ -134,13 +135,13 @@ impl Gateways {
         self.touch_all();
     }
 
-    /// Gateways can't be listed. The text is for users.
+    /// Takes in that gateways can't be listed. The text is for users.
     pub fn list_failed(&mut self, text: String) {
         self.list.failed = Some(text);
         self.touch_all();
     }
 
-    /// A reading of a credential has ended.
+    /// Takes in the end of a reading of a credential.
     pub fn credential_read(&mut self, key: &GatewayKey, epoch: Epoch, read: CredentialRead, now: Millis) {
         self.edit(key, |gateway| gateway.credential_read(epoch, read, now));
     }
@@ -153,9 +154,9 @@ impl Gateways {
         }
     }
 
-    // === what runs ask for ===
+    // === demands of runs ===
 
-    /// A run wants plans stopped.
+    /// Queues plans that a run wants stopped.
     pub fn offer(&mut self, key: &GatewayKey, plans: &[PlanId], waiter: Waiter) {
         let one_call_a_plan = self.guards.is_on(Guard::OneCallAnId);
         let gateway = self.entry(key);
@@ -165,17 +166,17 @@ impl Gateways {
         }
     }
 
-    /// A run does not want plans stopped any more.
+    /// Strikes a run out of those that wait for these plans.
     pub fn withdraw(&mut self, key: &GatewayKey, plans: &[PlanId], run: RunId) {
         self.edit(key, |gateway| plans.iter().for_each(|plan| gateway.queue.withdraw(*plan, run)));
     }
 
-    /// A person asks to try now.
+    /// Ends the gate's wait, because a person asks for it.
     pub fn hurry(&mut self, key: &GatewayKey, now: Millis) {
         self.edit(key, |gateway| gateway.gate.hurry(now));
     }
 
-    /// A stop is asked for anew, which is worth a try.
+    /// Shortens the gate's wait: a stop is asked for anew, which is worth a try.
     pub fn hurry_for_request(&mut self, key: &GatewayKey, now: Millis) {
         self.edit(key, |gateway| gateway.gate.hurry_for_request(now));
     }
@@ -199,7 +200,7 @@ impl Gateways {
         self.unpublished.insert(key.clone());
     }
 
-    /// Something has happened that concerns every gateway. That is rare: a list, the end of the term.
+    /// Marks every gateway. That is rare: it happens at a list and at the end of the term.
     fn touch_all(&mut self) {
         self.touched.extend(self.by_key.keys().cloned());
         self.unpublished.extend(self.by_key.keys().cloned());

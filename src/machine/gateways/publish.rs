@@ -1,4 +1,4 @@
-//! What is told of gateways: to the runs that wait, and in their own statuses.
+//! News of gateways: for the runs that wait, and for the gateways' own statuses.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -16,7 +16,7 @@ use crate::machine::time::{Millis, Now, whole_seconds};
 use crate::machine::view::GatewayView;
 use crate::machine::wait_reason::{WaitReason, Waiting};
 
-/// What is to be done after gateways were published.
+/// The runs and gateways to reschedule after gateways were published.
 #[derive(Debug, Default)]
 pub struct Publication {
     /// Runs that wait where the reason has changed, and has stood for a while.
@@ -35,7 +35,7 @@ pub struct Written {
 // === impl Gateways ===
 
 impl Gateways {
-    /// Why a run of this gateway waits, and since when that is so as far as the gateway has published it.
+    /// The reason for which a run of this gateway waits, and the moment since which the gateway has published it.
     pub fn wait_of(
         &self,
         key: &GatewayKey,
@@ -49,7 +49,7 @@ impl Gateways {
         (reason, since.map_or(now, |published| published.since))
     }
 
-    /// Why a run of this gateway waits, in words, and which object the gateway is.
+    /// The reason for which a run of this gateway waits, in words, and the uid of the gateway's object.
     pub fn context_of(&self, key: &GatewayKey, is_stop_requested: bool) -> (Option<Waiting>, Option<Uid>) {
         let gateway = self.get(key);
         let waiting = self.cause_of(gateway, is_stop_requested).map(|cause| cause.in_words(&key.name));
@@ -69,7 +69,7 @@ impl Gateways {
         }
     }
 
-    /// Takes down how the gateways stand to which something has happened, and yields who is to be told.
+    /// Publishes the reason for waiting of each gateway to which something has happened, and yields the runs to tell.
     pub fn publish(&mut self, now: Millis) -> Publication {
         let gateways = std::mem::take(&mut self.unpublished);
         let mut notified = BTreeSet::new();
@@ -92,12 +92,12 @@ impl Gateways {
         Publication { notified, gateways }
     }
 
-    /// From when on a gateway's own status is to be written, if it is to be.
+    /// The moment from which on a gateway's own status is to be written, if it is to be.
     pub fn status_due(&self, key: &GatewayKey) -> Option<Millis> {
         self.get(key)?.status_due()
     }
 
-    /// Sets when a gateway's own status falls due.
+    /// Sets the moment at which a gateway's own status falls due.
     pub fn arm_status(&mut self, key: &GatewayKey, at: Option<Millis>, now: Millis) {
         if let Some(gateway) = self.by_key.get_mut(key).filter(|gateway| gateway.status_at != at) {
             gateway.status_at = at;

@@ -1,15 +1,15 @@
-//! What stands between the plans that wait at a gateway and a call.
+//! The cause for which plans wait at a gateway.
 
 use crate::machine::gateways::credential::CredentialError;
 use crate::machine::gateways::gate::Shut;
 use crate::machine::gateways::verdict::TroubleKind;
 use crate::machine::wait_reason::{WaitReason, Waiting};
 
-/// What makes plans wait, before it is put into words, which cost more than most callers need.
+/// The cause for which plans wait. It is not yet put into words, which cost time and are seldom needed.
 #[derive(Clone, Copy, Debug)]
 pub enum WaitCause<'a> {
     NoGateway,
-    /// Whether there is one is not known, and why not.
+    /// Whether there is such a gateway is not known, for this reason.
     NotListed(&'a str),
     Suspended,
     Credential(&'a CredentialError),
@@ -19,7 +19,7 @@ pub enum WaitCause<'a> {
 // === impl WaitCause ===
 
 impl<'a> WaitCause<'a> {
-    /// What it means that no such gateway is known. `listed`: whether gateways could be listed, and if not, why.
+    /// The cause if no such gateway is known. `listed`: whether gateways could be listed, and if not, why.
     pub fn unknown_gateway(listed: Result<(), &'a str>) -> Self {
         listed.map_or_else(Self::NotListed, |()| Self::NoGateway)
     }
@@ -42,7 +42,7 @@ impl<'a> WaitCause<'a> {
         }
     }
 
-    /// In words, of the gateway with this name.
+    /// The cause in words, for the gateway with this name.
     pub fn in_words(self, name: &str) -> Waiting {
         let message = match self {
             Self::NoGateway => format!(

@@ -1,4 +1,4 @@
-//! Events of a run: what is announced of a line that it has crossed, and in which words.
+//! Events of a run: the announcements that it makes, and their words.
 
 use crate::api::{EventReason, TestPlanRunStatus, reason};
 use crate::machine::effect::Event;
@@ -10,7 +10,7 @@ use crate::machine::runs::request::Withdrawal;
 use crate::machine::view::RunView;
 use crate::machine::wait_reason::WaitReason;
 
-/// An announcement before it is known of which object.
+/// An event before it is known which object it is about.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct Announcement {
     pub warning: bool,
@@ -35,7 +35,7 @@ impl Announcement {
     }
 }
 
-/// An object that can't be read.
+/// The announcement of an object that can't be read.
 pub fn unreadable(text: String) -> Announcement {
     Announcement::warning(EventReason::Unreadable, text)
 }
@@ -45,8 +45,8 @@ pub fn status_refused() -> Announcement {
     Announcement::warning(EventReason::StatusRefused, message.to_owned())
 }
 
-/// A stop that was taken back before it was complete. If no person did it, the person who stopped wants to know who
-/// did, and which command lasts.
+/// The announcement of a stop that was taken back. If a controller did it, the person who had asked for the stop wants
+/// to know which one, and which command lasts.
 pub fn taken_back(field: DecidingField, view: &RunView) -> Announcement {
     let by = field.set(view).map_or("", |set| set.manager.as_str());
     let is_person = ["", "testinium"].contains(&by) || by.starts_with("kubectl");
@@ -82,8 +82,8 @@ pub fn taken_back(field: DecidingField, view: &RunView) -> Announcement {
     }
 }
 
-/// The announcement of something that a person may have expected otherwise; none if it does not matter for these plans.
-/// `unsent`: plans that wait for a call. `earlier`: how the stop before had been taken back.
+/// The announcement of a notice; none if it does not matter for these plans. `unsent`: the number of plans that wait
+/// for a call. `earlier`: the withdrawal of the stop before.
 pub fn notice(
     notice: Notice,
     view: &RunView,
@@ -113,7 +113,7 @@ pub fn notice(
             format!(
                 "what asked for the stop was removed, which takes nothing back: {unsent} plans are still to be \
                  stopped; to end the stop, run: {}",
-                // A no that stands there already would be no other value.
+                // A no that is there already would be no other value.
                 if view.stop_annotation.as_deref().is_some_and(|value| meaning(value) == Meaning::No) {
                     advice::unset_stopped(key)
                 } else {
@@ -134,7 +134,7 @@ pub fn notice(
     }
 }
 
-/// A run that carries a request which counts as seen.
+/// The words about a run that carries a request which counts as seen.
 pub fn restored(run: &RunKey) -> String {
     format!(
         "the run was restored from a backup, so the stop that it carries is of the past and is not repeated; to stop \
@@ -143,8 +143,8 @@ pub fn restored(run: &RunKey) -> String {
     )
 }
 
-/// The announcement of what a written status says for the first time, while its stop is asked for. `waits`: why the run
-/// waits, if it does.
+/// The announcement of a status that says something for the first time, while its stop is asked for. `waits`: the
+/// reason for which the run waits, if it does.
 pub fn transition(
     status: &TestPlanRunStatus,
     all_settled: bool,

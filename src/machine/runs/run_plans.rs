@@ -1,4 +1,4 @@
-//! The plans of a run: which are asked for, which wait, what came of their calls, and when they are given up.
+//! The plans of a run: asking for them, the progress of their calls, and giving them up.
 
 use std::collections::BTreeMap;
 
@@ -24,13 +24,13 @@ impl Run {
         all_settled(&self.plans)
     }
 
-    /// From when on the stop of a plan is given up.
+    /// The moment from which on the stop of a plan is given up.
     fn deadline_of(&self, plan: &Plan) -> Millis {
         let asked = plan.asked.as_deref().copied().or(self.request.as_ref().map(|request| request.asked));
         asked.map_or(Millis(u64::MAX), |asked| asked.deadline(self.deadline_seconds))
     }
 
-    /// When the next plan that waits for a call is given up.
+    /// The moment at which the next plan that waits for a call is given up.
     pub fn next_deadline(&self) -> Option<Millis> {
         if !self.is_stop_requested() {
             return None;
@@ -38,7 +38,7 @@ impl Run {
         self.plans.iter().filter(|plan| plan.is_queued()).map(|plan| self.deadline_of(plan)).min()
     }
 
-    /// Whether what came of the plan in this call is what the present request waits for.
+    /// Whether the present request waits for the result of this plan in this call.
     pub fn expects(&self, waiter: &Waiter, plan: PlanId, call: CallId) -> bool {
         self.in_call(waiter, plan, call).is_some()
     }
@@ -57,7 +57,7 @@ impl Run {
         self.is_stop_requested() && now.mono < self.deadline_of(plan)
     }
 
-    /// The plan's call has begun or ended. Yields the outcome, if the plan has one now.
+    /// Takes in that the plan's call has begun or ended. Yields the outcome, if the plan has one now.
     pub fn apply_progress(&mut self, plan: PlanId, call: CallId, end: Progress, now: Now) -> Option<Outcome> {
         let asks = self.is_stop_requested();
         let index = self.plans.position(plan)?;
@@ -92,7 +92,7 @@ impl Run {
         Some(outcome)
     }
 
-    /// Gives up what could not be delivered by its deadline. Yields the plans that wait for a call no more.
+    /// Gives up the plans whose stop could not be delivered by their deadline, and yields them.
     pub fn expire(&mut self, now: Now) -> Vec<PlanId> {
         if self.next_deadline().is_none_or(|at| at > now.mono) {
             return Vec::new();
@@ -115,7 +115,7 @@ impl Run {
         some_failed || !distinct(&view.spec.plans).all(|id| is_known(&id))
     }
 
-    /// Asks for every plan of the spec, in its order. Yields those that were waited for until now.
+    /// Asks for every plan of the spec, in its order. Yields the plans that the run had until now.
     pub(in crate::machine) fn ask_anew(&mut self, ids: &[i64], offer: &mut Vec<PlanId>) -> Vec<PlanId> {
         let withdraw = self.plans.iter().map(|plan| plan.id).collect();
         self.unasked = Box::default();
@@ -124,7 +124,7 @@ impl Run {
         withdraw
     }
 
-    /// Goes on with the stop that stands: with what is known of each plan of the spec, in its order. Plans that were
+    /// Goes on with the present stop, with all that is known of each plan of the spec, in its order. Plans that were
     /// added to the spec are asked for too if `added` says since when (rule 10). Yields the plans that were removed.
     pub(in crate::machine) fn ask_on(
         &mut self,

@@ -1,4 +1,4 @@
-//! Runs alone: what each observation asks of the others, when a status is due, and runs that are only a timer.
+//! Runs alone: the demands of each observation, the moment at which a status is due, and runs that are only a timer.
 
 use jiff::SignedDuration;
 
@@ -29,7 +29,7 @@ fn newer(view: &RunView, change: impl FnOnce(&mut RunView)) -> RunView {
     view
 }
 
-/// What the runs ask for in short, in their order.
+/// The demands of the runs in short, in their order.
 fn told(demands: &[Demand]) -> Vec<String> {
     let told = |demand: &Demand| match demand {
         Demand::Offer { gateway, plans, .. } => format!("offer {} {:?}", gateway.name, ids(plans)),

@@ -1,4 +1,4 @@
-//! What is written of runs, and what came of it.
+//! Writes of runs, and their results.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
@@ -23,7 +23,7 @@ pub struct Written {
 // === impl Runs ===
 
 impl Runs {
-    /// Begins to write the status of a run, if it says anything new. `uid`: of the object that its gateway is.
+    /// Begins to write the status of a run, if it says anything new. `uid`: the uid of its gateway.
     pub fn state(
         &mut self,
         id: RunId,
