@@ -62,6 +62,7 @@ pub mod reason {
 
     pub const GATEWAY_NOT_FOUND: &str = "GatewayNotFound";
     pub const GATEWAY_NOT_LISTED: &str = "GatewayNotListed";
+    pub const GATEWAY_UNREADABLE: &str = "GatewayUnreadable";
     pub const SECRET_NOT_FOUND: &str = "SecretNotFound";
     pub const INVALID_CREDENTIAL: &str = "InvalidCredential";
     pub const AUTHENTICATION_FAILED: &str = "AuthenticationFailed";

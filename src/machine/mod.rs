@@ -168,7 +168,7 @@ impl Machine {
                 self.runs.unreadable(&key, &uid, text, &mut self.demands);
             }
             Input::Unreadable(ObjectKey::Gateway(key), uid, _, text) => {
-                self.gateways.gone(&key, Some(&uid), out);
+                self.gateways.unreadable(&key, uid.clone(), &text, out);
                 out.push(Effect::Tell(events::unreadable(text).about(ObjectKey::Gateway(key), uid)));
             }
             Input::Credential(key, epoch, read) => self.gateways.credential_read(&key, epoch, read, now.mono),

@@ -8,6 +8,8 @@ pub enum WaitReason {
     GatewayNotFound,
     /// Whether there is such a gateway is not known, since gateways can't be listed.
     GatewayNotListed,
+    /// There is such a gateway, but this version of the operator can't read its object.
+    GatewayUnreadable,
     Suspended,
     SecretNotFound,
     InvalidCredential,
@@ -43,6 +45,7 @@ impl WaitReason {
         match self {
             Self::GatewayNotFound => reason::GATEWAY_NOT_FOUND,
             Self::GatewayNotListed => reason::GATEWAY_NOT_LISTED,
+            Self::GatewayUnreadable => reason::GATEWAY_UNREADABLE,
             Self::Suspended => reason::SUSPENDED,
             Self::SecretNotFound => reason::SECRET_NOT_FOUND,
             Self::InvalidCredential => reason::INVALID_CREDENTIAL,
@@ -59,6 +62,7 @@ impl WaitReason {
             Self::Suspended => Acts::Nobody,
             Self::GatewayNotFound
             | Self::GatewayNotListed
+            | Self::GatewayUnreadable
             | Self::SecretNotFound
             | Self::InvalidCredential
             | Self::AuthenticationFailed

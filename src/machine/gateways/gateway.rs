@@ -138,11 +138,10 @@ impl Gateway {
         self.view.as_ref().zip(self.settings.as_ref())
     }
 
-    /// The cause for which the ids here have to wait, if they have to. `listed`: whether gateways could be listed, and
-    /// if not, why.
-    pub fn wait_cause<'a>(&'a self, listed: Result<(), &'a str>) -> Option<WaitCause<'a>> {
+    /// The cause for which the ids here have to wait, if they have to. `unknown`: the cause if there is no object.
+    pub fn wait_cause<'a>(&'a self, unknown: WaitCause<'a>) -> Option<WaitCause<'a>> {
         match (self.object(), &self.credential.error, &self.gate) {
-            (None, ..) => Some(WaitCause::unknown_gateway(listed)),
+            (None, ..) => Some(unknown),
             (Some((_, settings)), ..) if settings.is_suspended => Some(WaitCause::Suspended),
             (Some(_), Some(error), _) => Some(WaitCause::Credential(error)),
             (Some(_), None, Gate::Shut(shut)) => Some(WaitCause::Shut(shut)),
@@ -151,8 +150,8 @@ impl Gateway {
     }
 
     /// The reason of that cause.
-    pub fn wait_reason(&self, listed: Result<(), &str>) -> Option<WaitReason> {
-        self.wait_cause(listed).map(WaitCause::reason)
+    pub fn wait_reason(&self, unknown: WaitCause<'_>) -> Option<WaitReason> {
+        self.wait_cause(unknown).map(WaitCause::reason)
     }
 
     /// Shuts the gate for the trouble that one of its own calls met.

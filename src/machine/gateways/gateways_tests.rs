@@ -167,6 +167,35 @@ fn a_gateway_that_nobody_asks_for_is_forgotten_with_its_object() {
 }
 
 #[test]
+fn a_gateway_that_cannot_be_read_says_so_until_it_can_or_is_gone() {
+    type Step = fn(&mut Gateways);
+    let steps: [(&str, Step, Option<WaitReason>); 4] = [
+        ("it stays as it is", |_| {}, Some(WaitReason::GatewayUnreadable)),
+        (
+            "it is deleted",
+            |gateways| gateways.gone(&key("a"), Some(&"1".into()), &mut Vec::new()),
+            Some(WaitReason::GatewayNotFound),
+        ),
+        ("it is corrected", |gateways| gateways.observe(fixtures::gateway("a"), Millis(1)), None),
+        (
+            "a list lacks it",
+            |gateways| {
+                gateways.list_began();
+                gateways.list_ended(&mut Vec::new());
+            },
+            Some(WaitReason::GatewayNotFound),
+        ),
+    ];
+    for (name, step, expected) in steps {
+        let mut gateways = ready(&["a"]);
+        gateways.offer(&key("a"), &[PlanId(1)], waiter(1));
+        gateways.unreadable(&key("a"), "1".into(), "spec.url: missing", &mut Vec::new());
+        step(&mut gateways);
+        assert_eq!(gateways.wait_of(&key("a"), true, Millis(2)).0, expected, "{name}");
+    }
+}
+
+#[test]
 fn a_gateway_that_is_asked_for_and_is_not_there_says_so() {
     let mut gateways = Gateways::new(OriginLimits::default(), 7);
     gateways.offer(&key("a"), &[PlanId(1)], waiter(1));

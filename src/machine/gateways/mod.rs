@@ -43,6 +43,8 @@ pub struct Gateways {
     pub(in crate::machine) by_key: BTreeMap<GatewayKey, Gateway>,
     pub(in crate::machine) origins: Origins,
     pub(in crate::machine) calls: BTreeMap<CallId, Call>,
+    /// Gateways whose objects can't be read.
+    pub(in crate::machine) unreadable: BTreeMap<GatewayKey, Unreadable>,
     pub(in crate::machine) list: List,
     /// Calls may begin: runs have been listed, and the end is not near.
     pub(in crate::machine) may_call: bool,
@@ -55,6 +57,15 @@ pub struct Gateways {
     pub(in crate::machine) seed: u64,
     pub(in crate::machine) next_call: u64,
     pub(in crate::machine) next_epoch: u64,
+}
+
+/// A gateway whose object can't be read.
+#[derive(Clone, Debug)]
+pub struct Unreadable {
+    pub(in crate::machine) uid: Uid,
+    pub(in crate::machine) why: Box<str>,
+    /// The list that last brought it.
+    pub(in crate::machine) listed_in: u32,
 }
 
 // === impl Gateways ===
@@ -95,6 +106,7 @@ impl Gateways {
 
     pub fn observe(&mut self, view: GatewayView, now: Millis) {
         let (key, list) = (view.key.clone(), self.list.serial);
+        self.unreadable.remove(&key);
         let gateway = self.entry(&key);
         let before = gateway.object().map(|(_, settings)| settings.origin.clone());
         gateway.listed_in = list;
@@ -106,6 +118,10 @@ impl Gateways {
 
     /// Takes in that the object is gone. The address stays what it was: calls under way are still answered by it.
     pub fn gone(&mut self, key: &GatewayKey, uid: Option<&Uid>, out: &mut Vec<Effect>) {
+        if self.unreadable.get(key).is_some_and(|object| uid.is_none_or(|uid| *uid == object.uid)) {
+            self.unreadable.remove(key);
+            self.touch(key);
+        }
         let Some(gateway) = self.by_key.get_mut(key) else { return };
         let is_other = |view: &Arc<GatewayView>| uid.is_some_and(|uid| *uid != view.uid);
         if gateway.view.as_ref().is_some_and(is_other) {
@@ -117,6 +133,15 @@ impl Gateways {
                 self.origins.leave(key, &settings.origin);
             }
         }
+        self.touch(key);
+    }
+
+    /// Takes in that an object can't be read: it counts as gone, but runs that wait for it are told why. The text is for
+    /// users.
+    pub fn unreadable(&mut self, key: &GatewayKey, uid: Uid, why: &str, out: &mut Vec<Effect>) {
+        self.gone(key, None, out);
+        let object = Unreadable { uid, why: why.into(), listed_in: self.list.serial };
+        self.unreadable.insert(key.clone(), object);
         self.touch(key);
     }
 
@@ -132,6 +157,7 @@ impl Gateways {
             self.by_key.values().filter(|gateway| gateway.view.is_some() && gateway.listed_in != list);
         let stale: Vec<_> = stale.map(|gateway| gateway.key.clone()).collect();
         stale.iter().for_each(|key| self.gone(key, None, out));
+        self.unreadable.retain(|_, object| object.listed_in == list);
         self.touch_all();
     }
 

@@ -1,17 +1,17 @@
 //! News of gateways: for the runs that wait, and for the gateways' own statuses.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use crate::api::TestiniumGatewayStatus;
 use crate::machine::effect::Target;
-use crate::machine::gateways::Gateways;
-use crate::machine::gateways::gateway::Gateway;
 use crate::machine::gateways::status::build_gateway_status;
 use crate::machine::gateways::wait_cause::WaitCause;
+use crate::machine::gateways::{Gateways, Unreadable};
 use crate::machine::ids::{GatewayKey, ObjectKey, RunId, Uid, Version};
 use crate::machine::input::WriteResult;
 use crate::machine::limits::REASON_SETTLES;
+use crate::machine::list::List;
 use crate::machine::time::{Millis, Now, whole_seconds};
 use crate::machine::view::GatewayView;
 use crate::machine::wait_reason::{WaitReason, Waiting};
@@ -43,7 +43,7 @@ impl Gateways {
         now: Millis,
     ) -> (Option<WaitReason>, Millis) {
         let gateway = self.get(key);
-        let reason = self.cause_of(gateway, is_stop_requested).map(WaitCause::reason);
+        let reason = self.cause_of(key, is_stop_requested).map(WaitCause::reason);
         let published = gateway.map(|gateway| &gateway.published);
         let since = published.filter(|published| published.reason == reason);
         (reason, since.map_or(now, |published| published.since))
@@ -52,20 +52,16 @@ impl Gateways {
     /// The reason for which a run of this gateway waits, in words, and the uid of the gateway's object.
     pub fn context_of(&self, key: &GatewayKey, is_stop_requested: bool) -> (Option<Waiting>, Option<Uid>) {
         let gateway = self.get(key);
-        let waiting = self.cause_of(gateway, is_stop_requested).map(|cause| cause.in_words(&key.name));
+        let waiting = self.cause_of(key, is_stop_requested).map(|cause| cause.in_words(&key.name));
         let view = gateway.and_then(|gateway| gateway.view.as_ref());
         (waiting, view.map(|view| view.uid.clone()))
     }
 
-    fn cause_of<'a>(
-        &'a self,
-        gateway: Option<&'a Gateway>,
-        is_stop_requested: bool,
-    ) -> Option<WaitCause<'a>> {
-        let listed = self.list.state();
-        match gateway {
-            Some(gateway) => gateway.wait_cause(listed),
-            None => is_stop_requested.then(|| WaitCause::unknown_gateway(listed)),
+    fn cause_of(&self, key: &GatewayKey, is_stop_requested: bool) -> Option<WaitCause<'_>> {
+        let unknown = unknown(&self.list, &self.unreadable, key);
+        match self.get(key) {
+            Some(gateway) => gateway.wait_cause(unknown),
+            None => is_stop_requested.then_some(unknown),
         }
     }
 
@@ -73,10 +69,9 @@ impl Gateways {
     pub fn publish(&mut self, now: Millis) -> Publication {
         let gateways = std::mem::take(&mut self.unpublished);
         let mut notified = BTreeSet::new();
-        let listed = self.list.state();
         for key in &gateways {
             let Some(gateway) = self.by_key.get_mut(key) else { continue };
-            let reason = gateway.wait_reason(listed);
+            let reason = gateway.wait_reason(unknown(&self.list, &self.unreadable, key));
             let published = &mut gateway.published;
             if published.reason != reason {
                 (published.reason, published.since) = (reason, now);
@@ -107,10 +102,10 @@ impl Gateways {
 
     /// Begins to write the status of a gateway.
     pub fn state(&mut self, key: &GatewayKey, without_messages: bool, now: Now) -> Option<Written> {
-        let listed = self.list.state();
         let gateway = self.by_key.get_mut(key)?;
         let view = gateway.view.clone()?;
-        let mut waiting = gateway.wait_cause(listed).map(|cause| cause.in_words(&key.name));
+        let unknown = unknown(&self.list, &self.unreadable, key);
+        let mut waiting = gateway.wait_cause(unknown).map(|cause| cause.in_words(&key.name));
         if let Some(waiting) = waiting.as_mut().filter(|_| without_messages) {
             waiting.message = waiting.reason.as_str().to_owned();
         }
@@ -133,6 +128,15 @@ impl Gateways {
     pub fn stated(&mut self, key: &GatewayKey, result: WriteResult, now: Millis) {
         self.edit(key, |gateway| gateway.published.end_write(result, now));
     }
+}
+
+/// The cause for which plans wait at a gateway whose object is not known.
+fn unknown<'a>(
+    list: &'a List,
+    unreadable: &'a BTreeMap<GatewayKey, Unreadable>,
+    key: &GatewayKey,
+) -> WaitCause<'a> {
+    WaitCause::unknown_gateway(list.state(), unreadable.get(key).map(|object| &*object.why))
 }
 
 fn target(view: &GatewayView) -> Target {

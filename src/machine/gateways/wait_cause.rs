@@ -11,6 +11,8 @@ pub enum WaitCause<'a> {
     NoGateway,
     /// Whether there is such a gateway is not known, for this reason.
     NotListed(&'a str),
+    /// There is such a gateway, and its object can't be read, for this reason.
+    Unreadable(&'a str),
     Suspended,
     Credential(&'a CredentialError),
     Shut(&'a Shut),
@@ -19,15 +21,21 @@ pub enum WaitCause<'a> {
 // === impl WaitCause ===
 
 impl<'a> WaitCause<'a> {
-    /// The cause if no such gateway is known. `listed`: whether gateways could be listed, and if not, why.
-    pub fn unknown_gateway(listed: Result<(), &'a str>) -> Self {
-        listed.map_or_else(Self::NotListed, |()| Self::NoGateway)
+    /// The cause if no such gateway is known. `listed`: whether gateways could be listed, and if not, why. `unreadable`:
+    /// why its object can't be read, if there is one.
+    pub fn unknown_gateway(listed: Result<(), &'a str>, unreadable: Option<&'a str>) -> Self {
+        match (unreadable, listed) {
+            (Some(why), _) => Self::Unreadable(why),
+            (None, Err(why)) => Self::NotListed(why),
+            (None, Ok(())) => Self::NoGateway,
+        }
     }
 
     pub fn reason(self) -> WaitReason {
         match self {
             Self::NoGateway => WaitReason::GatewayNotFound,
             Self::NotListed(_) => WaitReason::GatewayNotListed,
+            Self::Unreadable(_) => WaitReason::GatewayUnreadable,
             Self::Suspended => WaitReason::Suspended,
             Self::Credential(CredentialError::Missing(_)) => WaitReason::SecretNotFound,
             Self::Credential(CredentialError::Invalid(_)) => WaitReason::InvalidCredential,
@@ -49,6 +57,9 @@ impl<'a> WaitCause<'a> {
                 "there is no TestiniumGateway \"{name}\" in this namespace; create it, and the stop goes on"
             ),
             Self::NotListed(why) => format!("gateways can't be listed: {why}"),
+            Self::Unreadable(why) => {
+                format!("gateway \"{name}\" can't be read: {why}; correct it, and the stop goes on")
+            }
             Self::Suspended => {
                 format!("gateway \"{name}\" is suspended; set its spec.suspend to false to let stops go on")
             }

@@ -3,7 +3,6 @@
 use super::{Canonical, LONG_PAST, Sink, Sort, fields};
 use crate::machine::call::{Member, Waiter};
 use crate::machine::fair_queue::FairQueue;
-use crate::machine::gateways::Gateways;
 use crate::machine::gateways::credential::{Credential, CredentialError};
 use crate::machine::gateways::gate::{Gate, Shut};
 use crate::machine::gateways::gateway::Gateway;
@@ -14,9 +13,10 @@ use crate::machine::gateways::rate::Rate;
 use crate::machine::gateways::settle::Call;
 use crate::machine::gateways::status::Published;
 use crate::machine::gateways::verdict::Parts;
+use crate::machine::gateways::{Gateways, Unreadable};
 use crate::machine::*;
 
-fields!(Gateways { by_key, origins, calls, list, may_call, touched, unpublished, queued } but {
+fields!(Gateways { by_key, origins, calls, unreadable, list, may_call, touched, unpublished, queued } but {
     // Each gateway knows its timer.
     timers,
     // The same in all states of one model, as is the seed.
@@ -26,6 +26,19 @@ fields!(Gateways { by_key, origins, calls, list, may_call, touched, unpublished,
     next_call,
     next_epoch,
 });
+
+impl Canonical for Unreadable {
+    fn canonical(&self, sink: &mut Sink) {
+        let Self {
+            uid,
+            // For people.
+            why: _,
+            listed_in,
+        } = self;
+        uid.canonical(sink);
+        sink.sorted(Sort::List, u64::from(*listed_in));
+    }
+}
 
 impl Canonical for Origins {
     fn canonical(&self, sink: &mut Sink) {
