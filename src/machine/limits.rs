@@ -55,6 +55,9 @@ impl Default for OriginLimits {
     }
 }
 
+/// Readings of Secrets under way at a time, logins included.
+pub const READINGS_MAX: usize = 16;
+
 // === outbox ===
 
 /// Writes under way at a time. An API server that does nothing else is as fast with 16; with more it still serves our

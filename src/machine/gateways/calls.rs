@@ -133,7 +133,7 @@ impl Gateways {
             settling.release(held, doubt);
             progress.append(&mut settling.out);
         }
-        gateway.read_credential(&mut self.next_epoch, now.mono, out);
+        gateway.read_credential(&mut self.readings, now.mono, out);
         self.rest(key, now.mono);
     }
 
@@ -212,7 +212,7 @@ impl Gateways {
                 shut.probe = Some(id);
             }
             gateway.probes();
-            gateway.read_credential(&mut self.next_epoch, now.mono, out);
+            gateway.read_credential(&mut self.readings, now.mono, out);
         }
         let last_on_connection = is_probe || suspects.is_some_and(|history| history.strikes > 0);
         let call = Call {

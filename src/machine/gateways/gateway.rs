@@ -12,6 +12,7 @@ use crate::machine::gateways::held::Held;
 use crate::machine::gateways::origin::Readiness;
 use crate::machine::gateways::queue::{Queue, SuspectHistory};
 use crate::machine::gateways::rate::Rate;
+use crate::machine::gateways::readings::Readings;
 use crate::machine::gateways::settings::Settings;
 use crate::machine::gateways::status::Published;
 use crate::machine::gateways::verdict::{Trouble, TroubleKind};
@@ -58,6 +59,8 @@ pub struct Gateway {
     /// Fresh ids and suspects take turns.
     pub fresh_next: bool,
     pub published: Published,
+    /// Its credential is to be read as soon as another reading ends.
+    pub waits_for_reading: bool,
     /// The number of its plans in the count of all plans that wait.
     pub counted: usize,
     /// The moment at which its own status falls due.
@@ -100,6 +103,7 @@ impl Gateway {
             sent_again: BTreeMap::new(),
             fresh_next: true,
             published: Published::default(),
+            waits_for_reading: false,
             counted: 0,
             status_at: None,
             timer: None,
@@ -184,16 +188,19 @@ impl Gateway {
         }
     }
 
-    /// Begins to read the credential if that is due.
-    pub fn read_credential(&mut self, next: &mut u64, now: Millis, out: &mut Vec<Effect>) {
-        let Some((view, settings)) = self.object() else { return };
+    /// Begins to read the credential if that is due, and if no more than so many readings are under way.
+    pub fn read_credential(&mut self, readings: &mut Readings, now: Millis, out: &mut Vec<Effect>) {
+        self.waits_for_reading = false;
+        let Some((view, settings)) = self.object() else { return readings.leave(&self.key) };
         let (view, is_login) = (view.clone(), settings.is_login);
         let doubted = self.doubts_secrets();
         if !self.credential.due(now, self.awaited(), doubted) {
-            return;
+            return readings.leave(&self.key);
         }
-        *next += 1;
-        let epoch = Epoch(*next);
+        let Some(epoch) = readings.begin(&self.key, self.awaited()) else {
+            self.waits_for_reading = true;
+            return;
+        };
         let known_bad = self.credential.begin(epoch, now, is_login, doubted);
         out.push(Effect::ReadCredential { gateway: view, epoch, known_bad });
     }
@@ -307,14 +314,19 @@ impl Gateway {
 
     /// The moment at which the credential is to be read.
     pub fn credential_at(&self) -> Option<Millis> {
-        self.view.as_ref()?;
+        // A reading that waits for the end of another one needs no timer.
+        self.view.as_ref().filter(|_| !self.waits_for_reading)?;
         self.credential.due_at(self.awaited(), self.doubts_secrets())
     }
 
     /// The moment at which the reading begins that a verdict is held back for. It begins even if no call may: the
     /// verdict must not wait in vain.
     pub fn held_at(&self) -> Option<Millis> {
-        if self.held.is_empty() { None } else { self.credential.due_at(false, false) }
+        if self.held.is_empty() || self.waits_for_reading {
+            None
+        } else {
+            self.credential.due_at(false, false)
+        }
     }
 
     /// The moment at which the runs that wait here are to be told of a changed reason.

@@ -14,6 +14,7 @@ pub mod origin;
 mod publish;
 pub mod queue;
 pub mod rate;
+pub mod readings;
 mod second_look;
 pub mod settings;
 pub mod settle;
@@ -26,6 +27,7 @@ use std::sync::Arc;
 
 use self::gateway::Gateway;
 use self::origin::Origins;
+use self::readings::Readings;
 use self::settle::Call;
 use crate::machine::call::Waiter;
 use crate::machine::effect::Effect;
@@ -56,7 +58,7 @@ pub struct Gateways {
     pub(in crate::machine) guards: Guards,
     pub(in crate::machine) seed: u64,
     pub(in crate::machine) next_call: u64,
-    pub(in crate::machine) next_epoch: u64,
+    pub(in crate::machine) readings: Readings,
 }
 
 /// A gateway whose object can't be read.
@@ -170,6 +172,9 @@ impl Gateways {
     /// Takes in the end of a reading of a credential.
     pub fn credential_read(&mut self, key: &GatewayKey, epoch: Epoch, read: CredentialRead, now: Millis) {
         self.edit(key, |gateway| gateway.credential_read(epoch, read, now));
+        if let Some(next) = self.readings.end() {
+            self.touch(&next);
+        }
     }
 
     /// Whether calls may begin.

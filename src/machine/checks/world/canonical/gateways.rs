@@ -10,20 +10,25 @@ use crate::machine::gateways::held::Held;
 use crate::machine::gateways::origin::{Origin, Origins};
 use crate::machine::gateways::queue::{Position, Queue, SuspectHistory, Suspects, Waiting};
 use crate::machine::gateways::rate::Rate;
+use crate::machine::gateways::readings::Readings;
 use crate::machine::gateways::settle::Call;
 use crate::machine::gateways::status::Published;
 use crate::machine::gateways::verdict::Parts;
 use crate::machine::gateways::{Gateways, Unreadable};
 use crate::machine::*;
 
-fields!(Gateways { by_key, origins, calls, unreadable, list, may_call, touched, unpublished, queued } but {
+fields!(Gateways { by_key, origins, calls, readings, unreadable, list, may_call, touched, unpublished, queued } but {
     // Each gateway knows its timer.
     timers,
     // The same in all states of one model, as is the seed.
     guards,
     seed,
-    // Calls and credentials are numbered as they turn up.
+    // Calls are numbered as they turn up.
     next_call,
+});
+
+fields!(Readings { in_flight, waiting } but {
+    // Credentials are numbered as they turn up.
     next_epoch,
 });
 
@@ -103,11 +108,12 @@ impl Canonical for Gateway {
             fresh_next,
             published,
             // These three should follow from the other fields. They count, so that a stale one is found.
+            waits_for_reading,
             counted,
             status_at,
             timer,
         } = self;
-        (*counted, (*status_at, *timer)).canonical(sink);
+        (*waits_for_reading, (*counted, (*status_at, *timer))).canonical(sink);
         (*calls, rate).canonical(sink);
         // The settings follow from the spec; the origin is kept when the object goes.
         (view, settings.as_ref().map(|settings| &settings.origin)).canonical(sink);
