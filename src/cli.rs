@@ -81,8 +81,9 @@ pub struct RunArgs {
     /// Addresses that gateways may resolve to although they are refused by default; may be given several times.
     ///
     /// Loopback, link-local (cloud metadata) and the API server's own address are refused, because whoever may edit a
-    /// gateway could otherwise make the operator talk to them. Example: 127.0.0.0/8. In the environment variable,
-    /// several are separated by commas.
+    /// gateway could otherwise make the operator talk to them. Example: 127.0.0.0/8. The API server's addresses stay
+    /// refused within a network that is allowed; one of them alone, such as 10.0.0.5/32, is what allows it. In the
+    /// environment variable, several are separated by commas.
     #[arg(
         verbatim_doc_comment,
         long,

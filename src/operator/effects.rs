@@ -16,7 +16,7 @@ use crate::testinium::{self, ConnectError, Connection, Network};
 /// All that effects are carried out with. One for the whole process.
 pub(super) struct Effects {
     pub(super) clients: Clients,
-    pub(super) network: Network,
+    pub(super) network: Arc<Network>,
     pub(super) events: Events,
     pub(super) metrics: Metrics,
     /// Asked before every call and every write.

@@ -335,7 +335,12 @@ mod tests {
             ("a proxy's 400", Reply::html(400), false, "is none to a login: 400 Bad Request"),
             ("nothing", Reply::empty(403), false, "is none to a login: 403 Forbidden"),
             ("Spring's words", Reply::raw(403, r#"{"status": 403, "error": "Forbidden"}"#), false, "403"),
-            ("a code of the site's own", Reply::raw(423, r#"{"error": "account_locked"}"#), true, "423 Locked"),
+            (
+                "a code of the site's own",
+                Reply::raw(423, r#"{"error": "account_locked"}"#),
+                true,
+                "423 Locked",
+            ),
             ("a refusal as 500", Reply::raw(500, quoting.clone()), true, "invalid_grant"),
             ("overloaded", Reply::raw(503, r#"{"error": "temporarily_unavailable"}"#), false, "maintained"),
             ("no with 200", Reply::raw(200, quoting), true, "invalid_grant"),

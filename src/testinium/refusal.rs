@@ -56,7 +56,8 @@ fn known(text: &str) -> Option<(&'static str, String)> {
 }
 
 /// Codes of an endpoint in trouble: they say nothing of the login, which is tried again.
-const TRANSIENT: [&str; 4] = ["server_error", "temporarily_unavailable", "slow_down", "internal_server_error"];
+const TRANSIENT: [&str; 4] =
+    ["server_error", "temporarily_unavailable", "slow_down", "internal_server_error"];
 
 /// The codes of OAuth (RFC 6749, 6750, 8628, 8707), of OpenID Connect, and of Testinium.
 const CODES: [(&str, &str); 20] = [
