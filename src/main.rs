@@ -4,13 +4,12 @@ use std::error::Error;
 use std::io::Write;
 use std::process::ExitCode;
 
-use clap::Parser;
 use testinium_operator::cli::{Cli, Command, CrdsArgs, RunArgs};
 use testinium_operator::{api, operator, telemetry, text};
 
-/// Wrong usage ends inside of `parse`, with exit code 2.
+/// Wrong usage ends inside of `read`, with exit code 2.
 fn main() -> ExitCode {
-    let done = match Cli::parse().command {
+    let done = match Cli::read().command {
         Command::Run(args) => run(*args),
         Command::Crds(args) => crds(&args),
     };
