@@ -183,7 +183,7 @@ impl Metrics {
         r.register("leader", "1 if this replica acts, 0 if it stands by", leader.clone());
         r.register(
             "panics_contained",
-            "Panics that cost one run and not the process",
+            "Panics that cost one run or one request and not the process",
             panics_contained.clone(),
         );
         r.register("tasks", "Tasks of this process that have not ended", tasks.clone());
