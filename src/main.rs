@@ -13,13 +13,12 @@ fn main() -> ExitCode {
         Command::Run(args) => run(*args),
         Command::Crds(args) => crds(&args),
     };
-    match done {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(error) => {
-            eprintln!("testinium-operator: {error}");
-            ExitCode::FAILURE
-        }
-    }
+    let (code, last) = match done {
+        Ok(()) => (ExitCode::SUCCESS, None),
+        Err(error) => (ExitCode::FAILURE, Some(format!("testinium-operator: {error}"))),
+    };
+    telemetry::end_logging(last.as_deref());
+    code
 }
 
 fn run(settings: RunArgs) -> Result<(), Box<dyn Error>> {

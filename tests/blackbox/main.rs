@@ -39,5 +39,6 @@ mod sharing;
 mod stop;
 mod sweep;
 mod troubleshooting;
+mod unread_log;
 mod waiting;
 mod words;
