@@ -6,9 +6,10 @@
 mod selector;
 mod values;
 
+use std::ffi::OsString;
 use std::path::PathBuf;
 
-use clap::{ArgAction, Args, Parser, Subcommand, ValueEnum};
+use clap::{ArgAction, Args, CommandFactory, FromArgMatches, Parser, Subcommand, ValueEnum};
 use ipnet::IpNet;
 use kube::core::Selector;
 
@@ -31,7 +32,8 @@ pub enum Command {
     /// Run the operator until it is told to stop.
     ///
     /// The cluster is found as every Kubernetes client finds it: by KUBECONFIG, else ~/.kube/config, else the
-    /// ServiceAccount of the pod. Exit codes: 0 asked to stop, 1 failed, 2 wrong usage.
+    /// ServiceAccount of the pod. Exit codes: 0 asked to stop, 1 failed, 2 wrong usage. Flags go before environment
+    /// variables, and an empty variable counts as absent.
     #[command(verbatim_doc_comment)]
     Run(Box<RunArgs>),
     /// Print the CustomResourceDefinitions as YAML, for kubectl apply -f -.
@@ -81,14 +83,16 @@ pub struct RunArgs {
     /// Addresses that gateways may resolve to although they are refused by default; may be given several times.
     ///
     /// Loopback, link-local (cloud metadata) and the API server's own address are refused, because whoever may edit a
-    /// gateway could otherwise make the operator talk to them. Example: 127.0.0.0/8. In the environment variable,
-    /// several are separated by commas.
+    /// gateway could otherwise make the operator talk to them. Example: 127.0.0.0/8. The API server's addresses stay
+    /// refused within a network that is allowed; one of them alone, such as 10.0.0.5/32, is what allows it. In the
+    /// environment variable, several are separated by commas.
     #[arg(
         verbatim_doc_comment,
         long,
         env = "TESTINIUM_ALLOW_GATEWAY_CIDR",
         value_name = "CIDR",
-        value_delimiter = ','
+        value_delimiter = ',',
+        value_parser = values::network
     )]
     pub allow_gateway_cidr: Vec<IpNet>,
 
@@ -124,6 +128,29 @@ pub struct RunArgs {
     /// debug and trace speak of this program alone: the libraries' own debug output could show tokens.
     #[arg(verbatim_doc_comment, long, env = "TESTINIUM_LOG_LEVEL", value_enum, value_name = "LEVEL", default_value_t = LogLevel::Info)]
     pub log_level: LogLevel,
+}
+
+// === impl Cli ===
+
+impl Cli {
+    /// Reads the process's arguments and environment. Wrong usage ends the process, with exit code 2.
+    pub fn read() -> Self {
+        Self::try_read(std::env::args_os()).unwrap_or_else(|error| error.exit())
+    }
+
+    fn try_read(arguments: impl IntoIterator<Item = OsString>) -> Result<Self, clap::Error> {
+        // An empty variable counts as absent: manifests have no other way to leave one out.
+        let is_blank = |name: &std::ffi::OsStr| {
+            std::env::var_os(name).is_some_and(|value| value.to_string_lossy().trim().is_empty())
+        };
+        let command = Self::command().mut_subcommands(|subcommand| {
+            subcommand.mut_args(|argument| match argument.get_env() {
+                Some(name) if is_blank(name) => argument.env(None),
+                _ => argument,
+            })
+        });
+        Self::from_arg_matches(&command.try_get_matches_from(arguments)?)
+    }
 }
 
 // === impl RunArgs ===
@@ -164,8 +191,6 @@ pub enum LogLevel {
 
 #[cfg(test)]
 mod tests {
-    use clap::CommandFactory;
-
     use super::*;
 
     fn run(args: &[&str]) -> Result<RunArgs, clap::Error> {
@@ -218,6 +243,14 @@ mod tests {
         assert_eq!(args.health_probe_bind_address, BindAddress::At(([127, 0, 0, 1], 9).into()));
         assert_eq!((args.log_format, args.log_level), (LogFormat::Text, LogLevel::Debug));
         assert!(run(&["--leader-elect"]).expect("a bare flag means true").leader_elect);
+    }
+
+    #[test]
+    fn lists_may_have_spaces_after_their_commas() {
+        let args =
+            run(&["--watch-namespaces=a, b ,c", "--allow-gateway-cidr=10.0.0.0/8, ::1/128"]).expect("good");
+        assert_eq!(args.watch_namespaces, ["a", "b", "c"]);
+        assert_eq!(args.allow_gateway_cidr.len(), 2);
     }
 
     #[test]

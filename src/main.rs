@@ -4,23 +4,21 @@ use std::error::Error;
 use std::io::Write;
 use std::process::ExitCode;
 
-use clap::Parser;
 use testinium_operator::cli::{Cli, Command, CrdsArgs, RunArgs};
 use testinium_operator::{api, operator, telemetry, text};
 
-/// Wrong usage ends inside of `parse`, with exit code 2.
+/// Wrong usage ends inside of `read`, with exit code 2.
 fn main() -> ExitCode {
-    let done = match Cli::parse().command {
+    let done = match Cli::read().command {
         Command::Run(args) => run(*args),
         Command::Crds(args) => crds(&args),
     };
-    match done {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(error) => {
-            eprintln!("testinium-operator: {error}");
-            ExitCode::FAILURE
-        }
-    }
+    let (code, last) = match done {
+        Ok(()) => (ExitCode::SUCCESS, None),
+        Err(error) => (ExitCode::FAILURE, Some(format!("testinium-operator: {error}"))),
+    };
+    telemetry::end_logging(last.as_deref());
+    code
 }
 
 fn run(settings: RunArgs) -> Result<(), Box<dyn Error>> {

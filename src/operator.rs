@@ -32,7 +32,7 @@ use self::election::Election;
 use self::signals::Signals;
 use self::terms::Operator;
 use crate::cli::RunArgs;
-use crate::kubernetes::{Clients, Events};
+use crate::kubernetes::{ApiServer, Clients, Events};
 use crate::telemetry::{Health, Metrics, Pages};
 use crate::testinium::{self, Network};
 
@@ -49,7 +49,13 @@ pub async fn run(settings: RunArgs) -> Result<(), OperatorError> {
         background.serve(what, address, pages).await?;
     }
     let clients = Clients::infer().await?;
-    let network = Network::new(settings.allow_gateway_cidr.clone(), clients.api_server_addresses().await);
+    let api_server = ApiServer::find(&clients).await;
+    let network = Arc::new(Network::new(settings.allow_gateway_cidr.clone(), api_server.addresses()));
+    let guarded = network.clone();
+    background.spawn(
+        "the reader of the API server's endpoints",
+        api_server.follow(move |addresses| guarded.know_api_server(addresses)),
+    );
     let (events, writer) = Events::new(clients.requests.clone(), metrics.clone());
     background.spawn("the writer of events", writer);
     let mut election = Election::begin(&clients, &settings);

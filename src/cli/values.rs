@@ -2,6 +2,8 @@
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
+use ipnet::IpNet;
+
 /// Where a server listens.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub enum BindAddress {
@@ -43,8 +45,14 @@ pub(super) fn bind_address(text: &str) -> Result<BindAddress, String> {
         .ok_or_else(|| "expected ':8080', '127.0.0.1:8080' or '[::1]:8080', or '0' to turn it off".to_owned())
 }
 
-/// Reads a namespace's name.
+/// Reads a network. Spaces around it are those of a list.
+pub(super) fn network(text: &str) -> Result<IpNet, String> {
+    text.trim().parse().map_err(|error| format!("{error}: expected a network, such as 10.0.0.5/32"))
+}
+
+/// Reads a namespace's name. Spaces around it are those of a list.
 pub(super) fn namespace(text: &str) -> Result<String, String> {
+    let text = text.trim();
     if text.len() <= 63 && !text.contains('.') && is_dns_subdomain(text) {
         Ok(text.to_owned())
     } else {

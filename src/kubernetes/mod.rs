@@ -5,6 +5,7 @@
 //! Lease try again by themselves, since the machine owns all other retries. An object that can't be read is a value,
 //! never an error.
 
+mod api_server;
 mod client;
 pub mod decode;
 mod events;
@@ -17,6 +18,7 @@ pub mod secrets;
 mod watch;
 mod write;
 
+pub use api_server::ApiServer;
 pub use client::{ClientError, Clients};
 pub use events::Events;
 pub use lease::{Elector, Fence};

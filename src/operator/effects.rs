@@ -1,8 +1,10 @@
 //! The effects of the machine: each is one future that ends in one result.
 
+use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 use std::time::Instant;
 
+use futures::FutureExt;
 use jiff::Timestamp;
 
 use crate::kubernetes::{self, Clients, Events, Fence, secrets};
@@ -16,7 +18,7 @@ use crate::testinium::{self, ConnectError, Connection, Network};
 /// The means by which effects are carried out. There is one of it for the whole process.
 pub(super) struct Effects {
     pub(super) clients: Clients,
-    pub(super) network: Network,
+    pub(super) network: Arc<Network>,
     pub(super) events: Events,
     pub(super) metrics: Metrics,
     /// The Lease's fence is asked before every call and every write.
@@ -118,9 +120,52 @@ impl Effects {
     }
 }
 
+/// Does an effect. A panic in it is a bug that costs this effect alone: it ends as `otherwise`, as if its answer were
+/// lost, and what it leaves behind is dropped with it.
+pub(super) async fn contained(
+    effect: impl Future<Output = Done>,
+    metrics: &Metrics,
+    otherwise: Input,
+) -> Done {
+    AssertUnwindSafe(effect).catch_unwind().await.unwrap_or_else(|_| {
+        metrics.panic_contained();
+        Done::Input(otherwise)
+    })
+}
+
 /// Goes on only while the Lease is held: otherwise the task waits until it ends with the term.
 async fn while_leading(fence: &Fence) {
     if !fence.holds() {
         std::future::pending::<()>().await;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn a_panic_in_a_call_is_a_lost_answer_and_is_counted() {
+        let metrics = Metrics::default();
+        let lost = || Input::Answered(CallId(7), Answer::Lost(NoAnswer::Broken));
+        let counted = |count: u32| {
+            let page = metrics.encode().expect("metrics can be encoded");
+            assert!(page.contains(&format!("\ntestinium_panics_contained_total {count}\n")), "{page}");
+        };
+        let call = async {
+            tokio::task::yield_now().await;
+            panic!("of the test")
+        };
+        let Done::Input(Input::Answered(CallId(7), Answer::Lost(NoAnswer::Broken))) =
+            contained(call, &metrics, lost()).await
+        else {
+            panic!("not the call's own answer")
+        };
+        counted(1);
+        let Done::Input(Input::Wake) = contained(async { Done::Input(Input::Wake) }, &metrics, lost()).await
+        else {
+            panic!("what went well is changed")
+        };
+        counted(1);
     }
 }

@@ -8,9 +8,12 @@ use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 
 use super::connections::Connections;
-use super::effects::{Done, Effects};
+use super::effects::{Done, Effects, contained};
 use super::limits::HEARTBEAT;
-use crate::machine::{Effect, Input, Kind, Machine, Millis, Now, OriginLimits, Tally};
+use crate::machine::{
+    Answer, CredentialRead, Effect, Input, Kind, Machine, Millis, NoAnswer, Now, OriginLimits, Tally,
+    WriteResult,
+};
 use crate::telemetry::Health;
 
 /// A term of leadership: the machine and all that runs for it.
@@ -110,25 +113,34 @@ impl Term {
         match effect {
             Effect::Post { call, gateway, credential, plans, last_on_connection } => {
                 let connection = self.connections.get(&gateway, credential);
-                self.spawn(effects.post(call, connection, plans, last_on_connection));
+                // It may have been sent.
+                let lost = Input::Answered(call, Answer::Lost(NoAnswer::Broken));
+                self.spawn(effects.post(call, connection, plans, last_on_connection), lost);
             }
-            Effect::Write { serial, to, body } => self.spawn(effects.write(serial, to, body)),
+            Effect::Write { serial, to, body } => {
+                let lost = Input::Wrote(serial, WriteResult::Failed { retry_after: None });
+                self.spawn(effects.write(serial, to, body), lost);
+            }
             Effect::ReadCredential { gateway, epoch, known_bad } => {
                 let earlier = self.connections.reading_began(&gateway.key, epoch);
-                self.spawn(effects.read_credential(gateway, epoch, known_bad, earlier));
+                let why = "the credential could not be prepared: the operator's log says why".to_owned();
+                let failed = CredentialRead::Failed { why, retry_after: None };
+                let lost = Input::Credential(gateway.key.clone(), epoch, failed);
+                self.spawn(effects.read_credential(gateway, epoch, known_bad, earlier), lost);
             }
             Effect::Disconnect(gateway) => self.connections.disconnect(&gateway),
-            Effect::ReadRun(key) => self.spawn(effects.read_run(key)),
+            Effect::ReadRun(key) => self.spawn(effects.read_run(key.clone()), Input::Read(key, None)),
             Effect::Tell(event) => effects.tell(event),
             Effect::Drained => self.drained = true,
         }
     }
 
-    fn spawn(&mut self, effect: impl Future<Output = Done> + Send + 'static) {
-        let done = self.done.clone();
+    /// Begins an effect. `lost`: how it ends if it panics.
+    fn spawn(&mut self, effect: impl Future<Output = Done> + Send + 'static, lost: Input) {
+        let (done, metrics) = (self.done.clone(), self.effects.metrics.clone());
         self.tasks.spawn(async move {
-            // A result is lost only if the term is over.
-            let _ = done.send(effect.await);
+            // Only a term that is over takes no results.
+            let _ = done.send(contained(effect, &metrics, lost).await);
         });
     }
 }

@@ -14,6 +14,7 @@ use prometheus_client::metrics::histogram::Histogram;
 use prometheus_client::registry::{Registry, Unit};
 
 use super::labels::{CallResult, Counters, WriteClass, count, counters};
+use super::logging::lines_dropped;
 use crate::api::Outcome;
 use crate::machine::{Answer, Kind, WriteResult};
 
@@ -29,6 +30,7 @@ pub struct Metrics {
     unreadable_objects: Counters<Kind>,
     events_dropped: Counter,
     panics_contained: Counter,
+    log_lines_dropped: Counter,
     runs_active: Gauge,
     plans_queued: Gauge,
     calls_in_flight: Gauge,
@@ -52,6 +54,7 @@ impl Default for Metrics {
             unreadable_objects: counters(),
             events_dropped: Counter::default(),
             panics_contained: Counter::default(),
+            log_lines_dropped: lines_dropped(),
             runs_active: Gauge::default(),
             plans_queued: Gauge::default(),
             calls_in_flight: Gauge::default(),
@@ -138,6 +141,7 @@ impl Metrics {
             unreadable_objects,
             events_dropped,
             panics_contained,
+            log_lines_dropped,
             runs_active,
             plans_queued,
             calls_in_flight,
@@ -183,8 +187,13 @@ impl Metrics {
         r.register("leader", "1 if this replica acts, 0 if it stands by", leader.clone());
         r.register(
             "panics_contained",
-            "Panics that cost one run and not the process",
+            "Panics that cost one run or one request and not the process",
             panics_contained.clone(),
+        );
+        r.register(
+            "log_lines_dropped",
+            "Lines of the log that were dropped because nobody read it",
+            log_lines_dropped.clone(),
         );
         r.register("tasks", "Tasks of this process that have not ended", tasks.clone());
         r

@@ -5,6 +5,7 @@
 
 mod health;
 mod labels;
+mod log_queue;
 mod logging;
 mod metrics;
 #[cfg(test)]
@@ -12,6 +13,6 @@ mod page_tests;
 mod server;
 
 pub use health::Health;
-pub use logging::init as init_logging;
+pub use logging::{LogError, end as end_logging, init as init_logging};
 pub use metrics::Metrics;
 pub use server::{Page, Pages, bind, serve};

@@ -25,7 +25,7 @@ fn every_difference_is_found() {
         ("| `testinium_tasks` | gauge |", "| `testinium_tasks` | counter |", 2),
         ("| histogram | seconds |", "| histogram | |", 2),
         ("| counter | | `outcome` |", "| counter | | `result` |", 2),
-        ("Panics that cost one run and not the process.", "Panics.", 2),
+        ("Panics that cost one run or one request and not the process.", "Panics.", 2),
         ("| | | `Withdrawn` |", "| | | `TakenBack` |", 2),
         ("`30.0`, `60.0`", "`60.0`", 1),
         ("| `kind` | `Runs` | A TestPlanRun. |", "| `sort` | `Runs` | A TestPlanRun. |", 4),

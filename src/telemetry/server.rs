@@ -2,11 +2,16 @@
 //!
 //! It is open to everybody who reaches the pod, so everything about it is bounded: connections, the time each may take,
 //! and the size of a request. One request a connection keeps that simple; probes and scrapers are content with it.
+//!
+//! Whoever comes is let in, since the next to come may be the kubelet, which restarts a pod that does not answer. For
+//! that, those who have said nothing have to go.
 
+use std::collections::VecDeque;
 use std::convert::Infallible;
 use std::fmt;
 use std::io;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use http_body_util::Full;
@@ -17,16 +22,16 @@ use hyper::service::service_fn;
 use hyper::{Method, Request, Response, StatusCode};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::Semaphore;
+use tokio::task::{AbortHandle, JoinSet};
 
 use super::{Health, Metrics};
 use crate::cli::BindAddress;
 
-/// Most connections at a time; the kernel holds further ones until one of them ends.
-const MAX_CONNECTIONS: usize = 32;
+/// Most connections at a time; the next one takes the place of the idlest.
+const MAX_CONNECTIONS: usize = 64;
 
-/// The longest time for a request's line and headers.
-const HEADER_TIMEOUT: Duration = Duration::from_secs(5);
+/// The longest time for a request's line and headers, which probes and scrapers send in one piece.
+const HEADER_TIMEOUT: Duration = Duration::from_secs(1);
 
 /// The longest time for a connection as a whole, so that a peer that doesn't read can't keep it.
 const CONNECTION_TIMEOUT: Duration = Duration::from_secs(10);
@@ -95,29 +100,63 @@ pub async fn bind(address: BindAddress) -> io::Result<Option<TcpListener>> {
 
 /// Answers requests until it is dropped.
 pub async fn serve(listener: TcpListener, pages: Pages) -> Infallible {
-    let slots = Arc::new(Semaphore::new(MAX_CONNECTIONS));
+    let mut peers = Peers::default();
     loop {
-        // The semaphore is never closed, so this never fails.
-        let Ok(slot) = Arc::clone(&slots).acquire_owned().await else { continue };
         match listener.accept().await {
-            Ok((stream, _)) => {
-                let pages = pages.clone();
-                tokio::spawn(async move {
-                    // A failure concerns the peer alone, and it sees its connection end.
-                    let _ = tokio::time::timeout(CONNECTION_TIMEOUT, answer(stream, pages)).await;
-                    drop(slot);
-                });
-            }
+            Ok((stream, _)) => peers.admit(stream, pages.clone()),
             Err(error) => {
                 tracing::warn!(%error, "failed to accept a connection to {pages:?}, trying again");
                 tokio::time::sleep(ACCEPT_PAUSE).await;
             }
         }
+        // Whoever has just come, and has asked already, is answered before a crowd behind can take the place.
+        tokio::task::yield_now().await;
     }
 }
 
-async fn answer(stream: TcpStream, pages: Pages) -> Result<(), hyper::Error> {
+/// The connections, all of which end when it is dropped.
+#[derive(Default)]
+struct Peers {
+    tasks: JoinSet<()>,
+    by_age: VecDeque<Peer>,
+}
+
+struct Peer {
+    task: AbortHandle,
+    /// Its request has come, whole.
+    has_asked: Arc<AtomicBool>,
+}
+
+// === impl Peers ===
+
+impl Peers {
+    fn admit(&mut self, stream: TcpStream, pages: Pages) {
+        while self.tasks.try_join_next().is_some() {}
+        self.by_age.retain(|peer| !peer.task.is_finished());
+        if self.by_age.len() >= MAX_CONNECTIONS {
+            self.drop_idlest();
+        }
+        let has_asked = Arc::new(AtomicBool::new(false));
+        let asked = has_asked.clone();
+        let task = self.tasks.spawn(async move {
+            // A failure concerns the peer alone, and it sees its connection end.
+            let _ = tokio::time::timeout(CONNECTION_TIMEOUT, answer(stream, pages, &asked)).await;
+        });
+        self.by_age.push_back(Peer { task, has_asked });
+    }
+
+    /// Drops who has been silent for the longest; if nobody is, whoever takes longest to read the answer.
+    fn drop_idlest(&mut self) {
+        let silent = self.by_age.iter().position(|peer| !peer.has_asked.load(Ordering::Relaxed));
+        if let Some(idlest) = self.by_age.remove(silent.unwrap_or(0)) {
+            idlest.task.abort();
+        }
+    }
+}
+
+async fn answer(stream: TcpStream, pages: Pages, has_asked: &AtomicBool) -> Result<(), hyper::Error> {
     let service = service_fn(move |request: Request<Incoming>| {
+        has_asked.store(true, Ordering::Relaxed);
         let response = respond(&pages, request.method(), request.uri().path());
         async move { Ok::<_, Infallible>(response) }
     });
@@ -233,19 +272,43 @@ mod tests {
         assert!(!refused.starts_with("HTTP/1.1 200 "), "{refused}");
     }
 
+    /// Time stands still, so no time-out lets anybody go.
     #[tokio::test(start_paused = true)]
-    async fn silent_peers_lose_their_places() {
-        let health = Health::new(Instant::now());
-        let address = start(Pages::Health(health)).await;
+    async fn probes_are_answered_while_a_thousand_connections_are_silent() {
+        let address = start(Pages::Health(Health::new(Instant::now()))).await;
         let mut silent = Vec::new();
-        for _ in 0..2 * MAX_CONNECTIONS {
-            silent.push(TcpStream::connect(address).await.expect("the kernel queues connections"));
+        for _ in 0..1_000 {
+            silent.push(TcpStream::connect(address).await.expect("everybody is let in"));
         }
-        // Comes after all of them, so it is answered only once they have been let go.
-        assert!(get(address, "/healthz").await.starts_with("HTTP/1.1 200 OK\r\n"));
+        let begun = tokio::time::Instant::now();
+        for _ in 0..10 {
+            assert!(get(address, "/healthz").await.starts_with("HTTP/1.1 200 OK\r\n"));
+        }
+        assert_eq!(begun.elapsed(), Duration::ZERO);
         let mut rest = Vec::new();
-        let closed = tokio::time::timeout(LIMIT, silent[0].read_to_end(&mut rest)).await;
-        assert!(closed.is_ok(), "the first silent connection is still open");
+        assert_eq!(silent[0].read_to_end(&mut rest).await.ok(), Some(0), "the idlest had to go");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_silent_connection_is_closed_after_a_second() {
+        let address = start(Pages::Health(Health::new(Instant::now()))).await;
+        for said in ["", "GET /healthz HTTP/1.1\r\nHost:"] {
+            let begun = tokio::time::Instant::now();
+            assert!(!send(address, said).await.starts_with("HTTP/1.1 200"), "{said:?}");
+            assert!(begun.elapsed() < Duration::from_secs(2), "{said:?}: {:?}", begun.elapsed());
+        }
+    }
+
+    #[tokio::test]
+    async fn who_does_not_read_an_answer_makes_room_for_who_asks() {
+        let address = start(Pages::Metrics(Metrics::default())).await;
+        let mut unread = Vec::new();
+        for _ in 0..2 * MAX_CONNECTIONS {
+            let mut stream = TcpStream::connect(address).await.expect("everybody is let in");
+            stream.write_all(b"GET /metrics HTTP/1.1\r\nHost: x\r\n\r\n").await.expect("it is read");
+            unread.push(stream);
+        }
+        assert!(get(address, "/metrics").await.starts_with("HTTP/1.1 200 OK\r\n"));
     }
 
     #[tokio::test]

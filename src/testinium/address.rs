@@ -6,15 +6,20 @@
 //! connection uses: a check before it could be told another address. Addresses within a URL are never looked up, so
 //! they are checked before each request.
 //!
+//! The API server is refused whatever else a flag allows: a network that is allowed for the gateways in it most often
+//! has the API server in it as well. Only a flag that names that one address allows it. An API server on loopback is
+//! one of a developer's machine, where it has that address in common with everything.
+//!
 //! A proxy (HTTPS_PROXY) resolves the gateway's name itself, so behind one only addresses in URLs are checked here; the
 //! proxy has to say which names may be reached. The proxy itself may be anywhere, loopback included: a person who sets
-//! the operator's environment may also set its flags.
+//! the operator's environment may also set its flags. A lookup does not tell the proxy from a gateway that names the
+//! same host, such as a localhost that NO_PROXY excepts: so a gateway of that name is looked up before, for a check.
 
 use std::env;
 use std::fmt;
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
-use std::sync::Arc;
+use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Duration;
 
 use ipnet::IpNet;
@@ -29,9 +34,19 @@ const LOOKUP_TIMEOUT: Duration = Duration::from_secs(8);
 #[derive(Debug, Default)]
 pub struct Guard {
     allowed: Vec<IpNet>,
-    api_server: Vec<IpAddr>,
+    /// Of the cluster's API server, as far as they are known so far.
+    api_server: RwLock<Vec<IpAddr>>,
     /// Host names of the proxies in the environment.
     proxies: Vec<String>,
+}
+
+/// The reason for which a URL is not called.
+#[derive(Debug, thiserror::Error)]
+pub enum NotCalled {
+    #[error(transparent)]
+    Refused(#[from] AddressRefused),
+    #[error("failed to look up the host of a gateway that is the proxy's as well")]
+    Unknown(#[source] io::Error),
 }
 
 /// The error for an address, or a name all of whose addresses, gateways must not have.
@@ -56,31 +71,56 @@ impl Guard {
             .flat_map(|name| [env::var(name), env::var(name.to_ascii_lowercase())])
             .filter_map(|value| proxy_host(&value.ok()?))
             .collect();
-        Self { allowed, api_server, proxies }
+        Self { allowed, api_server: RwLock::new(api_server), proxies }
+    }
+
+    /// The API server's addresses are these from now on.
+    pub fn know_api_server(&self, addresses: Vec<IpAddr>) {
+        *self.api_server.write().unwrap_or_else(PoisonError::into_inner) = addresses;
     }
 
     /// Whether gateways must not have this address, in whichever form it is written.
     pub fn refuses(&self, address: IpAddr) -> bool {
+        let api_server = self.api_server.read().unwrap_or_else(PoisonError::into_inner);
         let is_allowed = |form: &IpAddr| self.allowed.iter().any(|net| net.contains(form));
-        let is_refused = |form: &IpAddr| is_inside(*form) || self.api_server.contains(form);
-        !is_allowed(&address) && forms(address).iter().any(|form| is_refused(form) && !is_allowed(form))
+        let is_named = |form: &IpAddr| self.allowed.contains(&IpNet::from(*form));
+        let forms = forms(address);
+        let may_be = |form: &IpAddr| {
+            if api_server.contains(form) && !form.is_loopback() {
+                is_named(form) || is_named(&address)
+            } else if api_server.contains(form) || is_inside(*form) {
+                is_allowed(form) || is_allowed(&address)
+            } else {
+                true
+            }
+        };
+        !forms.iter().all(may_be)
     }
 
-    /// Checks a URL whose host is an address: such a host is connected to without a lookup.
-    pub fn check(&self, url: &Url) -> Result<(), AddressRefused> {
-        let address = match url.host() {
-            Some(Host::Ipv4(address)) => IpAddr::from(address),
-            Some(Host::Ipv6(address)) => IpAddr::from(address),
+    /// Checks a URL whose host is an address, which is connected to without a lookup, or the name of a proxy, at whose
+    /// lookup everything is permitted.
+    pub async fn check(&self, url: &Url) -> Result<(), NotCalled> {
+        let (host, found) = match url.host() {
+            Some(Host::Ipv4(address)) => (address.to_string(), vec![IpAddr::from(address)]),
+            Some(Host::Ipv6(address)) => (address.to_string(), vec![IpAddr::from(address)]),
+            Some(Host::Domain(name)) if self.is_proxy(name) => {
+                let found = addresses(name).await.map_err(NotCalled::Unknown)?;
+                (name.to_owned(), found.iter().map(SocketAddr::ip).collect())
+            }
             Some(Host::Domain(_)) | None => return Ok(()),
         };
-        if self.refuses(address) {
-            return Err(AddressRefused { host: address.to_string(), address });
+        match found.into_iter().find(|address| self.refuses(*address)) {
+            Some(address) => Err(AddressRefused { host, address }.into()),
+            None => Ok(()),
         }
-        Ok(())
+    }
+
+    fn is_proxy(&self, host: &str) -> bool {
+        self.proxies.iter().any(|proxy| proxy.eq_ignore_ascii_case(host))
     }
 
     fn permit(&self, host: &str, found: Vec<SocketAddr>) -> Result<Vec<SocketAddr>, AddressRefused> {
-        if self.proxies.iter().any(|proxy| proxy.eq_ignore_ascii_case(host)) {
+        if self.is_proxy(host) {
             return Ok(found);
         }
         let (refused, permitted): (Vec<_>, Vec<_>) =
@@ -137,14 +177,11 @@ impl fmt::Display for AddressRefused {
 
 impl std::error::Error for AddressRefused {}
 
-/// Metadata services that clouds keep outside the link-local range: Alibaba, Oracle, Azure; EC2, Google, Scaleway.
+/// Metadata services that clouds keep outside the link-local range: Alibaba, Oracle, Azure; Google, Scaleway.
 const METADATA_V4: [Ipv4Addr; 3] =
     [Ipv4Addr::new(100, 100, 100, 200), Ipv4Addr::new(192, 0, 0, 192), Ipv4Addr::new(168, 63, 129, 16)];
-const METADATA_V6: [Ipv6Addr; 3] = [
-    Ipv6Addr::new(0xfd00, 0xec2, 0, 0, 0, 0, 0, 0x254),
-    Ipv6Addr::new(0xfd20, 0xce, 0, 0, 0, 0, 0, 0x254),
-    Ipv6Addr::new(0xfd00, 0x42, 0, 0, 0, 0, 0, 0x42),
-];
+const METADATA_V6: [Ipv6Addr; 2] =
+    [Ipv6Addr::new(0xfd20, 0xce, 0, 0, 0, 0, 0, 0x254), Ipv6Addr::new(0xfd00, 0x42, 0, 0, 0, 0, 0, 0x42)];
 
 /// Whether an address belongs to the inside of a machine, a link or a cloud, or to no single host.
 fn is_inside(address: IpAddr) -> bool {
@@ -164,6 +201,8 @@ fn is_inside(address: IpAddr) -> bool {
                 || v6.is_multicast()
                 || v6.is_unspecified()
                 || METADATA_V6.contains(&v6)
+                // EC2 has its metadata, its time, its name server and the credentials of pods there.
+                || v6.segments()[..2] == [0xfd00, 0xec2]
         }
     }
 }
@@ -201,7 +240,8 @@ mod tests {
 
     fn guard(allowed: &[&str]) -> Guard {
         let allowed = allowed.iter().map(|net| net.parse().expect("rows hold networks")).collect();
-        Guard { allowed, api_server: vec![[10, 96, 0, 1].into()], proxies: vec!["proxy.corp".into()] }
+        let api_server = RwLock::new(vec![[10, 96, 0, 1].into()]);
+        Guard { allowed, api_server, proxies: vec!["proxy.corp".into(), "localhost".into()] }
     }
 
     #[test]
@@ -232,6 +272,10 @@ mod tests {
             ("febf::1", true),
             ("ff02::1", true),
             ("fd00:ec2::254", true),
+            ("fd00:ec2::23", true),
+            ("fd00:ec2:ffff::1", true),
+            ("fd00:ec3::1", false),
+            ("fd20:ce::254", true),
             ("::ffff:127.0.0.1", true),
             ("::ffff:10.96.0.1", true),
             ("::ffff:10.0.0.1", false),
@@ -269,7 +313,23 @@ mod tests {
     }
 
     #[test]
-    fn addresses_in_urls_are_checked_however_they_are_written() {
+    fn a_network_that_is_allowed_leaves_the_api_server_refused() {
+        let guard = guard(&["10.0.0.0/8", "64:ff9b::/96", "::/0", "127.0.0.0/8"]);
+        let refuses = |address: &str| guard.refuses(address.parse().expect("rows hold addresses"));
+        for address in ["10.96.0.1", "::ffff:10.96.0.1", "64:ff9b::10.96.0.1"] {
+            assert!(refuses(address), "{address}");
+        }
+        assert!(!refuses("10.96.0.2") && !refuses("fe80::1"));
+        guard.know_api_server(vec![[10, 0, 0, 7].into(), [127, 0, 0, 1].into()]);
+        assert!(refuses("10.0.0.7"));
+        assert!(
+            !refuses("10.96.0.1") && !refuses("127.0.0.1"),
+            "on a developer's machine all is on loopback"
+        );
+    }
+
+    #[tokio::test]
+    async fn addresses_in_urls_are_checked_however_they_are_written() {
         for (url, refused) in [
             ("https://127.0.0.1/", true),
             ("https://2130706433/", true),
@@ -280,9 +340,11 @@ mod tests {
             ("https://169.254.169.254/latest", true),
             ("https://10.0.0.1/", false),
             ("https://gateway.example.com/", false),
+            // The proxy's own name.
+            ("https://localhost:8443/", true),
         ] {
             let parsed = Url::parse(url).expect("rows hold URLs");
-            assert_eq!(guard(&[]).check(&parsed).is_err(), refused, "{url}");
+            assert_eq!(guard(&[]).check(&parsed).await.is_err(), refused, "{url}");
         }
     }
 
@@ -312,7 +374,11 @@ mod tests {
     #[tokio::test]
     async fn localhost_is_looked_up_and_refused() {
         let name = "localhost".parse().expect("a host name");
-        let error = Resolver(Arc::new(guard(&[]))).resolve(name).await.err().expect("localhost is loopback");
+        let error = Resolver(Arc::new(Guard::new(Vec::new(), Vec::new())))
+            .resolve(name)
+            .await
+            .err()
+            .expect("localhost is loopback");
         assert!(error.is::<AddressRefused>(), "{error}");
     }
 }

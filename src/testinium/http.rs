@@ -11,7 +11,7 @@ use std::time::{Duration, SystemTime};
 use reqwest::{Client, RequestBuilder, StatusCode};
 use url::Url;
 
-use super::address::{AddressRefused, Guard};
+use super::address::{AddressRefused, Guard, NotCalled};
 use crate::machine::{Millis, NoAnswer};
 use crate::retry_after::retry_after;
 use crate::text::chain;
@@ -51,7 +51,10 @@ pub(super) async fn send(
     url: &Url,
     request: RequestBuilder,
 ) -> Result<Received, (NoAnswer, String)> {
-    guard.check(url).map_err(|refused| (NoAnswer::AddressRefused, refused.to_string()))?;
+    guard.check(url).await.map_err(|error| match error {
+        NotCalled::Refused(refused) => (NoAnswer::AddressRefused, refused.to_string()),
+        NotCalled::Unknown(_) => (NoAnswer::Dns, chain(&error)),
+    })?;
     receive(request).await.map_err(|error| (no_answer(&error), chain(&error.without_url())))
 }
 

@@ -9,7 +9,7 @@ use std::time::Duration;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use reqwest::header::{AUTHORIZATION, CONTENT_TYPE, HeaderValue};
-use reqwest::{Client, RequestBuilder, StatusCode};
+use reqwest::{Client, RequestBuilder};
 use secrecy::{ExposeSecret, SecretString};
 use serde_json::Value;
 use url::{Position, Url, form_urlencoded};
@@ -19,7 +19,7 @@ use super::credential_data::{CredentialData, checked_text, checked_token};
 use super::error::{ConnectError, invalid};
 use super::http::{Received, send};
 use super::redact::Secrets;
-use super::{envelope, json, refusal};
+use super::{json, refusal};
 use crate::api::PasswordGrant;
 use crate::aside;
 use crate::machine::{Millis, NoAnswer};
@@ -159,31 +159,37 @@ pub(super) async fn login(
     }
 }
 
+/// A refusal is a 401, or a code of OAuth or Testinium in any other answer. All else is no word on the login: a proxy or a
+/// firewall may have given it.
 fn judge(received: &Received) -> Result<Granted, ConnectError> {
     let Received { status, retry_after, body } = received;
     let body = body.as_deref().unwrap_or_default();
-    let said = || said(*status, body);
-    match status.as_u16() {
-        200..300 => match grant(body) {
-            Ok(granted) => Ok(granted),
-            // Some servers refuse with a status of success.
-            Err(_) if has_reported_errors(body) => Err(refused(said())),
-            Err(why) => Err(failed(format!("the token endpoint's answer {why}"), *retry_after)),
-        },
-        // 423 is WebDAV's "locked", which some use for accounts. 400 is OAuth's "wrong password" (invalid_grant).
-        400 | 401 | 403 | 423 => Err(refused(said())),
-        300..400 => Err(failed(
-            format!(
+    let granted = if status.is_success() { grant(body) } else { Err(String::new()) };
+    let why = match granted {
+        Ok(granted) => return Ok(granted),
+        Err(why) => why,
+    };
+    let code = refusal::code(body);
+    let refuses = code.as_ref().is_some_and(|code| code.refuses);
+    let said = match code.and_then(|code| code.told) {
+        Some(told) => format!("{status} ({told})"),
+        None => status.to_string(),
+    };
+    let why = match status.as_u16() {
+        300..=399 => {
+            let why = format!(
                 "the token endpoint redirects ({status}): spec.auth.password.tokenURL must be the final address"
-            ),
-            None,
-        )),
-        404 | 405 => Err(failed(
-            format!("there is no token endpoint at spec.auth.password.tokenURL ({status})"),
-            *retry_after,
-        )),
-        _ => Err(failed(format!("the token endpoint failed: {}", said()), *retry_after)),
-    }
+            );
+            return Err(failed(why, None));
+        }
+        401 => return Err(refused(said)),
+        _ if refuses => return Err(refused(said)),
+        200..=299 => format!("the token endpoint's answer {why}"),
+        404 | 405 => format!("there is no token endpoint at spec.auth.password.tokenURL ({status})"),
+        500.. => format!("the token endpoint failed: {said}"),
+        _ => format!("the token endpoint's answer is none to a login: {said}; it is tried again"),
+    };
+    Err(failed(why, *retry_after))
 }
 
 /// The token of an answer, or what is wrong with the answer.
@@ -210,18 +216,6 @@ fn grant(body: &[u8]) -> Result<Granted, String> {
         None => GOOD_FOR_UNKNOWN,
     };
     Ok(Granted { token, good_for })
-}
-
-fn has_reported_errors(body: &[u8]) -> bool {
-    !envelope::reported_errors(body, true, &Secrets::default()).is_empty()
-}
-
-/// The status, with the published code that the answer has, if it has one.
-fn said(status: StatusCode, body: &[u8]) -> String {
-    match refusal::reported(body) {
-        Some(reported) => format!("{status} ({reported})"),
-        None => status.to_string(),
-    }
 }
 
 fn lost(no_answer: NoAnswer) -> &'static str {
@@ -337,7 +331,18 @@ mod tests {
                 "400 Bad Request (invalid_grant: the user name or password is wrong, or the account is locked)",
             ),
             ("no words", Reply::empty(401), true, "401 Unauthorized"),
-            ("a proxy's words", Reply::html(403), true, "403 Forbidden"),
+            ("a proxy's words", Reply::html(403), false, "is none to a login: 403 Forbidden"),
+            ("a proxy's 400", Reply::html(400), false, "is none to a login: 400 Bad Request"),
+            ("nothing", Reply::empty(403), false, "is none to a login: 403 Forbidden"),
+            ("Spring's words", Reply::raw(403, r#"{"status": 403, "error": "Forbidden"}"#), false, "403"),
+            (
+                "a code of the site's own",
+                Reply::raw(423, r#"{"error": "account_locked"}"#),
+                true,
+                "423 Locked",
+            ),
+            ("a refusal as 500", Reply::raw(500, quoting.clone()), true, "invalid_grant"),
+            ("overloaded", Reply::raw(503, r#"{"error": "temporarily_unavailable"}"#), false, "maintained"),
             ("no with 200", Reply::raw(200, quoting), true, "invalid_grant"),
             ("elsewhere", Reply::redirect(302, &site.elsewhere_url()), false, "redirects"),
             ("wrong path", Reply::html(404), false, "no token endpoint"),

@@ -43,6 +43,11 @@ impl Network {
         }
     }
 
+    /// The API server's addresses are these from now on.
+    pub fn know_api_server(&self, addresses: Vec<IpAddr>) {
+        self.guard.know_api_server(addresses);
+    }
+
     /// A client for this setup: a shared one, unless the setup is the gateway's own.
     pub(super) async fn client(&self, tls: Arc<TlsSetup>) -> Result<(Client, Arc<TlsSetup>), ConnectError> {
         let shared = match &*tls {

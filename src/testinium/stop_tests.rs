@@ -286,6 +286,26 @@ fn proxies_of_the_environment_are_used() {
     });
 }
 
+/// NO_PROXY excepts the very host that the proxy is on: nothing but the request tells the two apart.
+#[test]
+fn a_gateway_on_the_proxys_own_host_is_refused_as_any_other_is() {
+    const NAME: &str = "testinium::stop::tests::a_gateway_on_the_proxys_own_host_is_refused_as_any_other_is";
+    if !is_child(NAME, &[("HTTP_PROXY", "http://localhost:3128"), ("NO_PROXY", "localhost")]) {
+        return;
+    }
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
+    runtime.block_on(async {
+        let simulator = simulator(Config::default());
+        let network = Network::new(Vec::new(), Vec::new());
+        let url = simulator.url().replace("127.0.0.1", "localhost");
+        let (connection, _) =
+            connect(&view(&url), bearer(TOKEN), None, &network).await.expect("the test's data is usable");
+        let lost = post_stop(&connection, &[PlanId(1)], false).await;
+        assert_eq!(lost, Answer::Lost(NoAnswer::AddressRefused));
+        assert!(simulator.requests().is_empty());
+    });
+}
+
 #[test]
 fn an_image_without_ca_certificates_says_so() {
     const NAME: &str = "testinium::stop::tests::an_image_without_ca_certificates_says_so";

@@ -41,6 +41,33 @@ fn environment_variables_are_checked_as_flags_are() {
     assert!(said.contains("'Lease!' for '--lease-name <NAME>'"), "{said}");
 }
 
+/// A manifest that fills variables in has no other way to leave one out.
+#[test]
+fn empty_environment_variables_count_as_absent() {
+    let flags = operator(&["run", "--help"]);
+    let help = String::from_utf8(flags.stdout).expect("help is text");
+    let names: Vec<_> = help
+        .split("[env: ")
+        .skip(1)
+        .filter_map(|rest| rest.split_once('=').map(|(name, _)| name.to_owned()))
+        .collect();
+    assert!(names.len() >= 10 && names.iter().all(|name| name.starts_with("TESTINIUM_")), "{names:?}");
+    for blank in ["", " "] {
+        let mut command = Command::new(OPERATOR);
+        command.arg("run").envs(names.iter().map(|name| (name, blank)));
+        // With all flags as they should be, what is missing is the cluster.
+        command
+            .env("KUBECONFIG", "/nonexistent")
+            .env_remove("KUBERNETES_SERVICE_HOST")
+            .env("HOME", "/nonexistent");
+        command.args(["--metrics-bind-address=0", "--health-probe-bind-address=0"]);
+        let output = command.output().expect("the binary was built");
+        let said = String::from_utf8_lossy(&output.stderr);
+        assert_eq!(output.status.code(), Some(1), "{said}");
+        assert!(said.contains("found no cluster to talk to"), "{said}");
+    }
+}
+
 #[test]
 fn printed_crds_can_be_applied_as_they_are() {
     let output = operator(&["crds"]);

@@ -118,6 +118,21 @@ fn a_token_is_kept_until_shortly_before_it_expires() {
     assert!(calls.iter().all(|call| call.authorized) && calls[0].authorization != calls[1].authorization);
 }
 
+/// A proxy's page is no word on the login: the token that is still good goes on being used, and another is asked for.
+#[test]
+fn a_page_instead_of_a_new_token_costs_neither_the_old_one_nor_the_next_try() {
+    let stage = start(Login { expires_in: 60, ..account() }, "simulated-password");
+    stop(&stage, "first", [1], "Accepted");
+    stage.simulator.script(When::next(1).to(Endpoint::Token), Reply::html(403));
+    let tries = || to(&stage.simulator, Endpoint::Token).len();
+    ok(wait_until("the refresh", SOON * 4, || if tries() > 1 { Ok(()) } else { Err("not yet") }));
+    stop(&stage, "second", [2], "Accepted");
+    ok(wait_until("the next try", SOON, || if tries() > 2 { Ok(()) } else { Err("not yet") }));
+    assert_eq!(stage.simulator.logins(), logins(2, 0));
+    let calls = stage.simulator.calls();
+    assert!(calls.iter().all(|call| call.authorized), "{calls:?}");
+}
+
 #[test]
 fn calls_that_are_all_unauthorized_lead_to_one_login() {
     let stage = start(account(), "simulated-password");

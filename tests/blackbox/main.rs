@@ -39,6 +39,7 @@ mod sharing;
 mod stop;
 mod sweep;
 mod troubleshooting;
+mod unread_log;
 mod waiting;
 mod words;
 mod writes;

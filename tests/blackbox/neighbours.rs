@@ -1,5 +1,6 @@
 //! Neighbours: what one namespace makes the operator read doesn't hold up another's stop, the Lease or the probes.
 
+use std::net::TcpStream;
 use std::time::{Duration, Instant};
 
 use base64::Engine as _;
@@ -210,4 +211,19 @@ fn the_largest_statuses_disturb_nobody() {
     for number in 0..8 {
         street.hostile.wait_for(&format!("large-{number}"), "NotRunning");
     }
+}
+
+/// They are as many as a scanner opens, or a node whose network drops the ends of connections leaves.
+#[test]
+fn a_thousand_silent_connections_keep_no_probe_waiting() {
+    let street = Street::new(Stage::prepare());
+    let mut silent = Vec::new();
+    street.assert_undisturbed(|number| {
+        let more = (0..1_000).map(|_| TcpStream::connect(("127.0.0.1", street.probes)));
+        silent.extend(more.map(|stream| stream.expect("everybody is let in")));
+        let begun = Instant::now();
+        assert_eq!(ok(page(street.probes, "/healthz")), (200, "ok".to_owned()), "{number}");
+        // The kubelet waits for five seconds, by the manifests that ship, and for one by default.
+        assert!(begun.elapsed() < Duration::from_secs(1), "{:?}", begun.elapsed());
+    });
 }

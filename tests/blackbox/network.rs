@@ -7,7 +7,7 @@ use std::sync::mpsc;
 use serde_json::{Value, json};
 use testinium_testbed::simulator::{Config, Simulator, Tls};
 
-use crate::cluster::run;
+use crate::cluster::{cluster, ok, run};
 use crate::operator::{Stage, condition};
 
 fn stopped_run(gateway: &str, plan: i64) -> Value {
@@ -206,6 +206,37 @@ fn inner_addresses_are_not_called_unless_a_flag_allows_them() {
     stage.kill_operator();
     stage.start_operator();
     stage.wait_for("loopback", "Accepted");
+}
+
+#[test]
+fn a_network_that_is_allowed_does_not_open_the_api_server() {
+    // Of a network for documentation.
+    const ENDPOINT: &str = "203.0.113.9";
+    let mut stage = Stage::prepare();
+    let slice = json!({
+        "apiVersion": "discovery.k8s.io/v1", "kind": "EndpointSlice", "addressType": "IPv4",
+        "metadata": {"name": "kubernetes", "namespace": "default"},
+        "endpoints": [{"addresses": [ENDPOINT]}], "ports": [{"name": "https", "port": 6443}],
+    });
+    ok(cluster().kubectl().apply(&slice.to_string()));
+    let rows = [
+        ("service", "http://198.51.100.7", "Misconfigured"),
+        ("endpoint", "http://203.0.113.9:6443", "Misconfigured"),
+        ("mapped", "http://[::ffff:203.0.113.9]:6443", "Misconfigured"),
+        // On a developer's machine the API server is on loopback, as everything else is.
+        ("loopback", &*stage.simulator.url(), "Accepted"),
+    ];
+    let mut items = Vec::new();
+    for ((name, url, _), plan) in rows.iter().zip(1..) {
+        items.push(stage.gateway_named(name, json!({"url": url})));
+        items.push(stopped_run(name, plan));
+    }
+    stage.namespace.apply(&json!({"apiVersion": "v1", "kind": "List", "items": items}));
+    let flags = ["--allow-gateway-cidr=198.51.100.0/24,203.0.113.0/24,127.0.0.0/8,::/0"];
+    stage.start_operator_with(&flags, &[("KUBERNETES_SERVICE_HOST", "198.51.100.7")]);
+    for (name, _, reason) in rows {
+        stage.wait_for(name, reason);
+    }
 }
 
 /// What a login needs, though this one is never made.

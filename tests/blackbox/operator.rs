@@ -112,7 +112,7 @@ impl Stage {
     }
 
     /// Metrics are served, so that they can be searched for secrets.
-    fn launcher(&self, flags: &[&str]) -> Launcher {
+    pub(crate) fn launcher(&self, flags: &[&str]) -> Launcher {
         Launcher::new(&ok(launcher::kubeconfig(cluster())))
             .watching(&[&self.namespace.name])
             .flags(&["--metrics-bind-address=127.0.0.1:0", TEXT_LOG, "--log-level=debug"])

@@ -38,6 +38,10 @@ pub struct Credential {
     pub(in crate::machine) refresh_at: Option<Millis>,
     /// The last login that was refused: the version of its Secrets, and the moment.
     pub(in crate::machine) refused: Option<(SecretVersion, Millis)>,
+    /// Until when the token in use is good by what the login has said; past once the gateway has refused it.
+    pub(in crate::machine) good_until: Option<Millis>,
+    /// The words of a login that was refused while the token in use was still good: they are told once it is not.
+    pub(in crate::machine) untold: Option<String>,
 }
 
 /// The reason for which there is no credential.
@@ -116,7 +120,25 @@ impl Credential {
         self.polls = 0;
         self.poll_at = Some(now + POLL_FIRST);
         self.again |= surely;
+        if surely {
+            self.good_until = self.good_until.map(|at| at.min(now));
+            self.tell_if_over(now);
+        }
         self.doubt(true);
+    }
+
+    /// Whether there is a token in use that neither has expired nor was refused.
+    fn is_good(&self, now: Millis) -> bool {
+        self.is_there() && self.good_until.is_some_and(|at| now < at)
+    }
+
+    /// The refusal that was held back counts once the token is over.
+    fn tell_if_over(&mut self, now: Millis) {
+        if !self.is_good(now)
+            && let Some(why) = self.untold.take()
+        {
+            self.fail(CredentialError::Refused(why));
+        }
     }
 
     /// Whether a reading shall begin now. `awaited`: a run waits for it. `doubted`: the gate is shut because of it.
@@ -188,18 +210,28 @@ impl Credential {
                 self.version = Some(version);
                 self.error = None;
                 self.refused = None;
+                self.untold = None;
+                self.good_until = good_for.map(|good_for| now + good_for);
                 self.polls = 0;
                 self.refresh_at = good_for.map(|good_for| now + Millis(good_for.0 / 5 * 4).max(POLL_FIRST));
                 return change;
             }
             // The Secrets are there, even if one was missing for a while.
             CredentialRead::Unchanged if self.refused.is_none() => self.error = None,
-            CredentialRead::Unchanged => {}
+            CredentialRead::Unchanged => self.tell_if_over(now),
             CredentialRead::Missing(text) => self.fail(CredentialError::Missing(text)),
             CredentialRead::Invalid(text) => self.fail(CredentialError::Invalid(text)),
             CredentialRead::Refused { version, why } => {
                 self.refused = Some((version, now));
-                self.fail(CredentialError::Refused(why));
+                if self.is_good(now) {
+                    // It is looked at again when the token is over, not before: each try may be the one that locks
+                    // the account.
+                    self.refresh_at = self.good_until;
+                    self.untold = Some(why);
+                } else {
+                    self.untold = None;
+                    self.fail(CredentialError::Refused(why));
+                }
             }
             CredentialRead::Failed { why, retry_after } => {
                 self.poll_at =
@@ -266,6 +298,58 @@ mod tests {
             credential.read(Epoch(2), read, Millis(0));
             assert_eq!(credential.is_there(), there);
         }
+    }
+
+    fn login() -> CredentialRead {
+        CredentialRead::Have { version: SecretVersion("1".to_owned()), good_for: Some(Millis(60_000)) }
+    }
+
+    fn refusal() -> CredentialRead {
+        CredentialRead::Refused { version: SecretVersion("1".to_owned()), why: "no".to_owned() }
+    }
+
+    /// A token of a minute whose refresh, after 48 s, was refused.
+    fn refused_refresh() -> Credential {
+        let mut credential = Credential::default();
+        credential.want();
+        credential.begin(Epoch(1), Millis(0), true, false);
+        credential.read(Epoch(1), login(), Millis(0));
+        assert!(credential.due(Millis(48_000), false, false));
+        assert_eq!(credential.begin(Epoch(2), Millis(48_000), true, false), None);
+        assert_eq!(credential.read(Epoch(2), refusal(), Millis(48_000)), Change::None);
+        credential
+    }
+
+    #[test]
+    fn a_token_outlives_the_refusal_of_its_refresh_until_it_expires() {
+        let mut credential = refused_refresh();
+        assert!(credential.is_there() && credential.epoch == Epoch(1));
+        assert!(!credential.due(Millis(59_999), true, false), "the same login is not tried again");
+        assert_eq!(credential.due_at(false, false), Some(Millis(60_000)));
+        let known = credential.begin(Epoch(3), Millis(60_000), true, false);
+        assert_eq!(known, Some(SecretVersion("1".to_owned())), "the Secret is looked at, and nothing more");
+        credential.read(Epoch(3), CredentialRead::Unchanged, Millis(60_000));
+        assert_eq!(credential.error, Some(CredentialError::Refused("no".to_owned())));
+    }
+
+    #[test]
+    fn a_token_outlives_the_refusal_of_its_refresh_until_the_gateway_refuses_it() {
+        let mut credential = refused_refresh();
+        credential.rejected(Millis(50_000), false);
+        assert!(credential.is_there(), "a 403 may have another cause");
+        credential.rejected(Millis(51_000), true);
+        assert_eq!(credential.error, Some(CredentialError::Refused("no".to_owned())));
+    }
+
+    #[test]
+    fn a_token_that_the_gateway_has_refused_does_not_outlive_a_refused_login() {
+        let mut credential = Credential::default();
+        credential.begin(Epoch(1), Millis(0), true, false);
+        credential.read(Epoch(1), login(), Millis(0));
+        credential.rejected(Millis(1), true);
+        credential.begin(Epoch(2), Millis(1), true, true);
+        credential.read(Epoch(2), refusal(), Millis(2));
+        assert!(!credential.is_there());
     }
 
     #[test]

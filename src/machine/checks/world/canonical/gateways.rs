@@ -207,6 +207,8 @@ impl Canonical for Credential {
             polls,
             refresh_at,
             refused,
+            good_until,
+            untold,
         } = self;
         (*epoch, (version, error)).canonical(sink);
         sink.count(*failures);
@@ -215,6 +217,8 @@ impl Canonical for Credential {
         // Pauses grow with the first four.
         (*poll_at, (*polls).min(4)).canonical(sink);
         (*refresh_at, refused).canonical(sink);
+        // The words themselves are for people.
+        (*good_until, untold.is_some()).canonical(sink);
     }
 }
 

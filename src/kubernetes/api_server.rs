@@ -1,0 +1,123 @@
+//! The addresses of the API server, which no gateway may have.
+
+use std::collections::BTreeSet;
+use std::net::IpAddr;
+use std::time::Duration;
+
+use k8s_openapi::api::discovery::v1::EndpointSlice;
+use kube::Resource;
+use kube::api::GetParams;
+use tokio::time::sleep;
+
+use super::client::Clients;
+use super::request;
+use crate::text::chain;
+
+/// The name and the namespace of the EndpointSlice in which API servers enter themselves.
+const NAME: &str = "kubernetes";
+const NAMESPACE: &str = "default";
+
+/// A reading takes milliseconds; at the start nothing else is done before it has ended.
+const LIMIT: Duration = Duration::from_secs(5);
+
+/// How often the endpoints are read again: API servers come and go rarely, as nodes are replaced.
+const PERIOD: Duration = Duration::from_secs(300);
+
+/// How soon they are read again while they are not known.
+const RETRY: Duration = Duration::from_secs(30);
+
+/// The addresses of the API server: those that its host name had at the start, and those of its endpoints.
+#[derive(Debug)]
+pub struct ApiServer {
+    clients: Clients,
+    resolved: Vec<IpAddr>,
+    endpoints: Vec<IpAddr>,
+    /// Why the endpoints are not known, if they are not.
+    unknown: Option<String>,
+}
+
+// === impl ApiServer ===
+
+impl ApiServer {
+    /// Finds the addresses, as far as that goes in some seconds.
+    pub async fn find(clients: &Clients) -> Self {
+        let mut found = Self {
+            clients: clients.clone(),
+            resolved: clients.api_server_addresses().await,
+            endpoints: Vec::new(),
+            unknown: None,
+        };
+        found.read().await;
+        found
+    }
+
+    /// All that are known.
+    pub fn addresses(&self) -> Vec<IpAddr> {
+        let all: BTreeSet<_> = self.resolved.iter().chain(&self.endpoints).copied().collect();
+        all.into_iter().collect()
+    }
+
+    /// Reads the endpoints every few minutes, and tells all addresses each time.
+    pub async fn follow(mut self, tell: impl Fn(Vec<IpAddr>)) {
+        loop {
+            sleep(if self.unknown.is_some() { RETRY } else { PERIOD }).await;
+            self.read().await;
+            tell(self.addresses());
+        }
+    }
+
+    /// Reads the endpoints. Those that were known stay so if that fails.
+    async fn read(&mut self) {
+        let unknown = match self.endpoints().await {
+            Ok(endpoints) => {
+                self.endpoints = endpoints;
+                None
+            }
+            Err(why) => Some(why),
+        };
+        if let Some(why) = unknown.as_ref().filter(|_| self.unknown != unknown) {
+            tracing::warn!(
+                why,
+                "failed to read the API server's endpoints: gateways are refused the address of its host alone"
+            );
+        }
+        self.unknown = unknown;
+    }
+
+    async fn endpoints(&self) -> Result<Vec<IpAddr>, String> {
+        let path = EndpointSlice::url_path(&(), Some(NAMESPACE));
+        let request = kube::core::Request::new(path).get(NAME, &GetParams::default());
+        let request = request.map_err(|error| chain(&error))?;
+        match request::send(&self.clients.requests, request, LIMIT).await {
+            Ok(reply) if reply.is_success() => {
+                addresses(&reply.body).ok_or_else(|| "the answer is no EndpointSlice".to_owned())
+            }
+            // A cluster need not have it: then the API server is reached in other ways.
+            Ok(reply) if reply.status == 404 => Ok(Vec::new()),
+            Ok(reply) => Err(reply.message()),
+            Err(no_reply) => Err(no_reply.to_string()),
+        }
+    }
+}
+
+fn addresses(body: &[u8]) -> Option<Vec<IpAddr>> {
+    let slice: EndpointSlice = serde_json::from_slice(body).ok()?;
+    let texts = slice.endpoints.iter().flat_map(|endpoint| &endpoint.addresses);
+    Some(texts.filter_map(|text| text.parse().ok()).collect())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn addresses_are_those_of_all_endpoints() {
+        let slice = r#"{"apiVersion": "discovery.k8s.io/v1", "kind": "EndpointSlice", "addressType": "IPv4",
+            "metadata": {"name": "kubernetes"}, "ports": [{"name": "https", "port": 6443}],
+            "endpoints": [{"addresses": ["10.0.0.5"], "conditions": {"ready": true}},
+                {"addresses": ["10.0.0.6", "fd00::6"], "conditions": {"ready": false}}]}"#;
+        let expected = ["10.0.0.5", "10.0.0.6", "fd00::6"].map(|text| text.parse().expect("an address"));
+        assert_eq!(addresses(slice.as_bytes()), Some(expected.to_vec()));
+        assert_eq!(addresses(b"<html>"), None);
+    }
+}
