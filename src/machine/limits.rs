@@ -70,6 +70,8 @@ pub const WRITE_RETRY_FIRST: Millis = Millis(200);
 pub const WRITE_RETRY_MAX: Millis = Millis(30_000);
 /// The pause after a write that was refused once more without the gateway's words.
 pub const REFUSED_WRITE_PAUSE: Millis = Millis(300_000);
-/// The longest time that the end waits for a write that has failed: as long as the longest pause after any failure but
-/// a refusal.
-pub const DRAIN_PATIENCE: Millis = Millis(30_000);
+/// How long the end waits for calls under way: for those that take three seconds, and a little more. One that hangs may
+/// take five minutes, and meanwhile no other replica may act for anybody.
+pub const DRAIN_CALLS: Millis = Millis(3_500);
+/// How long the end waits for a write that has failed to be tried again: long enough for an API server that is moved.
+pub const DRAIN_PATIENCE: Millis = Millis(3_000);

@@ -56,6 +56,7 @@ pub use self::time::{Millis, Now};
 pub use self::view::{FieldSet, GatewayView, ObjectView, RunView};
 
 use self::gateways::Gateways;
+use self::limits::DRAIN_CALLS;
 use self::outbox::{EntryKey, Fired, Outbox, Urgency};
 use self::runs::{Demand, Runs, events};
 use crate::api::Outcome;
@@ -68,6 +69,8 @@ pub struct Machine {
     outbox: Outbox,
     seed: u64,
     draining: bool,
+    /// At the end calls under way are waited for until then, and no longer.
+    calls_until: Option<Millis>,
     drained: bool,
     tally: Tally,
     /// Demands of runs that were not handed on yet: empty between two inputs.
@@ -92,6 +95,7 @@ impl Machine {
             outbox: Outbox::default(),
             seed,
             draining: false,
+            calls_until: None,
             drained: false,
             tally: Tally::default(),
             demands: Vec::new(),
@@ -115,7 +119,8 @@ impl Machine {
 
     /// The moment at which `Wake` is to be handed in, if nothing else happens before.
     pub fn wake_at(&self) -> Option<Millis> {
-        [self.runs.wake_at(), self.gateways.wake_at(), self.outbox.wake_at()].into_iter().flatten().min()
+        let timers = [self.runs.wake_at(), self.gateways.wake_at(), self.outbox.wake_at(), self.calls_until];
+        timers.into_iter().flatten().min()
     }
 
     /// Runs that are not at rest.
@@ -186,6 +191,7 @@ impl Machine {
             Input::Wake => {}
             Input::Drain => {
                 self.draining = true;
+                self.calls_until = Some(now.mono + DRAIN_CALLS);
                 self.gateways.allow_calls(false);
             }
         }

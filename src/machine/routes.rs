@@ -164,10 +164,13 @@ impl Machine {
 
     // === the end ===
 
-    /// Whether the end is reached: no call and no write is under way, and no outcome waits to be written that could
-    /// still be.
+    /// Whether the end is reached: no call is waited for any more, no write is under way, and no outcome waits to be
+    /// written that could still be.
     pub(super) fn end_drain(&mut self, now: Now, out: &mut Vec<Effect>) {
-        if !self.draining || self.drained || self.outbox.in_flight() > 0 || self.gateways.in_flight() > 0 {
+        // A call that is dropped may have stopped its plans; the next process sends them again, as after a crash.
+        self.calls_until =
+            self.calls_until.filter(|until| *until > now.mono && self.gateways.in_flight() > 0);
+        if !self.draining || self.drained || self.outbox.in_flight() > 0 || self.calls_until.is_some() {
             return;
         }
         // A write that was refused is tried again so late that the next process, which knows no outcome, rather sends

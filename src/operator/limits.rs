@@ -8,5 +8,6 @@ pub(super) const INPUTS: usize = 128;
 pub(super) const INPUTS_PER_TICK: usize = 64;
 /// Time after which the loop shows that it works, when nothing happens.
 pub(super) const HEARTBEAT: Duration = Duration::from_secs(10);
-/// The longest time in which calls and writes under way may end after a signal; the pod is given 45 s.
-pub(super) const DRAIN: Duration = Duration::from_secs(40);
+/// The longest time in which calls and writes under way may end after a signal. Until then no other replica acts, and
+/// what one namespace's gateway or webhooks hold up would hold up all. The pod is given 45 s.
+pub(super) const DRAIN: Duration = Duration::from_secs(5);

@@ -169,9 +169,9 @@ impl<'a> TermLoop<'a> {
         Ok(self.term.is_drained().then_some(TermEnd::Asked))
     }
 
-    /// Begins nothing new from now on, and finishes what is under way.
+    /// Begins nothing new from now on, and finishes what ends soon.
     async fn begin_drain(&mut self) {
-        tracing::info!("asked to stop: finishing what is under way");
+        tracing::info!("asked to stop: finishing what ends within seconds");
         self.health.set_ready(false, "stopping");
         self.asked_at = Some(tokio::time::Instant::now());
         self.watches.shutdown().await;

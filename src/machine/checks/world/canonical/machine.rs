@@ -22,6 +22,7 @@ impl Canonical for Machine {
             // The same in all states of one model.
             seed: _,
             draining,
+            calls_until,
             drained,
             // It is only counted.
             tally: _,
@@ -29,7 +30,7 @@ impl Canonical for Machine {
             demands: _,
         } = self;
         (runs, (gateways, outbox)).canonical(sink);
-        (*draining, *drained).canonical(sink);
+        (*draining, (*calls_until, *drained)).canonical(sink);
     }
 }
 
