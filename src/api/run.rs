@@ -105,6 +105,7 @@ pub struct TestPlanRunStatus {
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub plans: Vec<PlanStatus>,
     /// The last stop that was asked for.
+    #[x_kube(merge_strategy = MapMerge::Atomic)]
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub stop: Option<StopStatus>,
     /// How the run stands: Ready, Stopped, and while they matter Reconciling or Stalled. Scripts wait for Stopped.

@@ -165,3 +165,38 @@ fn commands_in_the_messages_of_a_failed_stop_can_be_pasted() {
     assert_eq!(outcomes(&status), ["1 Accepted", "2 Accepted"]);
     assert!(stage.calls().len() > before);
 }
+
+/// Each condition is one entry of managedFields, and others may have theirs beside ours: neither takes the other's away.
+#[test]
+fn a_condition_that_another_manager_applies_stands_beside_ours() {
+    let stage = at_work();
+    stage.run("nightly", &[1]);
+    stage.annotate("nightly", "now");
+    stage.wait_for("nightly", "Accepted");
+    let mut object = run("nightly", json!({"plans": [1]}));
+    object["status"] = json!({"conditions": [{
+        "type": "Audited", "status": "True", "reason": "Seen", "message": "by the auditor",
+        "lastTransitionTime": "2026-01-01T00:00:00Z",
+    }]});
+    let arguments =
+        ["apply", "--server-side", "--subresource=status", "--field-manager=auditor", "--filename=-"];
+    ok(stage.namespace.kubectl.run_with_input(&arguments, &object.to_string()).and_then(|out| out.success()));
+    stage.annotate("nightly", "again");
+    stage.wait_for_status("nightly", "again", |status| status["stop"]["lastHandledRequest"] == "again");
+    let status = stage.wait_for("nightly", "Accepted");
+    let reason = |type_: &str| condition(&status, type_).map(|condition| condition["reason"].clone());
+    assert_eq!(
+        (reason("Audited"), reason("Stopped")),
+        (Some(json!("Seen")), Some(json!("Accepted"))),
+        "{status}"
+    );
+    assert_eq!(outcomes(&status), ["1 Accepted"]);
+    let managed = stage.namespace.run(&["get", "tpr", "nightly", "-o", "json", "--show-managed-fields"]);
+    let managed: Value = serde_json::from_str(&managed).expect("kubectl prints JSON");
+    let entries = managed["metadata"]["managedFields"].as_array().expect("a list");
+    let ours =
+        entries.iter().find(|entry| entry["manager"] == "testinium-operator").expect("we have written");
+    let fields = &ours["fieldsV1"]["f:status"];
+    assert_eq!((&fields["f:stop"], &fields["f:plans"]), (&json!({}), &json!({})), "one entry each: {fields}");
+    assert_eq!(fields["f:conditions"][r#"k:{"type":"Stopped"}"#], json!({}), "{fields}");
+}
