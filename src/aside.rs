@@ -1,23 +1,23 @@
 //! Work on bytes that strangers have chosen, without holding up everything else.
 //!
-//! One thread does all of the operator's work, so what takes it longer than a moment delays the Lease, the probes and
-//! every namespace. What is small is done at once, since handing it over costs more than doing it; what is large is
-//! done by another thread, a few at a time, so that the processor is shared as well.
+//! One thread does all of the operator's work, so work that takes longer than a moment delays the Lease, the probes and
+//! every namespace. Small work is done at once, since handing it over costs more than doing it; large work is done by
+//! another thread, a few pieces at a time, so that the processor is shared as well.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use tokio::sync::Semaphore;
 use tokio::task::spawn_blocking;
 
-/// The work panicked. That is a bug, and the log has it; whoever asked for the work goes on without a result.
+/// The work panicked. That is a bug, and the log has it; the caller goes on without a result.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Panicked;
 
-/// Up to so many bytes are worked on at once: the slowest work of all, on the worst bytes, takes less than a
+/// The most bytes that are worked on at once: the slowest work of all, on the worst bytes, takes less than a
 /// millisecond for them.
 const AT_ONCE_BYTES_MAX: usize = 8 * 1024;
 
-/// From so many bytes on, work waits behind other work of its kind only, and what is smaller does not wait for it.
+/// The least size of large work, which waits behind other large work only; smaller work does not wait for it.
 const LARGE_BYTES_MIN: usize = 128 * 1024;
 
 static SMALLER: Semaphore = Semaphore::const_new(2);
@@ -28,7 +28,7 @@ pub async fn work<T: Send + 'static>(
     bytes: usize,
     work: impl FnOnce() -> T + Send + 'static,
 ) -> Result<T, Panicked> {
-    // What a panic leaves behind is dropped with the closure.
+    // The closure is dropped with everything that a panic leaves behind.
     let contained = move || catch_unwind(AssertUnwindSafe(work)).map_err(|_| Panicked);
     if bytes <= AT_ONCE_BYTES_MAX {
         return contained();
@@ -38,7 +38,7 @@ pub async fn work<T: Send + 'static>(
     let turn = turn.acquire().await.ok();
     let done = spawn_blocking(move || {
         let done = contained();
-        // Kept by the thread, not by who waits for it: work that nobody waits for any more goes on all the same.
+        // The thread keeps the permit, not the caller: work that nobody waits for any more goes on all the same.
         drop(turn);
         done
     });

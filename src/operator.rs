@@ -36,7 +36,7 @@ use crate::kubernetes::{ApiServer, Clients, Events};
 use crate::telemetry::{Health, Metrics, Pages};
 use crate::testinium::{self, Network};
 
-/// Runs until SIGTERM or SIGINT, then finishes what is under way. A second signal ends at once.
+/// Runs until SIGTERM or SIGINT, then finishes what ends within seconds. A second signal ends at once.
 pub async fn run(settings: RunArgs) -> Result<(), OperatorError> {
     testinium::install_crypto();
     let mut signals = Signals::new().map_err(OperatorError::Signals)?;

@@ -38,6 +38,9 @@ pub mod condition {
     pub const STOPPED: &str = "Stopped";
     pub const RECONCILING: &str = "Reconciling";
     pub const STALLED: &str = "Stalled";
+
+    /// All types that this operator writes. It leaves others as they are.
+    pub const OWN: [&str; 4] = [READY, STOPPED, RECONCILING, STALLED];
 }
 
 /// Reasons of conditions. Scripts match on them, so they are part of the API.
@@ -59,6 +62,7 @@ pub mod reason {
 
     pub const GATEWAY_NOT_FOUND: &str = "GatewayNotFound";
     pub const GATEWAY_NOT_LISTED: &str = "GatewayNotListed";
+    pub const GATEWAY_UNREADABLE: &str = "GatewayUnreadable";
     pub const SECRET_NOT_FOUND: &str = "SecretNotFound";
     pub const INVALID_CREDENTIAL: &str = "InvalidCredential";
     pub const AUTHENTICATION_FAILED: &str = "AuthenticationFailed";

@@ -61,8 +61,8 @@ pub struct TestiniumGatewaySpec {
     /// How many plans share a call.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub batching: Option<Batching>,
-    /// What the gateway may be asked at most. Kept per origin of the url: of several gateways that share one, the
-    /// smallest limits count.
+    /// What this gateway may be asked at most. Gateways whose urls have the same origin (scheme, host and port) share a
+    /// cap besides, which flags of the operator set.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub limits: Option<Limits>,
     /// Seconds that one call may take, from connecting to the last byte: 1 to 300, 30 if absent.

@@ -8,12 +8,14 @@
 
 mod conditions;
 mod gateway;
+mod reasons;
 mod rules;
 mod run;
 mod schema;
 
 pub use conditions::{Condition, ConditionStatus, condition, reason};
 pub use gateway::*;
+pub use reasons::{EventReason, PlanReason};
 pub use run::*;
 pub use schema::{YamlError, crds, file_name, to_yaml};
 
@@ -23,7 +25,7 @@ pub const GROUP: &str = "testinium.io";
 /// Annotation that asks for a stop without touching the spec. A changed value asks again.
 pub const STOP_ANNOTATION: &str = "testinium.io/stop";
 
-/// Annotation that asks again for the plans that the standing stop has not stopped. A changed value asks again.
+/// Annotation that asks again for the plans that the present stop has not stopped. A changed value asks again.
 pub const RETRY_ANNOTATION: &str = "testinium.io/retry";
 
 /// Annotation that the requester policy stamps with the user who asked for the stop.

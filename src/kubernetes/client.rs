@@ -10,8 +10,8 @@ use tokio::time::timeout;
 
 /// Connections to the Kubernetes API.
 ///
-/// Two, because a connection pool can hold dead connections: what writes at the rate of an emergency must not leave
-/// its dead ones to the watches and the Lease, whose few requests have to get through.
+/// There are two pools, because a pool can hold dead connections: status writes at the rate of an emergency must not
+/// leave their dead ones to the watches and the Lease, whose few requests have to get through.
 #[derive(Clone)]
 pub struct Clients {
     /// For status writes, reads and events.
@@ -24,7 +24,7 @@ pub struct Clients {
     port: u16,
 }
 
-/// Why there are no clients.
+/// The reason for which there are no clients.
 #[derive(Debug, thiserror::Error)]
 pub enum ClientError {
     #[error(
@@ -62,7 +62,7 @@ impl Clients {
     /// Clients for a cluster that is known.
     pub fn new(mut config: Config) -> Result<Self, kube::Error> {
         config.connect_timeout = Some(CONNECT_TIMEOUT);
-        // It would wait behind our back, up to 334 s and whatever Retry-After says.
+        // The client's own retries would wait behind our back, up to 334 s, and for any Retry-After.
         config.default_retry = false;
         let url = &config.cluster_url;
         Ok(Self {

@@ -14,14 +14,14 @@ use super::metadata::{Identity, Lean, Meta, Whole};
 use crate::machine::{GatewayView, Input, Key, Kind, ObjectKey, ObjectView, RunView, Uid, Version};
 use crate::text::bounded;
 
-/// What became of one object's bytes.
+/// The result of decoding one object's bytes.
 #[derive(Debug, PartialEq)]
 pub enum Decoded<V> {
     /// The object.
     Seen(Box<V>),
-    /// It is known which object it is, but not what it says. The text names the field and what was expected.
+    /// The object is known by name, but its content can't be read. The text names the field and what was expected.
     Unreadable { key: Key, uid: Uid, version: Version, why: String },
-    /// Not even which object it is. Nothing can be said about it but in the log.
+    /// The object is not even known by name. Only the log can tell of it.
     Nameless(String),
 }
 
@@ -69,7 +69,7 @@ pub fn gateway(json: &[u8]) -> Decoded<GatewayView> {
     })
 }
 
-/// Which object it is: all that is needed of one that was deleted.
+/// The name and uid of an object, which is all that is needed of one that was deleted.
 pub fn identity(json: &[u8]) -> Result<(Key, Uid), String> {
     let lean: Lean<'_> = serde_json::from_slice(json).map_err(|error| plain(&error))?;
     parse::<Identity<'_>>("metadata", lean.metadata).map(|identity| identity.names())
@@ -92,7 +92,7 @@ pub(super) fn written_version(json: &[u8]) -> Option<Version> {
     version(&written.metadata.resource_version)
 }
 
-/// Whether a bookmark says that a streamed list is complete.
+/// Tells whether a bookmark says that a streamed list is complete.
 pub(super) fn ends_list(json: &[u8]) -> bool {
     #[derive(Deserialize)]
     struct Bookmark {
@@ -116,7 +116,7 @@ pub(super) fn version(text: &str) -> Option<Version> {
     text.parse().ok().map(Version)
 }
 
-/// Which object it is, checked.
+/// The identity of an object, checked.
 struct Known {
     key: Key,
     uid: Uid,
@@ -131,7 +131,7 @@ where
     Spec: DeserializeOwned,
     Status: DeserializeOwned + Default,
 {
-    // What a panic leaves behind is dropped with the closure: nothing outside can see it half done.
+    // The closure is dropped with everything that a panic leaves half done: nothing outside can see it.
     catch_unwind(AssertUnwindSafe(|| decode(json, view)))
         .unwrap_or_else(|_| unreadable(json, "decoding it panicked".to_owned()))
 }
@@ -144,7 +144,7 @@ where
     Spec: DeserializeOwned,
     Status: DeserializeOwned + Default,
 {
-    // In one go if all is well. Else part by part, to tell what is wrong, and of which object.
+    // An object is read in one go if it is well formed; else part by part, to tell its name and what is wrong.
     let whole = serde_json::from_slice::<Whole<'a, Spec, Status>>(json).or_else(|_| by_parts(json));
     let Whole { metadata, spec, status } = match whole {
         Ok(whole) => whole,
@@ -200,7 +200,7 @@ fn unreadable<V>(json: &[u8], why: String) -> Decoded<V> {
 
 fn parse<'a, T: Deserialize<'a>>(field: &str, raw: &'a RawValue) -> Result<T, String> {
     serde_json::from_str(raw.get()).map_err(|error| {
-        // Keeping track of the path costs, so only what has failed is parsed with it.
+        // Keeping track of the path costs, so only a part that has failed is parsed with it.
         let mut json = serde_json::Deserializer::from_str(raw.get());
         match serde_path_to_error::deserialize::<_, T>(&mut json) {
             Err(located) => match located.path().to_string().as_str() {
@@ -212,7 +212,7 @@ fn parse<'a, T: Deserialize<'a>>(field: &str, raw: &'a RawValue) -> Result<T, St
     })
 }
 
-/// The error without its line and column: positions in a response mean nothing to whoever wrote the object.
+/// The error without its line and column: positions in a response mean nothing to the person who wrote the object.
 fn plain(error: &serde_json::Error) -> String {
     let text = error.to_string();
     match text.rfind(" at line ") {
@@ -224,14 +224,14 @@ fn plain(error: &serde_json::Error) -> String {
 // === impl Decoded ===
 
 impl Decoded<RunView> {
-    /// What to tell the machine; nothing of an object that can't be named.
+    /// The input for the machine; there is none for an object that can't be named.
     pub fn into_input(self) -> Option<Input> {
         self.of_kind(Kind::Runs, ObjectView::Run)
     }
 }
 
 impl Decoded<GatewayView> {
-    /// What to tell the machine; nothing of an object that can't be named.
+    /// The input for the machine; there is none for an object that can't be named.
     pub fn into_input(self) -> Option<Input> {
         self.of_kind(Kind::Gateways, ObjectView::Gateway)
     }

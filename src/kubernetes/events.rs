@@ -1,6 +1,6 @@
-//! Events: what a person reads in `kubectl describe`, from a bounded queue that never delays anything.
+//! Events, which people read in `kubectl describe`: they go through a bounded queue that never delays anything.
 //!
-//! Under a burst, events are dropped and counted, those of what went well first: they are the first thing that an
+//! Under a burst, events are dropped and counted, those of type Normal first: they are the first thing that an
 //! emergency can do without.
 
 use std::time::{Duration, Instant};
@@ -19,26 +19,26 @@ use crate::machine::Event;
 use crate::telemetry::Metrics;
 use crate::text::{bounded, error_line};
 
-/// Where events are handed in. Clones share the queue.
+/// The queue of events, from the side of those who hand them in. Clones share it.
 #[derive(Clone, Debug)]
 pub struct Events {
     queue: mpsc::Sender<(Event, Timestamp)>,
     metrics: Metrics,
 }
 
-/// What a burst may hold: with the pace below, the last one is written most of a minute later.
+/// The most events that wait: with the pace below, the last one is written most of a minute later.
 const QUEUE: usize = 100;
-/// The rest is kept for events that warn.
+/// The most events of type Normal that wait; the rest of the queue is kept for events that warn.
 const QUEUE_OF_NORMAL: usize = 60;
-/// So many events are written at once: as many as people wait for.
+/// The number of events that are written at once: as many as people wait for.
 const BURST: u32 = 20;
-/// Then one each time, so that the API server's capacity goes to status writes, whose cost an event has.
+/// The time between two events after that, so that the API server's capacity goes to status writes, which cost as much.
 const PACE: Duration = Duration::from_millis(500);
 const LIMIT: Duration = Duration::from_secs(5);
 /// The API server's limit is 1024.
 const NOTE_BYTES_MAX: usize = 1000;
 
-/// When events may be written: what was not written in quiet times may be written at once later, up to a burst.
+/// The pace of events: quiet times are saved up, so that a burst may be written at once later.
 struct Pace {
     paid_until: Instant,
 }
@@ -46,7 +46,7 @@ struct Pace {
 // === impl Pace ===
 
 impl Pace {
-    /// When the next one may be.
+    /// The time at which the next event may be written.
     fn next(&mut self, now: Instant) -> Instant {
         self.paid_until = self.paid_until.max(now) + PACE;
         self.paid_until.checked_sub(PACE * BURST).map_or(now, |at| at.max(now))
@@ -63,7 +63,7 @@ impl Events {
     }
 
     pub fn tell(&self, event: Event, now: Timestamp) {
-        tracing::info!(object = %event.about, reason = event.reason, note = event.message, "event");
+        tracing::info!(object = %event.about, reason = event.reason.as_str(), note = event.message, "event");
         let is_crowded = QUEUE - self.queue.capacity() >= QUEUE_OF_NORMAL;
         if (is_crowded && !event.warning) || self.queue.try_send((event, now)).is_err() {
             self.metrics.event_dropped();
@@ -86,7 +86,7 @@ async fn write_all(client: kube::Client, mut events: mpsc::Receiver<(Event, Time
             Ok(Err(error)) => Some(error_line(&error)),
             Err(_) => Some("no answer in time".to_owned()),
         };
-        // Said once, not once an event.
+        // The failure is logged once, not once for each event.
         if let Some(why) = failed.as_ref().filter(|_| !failing) {
             tracing::warn!(why, "failed to write an event; stops are not affected");
         }
@@ -114,7 +114,7 @@ fn kubernetes_event(event: Event, time: Timestamp, instance: &str, count: u64) -
         }),
         event_time: Some(MicroTime(time)),
         type_: Some(if event.warning { "Warning" } else { "Normal" }.to_owned()),
-        reason: Some(event.reason.to_owned()),
+        reason: Some(event.reason.as_str().to_owned()),
         action: Some("StopPlans".to_owned()),
         note: Some(bounded(event.message, NOTE_BYTES_MAX)),
         reporting_controller: Some("testinium.io/operator".to_owned()),
@@ -126,6 +126,7 @@ fn kubernetes_event(event: Event, time: Timestamp, instance: &str, count: u64) -
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::api::EventReason;
     use crate::machine::{ObjectKey, RunKey};
 
     #[test]
@@ -157,7 +158,7 @@ mod tests {
             about: ObjectKey::Run(RunKey::new("team", "nightly")),
             uid: "1".into(),
             warning,
-            reason: "Any",
+            reason: EventReason::StopAccepted,
             message: String::new(),
         };
         (0..QUEUE).for_each(|_| told.tell(event(false), Timestamp::UNIX_EPOCH));

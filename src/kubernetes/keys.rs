@@ -1,7 +1,7 @@
 //! The values of a few keys of a Secret or ConfigMap, out of the bytes of the object.
 //!
-//! Pure. Everything else is skipped and never built: an object may be a megabyte large, and whoever asks for a token
-//! needs none of what stands beside it. Nothing that is said of a value shows any of it.
+//! Pure. Everything else is skipped and never built: an object may be a megabyte large, and a token
+//! needs no other key of it. No message about a value shows any of it.
 
 use std::borrow::Cow;
 use std::fmt;
@@ -12,12 +12,12 @@ use secrecy::SecretString;
 use serde::Deserialize;
 use serde::de::{DeserializeSeed, Deserializer, Error, IgnoredAny, MapAccess, Visitor};
 
-/// How the kind of object writes its values.
+/// The encoding of an object's values, which depends on its kind.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Encoding {
-    /// A Secret's.
+    /// The encoding of a Secret.
     Base64,
-    /// A ConfigMap's.
+    /// The encoding of a ConfigMap.
     Text,
 }
 
@@ -28,7 +28,7 @@ pub struct Wanted {
     pub bytes_max: usize,
 }
 
-/// What there is under a key.
+/// The value under a key.
 #[derive(Debug)]
 pub enum Value {
     Absent,
@@ -37,7 +37,7 @@ pub enum Value {
     NoText,
 }
 
-/// Which object it is, in which version, and what it holds, in the order in which that was asked for.
+/// The identity and version of an object, and its values in the order in which they were asked for.
 #[derive(Debug)]
 pub struct Found {
     pub uid: String,
@@ -76,7 +76,7 @@ struct Text<'a>(#[serde(borrow)] Cow<'a, str>);
 // === impl Object ===
 
 impl Object<'_> {
-    /// What an object without data holds.
+    /// The values of an object without data.
     fn nothing(self) -> Vec<Value> {
         self.wanted.iter().map(|_| Value::Absent).collect()
     }
@@ -85,7 +85,7 @@ impl Object<'_> {
         match self.encoding {
             Encoding::Text if text.len() > bytes_max => Value::TooLarge,
             Encoding::Text => Value::Text(text.into()),
-            // Four characters are three bytes at most, so what is too long for that need not be decoded.
+            // Four characters are three bytes at most, so a text that is too long for that need not be decoded.
             Encoding::Base64 if text.len() / 4 > bytes_max.div_ceil(3) => Value::TooLarge,
             Encoding::Base64 => match STANDARD.decode(text).map(String::from_utf8) {
                 Ok(Ok(text)) if text.len() > bytes_max => Value::TooLarge,

@@ -1,10 +1,10 @@
 //! The Lease: of several replicas, the one that holds it acts.
 //!
-//! What client-go's elector means, with its figures: a Lease lasts 15 s from when its record was last *seen* to
-//! change, by the clock of whoever looks, since clocks of two nodes can't be compared; the holder renews every 2 s and
-//! stops acting 10 s after the last renewal that succeeded was *sent*. The 5 s between are what keeps two from acting
-//! at once. Every write carries a resourceVersion, so of two that want the Lease one gets it; every request has a time
-//! limit, and one that hangs changes nothing about when the holder stops.
+//! The rules and figures are those of client-go's elector. A Lease lasts 15 s from when its record was last *seen* to
+//! change, by the clock of the replica that looks, since clocks of two nodes can't be compared. The holder renews it
+//! every 2 s and stops acting 10 s after its last successful renewal was *sent*. The 5 s between keep two replicas from
+//! acting at once. Every write carries a resourceVersion, so of two that want the Lease one gets it. Every request has
+//! a time limit, and one that hangs changes nothing about when the holder stops.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -20,15 +20,20 @@ use tokio::time::{sleep, sleep_until, timeout};
 
 use crate::text::error_line;
 
+/// The life of a Lease, from when its record was last seen to change.
 const LEASE: Duration = Duration::from_secs(15);
+/// The time after which the holder stops acting, from when its last successful renewal was sent.
 const RENEW_DEADLINE: Duration = Duration::from_secs(10);
-const RETRY: Duration = Duration::from_secs(2);
-/// Whoever waits looks more often than the holder renews, so that a Lease that is given back is taken within a second.
-const LOOK: Duration = Duration::from_secs(1);
+/// Time between two renewals, whether they succeed or not. It never grows, unlike a backoff: the deadline above leaves
+/// time for two tries, and a third one late is as good as none.
+const RENEW_PERIOD: Duration = Duration::from_secs(2);
+/// Time between two looks at a Lease that another replica holds. They are more frequent than its renewals, so that a
+/// Lease that is given back is taken within a second.
+const LOOK_PERIOD: Duration = Duration::from_secs(1);
 /// Two tries have to fit between two renewals and the deadline.
 const LIMIT: Duration = Duration::from_secs(4);
 
-/// Whether this process may act. Clones share it; asking costs nothing.
+/// The answer to whether this process may act. Clones share it; asking costs nothing.
 #[derive(Clone, Debug)]
 pub struct Fence {
     start: Instant,
@@ -54,10 +59,10 @@ struct Seen {
     at: Instant,
 }
 
-/// What to do about a record.
+/// The next step about a record.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 enum Step {
-    /// It is ours, or nobody's: write it.
+    /// The Lease is ours, or nobody's: write it.
     Write,
     Wait,
 }
@@ -65,7 +70,7 @@ enum Step {
 // === impl Fence ===
 
 impl Fence {
-    /// One that holds for ever: there is one replica, and whoever runs it says so.
+    /// A fence that holds for ever, for a single replica without an election.
     pub fn open() -> Self {
         let fence = Self::shut();
         fence.until.store(u64::MAX, Ordering::SeqCst);
@@ -76,7 +81,7 @@ impl Fence {
         Self { start: Instant::now(), until: Arc::default(), changed: Arc::default() }
     }
 
-    /// Whether the Lease is held at this moment, by this process's own clock.
+    /// Tells whether the Lease is held at this moment, by this process's own clock.
     pub fn holds(&self) -> bool {
         self.elapsed() < self.until.load(Ordering::SeqCst)
     }
@@ -150,7 +155,7 @@ impl Elector {
                         tracing::warn!(lease = self.name, why, "failed to take or renew the Lease");
                     }
                     failing = result.is_err();
-                    sleep(if self.fence.holds() { RETRY } else { LOOK }).await;
+                    sleep(if self.fence.holds() { RENEW_PERIOD } else { LOOK_PERIOD }).await;
                 };
                 tokio::select! {
                     biased;
@@ -208,7 +213,7 @@ impl Elector {
                 self.fence.renewed(sent);
                 Ok(())
             }
-            // Another was faster. What it wrote shows next time.
+            // Another replica was faster. The next look shows its record.
             Ok(Err(kube::Error::Api(status))) if status.code == 409 => Ok(()),
             Ok(Err(error)) => Err(error_line(&error)),
             Err(_) => Err("no answer in time".to_owned()),
@@ -266,7 +271,7 @@ impl Elector {
     }
 }
 
-/// Whether the record is ours to write. `unchanged`: for how long nobody has changed it, as seen from here.
+/// Decides whether the record is ours to write. `unchanged`: for how long nobody has changed it, as seen from here.
 fn decide(lease: &Lease, unchanged: Duration, identity: &str) -> Step {
     let Some(spec) = &lease.spec else { return Step::Write };
     let holder = spec.holder_identity.as_deref().unwrap_or_default();
@@ -306,7 +311,7 @@ mod tests {
     #[test]
     fn the_holder_stops_before_another_can_start() {
         assert!(RENEW_DEADLINE + LIMIT < LEASE, "a renewal under way at the deadline must not overlap");
-        assert!(RETRY + 2 * LIMIT <= RENEW_DEADLINE, "one request that hangs must not cost the Lease");
+        assert!(RENEW_PERIOD + 2 * LIMIT <= RENEW_DEADLINE, "one request that hangs must not cost the Lease");
     }
 
     #[tokio::test(start_paused = true)]

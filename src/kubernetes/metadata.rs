@@ -33,7 +33,7 @@ pub(super) struct Lean<'a> {
     pub(super) status: Option<&'a RawValue>,
 }
 
-/// Which object it is. Fewer fields than [`Meta`], so it can still be read where the rest is odd.
+/// The identity of an object. It has fewer fields than [`Meta`], so it can still be read where the rest is odd.
 #[derive(Debug, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub(super) struct Identity<'a> {
@@ -47,7 +47,7 @@ pub(super) struct Identity<'a> {
     pub(super) resource_version: Cow<'a, str>,
 }
 
-/// All of the metadata that matters.
+/// The part of the metadata that matters.
 #[derive(Debug, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub(super) struct Meta<'a> {
@@ -91,7 +91,7 @@ pub(super) struct Labels {
     pub(super) restored: Option<String>,
 }
 
-/// Which fields a manager owns.
+/// The fields that a manager owns.
 #[derive(Debug, Deserialize)]
 struct Managed<'a> {
     #[serde(borrow, default)]
@@ -148,7 +148,7 @@ impl Identity<'_> {
 // === impl Meta ===
 
 impl<'a> Meta<'a> {
-    /// Which object it is. Texts of names have no escapes, so nothing is copied.
+    /// The identity of the object. Texts of names have no escapes, so nothing is copied.
     pub(super) fn identity(&self) -> Identity<'a> {
         Identity {
             namespace: self.namespace.clone(),
@@ -158,32 +158,32 @@ impl<'a> Meta<'a> {
         }
     }
 
-    /// Who last set `spec.stopped`.
+    /// The manager that last set `spec.stopped`.
     pub(super) fn stopped_set(&self) -> Option<FieldSet> {
         self.last_to_own(Fields::own_stopped)
     }
 
-    /// Who last set the annotation that asks for a stop.
+    /// The manager that last set the annotation that asks for a stop.
     pub(super) fn annotation_set(&self) -> Option<FieldSet> {
         self.last_to_own(Fields::own_annotation)
     }
 
-    /// Who last set `spec.gatewayRef`.
+    /// The manager that last set `spec.gatewayRef`.
     pub(super) fn gateway_set(&self) -> Option<FieldSet> {
         self.last_to_own(Fields::own_gateway_ref)
     }
 
-    /// Who last set the annotation that asks again.
+    /// The manager that last set the annotation that asks again.
     pub(super) fn retry_set(&self) -> Option<FieldSet> {
         self.last_to_own(|fields| fields.annotations().is_some_and(|owned| owned.retry.is_some()))
     }
 
-    /// When `spec.plans` was last set.
+    /// The time at which `spec.plans` was last set.
     pub(super) fn plans_set(&self) -> Option<Timestamp> {
         self.last_owner(Fields::own_plans)?.time
     }
 
-    /// When anything of the object was last written, its status included.
+    /// The time at which any part of the object was last written, its status included.
     pub(super) fn written(&self) -> Option<Timestamp> {
         self.managed_fields.iter().flatten().filter_map(|managed| managed.time).max()
     }

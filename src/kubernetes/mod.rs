@@ -1,9 +1,9 @@
 //! Talking to Kubernetes: watches, status writes, Secrets, events, the Lease.
 //!
-//! Each file translates between the machine and one part of the Kubernetes API, and decides nothing. What they share:
-//! every request has a timeout of our own, since the client has none; nothing is tried again but what a stream or the
-//! Lease must keep up by itself, since the machine owns all other retries; and an object that can't be read is a
-//! value, never an error.
+//! Each file translates between the machine and one part of the Kubernetes API, and decides nothing. They
+//! have three rules in common. Every request has a timeout of our own, since the client has none. Only a watch and the
+//! Lease try again by themselves, since the machine owns all other retries. An object that can't be read is a value,
+//! never an error.
 
 mod api_server;
 mod client;

@@ -14,17 +14,17 @@ use crate::machine::Millis;
 use crate::retry_after::retry_after;
 use crate::text::{LINE_BYTES_MAX, bounded, error_line};
 
-/// Who this operator is in managedFields.
+/// The name of this operator in managedFields.
 pub(super) const FIELD_MANAGER: &str = "testinium-operator";
 
-/// What the API server answered. It may hold a Secret, so it can't be shown.
+/// The answer of the API server. It may hold a Secret, so it can't be shown.
 pub(super) struct Reply {
     pub(super) status: u16,
     retry_after: Option<Millis>,
     pub(super) body: Vec<u8>,
 }
 
-/// Why there was no answer.
+/// The reason for which there was no answer.
 #[derive(Debug)]
 pub(super) enum NoReply {
     Timeout(Duration),
@@ -65,6 +65,16 @@ struct Status {
 struct Details {
     #[serde(default)]
     retry_after_seconds: Option<u64>,
+    #[serde(default)]
+    causes: Vec<Cause>,
+}
+
+/// One of several things that are wrong with a request.
+#[derive(Debug, Deserialize)]
+struct Cause {
+    /// The field that it is about.
+    #[serde(default)]
+    field: String,
 }
 
 /// The longest wait that the API server can impose: longer ones come from a mistake, and stops are urgent.
@@ -82,7 +92,7 @@ impl Reply {
         (200..300).contains(&self.status)
     }
 
-    /// The API server's sentence on what is wrong. Anything else than its own Status may be a proxy's page.
+    /// The API server's own sentence on the failure. A body that is not its Status may be a proxy's page.
     pub(super) fn message(&self) -> String {
         match self.parsed().message {
             message if message.is_empty() => format!("the Kubernetes API answered HTTP {}", self.status),
@@ -90,7 +100,13 @@ impl Reply {
         }
     }
 
-    /// How long to wait before another try, if the API server says so.
+    /// Tells whether the API server finds something wrong with this field of the request.
+    pub(super) fn blames(&self, field: &str) -> bool {
+        let details = self.parsed().details;
+        details.is_some_and(|details| details.causes.iter().any(|cause| cause.field == field))
+    }
+
+    /// The time to wait before another try, if the API server names one.
     pub(super) fn retry_after(&self) -> Option<Millis> {
         let seconds = self.parsed().details.and_then(|details| details.retry_after_seconds);
         let of_body = seconds.map(|seconds| Millis(seconds.saturating_mul(1000)));
@@ -144,6 +160,15 @@ mod tests {
             let reply = Reply { status: 429, retry_after, body: body.into_bytes() };
             assert_eq!(reply.retry_after(), expected.map(Millis), "{name}");
         }
+    }
+
+    #[test]
+    fn a_field_is_blamed_by_a_status_alone() {
+        let blames =
+            |body: &str| Reply { status: 422, retry_after: None, body: body.into() }.blames("metadata.uid");
+        assert!(blames(r#"{"details": {"causes": [{"field": "spec"}, {"field": "metadata.uid"}]}}"#));
+        assert!(!blames(r#"{"details": {"causes": [{"field": "spec", "message": "metadata.uid"}]}}"#));
+        assert!(!blames("metadata.uid"));
     }
 
     #[test]

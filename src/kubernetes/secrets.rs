@@ -1,4 +1,4 @@
-//! Reading what a gateway's credential is made of: Secrets and ConfigMaps of its own namespace, with `get` alone.
+//! Reading the parts of a gateway's credential: Secrets and ConfigMaps of its own namespace, with `get` alone.
 
 use std::time::Duration;
 
@@ -20,8 +20,8 @@ use crate::testinium::{
 /// A read takes milliseconds; the machine asks again if it does not.
 const LIMIT: Duration = Duration::from_secs(5);
 
-/// Reads it all. The version says which state of the objects it was; what is missing is said in words for whoever can
-/// create it.
+/// Reads all parts. The version tells which state of the objects they are from; an error names a missing object or key,
+/// for the person who can create it.
 pub async fn read(
     client: &kube::Client,
     view: &GatewayView,
@@ -71,9 +71,9 @@ struct Reader<'a> {
     versions: Vec<String>,
 }
 
-/// What was found of an object.
+/// The values that were found in an object.
 struct Read {
-    /// Which object it was, in words.
+    /// The kind and name of the object, in words.
     name: String,
     values: Vec<(Wanted, Value)>,
 }

@@ -134,7 +134,7 @@ fn collection(to: &Target) -> Request {
     Request::new(resource::of(to.key.kind()).path(Some(&to.key.namespace)))
 }
 
-/// All that is read of a reply is the version. Whoever can't cut it down sends the whole object.
+/// The version is the only part that is read of a reply. A server that can't cut the reply down sends the whole object.
 const METADATA_ALONE: HeaderValue = HeaderValue::from_static(
     "application/json;as=PartialObjectMetadata;g=meta.k8s.io;v=v1, application/json",
 );
@@ -142,14 +142,16 @@ const METADATA_ALONE: HeaderValue = HeaderValue::from_static(
 fn classify(result: &Result<Reply, NoReply>) -> WriteResult {
     let Ok(reply) = result else { return WriteResult::Failed { retry_after: None } };
     match reply.status {
-        // A reply without a version was cut off: whether it was written shows when the same is tried again.
+        // A reply without a version was cut off. The next try shows whether the write was made.
         200..=299 => match decode::written_version(&reply.body) {
             Some(version) => WriteResult::Done(version),
             None => WriteResult::Failed { retry_after: None },
         },
         404 => WriteResult::Gone,
         409 => WriteResult::Conflict,
-        // Nothing is wrong with what was written: the token has expired, or the server has no time.
+        // A patch that names another uid is refused as one that would change it.
+        422 if reply.blames("metadata.uid") => WriteResult::Conflict,
+        // The write itself is not at fault: the token has expired, or the server has no time.
         401 | 408 | 425 | 429 => WriteResult::Failed { retry_after: reply.retry_after() },
         400..=499 => WriteResult::Refused(reply.status),
         _ => WriteResult::Failed { retry_after: reply.retry_after() },
@@ -189,9 +191,11 @@ const LIMIT: Duration = Duration::from_secs(10);
 
 #[cfg(test)]
 mod tests {
+    use http::header::CONTENT_TYPE;
+
     use super::*;
-    use crate::api::TestPlanRunStatus;
-    use crate::machine::Millis;
+    use crate::api::{TestPlanRunStatus, TestiniumGatewayStatus};
+    use crate::machine::{GatewayKey, Millis, ObjectKey};
 
     #[test]
     fn an_answer_says_who_has_to_act() {
@@ -215,6 +219,7 @@ mod tests {
             (409, "", WriteResult::Conflict),
             (413, "", WriteResult::Refused(413)),
             (422, "", WriteResult::Refused(422)),
+            (422, r#"{"details":{"causes":[{"field":"metadata.uid"}]}}"#, WriteResult::Conflict),
             (429, r#"{"details":{"retryAfterSeconds":2}}"#, failed(Some(2))),
             (500, "", failed(None)),
             (503, r#"{"details":{"retryAfterSeconds":3600}}"#, failed(Some(30))),
@@ -227,21 +232,85 @@ mod tests {
     }
 
     #[test]
-    fn the_body_holds_identity_and_status_alone() {
+    fn a_deletion_needs_no_version_in_its_answer() {
+        let known = Version(7);
+        let rows = [
+            (200, r#"{"kind":"Status","status":"Success"}"#, WriteResult::Done(known)),
+            (200, r#"{"metadata":{"resourceVersion":"12"}}"#, WriteResult::Done(Version(12))),
+            (404, "", WriteResult::Gone),
+            (409, "", WriteResult::Conflict),
+            (500, "", WriteResult::Failed { retry_after: None }),
+        ];
+        for (status, body, expected) in rows {
+            let answer = Ok(Reply::made_of(status, body));
+            assert_eq!(classify_deletion(&answer, known), expected, "{status} {body}");
+        }
+    }
+
+    /// Method, path, content type and body of the request for a write to version 7 of a run or a gateway.
+    fn made(key: ObjectKey, body: &WriteBody) -> (String, String, String, serde_json::Value) {
+        let to = Target { key, uid: "u".into(), version: Version(7) };
+        let request = request_of(&to, body).expect("a request");
+        let content_type = request.headers().get(CONTENT_TYPE).map(|value| value.to_str().expect("text"));
+        let content_type = content_type.unwrap_or_default().to_owned();
+        let query = request.uri().query().unwrap_or_default();
+        let is_delete = request.method() == "DELETE";
+        assert_eq!(query.contains("fieldManager=testinium-operator"), !is_delete, "{query}");
+        let json = serde_json::from_slice(request.body()).expect("a body of JSON");
+        (request.method().to_string(), request.uri().path().to_owned(), content_type, json)
+    }
+
+    #[test]
+    fn a_status_is_put_with_identity_and_status_alone() {
         let status = TestPlanRunStatus { summary: Some("1/1".into()), ..TestPlanRunStatus::default() };
-        let body = WithStatus {
-            api_version: "testinium.io/v1alpha1",
-            kind: "TestPlanRun",
-            metadata: Metadata { name: "n", namespace: "ns", uid: "u", resource_version: "7" },
-            status: &status,
-        };
+        let (method, path, _, body) =
+            made(ObjectKey::Run(RunKey::new("ns", "n")), &WriteBody::RunStatus(status.into()));
+        let expected = "/apis/testinium.io/v1alpha1/namespaces/ns/testplanruns/n/status";
+        assert_eq!((method.as_str(), path.as_str()), ("PUT", expected));
         assert_eq!(
-            serde_json::to_value(&body).expect("JSON"),
-            serde_json::json!({
+            body,
+            json!({
                 "apiVersion": "testinium.io/v1alpha1", "kind": "TestPlanRun",
                 "metadata": {"name": "n", "namespace": "ns", "uid": "u", "resourceVersion": "7"},
                 "status": {"summary": "1/1"},
             })
         );
+
+        let status = TestiniumGatewayStatus { observed_generation: Some(3), ..Default::default() };
+        let (_, path, _, body) =
+            made(ObjectKey::Gateway(GatewayKey::new("ns", "n")), &WriteBody::GatewayStatus(status.into()));
+        assert_eq!(path, "/apis/testinium.io/v1alpha1/namespaces/ns/testiniumgateways/n/status");
+        assert_eq!(
+            (&body["kind"], &body["status"]["observedGeneration"]),
+            (&json!("TestiniumGateway"), &json!(3))
+        );
+    }
+
+    #[test]
+    fn metadata_is_patched_in_part_and_names_uid_and_version() {
+        let annotations = [("a".to_owned(), Some("1".to_owned())), ("b".to_owned(), None)].into();
+        let rows = [
+            (MetadataChange::Finalizers(vec!["x/y".to_owned()]), json!({"finalizers": ["x/y"]})),
+            (MetadataChange::Finalizers(Vec::new()), json!({"finalizers": []})),
+            (MetadataChange::Annotations(annotations), json!({"annotations": {"a": "1", "b": null}})),
+        ];
+        for (change, mut metadata) in rows {
+            let body = WriteBody::Metadata(change);
+            let (method, path, content_type, patch) = made(ObjectKey::Run(RunKey::new("ns", "n")), &body);
+            let expected = "/apis/testinium.io/v1alpha1/namespaces/ns/testplanruns/n";
+            assert_eq!((method.as_str(), path.as_str()), ("PATCH", expected));
+            assert_eq!(content_type, "application/merge-patch+json");
+            metadata["uid"] = json!("u");
+            metadata["resourceVersion"] = json!("7");
+            assert_eq!(patch, json!({"metadata": metadata}));
+        }
+    }
+
+    #[test]
+    fn a_deletion_names_uid_and_version() {
+        let (method, path, _, body) = made(ObjectKey::Run(RunKey::new("ns", "n")), &WriteBody::Deletion);
+        let expected = "/apis/testinium.io/v1alpha1/namespaces/ns/testplanruns/n";
+        assert_eq!((method.as_str(), path.as_str()), ("DELETE", expected));
+        assert_eq!(body["preconditions"], json!({"uid": "u", "resourceVersion": "7"}));
     }
 }

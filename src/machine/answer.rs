@@ -1,6 +1,6 @@
-//! What the wire said to a call, sorted but not yet judged.
+//! Answers to calls, sorted but not yet judged.
 //!
-//! The HTTP side turns bytes into these types; what an answer *means* is [`verdict`](super::gateways::verdict)'s business.
+//! The HTTP side turns bytes into these types; [`verdict`](super::gateways::verdict) says what an answer *means*.
 
 use std::fmt;
 
@@ -8,7 +8,7 @@ use crate::machine::ids::PlanId;
 use crate::machine::time::Millis;
 use crate::machine::words::Sense;
 
-/// How a call ended.
+/// The end of a call.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub enum Answer {
     /// The gateway answered.
@@ -37,14 +37,14 @@ pub enum Body {
     Other,
 }
 
-/// What an envelope said.
+/// The content of a reply in Testinium's own form.
 #[derive(Clone, Debug, Default, Eq, PartialEq)]
 pub struct Envelope {
     /// `result.code`, where there is one.
     pub code: Option<i64>,
     /// Every reported error in it; empty means none.
     pub errors: Vec<ReportedError>,
-    /// There is something in it that could mean a failure and can't be told, such as `data` that nobody documents.
+    /// It holds something that could mean a failure and can't be read, such as `data` that nobody documents.
     pub opaque: bool,
 }
 
@@ -55,11 +55,11 @@ pub struct ReportedError {
     pub message: Option<String>,
     /// The plan that it names plainly: by an id field, as a key of a map, or as "plan 614" in its text.
     pub plan: Option<PlanId>,
-    /// What its words say, before anything of them was cut or hidden.
+    /// The sense of its words, found before anything of them was cut or hidden.
     pub sense: Sense,
 }
 
-/// An answer that was no verdict, in short: for people who ask what a plan waits for.
+/// An answer that was no verdict, in short: for people who ask why a plan waits.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub enum Gist {
     /// A status, and whether the body had Testinium's form.
@@ -70,7 +70,7 @@ pub enum Gist {
     Lost(NoAnswer),
 }
 
-/// Why no answer came.
+/// The reason for which no answer came.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub enum NoAnswer {
     /// The time for one call was up.
@@ -120,7 +120,7 @@ impl Reply {
 // === impl ReportedError ===
 
 impl ReportedError {
-    /// What people are told of it.
+    /// The text that people are told of it.
     pub fn text(&self) -> Option<String> {
         self.message.clone().or_else(|| self.code.clone())
     }

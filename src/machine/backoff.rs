@@ -1,4 +1,4 @@
-//! When to try again: full-jitter exponential backoff, as a function of its inputs.
+//! The pause before another try: full-jitter exponential backoff, as a function of its inputs.
 
 use crate::machine::ids::Key;
 use crate::machine::time::Millis;

@@ -1,10 +1,11 @@
-//! Calls to a gateway: which plans one has, who waits for each, and what it has meant for them.
+//! Vocabulary of calls to a gateway: their plans, the runs that wait for each plan, and the progress that a call
+//! brings.
 
 use std::borrow::Cow;
 
 use smallvec::SmallVec;
 
-use crate::api::Outcome;
+use crate::api::{Outcome, PlanReason};
 use crate::machine::answer::Gist;
 use crate::machine::ids::{CallId, Lane, PlanId, RequestSeq, RunId};
 
@@ -17,18 +18,18 @@ pub struct Waiter {
     pub lane: Lane,
 }
 
-/// Nearly always it is one run.
+/// The runs that wait for one plan. Nearly always it is one run.
 pub type Waiters = SmallVec<[Waiter; 1]>;
 
-/// A plan on its way: in a call, with those who wait for its answer.
+/// A plan in a call, with the runs that wait for its answer.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct Member {
     pub plan: PlanId,
-    /// The runs whose turn it is when the plan is served.
+    /// The runs that have asked for the plan before the call began.
     pub waiters: Waiters,
 }
 
-/// What a call has meant for one plan of one run.
+/// The progress that a call brings to one plan of one run.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct CallProgress {
     pub waiter: Waiter,
@@ -37,7 +38,7 @@ pub struct CallProgress {
     pub progress: Progress,
 }
 
-/// How far a plan has come.
+/// A step of a plan.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub enum Progress {
     /// Its call has begun.
@@ -45,13 +46,13 @@ pub enum Progress {
     /// Its call has settled it.
     Settled(Settled),
     /// Its call has ended without a verdict on it, and may have stopped it. A run that still wants it waits for the
-    /// next call. With the gateway's answer, if that counts against the plan.
+    /// next call. It carries the gateway's answer, if that counts against the plan.
     Unanswered(Option<Gist>),
     /// The same, but its call has surely stopped nothing.
     Refused(Option<Gist>),
 }
 
-/// What became of one plan, as far as a call can tell.
+/// The end of one plan's stop, as far as a call can tell.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct Settled {
     pub outcome: Outcome,
@@ -59,10 +60,10 @@ pub struct Settled {
     pub detail: Option<Box<Detail>>,
 }
 
-/// Why an outcome is what it is.
+/// The reason of an outcome.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct Detail {
-    /// One CamelCase word.
+    /// The word of a [`PlanReason`], or one that another version of the operator has written.
     pub reason: Cow<'static, str>,
     pub message: Option<String>,
 }
@@ -74,7 +75,8 @@ impl Settled {
         Self { outcome, detail: None }
     }
 
-    pub fn because(outcome: Outcome, reason: &'static str, message: Option<String>) -> Self {
-        Self { outcome, detail: Some(Box::new(Detail { reason: Cow::Borrowed(reason), message })) }
+    pub fn because(outcome: Outcome, reason: PlanReason, message: Option<String>) -> Self {
+        let reason = Cow::Borrowed(reason.as_str());
+        Self { outcome, detail: Some(Box::new(Detail { reason, message })) }
     }
 }

@@ -1,4 +1,4 @@
-//! What must hold across the three owners after every input. Debug builds assert it, so that every test does.
+//! Assertions across the three owners, after every input. Debug builds make them, and so does every test.
 
 use crate::machine::Machine;
 use crate::machine::call::Waiter;
@@ -41,7 +41,7 @@ impl Machine {
         let key = run.gateway();
         let gateway = self.gateways.get(&key);
         let waiter = Waiter { run: id, request_seq: run.request_seq, lane: run.lane };
-        for plan in &run.plans {
+        for plan in run.plans.iter() {
             match plan.state {
                 PlanState::Queued => {
                     waiting += 1;
@@ -59,7 +59,7 @@ impl Machine {
         waiting
     }
 
-    /// No plan is lost in a queue, and nobody is queued who does not wait.
+    /// No plan is lost in a queue, and no run stands in a queue for a plan that it does not wait for.
     fn check_queues(&self, waiting: usize) {
         let (mut queued, mut waiters) = (0, 0);
         for gateway in self.gateways.iter() {
@@ -80,7 +80,7 @@ impl Machine {
         assert_eq!(queued, self.gateways.queued(), "the plans that wait are counted");
     }
 
-    /// A run that says something has it written, and a run at rest is forgotten.
+    /// A run whose status is being written has a write under way, and a run at rest is forgotten.
     fn check_writes(&self, id: RunId, run: &Run) {
         let key = EntryKey::Run(id);
         let state = self.outbox.entries.get(&key).map_or(WriteState::Idle, |entry| entry.state);

@@ -1,4 +1,4 @@
-//! Conditions in the making: what a status claims, before it is known since when.
+//! Drafts of conditions: the claim of a status, before it is known since when it holds.
 
 use jiff::Timestamp;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
@@ -23,7 +23,7 @@ impl ConditionDraft {
         Self { type_, status, reason, message: message.to_owned() }
     }
 
-    /// `since`: since when a condition stands as it now shall, if it did before.
+    /// Makes the condition. `since`: since when a condition of this type has had this status, if it had it before.
     pub(super) fn into_condition(
         self,
         since: impl Fn(&str, ConditionStatus) -> Option<Timestamp>,

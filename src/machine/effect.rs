@@ -1,15 +1,16 @@
-//! All that the machine can ask for.
+//! The effects of the machine: all that it can ask for.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use crate::api::{TestPlanRunStatus, TestiniumGatewayStatus};
+use crate::api::{EventReason, TestPlanRunStatus, TestiniumGatewayStatus};
 use crate::machine::ids::{
     CallId, Epoch, GatewayKey, ObjectKey, PlanId, RunKey, SecretVersion, Uid, Version, WriteSerial,
 };
 use crate::machine::view::GatewayView;
 
-/// Something that the shell shall do at once. `Post`, `Write`, `ReadCredential` and `ReadRun` end in exactly one input.
+/// An act that the operator carries out at once. `Post`, `Write`, `ReadCredential` and `ReadRun` end in exactly one
+/// input.
 #[derive(Clone, Debug)]
 pub enum Effect {
     /// Send `POST <url>/stop/execution` with these plans; ends in `Answered`.
@@ -57,7 +58,7 @@ pub struct Target {
     pub version: Version,
 }
 
-/// What is written.
+/// The content of a write.
 #[derive(Clone, Debug, PartialEq)]
 pub enum WriteBody {
     /// The status of a run, whole.
@@ -66,7 +67,7 @@ pub enum WriteBody {
     GatewayStatus(Arc<TestiniumGatewayStatus>),
     /// The metadata of an object, in part.
     Metadata(MetadataChange),
-    /// The end of the object.
+    /// The object is deleted.
     Deletion,
 }
 
@@ -79,12 +80,12 @@ pub enum MetadataChange {
     Annotations(BTreeMap<String, Option<String>>),
 }
 
-/// A line that was crossed, for `kubectl describe` and `kubectl events`.
+/// A Kubernetes event, for `kubectl describe` and `kubectl events`.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct Event {
     pub about: ObjectKey,
     pub uid: Uid,
     pub warning: bool,
-    pub reason: &'static str,
+    pub reason: EventReason,
     pub message: String,
 }

@@ -1,11 +1,11 @@
-//! Things that wait in lanes, such as namespaces: lanes take turns, and within one the least goes first.
+//! A queue of lanes, such as namespaces: lanes take turns, and within a lane the least entry goes first.
 //!
-//! So a namespace that asks for thousands of things does not hold up another one that asks for a few.
+//! So a namespace with thousands of entries does not hold up another namespace with a few.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Bound;
 
-/// Things that wait for their turn.
+/// Entries that wait for their turn.
 #[derive(Clone, Debug)]
 pub struct FairQueue<L, T> {
     pub(in crate::machine) lanes: BTreeMap<L, BTreeSet<T>>,
@@ -30,7 +30,7 @@ impl<L: Clone + Ord, T: Clone + Ord> FairQueue<L, T> {
         self.len == 0
     }
 
-    /// Yields whether it is new: a thing that waits already is not added twice.
+    /// Adds an entry, and yields whether it is new: one that waits already is not added twice.
     pub fn put(&mut self, lane: &L, thing: T) -> bool {
         let things = match self.lanes.get_mut(lane) {
             Some(things) => things,
@@ -41,7 +41,7 @@ impl<L: Clone + Ord, T: Clone + Ord> FairQueue<L, T> {
         is_new
     }
 
-    /// Does nothing if it does not wait.
+    /// Removes an entry, if it waits.
     pub fn remove(&mut self, lane: &L, thing: &T) {
         let Some(things) = self.lanes.get_mut(lane) else { return };
         self.len -= usize::from(things.remove(thing));
@@ -55,12 +55,12 @@ impl<L: Clone + Ord, T: Clone + Ord> FairQueue<L, T> {
         self.lanes.get(lane).is_some_and(|things| things.contains(thing))
     }
 
-    /// Takes the next one.
+    /// Takes the next entry.
     pub fn next(&mut self) -> Option<T> {
         self.next_where(|_| true)
     }
 
-    /// Takes the next one of the lanes that may go. Lanes that may not go keep their turn.
+    /// Takes the next entry of the lanes that may go. Lanes that may not go keep their turn.
     pub fn next_where(&mut self, may_go: impl Fn(&L) -> bool) -> Option<T> {
         let lane = self.next_lane(may_go)?;
         let thing = self.lanes.get(&lane)?.first()?.clone();

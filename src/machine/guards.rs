@@ -1,38 +1,38 @@
-//! Rules that keep the machine right when things come late, twice, or in another order than they happened.
+//! Guards: rules that keep the machine right when inputs come late, twice, or in another order than they happened.
 //!
-//! Each acts in one place. They have names so that a test can switch one off: the model checker must then find a
-//! history that breaks an invariant, or it would not notice if the rule were missing. The product can't switch them
-//! off, and there this costs nothing.
+//! Each guard acts in one place. It has a name so that a test can switch it off: the model checker must then find a
+//! history that breaks an invariant, or it would not notice if the guard were missing. The product can't switch guards
+//! off, and there they cost nothing. Each rule stands in full in the file that keeps it.
 
-/// A rule that a test can switch off.
+/// A guard that a test can switch off.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub enum Guard {
-    /// R1: a state older than the newest one read or written is an echo of the past, and ignored.
+    /// R1, in `runs/observe.rs`: an object older than the newest version known is ignored.
     KnownVersion,
-    /// R2: another uid under the same name is another run.
+    /// R2, in `runs/observe.rs`: another uid under the same name is another run.
     OtherUid,
-    /// R3: what a complete list did not bring is gone.
+    /// R3, in `runs/observe.rs`: a run that a complete list did not bring is gone.
     Unlisted,
-    /// R8: an id is in one call at a time; who comes later waits for the next one.
+    /// R8, in `gateways/queue.rs`: an id is in one call at a time.
     OneCallAnId,
-    /// R13: an answer from an address that is no longer the gateway's says nothing of its plans.
+    /// R13, in `gateways/calls.rs`: an answer from a former address says nothing of the plans.
     Endpoint,
-    /// R14: an answer to a call from before the gate last moved moves it no more.
+    /// R14, in `gateways/calls.rs`: a call from before the gate last moved does not move it.
     Sequence,
-    /// R28: before a verdict gives a plan up, the Secret is read once more.
+    /// R28, in `gateways/second_look.rs`: before a verdict gives a plan up, the Secret is read once more.
     Reread,
-    /// R15: a verdict counts only for the request that its call was made for.
+    /// R15, in `runs/mod.rs`: a verdict counts only for the request that its call was made for.
     PresentRequest,
 }
 
-/// The rules that hold: all of them, outside of tests.
+/// The guards that are on: all of them, outside of tests.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Guards {
     #[cfg(test)]
     off: Option<Guard>,
 }
 
-// === impl Rules ===
+// === impl Guards ===
 
 impl Guards {
     #[cfg(test)]

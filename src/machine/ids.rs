@@ -1,4 +1,4 @@
-//! Names and numbers by which the machine knows things.
+//! Names and numbers of objects, plans, calls, writes and requests.
 
 use std::fmt;
 use std::ops::Deref;
@@ -150,14 +150,14 @@ pub struct CallId(pub u64);
 #[derive(Clone, Copy, Debug, Eq, Hash, Ord, PartialEq, PartialOrd)]
 pub struct WriteSerial(pub u64);
 
-/// Which address, or which credential, of a gateway: a later one has a higher number.
+/// The number of an address, or of a credential, of a gateway: a later one has a higher number.
 #[derive(Clone, Copy, Debug, Default, Eq, Hash, Ord, PartialEq, PartialOrd)]
 pub struct Epoch(pub u64);
 
-/// Which request for a stop of a record: a later one has a higher number.
+/// The number of a request for a stop, counted for each record of a run: a later one has a higher number.
 #[derive(Clone, Copy, Debug, Default, Eq, Hash, Ord, PartialEq, PartialOrd)]
 pub struct RequestSeq(pub u32);
 
-/// Which state of the Secrets and ConfigMaps a credential was made of; says nothing of their content.
+/// The version of the Secrets and ConfigMaps that a credential was made of; it says nothing of their content.
 #[derive(Clone, Debug, Eq, Hash, Ord, PartialEq, PartialOrd)]
 pub struct SecretVersion(pub String);

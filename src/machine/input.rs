@@ -1,4 +1,4 @@
-//! All that can reach the machine.
+//! The inputs of the machine: all that can reach it.
 
 use crate::machine::answer::Answer;
 use crate::machine::ids::{
@@ -7,7 +7,7 @@ use crate::machine::ids::{
 use crate::machine::time::Millis;
 use crate::machine::view::{ObjectView, RunView};
 
-/// Something that happened outside.
+/// An event outside of the machine.
 #[derive(Clone, Debug)]
 pub enum Input {
     /// A list is about to be requested: all that follows up to `ListDone` is its content.
@@ -15,17 +15,17 @@ pub enum Input {
     ListDone(Kind),
     /// A list or watch of this kind is not possible, such as for want of RBAC. The text is for users.
     ListFailed(Kind, String),
-    /// An object as it now is.
+    /// An object of the API server, as it now is.
     Seen(ObjectView),
     Gone(ObjectKey, Uid),
     /// An object that could not be decoded, and why.
     Unreadable(ObjectKey, Uid, Version, String),
-    /// How a `ReadCredential` of that epoch ended.
+    /// The end of a `ReadCredential` of that epoch.
     Credential(GatewayKey, Epoch, CredentialRead),
     Answered(CallId, Answer),
-    /// How a `Write` ended.
+    /// The end of a `Write`.
     Wrote(WriteSerial, WriteResult),
-    /// How a `ReadRun` ended: with the run, or with nothing that the watch would not tell.
+    /// The end of a `ReadRun`: with the run, or with nothing that the watch would not tell.
     Read(RunKey, Option<Box<RunView>>),
     /// The time that `wake_at` named has come.
     Wake,
@@ -33,16 +33,16 @@ pub enum Input {
     Drain,
 }
 
-/// What came of reading a credential. The secret itself stays with the shell, under the epoch of the request.
+/// The result of reading a credential. The secret itself stays with the operator, under the epoch of the reading.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub enum CredentialRead {
-    /// There is one, made of this state of the Secrets; good for that long, if that is known.
+    /// There is a credential, made of this version of the Secrets; good for that long, if that is known.
     Have { version: SecretVersion, good_for: Option<Millis> },
     /// The Secrets are still as they were when the credential `known_bad` was made.
     Unchanged,
     /// A Secret, ConfigMap or key is not there. The text names it, for users.
     Missing(String),
-    /// What is there can't be used, such as a token with a line break. The text says why, for users.
+    /// The Secret holds a value that can't be used, such as a token with a line break. The text says why, for users.
     Invalid(String),
     /// The token endpoint refused the login: another try with this state could lock the account.
     Refused { version: SecretVersion, why: String },
@@ -50,7 +50,7 @@ pub enum CredentialRead {
     Failed { why: String, retry_after: Option<Millis> },
 }
 
-/// How a write to the Kubernetes API ended.
+/// The end of a write to the Kubernetes API.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub enum WriteResult {
     /// Written; the object now has this version.

@@ -1,20 +1,20 @@
-//! Every bound of the machine, with its reason. What a user may set has its default here too.
+//! Every bound of the machine, with its reason, and the defaults of the bounds that users may set.
 
 use crate::machine::time::Millis;
 
 // === runs ===
 
-/// How long a quick answer may take: until then nothing is written but the outcome.
+/// The longest time of a quick answer: until then nothing is written but the outcome.
 pub const QUICK_ANSWER: Millis = Millis(1_000);
 /// Least time between two writes of a part of the outcomes.
 pub const BETWEEN_PARTS: Millis = Millis(5_000);
-/// How long a stop may take to be delivered where the run does not say.
+/// The longest time for the delivery of a stop, where the run does not say.
 pub const STOP_DEADLINE_SECONDS: i64 = 3600;
 /// Plans whose outcome comes with the gateway's words, at most: a thousand plans stay under 100 KiB.
 pub const MESSAGES_MAX: usize = 50;
 /// Ids that a message names, at most; the others are counted.
 pub const NAMED_IDS_MAX: usize = 5;
-/// How soon a wall clock that jumps is noticed while a run waits for a time of day.
+/// The longest time until a wall clock that jumps is noticed, while a run waits for a time of day.
 pub const CLOCK_CHECK: Millis = Millis(60_000);
 
 // === gateways ===
@@ -23,27 +23,28 @@ pub const CLOCK_CHECK: Millis = Millis(60_000);
 pub const STRIKES: u8 = 3;
 /// Least time between two tries for new requests at a shut gate: a flood of requests must not become one of calls.
 pub const BETWEEN_TRIES: Millis = Millis(1_000);
-/// How long a changed reason for waiting stands before the runs that wait are told of it.
+/// The time that a changed reason for waiting must stand before the runs that wait are told of it.
 pub const REASON_SETTLES: Millis = Millis(30_000);
-/// How long a change stands before the gateway's own status tells it: an outage that flaps is no stream of writes.
+/// The time that a change must stand before the gateway's own status tells it: an outage that comes and goes must not
+/// become a stream of writes.
 pub const GATEWAY_STATUS_SETTLES: Millis = Millis(1_000);
 /// Least time between two writes of one gateway's status.
 pub const BETWEEN_GATEWAY_WRITES: Millis = Millis(5_000);
 /// A login that was refused is not tried again sooner, or the account could be locked.
 pub const REFUSED_LOGIN_PAUSE: Millis = Millis(300_000);
-/// How soon a missing Secret is looked for again, at first: the person who has just made it is watching.
+/// The first pause between two readings of a missing Secret: the person who has just made it is watching.
 pub const POLL_FIRST: Millis = Millis(1_000);
-/// How rarely a missing Secret is looked for while somebody waits.
+/// The longest pause between two readings of a missing Secret while a run waits.
 pub const POLL_MAX: Millis = Millis(15_000);
-/// Least time between two looks at a Secret that an answer has put in doubt.
+/// Least time between two readings of a Secret that an answer has put in doubt.
 pub const BETWEEN_CHECKS: Millis = Millis(2_000);
 /// Least time between two logins that are made although the gateway has not said that the token is no good.
 pub const BETWEEN_RENEWALS: Millis = Millis(60_000);
 
-/// What one origin is asked, whatever number of gateways lead to it.
+/// The cap of one origin, however many gateways lead to it.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub struct OriginLimits {
-    /// Calls under way at a time. A namespace that has none under way is not held up by it.
+    /// Calls under way at a time. A namespace without a call under way is not held up by it.
     pub max_in_flight: usize,
     pub calls_per_second: u64,
 }
@@ -54,17 +55,23 @@ impl Default for OriginLimits {
     }
 }
 
+/// Readings of Secrets under way at a time, logins included.
+pub const READINGS_MAX: usize = 16;
+
 // === outbox ===
 
 /// Writes under way at a time. An API server that does nothing else is as fast with 16; with more it still serves our
 /// writes as fast as runs come while sixteen others keep it busy with patches.
 pub const WRITES_MAX: usize = 24;
-/// How long a conflict waits for the watch to bring the newer object.
+/// The time that a conflict waits for the watch to bring the newer object.
 pub const CONFLICT_READ: Millis = Millis(5_000);
 /// The first and the longest pause after a write that failed.
 pub const WRITE_RETRY_FIRST: Millis = Millis(200);
 pub const WRITE_RETRY_MAX: Millis = Millis(30_000);
 /// The pause after a write that was refused once more without the gateway's words.
 pub const REFUSED_WRITE_PAUSE: Millis = Millis(300_000);
-/// How long the end waits for a write that has failed: as long as any failure waits but a refusal.
-pub const DRAIN_PATIENCE: Millis = Millis(30_000);
+/// How long the end waits for calls under way: for those that take three seconds, and a little more. One that hangs may
+/// take five minutes, and meanwhile no other replica may act for anybody.
+pub const DRAIN_CALLS: Millis = Millis(3_500);
+/// How long the end waits for a write that has failed to be tried again: long enough for an API server that is moved.
+pub const DRAIN_PATIENCE: Millis = Millis(3_000);

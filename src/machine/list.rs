@@ -1,10 +1,10 @@
-//! How far the lists of one kind are.
+//! The progress of the lists of one kind.
 
 /// The lists of one kind in this term.
 #[derive(Clone, Debug, Default)]
 pub struct List {
     pub(in crate::machine) serial: u32,
-    /// One is under way: what is seen comes from it.
+    /// A list is under way: the objects that are seen come from it.
     pub(in crate::machine) under_way: bool,
     pub(in crate::machine) done: bool,
     pub(in crate::machine) failed: Option<String>,
@@ -22,7 +22,7 @@ impl List {
         (self.done, self.under_way, self.failed) = (true, false, None);
     }
 
-    /// Whether there was a list, or why not.
+    /// Whether the kind has been listed in this term, and if not, the reason.
     pub fn state(&self) -> Result<(), &str> {
         match (&self.failed, self.done) {
             (Some(text), _) => Err(text.as_str()),

@@ -1,15 +1,23 @@
-//! The machine: all that decides, and nothing else. Inputs in, effects out, one timer.
+//! The machine: it decides everything, and does nothing else. Inputs in, effects out, one timer.
 //!
 //! ```text
-//! runs (what is wanted) -> gateways (which call begins) -> outbox (what is written down)
+//! runs (intent of each) -> gateways (calls) -> outbox (writes)
 //! ```
 //!
 //! Three owners, each with data of its own, which talk through plain values: runs return demands, gateways return the
-//! progress of calls, and the outbox returns what is to be written now. [`Machine`] routes between them.
+//! progress of calls, and the outbox returns the next write. [`Machine`] routes between them.
 //!
-//! Nothing in here reads a clock, draws by chance, or talks to anybody: what it must know comes in as an argument. The
-//! lint below and a house rule keep it so. It lives as long as one term of leadership and holds nothing that must
-//! outlast it: a run at rest is forgotten, for all that matters of it is in its object.
+//! Nothing in here reads a clock, draws by chance, or talks to anybody: all facts come in as arguments. The lint below
+//! and a house rule keep it so. A machine lives as long as one term of leadership and holds nothing that must outlast
+//! the term: a run at rest is forgotten, for all that matters of it is in its object.
+//!
+//! The machine follows rules, R1 to R28. Each rule stands in the documentation of the file that keeps it, with the
+//! names of the tests that would fail without it.
+//!
+//! **R11.** No plan is in a call in vain. In every turn inputs and timers come before calls: a plan that was withdrawn,
+//! or whose deadline has passed, has left its queue before the next call begins. A call without plans is not made.
+//! Tests: `a_stop_withdrawn_before_its_call_is_not_sent`, `a_stop_that_is_not_delivered_in_time_expires`,
+//! `a_plan_without_waiters_is_gone`; the reference checks it as I4 at every call.
 
 #![deny(clippy::disallowed_methods, clippy::disallowed_types)]
 
@@ -39,6 +47,7 @@ pub mod words;
 mod checks;
 
 pub use self::answer::{Answer, Body, Envelope, Gist, NoAnswer, Reply, ReportedError};
+pub use self::backoff::Backoff;
 pub use self::effect::{Effect, Event, MetadataChange, Target, WriteBody};
 pub use self::ids::*;
 pub use self::input::{CredentialRead, Input, WriteResult};
@@ -47,6 +56,7 @@ pub use self::time::{Millis, Now};
 pub use self::view::{FieldSet, GatewayView, ObjectView, RunView};
 
 use self::gateways::Gateways;
+use self::limits::DRAIN_CALLS;
 use self::outbox::{EntryKey, Fired, Outbox, Urgency};
 use self::runs::{Demand, Runs, events};
 use crate::api::Outcome;
@@ -59,13 +69,15 @@ pub struct Machine {
     outbox: Outbox,
     seed: u64,
     draining: bool,
+    /// At the end calls under way are waited for until then, and no longer.
+    calls_until: Option<Millis>,
     drained: bool,
     tally: Tally,
-    /// What runs have asked for and was not handed on yet: empty between two inputs.
+    /// Demands of runs that were not handed on yet: empty between two inputs.
     demands: Vec<Demand>,
 }
 
-/// What has happened since it was last asked for, for whoever counts.
+/// Counts of what has happened since they were last taken, for the metrics.
 #[derive(Clone, Debug, Default)]
 pub struct Tally {
     pub settled: Vec<Outcome>,
@@ -83,13 +95,15 @@ impl Machine {
             outbox: Outbox::default(),
             seed,
             draining: false,
+            calls_until: None,
             drained: false,
             tally: Tally::default(),
             demands: Vec::new(),
         }
     }
 
-    /// Takes in what happened meanwhile and says what is to be done. Never fails, whatever comes in whatever order.
+    /// Takes in what happened meanwhile and yields the effects that follow. Never fails, whatever the inputs and their
+    /// order.
     pub fn handle(&mut self, now: Now, inputs: impl IntoIterator<Item = Input>, out: &mut Vec<Effect>) {
         for input in inputs {
             self.apply(now, input, out);
@@ -103,9 +117,10 @@ impl Machine {
         self.check();
     }
 
-    /// When `Wake` is to be handed in, if nothing else happens before.
+    /// The moment at which `Wake` is to be handed in, if nothing else happens before.
     pub fn wake_at(&self) -> Option<Millis> {
-        [self.runs.wake_at(), self.gateways.wake_at(), self.outbox.wake_at()].into_iter().flatten().min()
+        let timers = [self.runs.wake_at(), self.gateways.wake_at(), self.outbox.wake_at(), self.calls_until];
+        timers.into_iter().flatten().min()
     }
 
     /// Runs that are not at rest.
@@ -143,7 +158,7 @@ impl Machine {
                 self.gateways.allow_calls(!self.draining);
             }
             Input::ListDone(Kind::Gateways) => self.gateways.list_ended(out),
-            // Runs that can't be listed are nothing that a run could be told.
+            // Nobody can be told of it: no run is known whose status could say so.
             Input::ListFailed(Kind::Runs, _) => {}
             Input::ListFailed(Kind::Gateways, text) => self.gateways.list_failed(text),
             Input::Seen(ObjectView::Run(view)) => self.runs.observe(&view, now, &mut self.demands),
@@ -158,7 +173,7 @@ impl Machine {
                 self.runs.unreadable(&key, &uid, text, &mut self.demands);
             }
             Input::Unreadable(ObjectKey::Gateway(key), uid, _, text) => {
-                self.gateways.gone(&key, Some(&uid), out);
+                self.gateways.unreadable(&key, uid.clone(), &text, out);
                 out.push(Effect::Tell(events::unreadable(text).about(ObjectKey::Gateway(key), uid)));
             }
             Input::Credential(key, epoch, read) => self.gateways.credential_read(&key, epoch, read, now.mono),
@@ -168,11 +183,15 @@ impl Machine {
             }
             Input::Wrote(serial, result) => self.wrote(serial, result, now),
             Input::Read(_, Some(view)) => self.run_read(&view, now),
-            // The watch tells in order what else a reading may find.
-            Input::Read(key, None) => self.runs.read_failed(&key, now),
+            // The watch will tell, in its order, whatever the reading has missed.
+            Input::Read(key, None) => {
+                self.read_ended(&key);
+                self.runs.read_failed(&key, now);
+            }
             Input::Wake => {}
             Input::Drain => {
                 self.draining = true;
+                self.calls_until = Some(now.mono + DRAIN_CALLS);
                 self.gateways.allow_calls(false);
             }
         }
@@ -188,7 +207,9 @@ impl Machine {
                     self.demands.extend(run.map(|run| Demand::Read(run.key.clone())));
                     EntryKey::Run(id)
                 }
+                // A gateway is not read by itself: what it is written from is what the watch tells.
                 Fired::Conflict(key) => {
+                    self.outbox.read_ended(&key);
                     self.outbox.retry(&key);
                     key
                 }
@@ -205,7 +226,7 @@ impl Machine {
         self.meet_demands(now, out);
     }
 
-    /// Tells runs and statuses how the gateways stand to which something has happened.
+    /// Tells waiting runs, and the gateways' own statuses, of the gateways to which something has happened.
     fn publish(&mut self, now: Now) {
         let publication = self.gateways.publish(now.mono);
         publication.notified.into_iter().for_each(|run| self.reschedule(&EntryKey::Run(run), now));

@@ -1,10 +1,16 @@
-//! What the machine hands from one owner to another.
+//! The routes of the machine: plain values that it hands from one owner to another.
+//!
+//! **R26.** Draining. From the input `Drain` on, no call, no probe and no write of a mere situation begins; calls under
+//! way are answered, and outcomes are written. `Drained` is told once, when no call and no write is under way and no
+//! outcome waits to be written. A write that waits for longer than `DRAIN_PATIENCE` is left to the next process.
+//! Tests: `h23_sigterm`, `what_was_answered_in_part_is_written_before_the_end`; every third simulated history ends with
+//! it (L3).
 
 use crate::machine::Machine;
 use crate::machine::backoff::chance;
 use crate::machine::call::CallProgress;
 use crate::machine::effect::{Effect, WriteBody};
-use crate::machine::ids::{RunId, Version, WriteSerial};
+use crate::machine::ids::{RunId, RunKey, Version, WriteSerial};
 use crate::machine::input::WriteResult;
 use crate::machine::limits::{DRAIN_PATIENCE, REASON_SETTLES};
 use crate::machine::outbox::{EntryKey, InFlight, Next, Urgency};
@@ -49,14 +55,21 @@ impl Machine {
 
     /// A run was read by itself: because its write met a conflict, or because the time has come that it was parked for.
     pub(super) fn run_read(&mut self, view: &RunView, now: Now) {
-        let Some(id) = self.runs.known_by_read(view) else {
+        let before = self.read_ended(&view.key);
+        let Some(id) = self.runs.known_by_read(view, before) else {
             return self.runs.observe_parked(view, now, &mut self.demands);
         };
-        self.outbox.read(&EntryKey::Run(id), view.version);
+        self.outbox.retry(&EntryKey::Run(id));
         self.runs.observe_known(id, view, Source::Watch, now, &mut self.demands);
     }
 
-    /// Looks whether a run is at rest, or when its status is due; and the same for the status of a gateway.
+    /// The reading of a run has ended. Yields the version of it that was known when the reading began.
+    pub(super) fn read_ended(&mut self, key: &RunKey) -> Option<Version> {
+        let id = self.runs.id_of(key)?;
+        self.outbox.read_ended(&EntryKey::Run(id))
+    }
+
+    /// Decides anew whether a run is at rest, or else when its status is due; and the same for the status of a gateway.
     pub(super) fn reschedule(&mut self, key: &EntryKey, now: Now) {
         match key {
             EntryKey::Run(id) => self.reschedule_run(*id, key, now),
@@ -122,6 +135,10 @@ impl Machine {
                 self.gateways.version_of(gateway)
             }
         };
+        let is_first_refusal = matches!(result, WriteResult::Refused(_)) && !ended.without_messages;
+        if let (EntryKey::Run(id), true) = (&ended.key, is_first_refusal && ended.is_status()) {
+            self.runs.status_refused(*id, &mut self.demands);
+        }
         let chance = self.chance_of(&ended.key, serial);
         self.outbox.conclude(&ended, result, known.unwrap_or_default(), now.mono, chance);
         self.reschedule(&ended.key, now);
@@ -147,10 +164,13 @@ impl Machine {
 
     // === the end ===
 
-    /// Whether the end is reached: no call and no write is under way, and no outcome waits to be written that could
-    /// still be.
+    /// Whether the end is reached: no call is waited for any more, no write is under way, and no outcome waits to be
+    /// written that could still be.
     pub(super) fn end_drain(&mut self, now: Now, out: &mut Vec<Effect>) {
-        if !self.draining || self.drained || self.outbox.in_flight() > 0 || self.gateways.in_flight() > 0 {
+        // A call that is dropped may have stopped its plans; the next process sends them again, as after a crash.
+        self.calls_until =
+            self.calls_until.filter(|until| *until > now.mono && self.gateways.in_flight() > 0);
+        if !self.draining || self.drained || self.outbox.in_flight() > 0 || self.calls_until.is_some() {
             return;
         }
         // A write that was refused is tried again so late that the next process, which knows no outcome, rather sends

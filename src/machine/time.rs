@@ -1,4 +1,13 @@
-//! Time as the machine is told it: it never reads a clock.
+//! Time, as it comes in with each turn: the machine never reads a clock.
+//!
+//! **R24.** Two clocks. Delays and deadlines count by the monotonic clock, which never jumps. Each owner keeps ordered
+//! sets of moments with the names of those who wait for them, and an entry that fires is decided anew. A time of day,
+//! which only parked runs wait for, is compared with the wall clock at least once in `CLOCK_CHECK`. At the deadline of
+//! a stop the plans that wait for a call are given up; a plan in a call is decided by that call, and given up if it
+//! brings no verdict.
+//! Tests: `h18_deadline_passes_with_the_call_in_flight`, `h19_wall_clock_jumps_and_restart`,
+//! `plans_are_given_up_at_their_deadline`, `a_clock_that_jumps_is_noticed_within_a_minute`,
+//! `a_clock_that_jumps_for_a_moment_loses_nobody`, `a_call_in_flight_past_its_deadline_wakes_nobody`.
 
 use jiff::Timestamp;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
@@ -8,7 +17,7 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 pub struct Millis(pub u64);
 
 impl Millis {
-    /// A number of seconds; what is negative counts as none.
+    /// A number of seconds; a negative one counts as none.
     pub fn from_secs(seconds: i64) -> Self {
         Self(u64::try_from(seconds).unwrap_or(0).saturating_mul(1000))
     }
@@ -25,7 +34,7 @@ impl std::ops::Add for Millis {
     }
 }
 
-/// The present, as the shell read it from its clocks.
+/// The present, as the operator has read it from its clocks.
 #[derive(Clone, Copy, Debug)]
 pub struct Now {
     /// For delays.

@@ -1,4 +1,4 @@
-//! Runs and gateways as the machine sees them: what of an object matters for a decision.
+//! Runs and gateways as the machine sees them: the parts of an object that matter for a decision.
 
 use jiff::Timestamp;
 
@@ -49,26 +49,26 @@ pub struct RunView {
     pub restored: Option<String>,
     /// The object's creationTimestamp.
     pub created: Option<Timestamp>,
-    /// When the object was last written, as far as its managedFields tell: for an object that has just come by a watch
-    /// this is the present, by the API server's clock.
+    /// The time at which the object was last written, as far as its managedFields tell: for an object that has just
+    /// come by a watch this is the present, by the API server's clock.
     pub written: Option<Timestamp>,
-    /// When the run is to be looked at again although nothing changes. No field of the API says so yet.
+    /// The time at which the run is to be read again although nothing changes. No field of the API says so yet.
     pub due: Option<Timestamp>,
     pub spec: TestPlanRunSpec,
     pub status: TestPlanRunStatus,
-    /// Who set `spec.stopped`, and when.
+    /// The field manager that set `spec.stopped`, and when.
     pub stopped_set: Option<FieldSet>,
-    /// Who set the stop annotation, and when.
+    /// The field manager that set the stop annotation, and when.
     pub annotation_set: Option<FieldSet>,
-    /// Who set `spec.gatewayRef`, and when.
+    /// The field manager that set `spec.gatewayRef`, and when.
     pub gateway_set: Option<FieldSet>,
-    /// When `spec.plans` was set.
+    /// The time at which `spec.plans` was set.
     pub plans_set: Option<Timestamp>,
-    /// Who set the retry annotation, and when.
+    /// The field manager that set the retry annotation, and when.
     pub retry_set: Option<FieldSet>,
 }
 
-/// Who last set a field, from the object's managedFields.
+/// The field manager that last set a field, from the object's managedFields.
 #[derive(Clone, Debug, PartialEq)]
 pub struct FieldSet {
     pub manager: String,

@@ -1,13 +1,15 @@
-//! Why plans wait: a closed set of reasons for programs, and a sentence with a detail for people.
+//! The reasons for which plans wait: a closed set for programs, and a sentence for people.
 
 use crate::api::reason;
 
-/// Why plans wait for a call. Each has its own word in conditions, which scripts match on.
+/// A reason for which plans wait. Each has its own word in conditions, which scripts match on.
 #[derive(Clone, Copy, Debug, Eq, Hash, Ord, PartialEq, PartialOrd)]
 pub enum WaitReason {
     GatewayNotFound,
     /// Whether there is such a gateway is not known, since gateways can't be listed.
     GatewayNotListed,
+    /// There is such a gateway, but this version of the operator can't read its object.
+    GatewayUnreadable,
     Suspended,
     SecretNotFound,
     InvalidCredential,
@@ -17,18 +19,18 @@ pub enum WaitReason {
     Misconfigured,
 }
 
-/// Who has to act before plans that wait go on.
+/// The party that has to act before waiting plans go on.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub enum Acts {
-    /// Somebody must change something.
+    /// A person must change something.
     Person,
-    /// It passes, or is tried again by itself.
+    /// The trouble passes by itself, and calls are tried again.
     Time,
-    /// Somebody wants it so.
+    /// A person wants it so.
     Nobody,
 }
 
-/// Why plans wait, with a sentence that says so.
+/// A reason for waiting, with a sentence that says it to people.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct Waiting {
     pub reason: WaitReason,
@@ -43,6 +45,7 @@ impl WaitReason {
         match self {
             Self::GatewayNotFound => reason::GATEWAY_NOT_FOUND,
             Self::GatewayNotListed => reason::GATEWAY_NOT_LISTED,
+            Self::GatewayUnreadable => reason::GATEWAY_UNREADABLE,
             Self::Suspended => reason::SUSPENDED,
             Self::SecretNotFound => reason::SECRET_NOT_FOUND,
             Self::InvalidCredential => reason::INVALID_CREDENTIAL,
@@ -59,6 +62,7 @@ impl WaitReason {
             Self::Suspended => Acts::Nobody,
             Self::GatewayNotFound
             | Self::GatewayNotListed
+            | Self::GatewayUnreadable
             | Self::SecretNotFound
             | Self::InvalidCredential
             | Self::AuthenticationFailed

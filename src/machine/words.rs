@@ -22,7 +22,7 @@ pub mod lists;
 
 use lists::*;
 
-/// What the words of a reported error say.
+/// The sense of the words of a reported error.
 #[derive(Clone, Copy, Debug, Default, Eq, Ord, PartialEq, PartialOrd)]
 pub enum Sense {
     /// Something else, or nothing that is known.
@@ -36,7 +36,7 @@ pub enum Sense {
     Credential,
 }
 
-/// What a reported error says: its code, its message, and whatever else of words is in it.
+/// The sense of a reported error: of its code, its message, and any other words in it.
 pub fn sense<'a>(
     code: Option<&'a str>,
     message: Option<&'a str>,
@@ -58,7 +58,7 @@ pub fn sense<'a>(
     if (by_code || by_sentence()) && !doubtful() { Sense::NotRunning } else { Sense::Other }
 }
 
-/// What a text, or the number of a status, says that is worth another try, wherever it stands.
+/// The sense of a text, or of the number of a status, if it is one that leads to another try.
 pub fn alarm(text: &str) -> Option<Sense> {
     let folded = Folded::new(text);
     if folded.says_credential() || text == "401" {
@@ -70,7 +70,7 @@ pub fn alarm(text: &str) -> Option<Sense> {
     }
 }
 
-/// The number of a code, of which nobody knows what it says, or words that only say that something was wrong.
+/// Whether a text says nothing: a number without a known meaning, or words that only say that something was wrong.
 fn is_empty_talk(text: &str) -> bool {
     let phrase = fold(text);
     (is_number(text) && text != "403") || EMPTY_TALK.contains(&phrase.trim())
@@ -141,12 +141,12 @@ fn clause<'a, 'b>(words: &'b [&'a str]) -> Parsed<'a, 'b> {
         rest => rest,
     };
     let (said, rest) = predicate(rest)?;
-    // Of an action these say that it is out of order, and nothing of the plan.
+    // These words say of an action that it is out of order, and nothing of the plan.
     let is_broken = is_action && said.contains("calis");
     (!is_broken).then_some((plan, rest))
 }
 
-/// What a clause speaks of.
+/// The subject of a clause.
 struct Subject<'a, 'b> {
     /// The plan that it names. The id of an execution or of an action is another id.
     plan: Option<PlanId>,
@@ -154,7 +154,7 @@ struct Subject<'a, 'b> {
     rest: &'b [&'a str],
 }
 
-/// What is spoken of, with its id if it has one.
+/// The subject at the beginning of these words, with its id if it has one.
 fn subject<'a, 'b>(words: &'b [&'a str]) -> Option<Subject<'a, 'b>> {
     let found = |phrase: &str, id: Option<PlanId>, rest| Subject {
         plan: id.filter(|_| PLANS.contains(&phrase)),
@@ -193,7 +193,7 @@ fn phrase<'a, 'b>(of: &'static [Word], words: &'b [&'a str]) -> Option<(&'static
     of.iter().find_map(|(phrase, _)| Some((*phrase, strip(phrase, words)?)))
 }
 
-/// What follows a phrase that the words begin with.
+/// The words behind a phrase, if they begin with it.
 fn strip<'a, 'b>(phrase: &str, words: &'b [&'a str]) -> Option<&'b [&'a str]> {
     let count = phrase.split(' ').count();
     let (head, rest) = words.split_at_checked(count)?;

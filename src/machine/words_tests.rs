@@ -1,4 +1,4 @@
-//! What words say: sentences by hand, the whole grammar, and texts by chance.
+//! The sense of words: sentences by hand, the whole grammar, and texts by chance.
 
 use proptest::prelude::*;
 use proptest::sample::select;
@@ -211,7 +211,7 @@ proptest! {
         if says_not_running(&text).is_some() {
             let words = sentence(&fold(&text));
             let words: Vec<_> = words.split_whitespace().collect();
-            // Whatever counts is made of clauses, codes and colons alone.
+            // A text that counts is made of clauses, codes and colons alone.
             let allowed = |part: &[&str]| {
                 let part = part.join(" ");
                 part == "not_available" || known_clause(&part)

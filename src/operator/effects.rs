@@ -15,20 +15,20 @@ use crate::machine::{
 use crate::telemetry::Metrics;
 use crate::testinium::{self, ConnectError, Connection, Network};
 
-/// All that effects are carried out with. One for the whole process.
+/// The means by which effects are carried out. There is one of it for the whole process.
 pub(super) struct Effects {
     pub(super) clients: Clients,
     pub(super) network: Arc<Network>,
     pub(super) events: Events,
     pub(super) metrics: Metrics,
-    /// Asked before every call and every write.
+    /// The Lease's fence is asked before every call and every write.
     pub(super) fence: Fence,
 }
 
 /// The result of an effect.
 pub(super) enum Done {
     Input(Input),
-    /// A connection, to be kept before the machine hears of the reading that has brought it.
+    /// The connection is kept before the machine hears of the reading that has brought it.
     Connected {
         gateway: GatewayKey,
         epoch: Epoch,

@@ -13,7 +13,7 @@ use crate::kubernetes::{Clients, Elector, Fence};
 /// This process's part in the election of a leader.
 pub(super) struct Election {
     fence: Fence,
-    /// None without an election: then this process leads all the time.
+    /// The task that keeps the Lease. There is none without an election: then this process leads all the time.
     task: Option<JoinHandle<()>>,
     release: Arc<Notify>,
 }
@@ -29,7 +29,7 @@ impl Election {
         }
         let namespace = settings.lease_namespace.as_deref().unwrap_or(&clients.namespace);
         let host = std::env::var("HOSTNAME").unwrap_or_else(|_| "testinium-operator".to_owned());
-        // Never the same twice, so that a restarted process does not take itself for the one before.
+        // An identity is never used twice, so that a restarted process does not take itself for the one before.
         let identity = format!("{host}_{}_{:x}", std::process::id(), Timestamp::now().as_nanosecond());
         let elector = Elector::new(clients.watches.clone(), namespace, &settings.lease_name, identity);
         let fence = elector.fence();
@@ -42,7 +42,7 @@ impl Election {
         self.fence.clone()
     }
 
-    /// Whether another replica may be the one that leads.
+    /// Tells whether another replica may be the one that leads.
     pub(super) fn has_rivals(&self) -> bool {
         self.task.is_some()
     }

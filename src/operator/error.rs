@@ -6,7 +6,7 @@ use tokio::task::JoinError;
 
 use crate::kubernetes::ClientError;
 
-/// Why the operator ended without being asked to.
+/// The reason for which the operator ended without being asked to.
 #[derive(Debug, thiserror::Error)]
 pub enum OperatorError {
     #[error(transparent)]

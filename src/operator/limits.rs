@@ -2,11 +2,12 @@
 
 use std::time::Duration;
 
-/// Inputs that wait for the machine: watches are held up beyond that, answers are not many more than calls.
+/// Inputs of watches that wait for the machine, at most; beyond that the watches are held up.
 pub(super) const INPUTS: usize = 128;
 /// Inputs that the machine takes in at once, if so many wait.
 pub(super) const INPUTS_PER_TICK: usize = 64;
 /// Time after which the loop shows that it works, when nothing happens.
 pub(super) const HEARTBEAT: Duration = Duration::from_secs(10);
-/// How long finishing what is under way may take; the pod is given 45 s.
-pub(super) const DRAIN: Duration = Duration::from_secs(40);
+/// The longest time in which calls and writes under way may end after a signal. Until then no other replica acts, and
+/// what one namespace's gateway or webhooks hold up would hold up all. The pod is given 45 s.
+pub(super) const DRAIN: Duration = Duration::from_secs(5);

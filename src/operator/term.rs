@@ -23,7 +23,7 @@ pub(super) struct Term {
     machine: Machine,
     started: Instant,
     connections: Connections,
-    /// One for each effect under way.
+    /// There is one task for each effect under way.
     pub(super) tasks: JoinSet<()>,
     done: mpsc::UnboundedSender<Done>,
     drained: bool,
@@ -52,7 +52,7 @@ impl Term {
         }
     }
 
-    /// When the machine wants to be woken, or the heartbeat is due.
+    /// The time at which the machine wants to be woken, or the heartbeat is due.
     pub(super) fn wake_at(&self) -> tokio::time::Instant {
         let heartbeat = tokio::time::Instant::now() + HEARTBEAT;
         match self.machine.wake_at() {
@@ -61,7 +61,7 @@ impl Term {
         }
     }
 
-    /// Whether all is finished that was under way when the end was asked for.
+    /// Tells whether every call and write has ended that was under way when the end was asked for.
     pub(super) fn is_drained(&self) -> bool {
         self.drained
     }

@@ -18,19 +18,19 @@ use crate::kubernetes::Fence;
 use crate::machine::{Input, OriginLimits};
 use crate::telemetry::Health;
 
-/// Why a term ended.
+/// The reason for which a term ended.
 pub(super) enum TermEnd {
     Asked,
     LeaseLost,
 }
 
-/// All that a term waits for. Its fields are dropped in their order: first of all what acts.
+/// Everything that a term waits for. Its fields are dropped in their order: the term, which acts, comes first.
 pub(super) struct TermLoop<'a> {
     term: Term,
     watches: JoinSet<()>,
     fence: Fence,
     health: Health,
-    /// Inputs from the watches, and how many of them were taken out for the next turn.
+    /// Inputs from the watches, and those of them that were taken out to be handled next.
     watched: mpsc::Receiver<Input>,
     inputs: Vec<Input>,
     /// Results of effects, in the same way.
@@ -39,7 +39,7 @@ pub(super) struct TermLoop<'a> {
     signals: &'a mut Signals,
     background: &'a mut Background,
     alarm: Pin<Box<Sleep>>,
-    /// When the process was asked to stop.
+    /// The time at which the process was asked to stop.
     asked_at: Option<tokio::time::Instant>,
 }
 
@@ -78,7 +78,7 @@ impl<'a> TermLoop<'a> {
     ) -> Self {
         let (inputs, watched) = mpsc::channel(INPUTS);
         let watches = watch(inputs);
-        // Not bounded by itself, but by the machine, which never has more under way than its limits.
+        // The machine bounds this channel: it never has more effects under way than its limits allow.
         let (done, finished) = mpsc::unbounded_channel();
         let term = Term::new(effects.clone(), health.clone(), limits, done);
         let alarm = Box::pin(sleep_until(term.wake_at()));
@@ -101,7 +101,7 @@ impl<'a> TermLoop<'a> {
     /// Runs until the term ends.
     pub(super) async fn run(mut self) -> Result<TermEnd, OperatorError> {
         loop {
-            // Only ever set to an earlier time here: setting one costs more than to wake once for nothing.
+            // The alarm is only ever set to an earlier time here: setting it costs more than to wake once for nothing.
             let wake = self.term.wake_at();
             if wake < self.alarm.deadline() {
                 self.alarm.as_mut().reset(wake);
@@ -118,7 +118,7 @@ impl<'a> TermLoop<'a> {
         }
     }
 
-    /// Waits for whatever comes first; of several, for the first in this order.
+    /// Waits for the next wakeup. Of several that are ready, the first in this order counts.
     async fn wakeup(&mut self) -> Wakeup {
         let is_asked = self.asked_at.is_some();
         tokio::select! {
@@ -169,16 +169,16 @@ impl<'a> TermLoop<'a> {
         Ok(self.term.is_drained().then_some(TermEnd::Asked))
     }
 
-    /// Begins nothing new from now on, and finishes what is under way.
+    /// Begins nothing new from now on, and finishes what ends soon.
     async fn begin_drain(&mut self) {
-        tracing::info!("asked to stop: finishing what is under way");
+        tracing::info!("asked to stop: finishing what ends within seconds");
         self.health.set_ready(false, "stopping");
         self.asked_at = Some(tokio::time::Instant::now());
         self.watches.shutdown().await;
         self.term.feed([Input::Drain]);
     }
 
-    /// Drops first of all what acts; then waits for what could still say something about the watches.
+    /// Drops the term first, since it acts; then waits for the watches, which could still report on themselves.
     async fn drop_all(self) {
         let Self { term, mut watches, .. } = self;
         drop(term);
@@ -186,7 +186,7 @@ impl<'a> TermLoop<'a> {
     }
 }
 
-/// Waits until what was asked for should long have been done.
+/// Waits until the drain that was asked for should long have ended.
 async fn patience_over(asked_at: Option<tokio::time::Instant>) {
     match asked_at {
         Some(at) => sleep_until(at + DRAIN).await,

@@ -1,4 +1,4 @@
-//! One term of leadership after another, until the process is asked to stop.
+//! The terms of leadership, one after another, until the process is asked to stop.
 
 use std::sync::Arc;
 use std::time::Instant;
@@ -19,7 +19,7 @@ use crate::kubernetes::{self, Scope};
 use crate::machine::{Input, Kind};
 use crate::telemetry::Health;
 
-/// All that outlives a term.
+/// Everything that outlives a term.
 pub(super) struct Operator {
     pub(super) effects: Arc<Effects>,
     pub(super) health: Health,

@@ -1,4 +1,4 @@
-//! Whether the operator is alive, and whether it is ready.
+//! The health of the operator: whether it is alive, and whether it is ready.
 //!
 //! Alive means that its main loop turns; the kubelet restarts a pod that isn't. Ready means that it sees the cluster;
 //! a standby that waits for the Lease is ready too, or a rolling update could never finish. A restart repairs no
@@ -42,7 +42,7 @@ impl Health {
         state.last_beat = state.last_beat.max(now);
     }
 
-    /// Whether the operator does, or stands by to do, its work; `why` is shown while it is not.
+    /// Sets whether the operator does its work, or stands by for it; `why` is shown while it does not.
     pub fn set_ready(&self, ready: bool, why: &str) {
         self.lock().unready = (!ready).then(|| why.to_owned());
     }
@@ -63,7 +63,7 @@ impl Health {
         self.lock().broken.clear();
     }
 
-    /// Whether the process is alive; else what is wrong, in one line.
+    /// Tells whether the process is alive; an error says in one line why not.
     pub fn alive(&self, now: Instant) -> Result<(), String> {
         match now.saturating_duration_since(self.lock().last_beat) {
             pause if pause > LONGEST_TURN => {
@@ -73,7 +73,7 @@ impl Health {
         }
     }
 
-    /// Whether the process is ready; else what is wrong, in one line.
+    /// Tells whether the process is ready; an error says in one line why not.
     pub fn ready(&self, now: Instant) -> Result<(), String> {
         self.alive(now)?;
         let state = self.lock();

@@ -19,7 +19,7 @@ pub(super) trait Label: Copy + Into<&'static str> + VariantArray {
     /// The name of the label.
     const NAME: &'static str;
 
-    /// Whether a series can have this value.
+    /// Tells whether a series can have this value.
     fn is_counted(self) -> bool {
         true
     }
@@ -32,7 +32,7 @@ pub(super) struct Labels<L>(L);
 /// A counter for each value of a label.
 pub(super) type Counters<L> = Family<Labels<L>, Counter>;
 
-/// How a call to a gateway ended.
+/// The end of a call to a gateway.
 #[derive(Clone, Copy, Debug, Eq, IntoStaticStr, PartialEq, VariantArray)]
 pub(super) enum CallResult {
     /// 2xx with the envelope that Testinium documents.
@@ -56,7 +56,7 @@ pub(super) enum CallResult {
     AddressRefused,
 }
 
-/// How a status write ended.
+/// The end of a status write.
 #[derive(Clone, Copy, Debug, Eq, IntoStaticStr, PartialEq, VariantArray)]
 pub(super) enum WriteClass {
     Done,

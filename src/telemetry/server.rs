@@ -1,6 +1,6 @@
 //! A small HTTP server for pages made from memory.
 //!
-//! It is open to whoever reaches the pod, so everything about it is bounded: connections, the time each may take,
+//! It is open to everybody who reaches the pod, so everything about it is bounded: connections, the time each may take,
 //! and the size of a request. One request a connection keeps that simple; probes and scrapers are content with it.
 //!
 //! Whoever comes is let in, since the next to come may be the kubelet, which restarts a pod that does not answer. For

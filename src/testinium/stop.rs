@@ -15,7 +15,7 @@ use crate::machine::{Answer, Body, PlanId, Reply};
 /// Sends `POST <url>/stop/execution` with these plans.
 ///
 /// `last_on_connection`: the next call shall go over a new connection. A connection may lead to one bad server among
-/// several good ones for as long as it is open. HTTP/2 knows no such wish, and keeps its connection.
+/// several good ones for as long as it is open. HTTP/2 has no such header, and keeps its connection.
 pub async fn post_stop(connection: &Connection, plans: &[PlanId], last_on_connection: bool) -> Answer {
     let request = stop_request(connection, plans, last_on_connection);
     match send(&connection.guard, &connection.stop_url, request).await {

@@ -41,8 +41,12 @@ fn arena(name: &str) -> Arena<'static> {
 }
 
 fn replica(arena: &Arena<'_>, name: &str, probes: &str) -> Operator {
+    replica_with(arena, name, &[probes])
+}
+
+fn replica_with(arena: &Arena<'_>, name: &str, flags: &[&str]) -> Operator {
     let lease = format!("--lease-namespace={}", arena.namespace);
-    ok(arena.operator_with(name, &["--leader-elect", &lease, probes]))
+    ok(arena.operator_with(name, &[&["--leader-elect", &lease], flags].concat()))
 }
 
 fn renewals(api: &[Exchange]) -> impl Iterator<Item = &Exchange> {
@@ -211,9 +215,40 @@ fn a_second_signal_ends_the_operator_at_once() {
     ok(arena.create_run("nightly", json!({"plans": [1], "stopped": true})));
     calls_arrive(&arena, 1);
     ok(one.signal(Signal::TERM));
-    assert_eq!(ok(one.wait(Duration::from_secs(2))), None, "the call is not answered yet");
+    assert_eq!(ok(one.wait(Duration::from_secs(1))), None, "the call is not answered yet");
     ok(one.signal(Signal::INT));
     let asked = Instant::now();
     ok(one.wait(SOON)).expect("it ends");
-    assert!(asked.elapsed() < Duration::from_secs(2), "took {:?}", asked.elapsed());
+    assert!(asked.elapsed() < Duration::from_secs(1), "took {:?}", asked.elapsed());
+    assert!(one.log().contains("a second signal"), "{}", one.log());
+}
+
+#[test]
+fn a_call_that_hangs_for_300_s_holds_up_no_other_namespace_in_a_rollout() {
+    let (arena, other) = (arena("hangs-on"), ok(Arena::new(site(), "not-held", Config::default())));
+    let served = format!("--watch-namespaces={}", other.namespace);
+    let [one, two] = ["one", "two"].map(|name| replica_with(&arena, name, &[&served, PROBES_OFF]));
+    ok(arena.patch_gateway(&json!({"spec": {"timeoutSeconds": 300}})));
+    ok(arena.create_run("hangs", json!({"plans": [1]})));
+    ok(other.create_run("nightly", json!({"plans": [2]})));
+    ok(one.start());
+    leads(&one, SOON);
+    ok(arena.wait_for("hangs", &["NotRequested"], SOON));
+    ok(two.start());
+    let looked = |api: &[Exchange]| api.iter().any(|exchange| exchange.status == Some(200));
+    two.api.wait_for_blocking(looked, SOON).expect("the second looks at the Lease");
+    arena.simulator.script(When::nth(1), Reply::never());
+    stop(&arena, "hangs");
+    calls_arrive(&arena, 1);
+
+    ok(one.signal(Signal::TERM));
+    let asked = Instant::now();
+    stop(&other, "nightly");
+    ok(other.wait_for("nightly", &["Accepted"], SOON));
+    assert!(asked.elapsed() < Duration::from_secs(8), "took {:?}\n{}", asked.elapsed(), one.log());
+    assert!(ok(one.wait(SOON)).expect("it ends by itself").success());
+    // What was in flight is sent again, as after a crash.
+    ok(arena.wait_for("hangs", &["Accepted"], SOON));
+    let sent: Vec<_> = arena.simulator.calls().into_iter().flat_map(|call| call.plans).collect();
+    assert_eq!(sent, [1, 1]);
 }

@@ -42,3 +42,4 @@ mod troubleshooting;
 mod unread_log;
 mod waiting;
 mod words;
+mod writes;

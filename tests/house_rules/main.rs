@@ -7,7 +7,10 @@
 mod circles;
 mod graph;
 mod imports;
+mod map;
 mod rooms;
+mod rules;
+mod words;
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -153,6 +156,44 @@ fn nothing_is_left_unfinished() {
 }
 
 #[test]
+fn every_file_has_its_place_in_the_map() {
+    let text = fs::read_to_string(root().join("ARCHITECTURE.md")).expect("the map is there");
+    let mut all = Vec::new();
+    for place in ["src", "tests", "docs", "benches", "deploy"] {
+        walk(&root().join(place), &mut all);
+    }
+    let all: Vec<_> = all.iter().map(|file| name_of(file)).collect();
+    let is_source = |file: &&String| {
+        let is_test = file.ends_with("tests.rs") || file.starts_with("src/machine/checks/");
+        file.starts_with("src/") && file.ends_with(".rs") && !is_test
+    };
+    let sources: Vec<_> = all.iter().filter(is_source).cloned().collect();
+    assert!(sources.len() > 100, "found only {sources:?}");
+    report(map::unmapped(&text, &sources).into_iter().chain(map::missing(&text, &all)));
+}
+
+#[test]
+fn things_have_one_name() {
+    let mut files = Vec::new();
+    for place in ["src", "tests", "benches", "docs", "README.md", "ARCHITECTURE.md", "CONTRIBUTING.md"] {
+        walk(&root().join(place), &mut files);
+    }
+    let is_text = |file: &PathBuf| file.extension().is_some_and(|ext| ext == "rs" || ext == "md");
+    files.retain(|file| is_text(file) && !file.ends_with(words::LIST));
+    assert!(files.len() > 200, "found only {files:?}");
+    report(files.iter().flat_map(|file| complaints(file, words::former_words)));
+}
+
+#[test]
+fn each_rule_of_the_machine_stands_once_with_its_tests() {
+    let files = rust_files("src/machine").into_iter();
+    let files: Vec<_> = files
+        .map(|file| (name_of(&file), fs::read_to_string(&file).expect("a source file can be read")))
+        .collect();
+    report(rules::broken_rules(&files).into_iter());
+}
+
+#[test]
 fn crds_are_current() {
     const COMMAND: &str = "cargo run -- crds --dir crds";
     let mut expected = vec!["Kustomization".to_owned()];
@@ -271,6 +312,10 @@ fn walk(path: &Path, files: &mut Vec<PathBuf>) {
     for path in inner {
         walk(&path, files);
     }
+}
+
+fn name_of(file: &Path) -> String {
+    file.strip_prefix(root()).unwrap_or(file).to_string_lossy().into_owned()
 }
 
 fn complaints(file: &Path, check: impl Fn(&str) -> Vec<Complaint>) -> Vec<String> {

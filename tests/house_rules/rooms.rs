@@ -69,6 +69,7 @@ pub(crate) const MACHINE_MAY_USE: &[&str] = &[
     "std::ops",
     "std::panic",
     "std::sync::Arc",
+    "std::vec",
     "jiff",
     "k8s_openapi::apimachinery::pkg::apis::meta::v1::Time",
     "smallvec",

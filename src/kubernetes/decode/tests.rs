@@ -1,4 +1,4 @@
-//! What decoding makes of real-looking and of broken objects.
+//! Tests of decoding: objects that look real, and broken ones.
 
 use proptest::prelude::*;
 use serde_json::{Value, json};

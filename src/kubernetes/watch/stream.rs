@@ -49,11 +49,11 @@ impl Stream {
 #[derive(Default)]
 struct Lines {
     buffer: Vec<u8>,
-    /// Where the present line is.
+    /// The place of the present line.
     line: Range<usize>,
-    /// What has been gone past. It is let go when more arrives, not line by line.
+    /// The number of bytes of earlier lines. They are let go when more bytes arrive, not line by line.
     taken: usize,
-    /// Up to here there is no end of the next line.
+    /// The place up to which there is no end of the next line.
     searched: usize,
 }
 
@@ -85,7 +85,7 @@ impl Lines {
         &self.buffer[self.line.clone()]
     }
 
-    /// What is not a whole line yet.
+    /// The number of bytes that are no whole line yet.
     fn len(&self) -> usize {
         self.buffer.len() - self.taken
     }

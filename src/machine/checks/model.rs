@@ -13,6 +13,7 @@ use stateright::{Checker, Model, Property};
 use crate::machine::checks::world::canonical::digest;
 use crate::machine::checks::world::{How, Nature, Options, World, gateway_key, run_key};
 use crate::machine::guards::Guard;
+use crate::machine::limits::REFUSED_WRITE_PAUSE;
 use crate::machine::{CallId, Kind};
 
 mod bounds;
@@ -81,6 +82,9 @@ struct Explored {
 
 /// A tick that goes further than this only looks at the clock.
 const FAR: u64 = 31_000;
+
+/// No pause of the machine is longer than this.
+const LONGEST_PAUSE: u64 = REFUSED_WRITE_PAUSE.0 + 1_000;
 
 impl std::fmt::Debug for State {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
@@ -264,6 +268,16 @@ impl Model for Explored {
     fn properties(&self) -> Vec<Property<Self>> {
         vec![
             Property::always("no invariant is broken", |_, state: &State| state.world.violation.is_none()),
+            // Longer than any pause, and shorter than the deadline of a stop: a run that nothing but its end would wake
+            // is found.
+            Property::always("a run that is not at rest is looked at again", |_, state: &State| {
+                let wake = state.world.machine.wake_at().map(|at| at.0);
+                let is_soon = wake.is_some_and(|at| at <= state.world.now + LONGEST_PAUSE);
+                state.world.violation.is_some()
+                    || !state.is_quiet()
+                    || state.world.machine.active() == 0
+                    || is_soon
+            }),
             Property::always("quiet means settled", |_, state: &State| {
                 state.world.violation.is_some() || !state.is_quiet() || state.unsettled().is_none()
             }),

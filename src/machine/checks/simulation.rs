@@ -35,6 +35,11 @@ const AGES: u64 = 700_000;
 const SLOWEST: u64 = 250_000;
 /// Wakes in a row, without time going on, after which the machine is taken to spin.
 const SPINNING: u32 = 200;
+/// Most wakes within [`WAKES_WINDOW`]: a few for each of a dozen plans, four gateways and three runs. A machine that wakes
+/// once a millisecond, as one did that waited for a deadline which had passed, wakes fifty times as often.
+const WAKES_MAX: usize = 200;
+/// In milliseconds.
+const WAKES_WINDOW: u64 = 10_000;
 
 /// Numbers that look drawn by chance and follow from a seed.
 struct Rng {
@@ -63,6 +68,8 @@ struct Simulation {
     ops: u64,
     hearing: BTreeSet<Kind>,
     default_answer: How,
+    /// The times of the latest wakes.
+    wakes: VecDeque<u64>,
     outside: u64,
     faults: bool,
     /// Deadlines are short and change, and the process' clock jumps.
@@ -132,6 +139,7 @@ impl Simulation {
             ops: 0,
             hearing: BTreeSet::new(),
             default_answer: How::ByNature,
+            wakes: VecDeque::new(),
             outside: ACTS,
             faults: true,
             hasty,
@@ -185,6 +193,7 @@ impl Simulation {
                 (act, Some(wake)) if wake <= end && act.is_none_or(|(at, _)| wake <= at) => {
                     spinning = if wake > self.world.now { 0 } else { spinning + 1 };
                     assert!(spinning < SPINNING, "I14: the machine spins");
+                    self.count_wake(wake);
                     self.world.tick();
                 }
                 (Some(first), _) if first.0 <= end => {
@@ -199,6 +208,16 @@ impl Simulation {
             }
         }
         self.world.now = end;
+    }
+
+    /// The machine wakes, and has not done so too often of late.
+    fn count_wake(&mut self, now: u64) {
+        self.wakes.push_back(now);
+        while self.wakes.front().is_some_and(|at| at + WAKES_WINDOW < now) {
+            self.wakes.pop_front();
+        }
+        let count = self.wakes.len();
+        assert!(count <= WAKES_MAX, "I14: {count} wakes within {WAKES_WINDOW} ms");
     }
 
     fn act(&mut self, act: Act) {

@@ -1,4 +1,34 @@
-//! Calls of gateways: which begins next, and what an answer does.
+//! Calls of gateways: their beginning, and their end.
+//!
+//! **R4.** No call before the first list. Calls begin once runs have been listed in this term, and at a gateway only
+//! once its object has been seen; "there is no such gateway" is told only after gateways have been listed. A later list
+//! stops nothing.
+//! Tests: `a_gateway_that_is_asked_for_and_is_not_there_says_so`, `h26_gateways_can_not_be_listed`,
+//! `h13_lease_lost_with_a_call_in_flight`.
+//!
+//! **R9.** A call begins when a plan is queued, the gate and the credential allow it, the limits of the gateway and the
+//! cap of its origin have room, and, for fresh plans, either the window after the last call has passed or the call is
+//! full. So the first call after a quiet spell begins at once. At an origin, calls go before probes, namespaces take
+//! turns, and a namespace without a call under way always finds a slot.
+//! Tests: `a_call_begins_when_nothing_stands_in_its_way`, `plans_are_gathered_after_a_call_until_the_window_ends`,
+//! `a_call_that_waits_for_a_slot_begins_when_one_is_free`, `a_namespace_with_nothing_in_flight_always_finds_a_slot`,
+//! `calls_go_before_probes_and_probes_take_one_slot_beyond_each_namespaces_first`; the reference checks the limits as
+//! I3 at every call.
+//!
+//! **R12.** Nothing else delays a call. Slow status writes never do: in an emergency the stop goes first.
+//! Tests: `h22_answers_faster_than_writes`.
+//!
+//! **R13.** An answer from a former address says nothing. It counts for plans only if the gateway still has the address
+//! (URL, company id, uid) that the call was made to; otherwise the plans are asked for again. An edit of the Secret,
+//! limits or TLS voids nothing.
+//! Tests: `h14_gateway_edited_in_flight`, `h15_gateway_deleted_and_made_again`; without it the model finds a
+//! counterexample: `without_endpoints_the_old_address_speaks_for_the_new_one`.
+//!
+//! **R14.** An answer from before the gate last moved does not move it. The gateway's `seq` grows whenever its gate
+//! opens or shuts, its object is edited or its credential changes; only a call with the present `seq` moves the gate.
+//! So two time-outs of one outage count once, and a late success neither opens the gate nor undoes a 401.
+//! Tests: `h12_one_of_two_calls_is_unauthorized`; without it the model finds a counterexample:
+//! `without_a_sequence_the_past_shuts_the_gate`.
 
 use std::sync::Arc;
 
@@ -35,7 +65,7 @@ impl Gateways {
         progress
     }
 
-    /// A call has ended.
+    /// Takes in the end of a call, and yields its progress.
     pub fn call_ended(&mut self, id: CallId, answer: &Answer, now: Now, runs: &Runs) -> Vec<CallProgress> {
         let Some(call) = self.calls.remove(&id) else { return Vec::new() };
         self.origins.call_ended(&call.gateway, &call.origin, call.is_probe);
@@ -103,11 +133,11 @@ impl Gateways {
             settling.release(held, doubt);
             progress.append(&mut settling.out);
         }
-        gateway.read_credential(&mut self.next_epoch, now.mono, out);
+        gateway.read_credential(&mut self.readings, now.mono, out);
         self.rest(key, now.mono);
     }
 
-    /// Takes down what a gateway waits for now, and forgets it if nobody asks for it.
+    /// Sets a gateway's timer and its place at its origin anew, and forgets the gateway if nobody asks for it.
     pub(super) fn rest(&mut self, key: &GatewayKey, now: Millis) {
         let Some(gateway) = self.by_key.get_mut(key) else { return };
         let queued = gateway.queue.len();
@@ -182,7 +212,7 @@ impl Gateways {
                 shut.probe = Some(id);
             }
             gateway.probes();
-            gateway.read_credential(&mut self.next_epoch, now.mono, out);
+            gateway.read_credential(&mut self.readings, now.mono, out);
         }
         let last_on_connection = is_probe || suspects.is_some_and(|history| history.strikes > 0);
         let call = Call {

@@ -1,30 +1,33 @@
-//! What is known of a gateway's credential, and when to read it again. The secret itself never comes here.
+//! The state of a gateway's credential, and the moment of its next reading. The secret itself never comes here.
+//!
+//! A credential is read when its gateway is first seen and after each edit; again at four fifths of the time that it is
+//! good for; whenever an answer puts it in doubt; and while it is missing and a plan waits (R18).
 
 use crate::machine::ids::{Epoch, SecretVersion};
 use crate::machine::input::CredentialRead;
 use crate::machine::limits::{BETWEEN_CHECKS, BETWEEN_RENEWALS, POLL_FIRST, POLL_MAX, REFUSED_LOGIN_PAUSE};
 use crate::machine::time::Millis;
 
-/// What is known of the credential.
+/// The state of the credential.
 #[derive(Clone, Debug, Default)]
 pub struct Credential {
-    /// The one in use; zero while there is none.
+    /// The number of the credential in use; zero while there is none.
     pub epoch: Epoch,
     pub version: Option<SecretVersion>,
-    /// Requests in a row that were answered as if it were no good.
+    /// The number of calls in a row that were answered as if it were no good.
     pub failures: u8,
     pub error: Option<CredentialError>,
     /// The reading that is under way.
     pub reading: Option<Epoch>,
     /// Another reading has become necessary meanwhile.
     pub(in crate::machine) again: bool,
-    /// The Secret is to be looked at: it may have changed.
+    /// The Secret is to be read: it may have changed.
     pub(in crate::machine) check: bool,
-    /// And if it has not, a login may be made anew.
+    /// If the Secret has not changed, a login may be made anew.
     pub(in crate::machine) renew: bool,
-    /// When a login was last made anew for that reason.
+    /// The moment at which a login was last made anew for that reason.
     pub(in crate::machine) renewed_at: Option<Millis>,
-    /// When the last reading ended.
+    /// The moment at which the last reading ended.
     pub(in crate::machine) read_at: Option<Millis>,
     /// The reading under way is to bring another token even if the Secret is the same: if it fails, it is tried again.
     pub(in crate::machine) insists: bool,
@@ -33,7 +36,7 @@ pub struct Credential {
     pub(in crate::machine) polls: u8,
     /// The next reading, whether or not anybody waits: the credential is about to expire.
     pub(in crate::machine) refresh_at: Option<Millis>,
-    /// The last login that was refused: which Secrets, and when.
+    /// The last login that was refused: the version of its Secrets, and the moment.
     pub(in crate::machine) refused: Option<(SecretVersion, Millis)>,
     /// Until when the token in use is good by what the login has said; past once the gateway has refused it.
     pub(in crate::machine) good_until: Option<Millis>,
@@ -41,7 +44,7 @@ pub struct Credential {
     pub(in crate::machine) untold: Option<String>,
 }
 
-/// Why there is no credential.
+/// The reason for which there is no credential.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub enum CredentialError {
     Missing(String),
@@ -57,7 +60,7 @@ impl CredentialError {
     }
 }
 
-/// What a reading changed.
+/// The change that a reading brings.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub enum Change {
     /// There is a credential that was not there before.
@@ -83,34 +86,35 @@ impl Credential {
         self.again = true;
     }
 
-    /// Wants the Secret looked at soon. `renew`: a login may be made anew.
+    /// Asks for the Secret to be read soon. `renew`: a login may be made anew.
     pub fn doubt(&mut self, renew: bool) {
         self.check = true;
         self.renew |= renew;
     }
 
-    /// When a doubted Secret may be looked at: a look must begin after the answer that it is for.
+    /// The moment at which a doubted Secret may be read: the reading must begin after the answer that it is for.
     fn check_at(&self) -> Option<Millis> {
         self.check.then(|| self.read_at.map_or(Millis(0), |at| at + BETWEEN_CHECKS))
     }
 
-    /// The gateway's object was edited: what was read for it before must not be sent to where it may now point, and a
-    /// reading under way is of the past. Only a login that was refused is remembered, for the account's sake.
+    /// Forgets the credential, since the gateway's object was edited: a token that was read before must not be sent to
+    /// where the object may now point, and a reading under way is of the past. Only a login that was refused is
+    /// remembered, for the account's sake.
     pub fn restart(&mut self) {
         let error = self.error.take().filter(|error| matches!(error, CredentialError::Refused(_)));
         let (refused, failures, renewed_at) = (self.refused.take(), self.failures, self.renewed_at);
         *self = Self { error, refused, failures, renewed_at, again: true, ..Self::default() };
     }
 
-    /// A call made with this credential had an answer that only a valid one gets.
+    /// Notes that a call made with this credential had an answer that only a valid one gets.
     pub fn proven(&mut self, epoch: Epoch) {
         if epoch == self.epoch {
             self.failures = 0;
         }
     }
 
-    /// The gateway does not accept the credential in use, or may not (`surely`). A login is repeated, whatever the
-    /// Secrets say; of a token there can only be another one if its Secret has changed.
+    /// Notes that the gateway does not accept the credential in use (`surely`), or may not. A login is repeated even if
+    /// the Secrets are the same; there can only be another token if its Secret has changed.
     pub fn rejected(&mut self, now: Millis, surely: bool) {
         self.failures = self.failures.saturating_add(1);
         self.polls = 0;
@@ -149,7 +153,7 @@ impl Credential {
             || (awaited && missing && self.poll_at.is_some_and(|at| at <= now))
     }
 
-    /// When `due` may turn true by itself.
+    /// The moment at which `due` may turn true by itself.
     pub fn due_at(&self, awaited: bool, doubted: bool) -> Option<Millis> {
         if self.reading.is_some() {
             return None;
@@ -187,13 +191,14 @@ impl Credential {
         if (doubted || checking) && !repeat_login { self.version.clone() } else { None }
     }
 
-    /// A reading has ended. Replies to any but the latest are of an earlier spec and mean nothing.
+    /// Takes in the end of a reading. A reply to any reading but the latest is of an earlier spec and means nothing.
     pub fn read(&mut self, epoch: Epoch, read: CredentialRead, now: Millis) -> Change {
         if self.reading != Some(epoch) {
             return Change::None;
         }
         self.reading = None;
-        // A look that was wanted meanwhile is for an answer that came after this one had begun: it is still to come.
+        // A reading that was asked for meanwhile is for an answer that came after this one had begun: it is still to
+        // come.
         self.read_at = Some(now);
         self.poll_at = Some(now + self.pause());
         self.polls = self.polls.saturating_add(1);
@@ -211,7 +216,7 @@ impl Credential {
                 self.refresh_at = good_for.map(|good_for| now + Millis(good_for.0 / 5 * 4).max(POLL_FIRST));
                 return change;
             }
-            // They are there, whatever was missing for a while.
+            // The Secrets are there, even if one was missing for a while.
             CredentialRead::Unchanged if self.refused.is_none() => self.error = None,
             CredentialRead::Unchanged => self.tell_if_over(now),
             CredentialRead::Missing(text) => self.fail(CredentialError::Missing(text)),
@@ -231,7 +236,7 @@ impl Credential {
             CredentialRead::Failed { why, retry_after } => {
                 self.poll_at =
                     Some(now + self.pause().max(retry_after.unwrap_or_default()).min(REFUSED_LOGIN_PAUSE));
-                // What is in use may still be good: a refresh that failed is tried again, and calls go on.
+                // The credential in use may still be good: a refresh that failed is tried again, and calls go on.
                 if self.epoch == Epoch(0) || self.error.is_some() {
                     self.fail(CredentialError::Failed(why));
                 } else if self.insists {

@@ -1,4 +1,16 @@
 //! The gate of one gateway: open, or shut until a single plan has been tried with success.
+//!
+//! **R18.** Probes. While a gate is shut, one call at a time tries it: a single plan, no earlier than `until`. A good
+//! answer opens the gate; a bad one shuts it again, for longer. `until` is the later of the jittered backoff and the
+//! gateway's Retry-After, but no later than `maxDelaySeconds`. An edit of the gateway or another credential opens the
+//! gate; a reconcile request, or a new request for a stop, ends the wait. Fresh plans and suspects take turns as
+//! probes, and a probe goes to the back, so that one bad plan can't keep the gate shut. A credential that is missing is
+//! read again after 1 to 15 s while a plan waits, since the person who has just made its Secret is watching.
+//! Tests: `a_new_request_is_worth_a_try_at_once_but_not_in_a_flood`, `probes_go_round`,
+//! `quarantined_plans_probe_in_their_time_and_in_turn_with_others`,
+//! `a_quarantined_plan_does_not_hammer_a_gateway_that_was_down`,
+//! `a_lone_plan_that_breaks_the_gateway_does_not_keep_its_gate_shut_for_a_blamed_group`; the reference checks after
+//! every input that a gate opens for one of these reasons only.
 
 use std::borrow::Cow;
 
@@ -29,7 +41,7 @@ pub enum Gate {
 pub struct Shut {
     pub kind: TroubleKind,
     pub text: Cow<'static, str>,
-    /// When to try again.
+    /// The moment of the next try.
     pub until: Millis,
     /// The earliest time at which a new request is worth a try: soon, unless the gateway has asked for more.
     pub worth_a_try_at: Millis,
@@ -40,7 +52,7 @@ pub struct Shut {
 }
 
 impl Gate {
-    /// Shuts the gate, or keeps it shut for longer. `failures`: those before, of this kind.
+    /// Shuts the gate, or keeps it shut for longer. `failures`: the number of earlier ones in a row.
     pub fn shut(&mut self, trouble: Trouble, failures: u8, now: Millis, backoff: Backoff, chance: u64) {
         let failures = failures.saturating_add(1);
         let until = now + backoff.delay(failures, chance, trouble.retry_after);
@@ -66,7 +78,7 @@ impl Gate {
         matches!(self, Gate::Shut(shut) if shut.probe == Some(call))
     }
 
-    /// The probe has ended without telling anything.
+    /// Forgets the probe that has ended.
     pub fn forget_probe(&mut self, call: CallId) {
         if let Gate::Shut(shut) = self
             && shut.probe == Some(call)
@@ -82,7 +94,8 @@ impl Gate {
         }
     }
 
-    /// Somebody asks for a stop anew, which is worth a try, whatever the backoff has grown to: the outage may be over.
+    /// Shortens the wait for a new request: it is worth a try, however long the backoff has grown. The outage may be
+    /// over.
     pub fn hurry_for_request(&mut self, now: Millis) {
         if let Gate::Shut(shut) = self {
             shut.until = shut.until.min(shut.worth_a_try_at.max(now));
@@ -116,7 +129,7 @@ mod tests {
         }
     }
 
-    /// When the next try is, after a failure at 10 s and a request at `asked`.
+    /// The moment of the next try, after a failure at 10 s and a request at `asked`.
     fn tried_at(retry_after: Option<u64>, asked: u64) -> Option<u64> {
         let mut gate = Gate::Open;
         let backoff = Backoff { initial: Millis(300_000), max: Millis(300_000) };

@@ -12,6 +12,7 @@ use crate::machine::gateways::held::Held;
 use crate::machine::gateways::origin::Readiness;
 use crate::machine::gateways::queue::{Queue, SuspectHistory};
 use crate::machine::gateways::rate::Rate;
+use crate::machine::gateways::readings::Readings;
 use crate::machine::gateways::settings::Settings;
 use crate::machine::gateways::status::Published;
 use crate::machine::gateways::verdict::{Trouble, TroubleKind};
@@ -29,39 +30,42 @@ pub struct Gateway {
     pub key: GatewayKey,
     /// None while there is no such object.
     pub view: Option<Arc<GatewayView>>,
-    /// What its spec asks for; none while no object was seen. They stay when the object goes: calls under way go on.
+    /// The settings of its spec; none while no object was seen. They stay when the object goes: calls under way go on.
     pub settings: Option<Arc<Settings>>,
     /// The list that last brought it.
     pub listed_in: u32,
-    /// Which address: an answer from another one says nothing of this one.
+    /// The number of its address: an answer from another address says nothing of this one.
     pub endpoint: Epoch,
     pub credential: Credential,
     pub gate: Gate,
     /// Grows whenever the gate moves: an answer to an earlier call moves it no more.
     pub seq: u32,
-    /// The address has answered in Testinium's form since the object was last edited.
+    /// Whether the address has answered in Testinium's form since the object was last edited.
     pub spoken: bool,
-    /// The latest call that had an answer in Testinium's form that was no bad one.
+    /// The latest call with a good answer in Testinium's form.
     pub last_served_call: u32,
-    /// Calls under way, and how fast they may follow each other.
+    /// The number of calls under way.
     pub calls: usize,
+    /// The rate at which calls may follow each other.
     pub rate: Rate,
-    /// When the last call with fresh ids began.
+    /// The moment at which the last call with fresh ids began.
     pub last_start: Option<Millis>,
     pub queue: Queue,
     /// Ids in a call right now, or in one whose verdict is held back.
     pub in_flight: BTreeMap<PlanId, CallId>,
     pub held: Vec<Held>,
-    /// Plans that were sent again after a verdict, and for which version of the Secret.
+    /// Plans that were sent again after a verdict, each with the version of the Secret that it was sent again for.
     pub sent_again: BTreeMap<PlanId, Option<SecretVersion>>,
     /// Fresh ids and suspects take turns.
     pub fresh_next: bool,
     pub published: Published,
-    /// How many of its plans are counted among those that wait.
+    /// Its credential is to be read as soon as another reading ends.
+    pub waits_for_reading: bool,
+    /// The number of its plans in the count of all plans that wait.
     pub counted: usize,
-    /// When its own status falls due.
+    /// The moment at which its own status falls due.
     pub status_at: Option<Millis>,
-    /// When it is to be looked at again.
+    /// The next moment at which it acts by itself.
     pub timer: Option<Millis>,
 }
 
@@ -69,9 +73,9 @@ pub struct Gateway {
 #[derive(Clone, Debug)]
 pub struct NextCall {
     pub members: Vec<Member>,
-    /// What they have been through; none if they are fresh.
+    /// Their history as suspects; none if they are fresh.
     pub suspects: Option<SuspectHistory>,
-    /// It tries a shut gate.
+    /// Whether it tries a shut gate.
     pub is_probe: bool,
 }
 
@@ -99,13 +103,14 @@ impl Gateway {
             sent_again: BTreeMap::new(),
             fresh_next: true,
             published: Published::default(),
+            waits_for_reading: false,
             counted: 0,
             status_at: None,
             timer: None,
         }
     }
 
-    /// The object as it now is. An edit opens the gate: whoever made it wants to see whether it helped.
+    /// Takes in the object as it now is. An edit opens the gate: the person who made it wants to see whether it helped.
     pub fn observe(&mut self, view: GatewayView, now: Millis) {
         let before = self.view.take();
         let hurried = before.as_ref().is_some_and(|b| b.reconcile_annotation != view.reconcile_annotation);
@@ -132,16 +137,15 @@ impl Gateway {
         self.view = Some(Arc::new(view));
     }
 
-    /// The object and what its spec asks for, while there is one.
+    /// The object and its settings, while there is an object.
     pub fn object(&self) -> Option<(&Arc<GatewayView>, &Arc<Settings>)> {
         self.view.as_ref().zip(self.settings.as_ref())
     }
 
-    /// What stands between the ids that wait here and a call. `listed`: whether gateways could be listed, and if not,
-    /// why.
-    pub fn wait_cause<'a>(&'a self, listed: Result<(), &'a str>) -> Option<WaitCause<'a>> {
+    /// The cause for which the ids here have to wait, if they have to. `unknown`: the cause if there is no object.
+    pub fn wait_cause<'a>(&'a self, unknown: WaitCause<'a>) -> Option<WaitCause<'a>> {
         match (self.object(), &self.credential.error, &self.gate) {
-            (None, ..) => Some(WaitCause::unknown_gateway(listed)),
+            (None, ..) => Some(unknown),
             (Some((_, settings)), ..) if settings.is_suspended => Some(WaitCause::Suspended),
             (Some(_), Some(error), _) => Some(WaitCause::Credential(error)),
             (Some(_), None, Gate::Shut(shut)) => Some(WaitCause::Shut(shut)),
@@ -149,9 +153,9 @@ impl Gateway {
         }
     }
 
-    /// Why the ids wait that are here, if they have to.
-    pub fn wait_reason(&self, listed: Result<(), &str>) -> Option<WaitReason> {
-        self.wait_cause(listed).map(WaitCause::reason)
+    /// The reason of that cause.
+    pub fn wait_reason(&self, unknown: WaitCause<'_>) -> Option<WaitReason> {
+        self.wait_cause(unknown).map(WaitCause::reason)
     }
 
     /// Shuts the gate for the trouble that one of its own calls met.
@@ -171,7 +175,7 @@ impl Gateway {
         }
     }
 
-    /// The gateway has answered as it should: whoever has failed often enough meanwhile is to blame.
+    /// Notes a good answer: groups that have failed often enough meanwhile are to blame.
     pub fn note_served(&mut self, call: CallId) {
         self.last_served_call = self.last_served_call.max(call.0 as u32);
         self.queue.blame(self.last_served_call);
@@ -184,28 +188,31 @@ impl Gateway {
         }
     }
 
-    /// Begins to read the credential if that is due.
-    pub fn read_credential(&mut self, next: &mut u64, now: Millis, out: &mut Vec<Effect>) {
-        let Some((view, settings)) = self.object() else { return };
+    /// Begins to read the credential if that is due, and if no more than so many readings are under way.
+    pub fn read_credential(&mut self, readings: &mut Readings, now: Millis, out: &mut Vec<Effect>) {
+        self.waits_for_reading = false;
+        let Some((view, settings)) = self.object() else { return readings.leave(&self.key) };
         let (view, is_login) = (view.clone(), settings.is_login);
         let doubted = self.doubts_secrets();
         if !self.credential.due(now, self.awaited(), doubted) {
-            return;
+            return readings.leave(&self.key);
         }
-        *next += 1;
-        let epoch = Epoch(*next);
+        let Some(epoch) = readings.begin(&self.key, self.awaited()) else {
+            self.waits_for_reading = true;
+            return;
+        };
         let known_bad = self.credential.begin(epoch, now, is_login, doubted);
         out.push(Effect::ReadCredential { gateway: view, epoch, known_bad });
     }
 
-    /// A plan is about to try a shut gate. Whatever shut it, another credential may be what it takes.
+    /// Has the Secret read beside a probe: whatever has shut the gate, another credential may open it.
     pub fn probes(&mut self) {
         self.credential.doubt(false);
     }
 
-    /// Whether its Secrets are what the trouble is most likely about: then they are looked at more often than the gate
-    /// is tried. With certificates in them, any failure to reach it may be theirs: a server that refuses a client's
-    /// certificate may just close the connection.
+    /// Whether its Secrets are the most likely cause of the trouble: then they are read more often than the gate is
+    /// tried. If they hold certificates, any failure to reach the gateway may be theirs: a server that refuses a
+    /// client's certificate may just close the connection.
     fn doubts_secrets(&self) -> bool {
         match self.gate.trouble() {
             Some(TroubleKind::Unauthorized | TroubleKind::Forbidden) => true,
@@ -214,7 +221,7 @@ impl Gateway {
         }
     }
 
-    /// A reading has ended.
+    /// Takes in the end of a reading.
     pub fn credential_read(&mut self, epoch: Epoch, read: CredentialRead, now: Millis) {
         let is_latest = self.credential.reading == Some(epoch);
         let change = self.credential.read(epoch, read, now);
@@ -231,12 +238,12 @@ impl Gateway {
         }
     }
 
-    /// Whether anybody waits here.
+    /// Whether a plan waits here for a call.
     pub fn awaited(&self) -> bool {
         !self.queue.is_empty()
     }
 
-    /// Whether the object may be forgotten: it is not there, and nobody asks for it.
+    /// Whether the gateway may be forgotten: there is no object, and no run asks for it.
     pub fn is_idle(&self) -> bool {
         self.view.is_none() && self.queue.is_empty() && self.in_flight.is_empty()
     }
@@ -276,7 +283,7 @@ impl Gateway {
         Some(NextCall { members, suspects: None, is_probe: false })
     }
 
-    /// When a call could begin as far as this gateway goes: by its own limits, its gate and its queue.
+    /// The moment at which a call could begin as far as this gateway goes: by its own limits, its gate and its queue.
     pub fn call_at(&self) -> Option<Millis> {
         let (_, settings) = self.object()?;
         if self.calls >= settings.max_in_flight {
@@ -305,31 +312,37 @@ impl Gateway {
         }
     }
 
-    /// When the credential is to be read.
+    /// The moment at which the credential is to be read.
     pub fn credential_at(&self) -> Option<Millis> {
-        self.view.as_ref()?;
+        // A reading that waits for the end of another one needs no timer.
+        self.view.as_ref().filter(|_| !self.waits_for_reading)?;
         self.credential.due_at(self.awaited(), self.doubts_secrets())
     }
 
-    /// When the reading begins that a verdict is held back for. Calls or none, it is not to be waited for in vain.
+    /// The moment at which the reading begins that a verdict is held back for. It begins even if no call may: the
+    /// verdict must not wait in vain.
     pub fn held_at(&self) -> Option<Millis> {
-        if self.held.is_empty() { None } else { self.credential.due_at(false, false) }
+        if self.held.is_empty() || self.waits_for_reading {
+            None
+        } else {
+            self.credential.due_at(false, false)
+        }
     }
 
-    /// When the runs that wait here are to be told of a changed reason.
+    /// The moment at which the runs that wait here are to be told of a changed reason.
     pub fn notify_at(&self) -> Option<Millis> {
         let Published { reason, since, waiters_notified, .. } = &self.published;
         (*waiters_notified != Some(*reason) && self.awaited()).then(|| *since + REASON_SETTLES)
     }
 
-    /// From when on the gateway's own status is to be written, if it is to be.
+    /// The moment from which on the gateway's own status is to be written, if it is to be.
     pub fn status_due(&self) -> Option<Millis> {
         let view = self.view.as_ref().filter(|_| !self.credential.is_unread())?;
         self.published.due(view.generation)
     }
 
-    /// When the next call with fresh ids may begin: at once after a quiet spell or with a full batch, else when the
-    /// window ends.
+    /// The moment at which the next call with fresh ids may begin: at once after a quiet spell or with a full batch,
+    /// else at the end of the window.
     fn fresh_at(&self, settings: &Settings) -> Option<Millis> {
         match self.queue.fresh_len() {
             0 => None,
@@ -338,7 +351,7 @@ impl Gateway {
         }
     }
 
-    /// How long a plan waits that makes the gateway fail, while the gateway serves others.
+    /// The pause of a plan that makes the gateway fail while the gateway serves others.
     pub fn quarantine_delay(&self, failures: u8, chance: u64, trouble: &Trouble) -> Millis {
         let backoff = self.settings.as_ref().map(|settings| settings.backoff);
         backoff.map_or(Millis(0), |backoff| backoff.delay(failures, chance, trouble.retry_after))

@@ -4,7 +4,7 @@ use super::*;
 use crate::machine::answer::{Answer, Body, Envelope, Reply};
 use crate::machine::checks::fixtures::{self, wall};
 use crate::machine::ids::{Lane, RequestSeq, SecretVersion};
-use crate::machine::limits::REASON_SETTLES;
+use crate::machine::limits::{READINGS_MAX, REASON_SETTLES};
 use crate::machine::runs::Runs;
 use crate::machine::time::Now;
 use crate::machine::wait_reason::WaitReason;
@@ -43,6 +43,11 @@ fn have() -> CredentialRead {
     CredentialRead::Have { version: SecretVersion("1".to_owned()), good_for: None }
 }
 
+/// A gateway whose credential is being read.
+fn reading(gateways: &Gateways) -> Option<(GatewayKey, Epoch)> {
+    gateways.iter().find_map(|gateway| Some((gateway.key.clone(), gateway.credential.reading?)))
+}
+
 /// A gateway in each of these namespaces, with its credential, when calls may begin.
 fn ready(namespaces: &[&str]) -> Gateways {
     let mut gateways = Gateways::new(OriginLimits::default(), 7);
@@ -53,9 +58,9 @@ fn ready(namespaces: &[&str]) -> Gateways {
     gateways.list_ended(&mut Vec::new());
     gateways.allow_calls(true);
     turn(&mut gateways, 0);
-    for namespace in namespaces {
-        let epoch = gateways.get(&key(namespace)).and_then(|gateway| gateway.credential.reading);
-        gateways.credential_read(&key(namespace), epoch.expect("it is being read"), have(), Millis(0));
+    while let Some((key, epoch)) = reading(&gateways) {
+        gateways.credential_read(&key, epoch, have(), Millis(0));
+        turn(&mut gateways, 0);
     }
     turn(&mut gateways, 0);
     gateways.publish(Millis(0));
@@ -164,6 +169,63 @@ fn a_gateway_that_nobody_asks_for_is_forgotten_with_its_object() {
     turn(&mut gateways, 1);
     assert_eq!((gateways.iter().count(), gateways.origins.by_name.len()), (0, 0));
     assert!(matches!(out[..], [Effect::Disconnect(_)]));
+}
+
+#[test]
+fn a_start_with_a_thousand_gateways_reads_few_secrets_at_a_time_and_those_that_runs_wait_for_first() {
+    let mut gateways = Gateways::new(OriginLimits::default(), 7);
+    gateways.list_began();
+    for number in 0..1_000 {
+        gateways.observe(fixtures::gateway(&format!("team-{number:03}")), Millis(0));
+    }
+    gateways.list_ended(&mut Vec::new());
+    gateways.allow_calls(true);
+    let mut begun = turn(&mut gateways, 0);
+    assert_eq!(begun.len(), READINGS_MAX);
+    gateways.offer(&key("team-999"), &[PlanId(1)], waiter(1));
+    assert!(turn(&mut gateways, 0).is_empty());
+    assert!(gateways.wake_at() > Some(Millis(1_000)), "a reading that ends is what it waits for");
+    let mut order = Vec::new();
+    while let Some(read) = begun.pop() {
+        let Some(namespace) = read.strip_prefix("read ") else { continue };
+        let epoch = gateways.get(&key(namespace)).and_then(|gateway| gateway.credential.reading);
+        gateways.credential_read(&key(namespace), epoch.expect("it is being read"), have(), Millis(0));
+        let next = turn(&mut gateways, 0);
+        order.extend(next.iter().cloned());
+        begun.extend(next);
+        assert!(gateways.readings.in_flight <= READINGS_MAX);
+    }
+    assert_eq!(order[0], "read team-999");
+    assert_eq!(order.iter().filter(|told| told.starts_with("read")).count(), 1_000 - READINGS_MAX);
+}
+
+#[test]
+fn a_gateway_that_cannot_be_read_says_so_until_it_can_or_is_gone() {
+    type Step = fn(&mut Gateways);
+    let steps: [(&str, Step, Option<WaitReason>); 4] = [
+        ("it stays as it is", |_| {}, Some(WaitReason::GatewayUnreadable)),
+        (
+            "it is deleted",
+            |gateways| gateways.gone(&key("a"), Some(&"1".into()), &mut Vec::new()),
+            Some(WaitReason::GatewayNotFound),
+        ),
+        ("it is corrected", |gateways| gateways.observe(fixtures::gateway("a"), Millis(1)), None),
+        (
+            "a list lacks it",
+            |gateways| {
+                gateways.list_began();
+                gateways.list_ended(&mut Vec::new());
+            },
+            Some(WaitReason::GatewayNotFound),
+        ),
+    ];
+    for (name, step, expected) in steps {
+        let mut gateways = ready(&["a"]);
+        gateways.offer(&key("a"), &[PlanId(1)], waiter(1));
+        gateways.unreadable(&key("a"), "1".into(), "spec.url: missing", &mut Vec::new());
+        step(&mut gateways);
+        assert_eq!(gateways.wait_of(&key("a"), true, Millis(2)).0, expected, "{name}");
+    }
 }
 
 #[test]

@@ -10,18 +10,18 @@ use crate::machine::ids::{CallId, Epoch};
 pub struct Held {
     pub(in crate::machine) call: CallId,
     pub(in crate::machine) endpoint: Epoch,
-    /// What the call was made with.
+    /// The credential that the call was made with.
     pub(in crate::machine) credential: Epoch,
     pub(in crate::machine) gist: Gist,
     pub(in crate::machine) member: Member,
     pub(in crate::machine) settled: Settled,
-    /// The reading that was under way when the answer came: what it finds may be older than the answer.
+    /// The reading that was under way when the answer came: it may find a Secret that is older than the answer.
     pub(in crate::machine) not_by: Option<Epoch>,
     /// The Secret has been read since.
     pub(in crate::machine) ready: bool,
 }
 
-/// What becomes of a verdict that gives a plan up.
+/// The decision on a verdict that gives a plan up.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub enum Doubt {
     /// It is final.
@@ -32,7 +32,7 @@ pub enum Doubt {
     Hold,
 }
 
-/// Whether a verdict gives a plan up for which another credential might do better.
+/// Whether a verdict gives a plan up that another credential might stop.
 pub(in crate::machine) fn gives_up(settled: &Settled) -> bool {
     match settled.outcome {
         Outcome::Rejected | Outcome::Unknown => true,

@@ -1,8 +1,9 @@
-//! Gateways: which call begins next, what an answer does to the ids of its call, and what each gateway's status says.
+//! Gateways: the choice of the next call, the consequences of an answer for the plans of its call, and the status of
+//! each gateway.
 //!
-//! [`Gateways`] takes demands of runs, hands out calls, and yields what these have meant for plans. A gateway is looked
-//! at when something has happened to it or its time has come, never because another one has something to do: so a turn
-//! costs the same among ten thousand gateways as among ten.
+//! [`Gateways`] takes demands of runs, hands out calls, and yields their progress. A gateway is visited when something
+//! has happened to it or its time has come, never because another one has something to do: so a turn costs the same
+//! among ten thousand gateways as among ten.
 
 mod calls;
 pub mod credential;
@@ -13,6 +14,7 @@ pub mod origin;
 mod publish;
 pub mod queue;
 pub mod rate;
+pub mod readings;
 mod second_look;
 pub mod settings;
 pub mod settle;
@@ -25,6 +27,7 @@ use std::sync::Arc;
 
 use self::gateway::Gateway;
 use self::origin::Origins;
+use self::readings::Readings;
 use self::settle::Call;
 use crate::machine::call::Waiter;
 use crate::machine::effect::Effect;
@@ -42,10 +45,12 @@ pub struct Gateways {
     pub(in crate::machine) by_key: BTreeMap<GatewayKey, Gateway>,
     pub(in crate::machine) origins: Origins,
     pub(in crate::machine) calls: BTreeMap<CallId, Call>,
+    /// Gateways whose objects can't be read.
+    pub(in crate::machine) unreadable: BTreeMap<GatewayKey, Unreadable>,
     pub(in crate::machine) list: List,
     /// Calls may begin: runs have been listed, and the end is not near.
     pub(in crate::machine) may_call: bool,
-    /// Gateways to which something has happened since calls were last begun, or statuses last published.
+    /// Gateways to which something has happened since calls were last begun.
     pub(in crate::machine) touched: BTreeSet<GatewayKey>,
     pub(in crate::machine) unpublished: BTreeSet<GatewayKey>,
     pub(in crate::machine) timers: BTreeSet<(Millis, GatewayKey)>,
@@ -53,7 +58,16 @@ pub struct Gateways {
     pub(in crate::machine) guards: Guards,
     pub(in crate::machine) seed: u64,
     pub(in crate::machine) next_call: u64,
-    pub(in crate::machine) next_epoch: u64,
+    pub(in crate::machine) readings: Readings,
+}
+
+/// A gateway whose object can't be read.
+#[derive(Clone, Debug)]
+pub struct Unreadable {
+    pub(in crate::machine) uid: Uid,
+    pub(in crate::machine) why: Box<str>,
+    /// The list that last brought it.
+    pub(in crate::machine) listed_in: u32,
 }
 
 // === impl Gateways ===
@@ -83,17 +97,18 @@ impl Gateways {
         self.calls.len()
     }
 
-    /// When something may begin, or is to be told, by itself.
+    /// The next moment at which a call or a reading may begin, or something is to be told.
     pub fn wake_at(&self) -> Option<Millis> {
         let gateway = self.timers.first().map(|(at, _)| *at);
         let origin = self.origins.wake_at().filter(|_| self.may_call);
         [gateway, origin].into_iter().flatten().min()
     }
 
-    // === what is seen ===
+    // === observations ===
 
     pub fn observe(&mut self, view: GatewayView, now: Millis) {
         let (key, list) = (view.key.clone(), self.list.serial);
+        self.unreadable.remove(&key);
         let gateway = self.entry(&key);
         let before = gateway.object().map(|(_, settings)| settings.origin.clone());
         gateway.listed_in = list;
@@ -103,8 +118,12 @@ impl Gateways {
         }
     }
 
-    /// The object is gone. Its address stays what it was: calls under way are still answered by it.
+    /// Takes in that the object is gone. The address stays what it was: calls under way are still answered by it.
     pub fn gone(&mut self, key: &GatewayKey, uid: Option<&Uid>, out: &mut Vec<Effect>) {
+        if self.unreadable.get(key).is_some_and(|object| uid.is_none_or(|uid| *uid == object.uid)) {
+            self.unreadable.remove(key);
+            self.touch(key);
+        }
         let Some(gateway) = self.by_key.get_mut(key) else { return };
         let is_other = |view: &Arc<GatewayView>| uid.is_some_and(|uid| *uid != view.uid);
         if gateway.view.as_ref().is_some_and(is_other) {
@@ -119,11 +138,20 @@ impl Gateways {
         self.touch(key);
     }
 
+    /// Takes in that an object can't be read: it counts as gone, but runs that wait for it are told why. The text is for
+    /// users.
+    pub fn unreadable(&mut self, key: &GatewayKey, uid: Uid, why: &str, out: &mut Vec<Effect>) {
+        self.gone(key, None, out);
+        let object = Unreadable { uid, why: why.into(), listed_in: self.list.serial };
+        self.unreadable.insert(key.clone(), object);
+        self.touch(key);
+    }
+
     pub fn list_began(&mut self) {
         self.list.began();
     }
 
-    /// A list is complete: the gateways that it did not bring are gone.
+    /// Ends a list: the gateways that it did not bring are gone.
     pub fn list_ended(&mut self, out: &mut Vec<Effect>) {
         self.list.ended();
         let list = self.list.serial;
@@ -131,18 +159,22 @@ impl Gateways {
             self.by_key.values().filter(|gateway| gateway.view.is_some() && gateway.listed_in != list);
         let stale: Vec<_> = stale.map(|gateway| gateway.key.clone()).collect();
         stale.iter().for_each(|key| self.gone(key, None, out));
+        self.unreadable.retain(|_, object| object.listed_in == list);
         self.touch_all();
     }
 
-    /// Gateways can't be listed. The text is for users.
+    /// Takes in that gateways can't be listed. The text is for users.
     pub fn list_failed(&mut self, text: String) {
         self.list.failed = Some(text);
         self.touch_all();
     }
 
-    /// A reading of a credential has ended.
+    /// Takes in the end of a reading of a credential.
     pub fn credential_read(&mut self, key: &GatewayKey, epoch: Epoch, read: CredentialRead, now: Millis) {
         self.edit(key, |gateway| gateway.credential_read(epoch, read, now));
+        if let Some(next) = self.readings.end() {
+            self.touch(&next);
+        }
     }
 
     /// Whether calls may begin.
@@ -153,9 +185,9 @@ impl Gateways {
         }
     }
 
-    // === what runs ask for ===
+    // === demands of runs ===
 
-    /// A run wants plans stopped.
+    /// Queues plans that a run wants stopped.
     pub fn offer(&mut self, key: &GatewayKey, plans: &[PlanId], waiter: Waiter) {
         let one_call_a_plan = self.guards.is_on(Guard::OneCallAnId);
         let gateway = self.entry(key);
@@ -165,17 +197,17 @@ impl Gateways {
         }
     }
 
-    /// A run does not want plans stopped any more.
+    /// Strikes a run out of those that wait for these plans.
     pub fn withdraw(&mut self, key: &GatewayKey, plans: &[PlanId], run: RunId) {
         self.edit(key, |gateway| plans.iter().for_each(|plan| gateway.queue.withdraw(*plan, run)));
     }
 
-    /// A person asks to try now.
+    /// Ends the gate's wait, because a person asks for it.
     pub fn hurry(&mut self, key: &GatewayKey, now: Millis) {
         self.edit(key, |gateway| gateway.gate.hurry(now));
     }
 
-    /// A stop is asked for anew, which is worth a try.
+    /// Shortens the gate's wait: a stop is asked for anew, which is worth a try.
     pub fn hurry_for_request(&mut self, key: &GatewayKey, now: Millis) {
         self.edit(key, |gateway| gateway.gate.hurry_for_request(now));
     }
@@ -199,7 +231,7 @@ impl Gateways {
         self.unpublished.insert(key.clone());
     }
 
-    /// Something has happened that concerns every gateway. That is rare: a list, the end of the term.
+    /// Marks every gateway. That is rare: it happens at a list and at the end of the term.
     fn touch_all(&mut self) {
         self.touched.extend(self.by_key.keys().cloned());
         self.unpublished.extend(self.by_key.keys().cloned());

@@ -1,9 +1,9 @@
-//! Origins: what one site is asked, whatever number of gateway objects lead to it.
+//! Origins: the limits of one site, however many gateway objects lead to it.
 //!
-//! A gateway's own limits bind its own calls ([`gateway`](super::gateway)). All gateways of one origin (scheme, host and
-//! port of the URL) share a cap that is the operator's. Within it, calls of open gates go before probes of shut ones,
-//! and namespaces take turns. A namespace that has no call under way always finds a slot, so that no neighbour whose
-//! calls hang can hold it up; beyond that, probes take one slot of an origin at most.
+//! A gateway's own limits bind its own calls ([`gateway`](super::gateway)). All gateways of one origin (scheme, host
+//! and port of the URL) share a cap that is the operator's. Within it, calls of open gates go before probes of shut
+//! ones, and namespaces take turns. A namespace that has no call under way always finds a slot, so that no neighbour
+//! whose calls hang can hold it up; beyond that, probes take one slot of an origin at most.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -14,18 +14,19 @@ use crate::machine::ids::GatewayKey;
 use crate::machine::limits::OriginLimits;
 use crate::machine::time::Millis;
 
-/// What the gateways of one origin share.
+/// The limits and calls that the gateways of one origin share.
 #[derive(Clone, Debug, Default)]
 pub struct Origin {
     pub(in crate::machine) members: BTreeSet<GatewayKey>,
     /// Calls under way, by namespace.
     pub(in crate::machine) in_flight: BTreeMap<Arc<str>, usize>,
     pub(in crate::machine) probes_in_flight: usize,
-    /// The members that have a call to begin as far as they go: those whose gate is open, and those that would try.
+    /// The members with a call to begin, as far as they go: those with an open gate, and those that would try a shut
+    /// one.
     pub(in crate::machine) open: FairQueue<Arc<str>, GatewayKey>,
     pub(in crate::machine) shut: FairQueue<Arc<str>, GatewayKey>,
     pub(in crate::machine) rate: Rate,
-    /// When it is to be served again.
+    /// The moment at which it is to be served again.
     pub(in crate::machine) timer: Option<Millis>,
 }
 
@@ -43,7 +44,7 @@ pub struct Origins {
     pub(in crate::machine) by_name: BTreeMap<Arc<str>, Origin>,
     pub(in crate::machine) limits: OriginLimits,
     pub(in crate::machine) timers: BTreeSet<(Millis, Arc<str>)>,
-    /// Those for which something has changed.
+    /// Origins for which something has changed.
     pub(in crate::machine) touched: BTreeSet<Arc<str>>,
 }
 
@@ -62,7 +63,7 @@ impl Origin {
         call.or_else(|| self.shut.next_where(|namespace| may_probe || is_quiet(namespace)))
     }
 
-    /// When another call could begin although none ends before; none if nobody waits for the rate alone.
+    /// The moment at which another call could begin although none ends before; none if no member is ready.
     fn due_at(&self, limits: OriginLimits) -> Option<Millis> {
         let is_ready = !self.open.is_empty() || !self.shut.is_empty();
         is_ready.then(|| self.rate.free_at(limits.calls_per_second))
@@ -81,7 +82,7 @@ impl Origins {
         self.by_name.get(name)
     }
 
-    /// A gateway is at this origin from now on. An origin that it stays at goes on knowing what it was asked.
+    /// Puts a gateway at this origin. An origin that it stays at goes on counting its earlier calls.
     pub fn update(&mut self, key: &GatewayKey, before: Option<&Arc<str>>, after: &Arc<str>) {
         if let Some(before) = before.filter(|before| *before != after) {
             self.leave(key, before);
@@ -89,7 +90,7 @@ impl Origins {
         self.by_name.entry(after.clone()).or_default().members.insert(key.clone());
     }
 
-    /// A gateway is at this origin no more.
+    /// Takes a gateway away from this origin.
     pub fn leave(&mut self, key: &GatewayKey, name: &Arc<str>) {
         if let Some(origin) = self.by_name.get_mut(name) {
             origin.members.remove(key);

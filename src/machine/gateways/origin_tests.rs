@@ -1,4 +1,5 @@
-//! What the gateways of one origin share: a cap and a rate of the operator's, turns by namespace, calls before probes.
+//! The things that gateways of one origin share: a cap and a rate of the operator's, turns by namespace, calls before
+//! probes.
 
 use super::*;
 

@@ -1,22 +1,22 @@
-//! What is told of gateways: to the runs that wait, and in their own statuses.
+//! News of gateways: for the runs that wait, and for the gateways' own statuses.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use crate::api::TestiniumGatewayStatus;
 use crate::machine::effect::Target;
-use crate::machine::gateways::Gateways;
-use crate::machine::gateways::gateway::Gateway;
 use crate::machine::gateways::status::build_gateway_status;
 use crate::machine::gateways::wait_cause::WaitCause;
+use crate::machine::gateways::{Gateways, Unreadable};
 use crate::machine::ids::{GatewayKey, ObjectKey, RunId, Uid, Version};
 use crate::machine::input::WriteResult;
 use crate::machine::limits::REASON_SETTLES;
+use crate::machine::list::List;
 use crate::machine::time::{Millis, Now, whole_seconds};
 use crate::machine::view::GatewayView;
 use crate::machine::wait_reason::{WaitReason, Waiting};
 
-/// What is to be done after gateways were published.
+/// The runs and gateways to reschedule after gateways were published.
 #[derive(Debug, Default)]
 pub struct Publication {
     /// Runs that wait where the reason has changed, and has stood for a while.
@@ -35,7 +35,7 @@ pub struct Written {
 // === impl Gateways ===
 
 impl Gateways {
-    /// Why a run of this gateway waits, and since when that is so as far as the gateway has published it.
+    /// The reason for which a run of this gateway waits, and the moment since which the gateway has published it.
     pub fn wait_of(
         &self,
         key: &GatewayKey,
@@ -43,40 +43,35 @@ impl Gateways {
         now: Millis,
     ) -> (Option<WaitReason>, Millis) {
         let gateway = self.get(key);
-        let reason = self.cause_of(gateway, is_stop_requested).map(WaitCause::reason);
+        let reason = self.cause_of(key, is_stop_requested).map(WaitCause::reason);
         let published = gateway.map(|gateway| &gateway.published);
         let since = published.filter(|published| published.reason == reason);
         (reason, since.map_or(now, |published| published.since))
     }
 
-    /// Why a run of this gateway waits, in words, and which object the gateway is.
+    /// The reason for which a run of this gateway waits, in words, and the uid of the gateway's object.
     pub fn context_of(&self, key: &GatewayKey, is_stop_requested: bool) -> (Option<Waiting>, Option<Uid>) {
         let gateway = self.get(key);
-        let waiting = self.cause_of(gateway, is_stop_requested).map(|cause| cause.in_words(&key.name));
+        let waiting = self.cause_of(key, is_stop_requested).map(|cause| cause.in_words(&key.name));
         let view = gateway.and_then(|gateway| gateway.view.as_ref());
         (waiting, view.map(|view| view.uid.clone()))
     }
 
-    fn cause_of<'a>(
-        &'a self,
-        gateway: Option<&'a Gateway>,
-        is_stop_requested: bool,
-    ) -> Option<WaitCause<'a>> {
-        let listed = self.list.state();
-        match gateway {
-            Some(gateway) => gateway.wait_cause(listed),
-            None => is_stop_requested.then(|| WaitCause::unknown_gateway(listed)),
+    fn cause_of(&self, key: &GatewayKey, is_stop_requested: bool) -> Option<WaitCause<'_>> {
+        let unknown = unknown(&self.list, &self.unreadable, key);
+        match self.get(key) {
+            Some(gateway) => gateway.wait_cause(unknown),
+            None => is_stop_requested.then_some(unknown),
         }
     }
 
-    /// Takes down how the gateways stand to which something has happened, and yields who is to be told.
+    /// Publishes the reason for waiting of each gateway to which something has happened, and yields the runs to tell.
     pub fn publish(&mut self, now: Millis) -> Publication {
         let gateways = std::mem::take(&mut self.unpublished);
         let mut notified = BTreeSet::new();
-        let listed = self.list.state();
         for key in &gateways {
             let Some(gateway) = self.by_key.get_mut(key) else { continue };
-            let reason = gateway.wait_reason(listed);
+            let reason = gateway.wait_reason(unknown(&self.list, &self.unreadable, key));
             let published = &mut gateway.published;
             if published.reason != reason {
                 (published.reason, published.since) = (reason, now);
@@ -92,12 +87,12 @@ impl Gateways {
         Publication { notified, gateways }
     }
 
-    /// From when on a gateway's own status is to be written, if it is to be.
+    /// The moment from which on a gateway's own status is to be written, if it is to be.
     pub fn status_due(&self, key: &GatewayKey) -> Option<Millis> {
         self.get(key)?.status_due()
     }
 
-    /// Sets when a gateway's own status falls due.
+    /// Sets the moment at which a gateway's own status falls due.
     pub fn arm_status(&mut self, key: &GatewayKey, at: Option<Millis>, now: Millis) {
         if let Some(gateway) = self.by_key.get_mut(key).filter(|gateway| gateway.status_at != at) {
             gateway.status_at = at;
@@ -107,10 +102,10 @@ impl Gateways {
 
     /// Begins to write the status of a gateway.
     pub fn state(&mut self, key: &GatewayKey, without_messages: bool, now: Now) -> Option<Written> {
-        let listed = self.list.state();
         let gateway = self.by_key.get_mut(key)?;
         let view = gateway.view.clone()?;
-        let mut waiting = gateway.wait_cause(listed).map(|cause| cause.in_words(&key.name));
+        let unknown = unknown(&self.list, &self.unreadable, key);
+        let mut waiting = gateway.wait_cause(unknown).map(|cause| cause.in_words(&key.name));
         if let Some(waiting) = waiting.as_mut().filter(|_| without_messages) {
             waiting.message = waiting.reason.as_str().to_owned();
         }
@@ -133,6 +128,15 @@ impl Gateways {
     pub fn stated(&mut self, key: &GatewayKey, result: WriteResult, now: Millis) {
         self.edit(key, |gateway| gateway.published.end_write(result, now));
     }
+}
+
+/// The cause for which plans wait at a gateway whose object is not known.
+fn unknown<'a>(
+    list: &'a List,
+    unreadable: &'a BTreeMap<GatewayKey, Unreadable>,
+    key: &GatewayKey,
+) -> WaitCause<'a> {
+    WaitCause::unknown_gateway(list.state(), unreadable.get(key).map(|object| &*object.why))
 }
 
 fn target(view: &GatewayView) -> Target {

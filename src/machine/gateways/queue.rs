@@ -1,8 +1,20 @@
-//! The plan ids that wait for a call to one gateway, and who waits for each.
+//! The queue of one gateway: the plans that wait for a call, each with the runs that wait for it.
 //!
-//! An id is here at most once, however many runs wait for it. It is *fresh*, or it belongs to a group of *suspects*
-//! (ids of a call that went wrong, which stay together and are never mixed with fresh ones), or it is *away*: in a
-//! call right now, while somebody waits for the next one.
+//! A plan is *fresh*, or it belongs to a group of *suspects* (plans of a call that went wrong, which stay together and
+//! are never mixed with fresh ones), or it is *in a call* right now, while a run waits for the next one.
+//!
+//! **R8.** An id is in one call at a time, and in the queue at most once, however many runs wait for it. The runs that
+//! have asked before a call begins wait for its answer; a run that asks later waits for the next call.
+//! Tests: `one_plan_of_two_runs_is_taken_once_for_both`,
+//! `a_run_that_comes_while_a_plan_is_in_a_call_waits_for_the_next_call`,
+//! `h09_recreated_under_the_same_name_with_a_call_in_flight`; the reference checks it as I2 at every call, and without
+//! it the model finds a counterexample: `without_one_call_an_id_it_is_in_two`.
+//!
+//! **R10.** Namespaces take turns. A fresh call takes one plan of each namespace in turn, and in a namespace the oldest
+//! goes first. Fresh plans and suspects take turns too, while both wait: a run full of bad ids can't hold up the
+//! others.
+//! Tests: `namespaces_take_turns_in_a_queue`, `plans_are_taken_in_the_order_in_which_they_came`,
+//! `h21_one_id_behind_a_flood_of_another_namespace`, `h27_an_id_that_makes_the_gateway_fail`.
 
 use std::collections::{BTreeMap, VecDeque};
 
@@ -15,33 +27,33 @@ use crate::machine::ids::{Lane, PlanId, RunId};
 use crate::machine::limits::STRIKES;
 use crate::machine::time::Millis;
 
-/// What a group of suspects has been through.
+/// The history of a group of suspects.
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
 pub struct SuspectHistory {
-    /// Bad answers to the group. Of an id that is alone and to blame: how often it was asked since.
+    /// The number of bad answers to the group. For a plan that is alone and to blame: how often it was sent since.
     pub strikes: u8,
-    /// The latest call that had begun when the first strike fell. Only the answer to a later one shows that the gateway
-    /// has served others meanwhile: an earlier one may have been served before whatever went wrong.
+    /// The latest call that had begun when the first strike fell. Only the answer to a later call shows that the
+    /// gateway has served others meanwhile: an earlier call may have been served before the trouble began.
     pub begun_before_strike: u32,
-    /// The group is to blame: the gateway has answered others while it failed three times.
+    /// Whether the group is to blame: the gateway has answered others while this group failed three times.
     pub quarantined: bool,
-    /// How often in a row its calls were forbidden in Testinium's form, and the latest call when the first one was.
-    /// Counted by itself: a group that is to blame for something else has not been forbidden by that.
+    /// The number of its calls in a row that were forbidden in Testinium's form, and the latest call when the first one
+    /// was. They are counted by themselves: a group that is to blame for another failure is not forbidden by that.
     pub forbidden: u8,
     pub begun_before_forbidden: u32,
-    /// Into how many parts it is split then.
+    /// The parts that it is split into then.
     pub parts: Parts,
-    /// Of a plan that tries a shut gate: the group that it was taken from, which is still there.
+    /// The group that a plan which tries a shut gate was taken from, if the rest of the group is still there.
     pub home: Option<u32>,
-    /// Not to be sent before.
+    /// The moment before which it is not sent.
     pub not_before: Millis,
 }
 
-// === impl Record ===
+// === impl SuspectHistory ===
 
 impl SuspectHistory {
-    /// Whether the group has failed so often, while the gateway has answered others since it first did, that it is
-    /// the group. `served`: the latest call that was answered well.
+    /// Whether the group is to blame: it has failed often enough, and the gateway has answered others since it first
+    /// did. `served`: the latest call with a good answer.
     pub fn is_to_blame(&self, served: u32) -> bool {
         self.strikes >= STRIKES && served > self.begun_before_strike
     }
@@ -51,7 +63,8 @@ impl SuspectHistory {
         self.forbidden >= STRIKES && served > self.begun_before_forbidden
     }
 
-    /// One more bad answer. `forbids`: in Testinium's form it was forbidden. `begun`: the latest call that has begun.
+    /// Counts one more bad answer. `forbids`: it was a 403 in Testinium's form. `begun`: the latest call that has
+    /// begun.
     pub fn strike(&mut self, strikes: u8, forbids: bool, begun: u32) {
         if self.strikes == 0 {
             self.begun_before_strike = begun;
@@ -97,7 +110,7 @@ pub(in crate::machine) enum Position {
 #[derive(Clone, Debug, Default)]
 pub struct Queue {
     pub(in crate::machine) plans: BTreeMap<PlanId, Waiting>,
-    /// In order of arrival, and namespaces take turns.
+    /// The fresh plans, in order of arrival in each lane.
     pub(in crate::machine) fresh: FairQueue<Lane, (u64, PlanId)>,
     pub(in crate::machine) suspects: VecDeque<Suspects>,
     pub(in crate::machine) serial: u64,
@@ -106,7 +119,7 @@ pub struct Queue {
 // === impl Queue ===
 
 impl Queue {
-    /// Adds a waiter to a plan. `away`: the plan is in a call right now.
+    /// Adds a waiter to a plan. `away`: whether the plan is in a call right now.
     pub fn offer(&mut self, plan: PlanId, waiter: Waiter, away: bool) {
         if let Some(waiting) = self.plans.get_mut(&plan) {
             join(&mut waiting.waiters, waiter);
@@ -116,10 +129,12 @@ impl Queue {
         if away { self.put(member, Position::InCall) } else { self.put_fresh(member) }
     }
 
-    /// Strikes a run out of those who wait for a plan.
+    /// Strikes a run out of those that wait for a plan.
     pub fn withdraw(&mut self, plan: PlanId, run: RunId) {
         let Some(waiting) = self.plans.get_mut(&plan) else { return };
-        waiting.waiters.retain(|waiter| waiter.run != run);
+        if let Ok(place) = place_of(&waiting.waiters, run) {
+            waiting.waiters.remove(place);
+        }
         if waiting.waiters.is_empty() {
             let position = waiting.position;
             self.remove(plan);
@@ -129,15 +144,15 @@ impl Queue {
         }
     }
 
-    /// The plan's call has ended: whoever came meanwhile waits for the next one, as `back` does if it is to be asked
-    /// for again.
+    /// Takes in the end of the plan's call: the runs that have asked for it meanwhile wait for the next call, and so do
+    /// those of `back`, if the plan is to be asked for again.
     pub fn call_ended(&mut self, plan: PlanId, back: Option<Member>) {
         let mut member = back.unwrap_or(Member { plan, waiters: Waiters::new() });
         self.gather(&mut member);
         self.put_fresh(member);
     }
 
-    /// Plans that stay together, to be asked for once more. Those whose call's waiters are gone are left out.
+    /// Adds a group of plans that stay together, to be asked for once more. Plans without waiters are left out.
     pub fn suspect(&mut self, members: Vec<Member>, history: SuspectHistory) {
         self.serial += 1;
         let serial = self.serial as u32;
@@ -154,9 +169,9 @@ impl Queue {
         }
     }
 
-    /// The gateway has answered somebody: groups whose call had no answer in time are to blame, and are split at once.
-    /// To ask them as a whole once more would take as long again. Other failures cost no time: they may have been the
-    /// gateway's, and only the next one will tell.
+    /// Blames groups, since the gateway has answered others: those whose call had no answer in time are to blame, and
+    /// are split at once. To ask for them as a whole once more would take as long again. Other failures cost no time:
+    /// they may have been the gateway's, and only the next one will tell.
     pub fn blame(&mut self, served: u32) {
         let is_to_blame = |group: &Suspects| {
             let SuspectHistory { quarantined, parts, .. } = group.history;
@@ -178,7 +193,7 @@ impl Queue {
         }
     }
 
-    /// A plan that has tried a shut gate in vain goes back to its group, and there to the end.
+    /// Puts a plan that has tried a shut gate in vain back into its group, at the end.
     pub fn rejoin(&mut self, mut member: Member, history: SuspectHistory) {
         self.gather(&mut member);
         let home = self.suspects.iter_mut().find(|group| Some(group.serial) == history.home);
@@ -197,7 +212,7 @@ impl Queue {
         std::iter::from_fn(|| self.next_fresh()).take(max).collect()
     }
 
-    /// The first group of suspects whose time has come, and what it has been through.
+    /// Takes the first group of suspects whose time has come, with its history.
     pub fn take_suspects(&mut self, max: usize, now: Millis) -> Option<(Vec<Member>, SuspectHistory)> {
         loop {
             let index = self.suspects.iter().position(|group| group.history.not_before <= now)?;
@@ -215,9 +230,8 @@ impl Queue {
         }
     }
 
-    /// One plan to try a shut gate with. Suspects and fresh ones take turns (`fresh_next`), and whatever was tried
-    /// goes to the back, so that one bad plan can't keep the gate shut, for others or for condemned ones that are good.
-    /// Condemned ones try when their time has come.
+    /// Takes one plan to try a shut gate with (R18): a suspect or, if `fresh_next`, a fresh plan first. Quarantined
+    /// plans try when their time has come.
     pub fn take_probe(&mut self, fresh_next: bool, now: Millis) -> Option<(Member, Option<SuspectHistory>)> {
         let fresh = |queue: &mut Self| queue.next_fresh().map(|member| (member, None));
         let suspect = |queue: &mut Self| {
@@ -226,7 +240,7 @@ impl Queue {
         if fresh_next { fresh(self).or_else(|| suspect(self)) } else { suspect(self).or_else(|| fresh(self)) }
     }
 
-    /// The first plan of the first such group, whose rest goes to the back.
+    /// Takes the first plan of the first such group. The rest of the group goes to the back.
     fn take_suspect(
         &mut self,
         which: impl Fn(&SuspectHistory) -> bool,
@@ -250,7 +264,7 @@ impl Queue {
         None
     }
 
-    /// Plans that somebody waits for.
+    /// The number of plans that a run waits for.
     pub fn len(&self) -> usize {
         self.plans.len()
     }
@@ -264,7 +278,7 @@ impl Queue {
         self.fresh.len()
     }
 
-    /// When the first group of suspects may be sent, if there is one.
+    /// The moment at which the first group of suspects may be sent, if there is one.
     pub fn suspects_at(&self) -> Option<Millis> {
         let mut at = self.suspects.iter().map(|group| group.history.not_before);
         // Nearly all may be sent at once, so the first one mostly ends the search.
@@ -274,7 +288,7 @@ impl Queue {
         }
     }
 
-    /// Whether anything could be put into a call.
+    /// Whether no plan could be put into a call.
     pub fn is_empty(&self) -> bool {
         self.fresh.is_empty() && self.suspects.is_empty()
     }
@@ -291,10 +305,14 @@ impl Queue {
 
     /// Whether this waiter is among those of a plan.
     pub fn holds(&self, plan: PlanId, waiter: Waiter) -> bool {
-        self.plans.get(&plan).is_some_and(|waiting| waiting.waiters.contains(&waiter))
+        let waiting = self.plans.get(&plan);
+        let place = waiting.and_then(|waiting| {
+            place_of(&waiting.waiters, waiter.run).ok().map(|place| waiting.waiters[place])
+        });
+        place == Some(waiter)
     }
 
-    /// Whether every plan here can be found where it says that it is: what can't be found would wait for ever.
+    /// Whether every plan is found at its own position: a plan that can't be found would wait for ever.
     #[cfg(debug_assertions)]
     pub fn is_consistent(&self, is_away: impl Fn(PlanId) -> bool) -> bool {
         self.plans.iter().all(|(plan, waiting)| match waiting.position {
@@ -306,7 +324,7 @@ impl Queue {
         })
     }
 
-    /// Everyone who waits here.
+    /// The runs that wait here, one for each plan that it waits for.
     pub fn waiters(&self) -> impl Iterator<Item = RunId> {
         self.plans.values().flat_map(|waiting| waiting.waiters.iter().map(|waiter| waiter.run))
     }
@@ -335,7 +353,7 @@ impl Queue {
         debug_assert!(earlier.is_none(), "plan {} is queued twice", member.plan);
     }
 
-    /// Who has come while the member was away waits with it from now on.
+    /// Adds to a member the runs that have asked for its plan while that was in a call.
     fn gather(&mut self, member: &mut Member) {
         if let Some(waiting) = self.plans.remove(&member.plan) {
             waiting.waiters.into_iter().for_each(|waiter| join(&mut member.waiters, waiter));
@@ -352,118 +370,21 @@ impl Queue {
     }
 }
 
-/// A run waits once for a plan, with its latest request.
+/// Adds a waiter. A run waits once for a plan, with its latest request. Waiters stand in the order of their runs, so that
+/// one is found quickly among the thousands that may share a plan.
 fn join(waiters: &mut Waiters, waiter: Waiter) {
-    match waiters.iter_mut().find(|other| other.run == waiter.run) {
-        Some(other) if other.request_seq >= waiter.request_seq => {}
-        Some(other) => *other = waiter,
-        None => waiters.push(waiter),
+    match place_of(waiters, waiter.run) {
+        Ok(place) if waiters[place].request_seq >= waiter.request_seq => {}
+        Ok(place) => waiters[place] = waiter,
+        Err(place) => waiters.insert(place, waiter),
     }
+}
+
+/// The place of a run among waiters, or where it would be.
+fn place_of(waiters: &Waiters, run: RunId) -> Result<usize, usize> {
+    waiters.binary_search_by_key(&run, |waiter| waiter.run)
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::machine::ids::RequestSeq;
-
-    fn waiter(run: u64) -> Waiter {
-        Waiter { run: RunId(run), request_seq: RequestSeq(1), lane: Lane(1) }
-    }
-
-    fn queue(offers: &[(i64, u64)]) -> Queue {
-        let mut queue = Queue::default();
-        for (plan, run) in offers {
-            queue.offer(PlanId(*plan), waiter(*run), false);
-        }
-        queue
-    }
-
-    fn ids(members: &[Member]) -> Vec<i64> {
-        members.iter().map(|member| member.plan.0).collect()
-    }
-
-    #[test]
-    fn plans_are_taken_in_the_order_in_which_they_came() {
-        let mut queue = queue(&[(3, 1), (1, 1), (2, 2), (3, 2)]);
-        assert_eq!(ids(&queue.take_fresh(2)), [3, 1]);
-        assert_eq!(ids(&queue.take_fresh(9)), [2]);
-        assert!(queue.is_empty());
-    }
-
-    #[test]
-    fn one_plan_of_two_runs_is_taken_once_for_both() {
-        let mut queue = queue(&[(1, 1), (1, 2)]);
-        let members = queue.take_fresh(9);
-        assert_eq!((ids(&members), members[0].waiters.len()), (vec![1], 2));
-    }
-
-    #[test]
-    fn a_plan_without_waiters_is_gone() {
-        let mut queue = queue(&[(1, 1), (1, 2), (2, 1)]);
-        queue.withdraw(PlanId(1), RunId(1));
-        queue.withdraw(PlanId(2), RunId(1));
-        assert_eq!(ids(&queue.take_fresh(9)), [1]);
-    }
-
-    #[test]
-    fn who_comes_while_a_plan_is_away_waits_for_the_next_call() {
-        let mut queue = Queue::default();
-        queue.offer(PlanId(1), waiter(2), true);
-        assert!(queue.is_empty(), "it is in a call");
-        queue.call_ended(PlanId(1), None);
-        assert_eq!(ids(&queue.take_fresh(9)), [1]);
-    }
-
-    #[test]
-    fn suspects_stay_together_and_apart_from_fresh_ones() {
-        let mut queue = queue(&[(1, 1), (2, 1), (3, 1)]);
-        let members = queue.take_fresh(2);
-        queue.suspect(members, SuspectHistory { not_before: Millis(5), ..SuspectHistory::default() });
-        assert!(queue.take_suspects(9, Millis(4)).is_none(), "not yet");
-        queue.withdraw(PlanId(1), RunId(1));
-        let (members, _) = queue.take_suspects(9, Millis(5)).expect("suspects");
-        assert_eq!(ids(&members), [2]);
-        assert_eq!(ids(&queue.take_fresh(9)), [3]);
-    }
-
-    #[test]
-    fn probes_go_round() {
-        let mut queue = queue(&[(1, 1), (2, 1), (3, 1)]);
-        let members = queue.take_fresh(2);
-        queue.suspect(members, SuspectHistory::default());
-        let mut probed = Vec::new();
-        for turn in [false, true, false, false] {
-            probed.extend(queue.take_probe(turn, Millis(0)).map(|(member, _)| member.plan.0));
-        }
-        assert_eq!(probed, [1, 3, 2]);
-    }
-
-    #[test]
-    fn condemned_plans_probe_in_their_time_and_in_turn_with_others() {
-        let mut queue = queue(&[(1, 1), (2, 1), (3, 1)]);
-        let mut members = queue.take_fresh(2);
-        let other = members.pop().into_iter().collect();
-        let quarantined =
-            SuspectHistory { quarantined: true, not_before: Millis(5), ..SuspectHistory::default() };
-        queue.suspect(members, quarantined);
-        queue.suspect(other, SuspectHistory::default());
-        let mut probed = Vec::new();
-        for now in [4, 4, 4, 5] {
-            let probe = queue.take_probe(false, Millis(now));
-            probed.push(probe.map(|(member, _)| member.plan.0));
-        }
-        assert_eq!(probed, [Some(2), Some(3), None, Some(1)]);
-    }
-
-    #[test]
-    fn namespaces_take_turns_in_a_queue() {
-        let mut queue = Queue::default();
-        for (plan, lane) in [(1, 1), (2, 1), (3, 1), (4, 2), (5, 3)] {
-            let waiter = Waiter { lane: Lane(lane), ..waiter(u64::from(lane)) };
-            queue.offer(PlanId(plan), waiter, false);
-        }
-        let taken: Vec<_> = queue.take_fresh(4).into_iter().map(|member| member.plan.0).collect();
-        assert_eq!(taken, [1, 4, 5, 2]);
-        assert_eq!(queue.fresh_len(), 1);
-    }
-}
+#[path = "queue_tests.rs"]
+mod tests;

@@ -2,7 +2,7 @@
 
 use crate::machine::time::Millis;
 
-/// How far the calls so far are paid off (the virtual scheduling form of a token bucket).
+/// The moment up to which the calls so far are paid off (the virtual scheduling form of a token bucket).
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
 pub struct Rate {
     /// In microseconds, so that a thousand calls a second have whole intervals.
@@ -12,13 +12,13 @@ pub struct Rate {
 // === impl Rate ===
 
 impl Rate {
-    /// When the next call may begin at this rate.
+    /// The moment at which the next call may begin at this rate.
     pub fn free_at(self, calls_per_second: u64) -> Millis {
         let burst = 1_000_000 - interval(calls_per_second);
         Millis(self.paid_until.saturating_sub(burst).div_ceil(1000))
     }
 
-    /// A call begins.
+    /// Counts a call that begins.
     pub fn spend(&mut self, calls_per_second: u64, now: Millis) {
         self.paid_until = self.paid_until.max(now.0 * 1000) + interval(calls_per_second);
     }

@@ -1,8 +1,13 @@
-//! The second look before a verdict gives a plan up: the Secret is read once more. A credential that was rotated may be
-//! refused in any way, and what it was told is no word on a plan.
+//! The second look at the Secret, before a verdict gives a plan up.
 //!
-//! The same plans are sent again with another credential, once for each version of the Secret. If there is no other, or
-//! none can be read, the verdict stands. Meanwhile the plan counts as in its call.
+//! **R28.** Before a verdict gives a plan up (Rejected or Unknown), the Secret is read once more: a credential that was
+//! rotated may be refused in any way, and an answer to it is no word on a plan. The plan is sent again with another
+//! credential, once for each version of the Secret. If there is no other credential, or none can be read, the verdict
+//! stands. Meanwhile the plan counts as in its call.
+//! Tests: `h28_a_rotated_token_is_found_however_the_old_one_is_refused`, `a_second_look_is_taken_once`,
+//! `a_verdict_that_is_held_back_is_not_lost`, `a_held_verdict_does_not_wait_for_other_calls`,
+//! `no_verdict_is_final_by_a_token_that_was_rotated`; without it the model finds a counterexample:
+//! `without_a_second_look_a_rotated_token_gives_a_plan_up`.
 
 use crate::machine::gateways::gateway::Gateway;
 use crate::machine::gateways::held::{Doubt, Held};
@@ -11,7 +16,7 @@ use crate::machine::ids::{Epoch, PlanId};
 // === impl Gateway ===
 
 impl Gateway {
-    /// What becomes of a verdict that gives this plan up, of a call with that credential.
+    /// The decision on a verdict that gives this plan up. `credential`: the one that its call was made with.
     pub(in crate::machine) fn doubt(&mut self, plan: PlanId, credential: Epoch) -> Doubt {
         if self.may_go_again(plan, credential) {
             return self.send_again(plan);
@@ -20,19 +25,19 @@ impl Gateway {
         Doubt::Hold
     }
 
-    /// The Secret was read, or could not be, by the reading of that epoch.
+    /// Notes that a reading has ended, with a Secret or without: the verdicts that have waited for it are ready.
     pub(in crate::machine) fn held_are_ready(&mut self, epoch: Epoch) {
         let since = self.held.iter_mut().filter(|held| held.not_by != Some(epoch));
         since.for_each(|held| held.ready = true);
     }
 
-    /// Verdicts that are held back no more, and what becomes of each.
+    /// Takes the verdicts that are held back no more, with the decision on each.
     pub(in crate::machine) fn release_held(&mut self) -> Vec<(Held, Doubt)> {
         if self.held.is_empty() {
             return Vec::new();
         }
         let (lost, endpoint) = (self.view.is_none(), self.endpoint);
-        // At another address nobody has asked for its plan yet.
+        // At the new address the plan has not been asked for yet.
         let has_moved = |held: &Held| lost || held.endpoint != endpoint;
         let all = std::mem::take(&mut self.held);
         let (over, kept): (Vec<_>, Vec<_>) = all.into_iter().partition(|held| {
@@ -55,7 +60,7 @@ impl Gateway {
             .collect()
     }
 
-    /// Whether there is another credential than the one of the call, which the plan was not sent again with yet.
+    /// Whether there is another credential than that of the call, and the plan was not yet sent again for it.
     fn may_go_again(&self, plan: PlanId, credential: Epoch) -> bool {
         let has_another = self.credential.is_there() && credential != self.credential.epoch;
         has_another && !self.was_sent_again(plan)
@@ -65,12 +70,12 @@ impl Gateway {
         self.sent_again.get(&plan) == Some(&self.credential.version)
     }
 
-    /// Once for each version of the Secret.
+    /// Notes that the plan is sent again, which happens once for each version of the Secret.
     fn send_again(&mut self, plan: PlanId) -> Doubt {
-        // Who has been withdrawn meanwhile is not waited for here.
+        // Plans that were withdrawn meanwhile are forgotten here.
         if self.sent_again.len() > self.queue.len() + self.in_flight.len() {
-            let (queue, flying) = (&self.queue, &self.in_flight);
-            self.sent_again.retain(|plan, _| queue.contains(*plan) || flying.contains_key(plan));
+            let (queue, in_flight) = (&self.queue, &self.in_flight);
+            self.sent_again.retain(|plan, _| queue.contains(*plan) || in_flight.contains_key(plan));
         }
         self.sent_again.insert(plan, self.credential.version.clone());
         Doubt::Again

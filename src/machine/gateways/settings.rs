@@ -1,4 +1,4 @@
-//! What the spec of a gateway asks of the machine, parsed once when the object is seen.
+//! The settings of a gateway: its spec as the machine needs it, parsed once when the object is seen.
 
 use std::sync::Arc;
 
@@ -14,7 +14,7 @@ pub struct Settings {
     pub is_suspended: bool,
     /// Plans in one call, at most.
     pub max_plans: usize,
-    /// How long plans are gathered after a call has begun.
+    /// The time for which plans are gathered after a call has begun.
     pub window: Millis,
     pub calls_per_second: u64,
     pub max_in_flight: usize,

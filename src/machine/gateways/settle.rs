@@ -1,4 +1,15 @@
-//! What becomes of the ids of a call that has ended: settled, asked for again, or kept apart.
+//! The plans of a call that has ended: each is settled, asked for again, or kept apart.
+//!
+//! **R16.** Splitting finds the one plan that is wrong. A call that Testinium complains about is split in two, and each
+//! half is asked for again as a group of suspects; a plan that is alone gets its verdict. A call without a verdict
+//! stays together as a group, with a strike; after three strikes, once the gateway has answered other calls since the
+//! first of them, the group is to blame: it is split, and shuts the gate no more. A call that had no answer in time
+//! counts three strikes at once, and its group is split into several parts, since each try costs the whole time-out. A
+//! plan that is alone and to blame is asked for with growing pauses; that never settles it. A plan without waiters
+//! falls out when the turn of its group comes.
+//! Tests: `one_bad_id_among_64_costs_at_most_13_calls`, `suspects_stay_together_and_apart_from_fresh_ones`,
+//! `h11_withdrawn_or_deleted_during_a_split`, `h27_an_id_that_makes_the_gateway_fail`,
+//! `h29_an_id_that_is_never_answered`, `a_sound_gateway_is_not_asked_more_often_than_the_bound`.
 
 use std::sync::Arc;
 
@@ -71,7 +82,7 @@ impl Settling<'_> {
                         None => rest.push(member),
                     }
                 }
-                // They have had an answer: whatever they were blamed for, they did not make the gateway fail.
+                // These plans have had an answer: they did not make the gateway fail, even if they were blamed for it.
                 self.together(rest, SuspectHistory::default(), &end);
             }
             // As smaller groups they begin at no strikes.
@@ -83,12 +94,14 @@ impl Settling<'_> {
         }
     }
 
-    /// The gateway is to be waited for. Yields whether the plans are to blame rather than the gateway.
+    /// Hands back the plans of a call after which the gateway has to be waited for. Yields whether the plans are to
+    /// blame rather than the gateway.
     pub fn wait(&mut self, call: Call, trouble: &Trouble, probe: bool, seed: u64) -> bool {
         let gist = (trouble.strikes > 0).then_some(self.gist);
         let end = if trouble.maybe_stopped { Progress::Unanswered(gist) } else { Progress::Refused(gist) };
-        // A plan that was taken out of its group to try a shut gate speaks of the gate, and goes back to the others:
-        // after an outage they are asked together. But one that was not answered in time must not cost that time again.
+        // A plan that was taken out of its group to try a shut gate tells of the gate, and goes back to the others:
+        // after an outage they are asked for together. But a plan that had no answer in time must not cost that time
+        // again.
         let costly = trouble.strikes >= STRIKES;
         match call.suspects {
             Some(history) if history.home.is_some() && !costly => {
@@ -139,7 +152,7 @@ impl Settling<'_> {
         if newly {
             history.strikes = 1;
         }
-        // Such a plan shuts no gate, whose probes would look at the Secret: so it is looked at for the plan.
+        // Such a plan shuts no gate, whose probes would have the Secret read: so it is read for the plan.
         self.gateway.credential.doubt(trouble.doubts_credential);
         let chance = chance(seed, &self.gateway.key, self.call.0);
         history.not_before = self.now.mono + self.gateway.quarantine_delay(history.strikes, chance, trouble);
@@ -147,7 +160,7 @@ impl Settling<'_> {
         true
     }
 
-    /// Settles a plan, unless that gives it up for what may be the credential's fault.
+    /// Settles a plan, unless the verdict gives it up and the credential may be the cause (R28).
     fn conclude(&mut self, member: Member, settled: &Settled, credential: Epoch) {
         if !gives_up(settled) || !self.rereads {
             return self.settle(member, settled);
@@ -171,7 +184,7 @@ impl Settling<'_> {
         }
     }
 
-    /// A verdict that was held back is held back no more.
+    /// Applies a verdict that was held back.
     pub fn release(&mut self, held: Held, doubt: Doubt) {
         match doubt {
             Doubt::Stands | Doubt::Hold => self.settle(held.member, &held.settled),
@@ -179,7 +192,7 @@ impl Settling<'_> {
         }
     }
 
-    /// Whoever still wants the plan waits for another call; whoever does not takes the verdict.
+    /// Sends a plan again for the runs that still want it. A run that does not want it any more takes the verdict.
     fn send_again(&mut self, mut member: Member, settled: &Settled) {
         let (runs, call, plan, now) = (self.runs, self.call, member.plan, self.now);
         let (kept, gone) =
@@ -223,7 +236,7 @@ impl Settling<'_> {
         }
     }
 
-    /// Tells everyone, and keeps only those who still want the plan.
+    /// Tells every waiter, and keeps only those that still want the plan.
     fn unanswered(&mut self, mut member: Member, end: &Progress) -> Member {
         self.tell(member.plan, &member.waiters, end);
         member.waiters.retain(|waiter| self.runs.goes_on(waiter, member.plan, self.call, self.now));

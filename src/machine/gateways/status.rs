@@ -1,7 +1,7 @@
-//! The status of a gateway: what it says, and when it is due.
+//! The status of a gateway: its content, and the moment at which it is due.
 //!
-//! A status speaks when the reason changes, not when a text does, and not of a change that has not stood for a moment:
-//! an outage that flaps must not become a stream of writes.
+//! A status is written when the reason changes, not when only a text does, and only once the change has stood for a
+//! moment: an outage that comes and goes must not become a stream of writes.
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 
@@ -12,13 +12,13 @@ use crate::machine::limits::{BETWEEN_GATEWAY_WRITES, GATEWAY_STATUS_SETTLES};
 use crate::machine::time::Millis;
 use crate::machine::wait_reason::{Acts, WaitReason, Waiting};
 
-/// What is published of a gateway, and since when it should be.
+/// The published state of a gateway.
 #[derive(Clone, Debug, Default)]
 pub struct Published {
-    /// Why runs wait, if they do, and since when that is so.
+    /// The reason for which runs wait, if they do, and the moment since which that is so.
     pub reason: Option<WaitReason>,
     pub since: Millis,
-    /// The reason that the runs which wait were told last.
+    /// The reason that was last told to the runs that wait.
     pub waiters_notified: Option<Option<WaitReason>>,
     /// Generation and reason that the status says.
     pub written: Option<(i64, String)>,
@@ -28,14 +28,14 @@ pub struct Published {
 // === impl Published ===
 
 impl Published {
-    /// Another object: what its status says is what has been published of it.
+    /// Begins anew for another object: its status says what has been published of it.
     pub fn restart(&mut self, status: &TestiniumGatewayStatus, now: Millis) {
         let ready = status.conditions.iter().find(|other| other.type_ == condition::READY);
         let written = ready.and_then(|ready| Some((status.observed_generation?, ready.reason.clone())));
         *self = Self { reason: self.reason, since: now, written, ..Self::default() };
     }
 
-    /// From when on the status is to be written, if it does not say what it should.
+    /// The moment from which on the status is to be written, if it does not say what it should.
     pub fn due(&self, generation: i64) -> Option<Millis> {
         let is_right = |(g, word): &(i64, String)| *g == generation && word == ready_reason(self.reason);
         if self.written.as_ref().is_some_and(is_right) {
@@ -100,6 +100,10 @@ pub fn build_gateway_status(
         let before = base.conditions.iter().find(|other| other.type_ == type_ && other.status == status)?;
         Some(before.last_transition_time.0)
     };
-    let conditions = drafts.into_iter().map(|draft| draft.into_condition(since, generation, now)).collect();
+    let own = drafts.into_iter().map(|draft| draft.into_condition(since, generation, now));
+    // Conditions of types that others have put there stay.
+    let foreign =
+        base.conditions.iter().filter(|condition| !condition::OWN.contains(&condition.type_.as_str()));
+    let conditions = own.chain(foreign.cloned()).collect();
     TestiniumGatewayStatus { observed_generation: Some(generation), conditions }
 }

@@ -1,12 +1,22 @@
-//! What an answer means, for the plans of the call and for the gateway: the table of `docs/verdicts.md`.
+//! The meaning of an answer, for the plans of the call and for the gateway: the table of `docs/verdicts.md`.
 //!
-//! A pure function of the answer, the plans that were asked for, and whether the gateway's address has spoken as
-//! Testinium does. It fails closed: nothing but Testinium's own form without an error is [`Outcome::Accepted`], and
-//! an answer in another form is somebody else's word, which says nothing of a plan.
+//! A pure function of the answer, the plans that were asked for, and whether the gateway's address has answered in
+//! Testinium's form before. It fails closed: nothing but Testinium's own form without an error is
+//! [`Outcome::Accepted`], and an answer in another form is somebody else's word, which says nothing of a plan.
+//!
+//! **R17.** Refused credentials. A 401 is the credential's: the gate shuts, the Secret is read, and a login is made
+//! anew; another version of the Secret opens the gate at once. A 403 may be the account's or one plan's: it shuts the
+//! gate and strikes the plans, and only a plan that is alone and to blame for it (R16) is Rejected. Failures of a
+//! credential are forgotten only by an answer in Testinium's own form that a valid credential alone can get: a login
+//! that works and a token that does not must not chase each other.
+//! Tests: `h12_one_of_two_calls_is_unauthorized`, `h28_a_rotated_token_is_found_however_the_old_one_is_refused`,
+//! `forbidden_is_a_verdict_only_in_testiniums_form_and_only_if_others_are_served`,
+//! `only_testiniums_own_word_proves_anything`, `an_answer_proves_what_the_reference_says`; the reference checks after
+//! every input that nothing else proves a credential.
 
 use std::borrow::Cow;
 
-use crate::api::Outcome;
+use crate::api::{Outcome, PlanReason};
 use crate::machine::answer::{Answer, Body, Envelope, Gist, NoAnswer, Reply, ReportedError};
 use crate::machine::call::Settled;
 use crate::machine::ids::PlanId;
@@ -14,7 +24,7 @@ use crate::machine::limits::STRIKES;
 use crate::machine::time::Millis;
 use crate::machine::words::Sense;
 
-/// What an answer means.
+/// The meaning of an answer.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub enum Verdict {
     /// The same for every plan of the call.
@@ -42,7 +52,7 @@ pub enum Parts {
 // === impl Parts ===
 
 impl Parts {
-    /// How many plans each part of so many has.
+    /// The number of plans in each part, if so many are split.
     pub fn size_of(self, plans: usize) -> usize {
         let size = match self {
             Self::Halves => plans.div_ceil(2),
@@ -53,26 +63,26 @@ impl Parts {
     }
 }
 
-/// Why the whole gateway has to be waited for.
+/// The trouble for which the whole gateway has to be waited for.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct Trouble {
     pub kind: TroubleKind,
-    /// What happened, in words that stay the same while the trouble does.
+    /// The trouble in words, which stay the same while the trouble does.
     pub text: Cow<'static, str>,
     pub retry_after: Option<Millis>,
-    /// How much it counts against the plans of the call, which may be the cause; at [`STRIKES`] they are to blame, if
-    /// the gateway answers others. None: it speaks of the gateway alone.
+    /// The number of strikes against the plans of the call, which may be the cause; at `STRIKES` they are to blame,
+    /// if the gateway answers others. Zero: the trouble is the gateway's alone.
     pub strikes: u8,
     /// The plans may have been stopped all the same.
     pub maybe_stopped: bool,
-    /// It may be that the credential is no good: a login is made anew.
+    /// The credential may be the cause: a login is made anew.
     pub doubts_credential: bool,
-    /// What it means for a plan that is to blame for it, if it means anything.
+    /// The outcome of a plan that is to blame for it, if it has one.
     pub blamed: Option<Settled>,
     pub gist: Gist,
 }
 
-/// Who has to act.
+/// The kind of trouble, by the party that has to act.
 #[derive(Clone, Copy, Debug, Eq, Ord, PartialEq, PartialOrd)]
 pub enum TroubleKind {
     /// The credential is not accepted.
@@ -165,8 +175,8 @@ fn complained(reply: &Reply, envelope: &Envelope, plans: &[PlanId]) -> Option<Ve
     })
 }
 
-/// The verdict of the errors that name this plan, if any does. One that names nothing may be the real reason: then only
-/// the plan alone will tell whether it is running.
+/// The verdict of the errors that name this plan, if any does. An error that names no plan may be the real reason: then
+/// only a call with this plan alone will tell whether it is running.
 fn named(errors: &[ReportedError], plan: PlanId, status: u16) -> Option<Settled> {
     let about = errors.iter().filter(|error| error.plan == Some(plan));
     about.clone().next()?;
@@ -176,8 +186,8 @@ fn named(errors: &[ReportedError], plan: PlanId, status: u16) -> Option<Settled>
     (!doubtful).then_some(settled)
 }
 
-/// The verdict on one plan that has errors. Not running only if every error says so, and of no other plan: another one
-/// may be the real reason.
+/// The verdict on one plan that has errors. It is not running only if every error says so, and none says it of another
+/// plan: any other error may be the real reason.
 fn judged<'a>(mut errors: impl Iterator<Item = &'a ReportedError>, plan: PlanId, status: u16) -> Settled {
     let says_so = |error: &&ReportedError| {
         error.sense == Sense::NotRunning && error.plan.is_none_or(|named| named == plan)
@@ -195,14 +205,14 @@ fn success(envelope: &Envelope, several: bool) -> Verdict {
         Some(_) if several => Verdict::Split(Parts::Halves),
         Some(code) => Verdict::Settled(Settled::because(
             Outcome::Rejected,
-            "GatewayError",
+            PlanReason::GatewayError,
             Some(format!("the gateway answered with code {code}")),
         )),
     }
 }
 
-/// A request that was refused as malformed, without a word on why. Of an address that has spoken as Testinium does it
-/// is believed.
+/// The verdict on a request that was refused as malformed, without a word on why. An address that has answered in
+/// Testinium's form is believed.
 fn malformed(reply: &Reply, several: bool, spoken: bool) -> Verdict {
     match (spoken || reply.is_own(), several) {
         (false, _) => Verdict::Wait(striking(reply, TroubleKind::Down)),
@@ -211,7 +221,7 @@ fn malformed(reply: &Reply, several: bool, spoken: bool) -> Verdict {
     }
 }
 
-/// One plan that is refused with a status, for whatever reason.
+/// The outcome of one plan that is refused with a status.
 fn refused(envelope: &Envelope, status: u16) -> Settled {
     let words = envelope.errors.iter().find_map(ReportedError::text);
     let words = words.unwrap_or_else(|| format!("the gateway answered HTTP {status}"));
@@ -223,7 +233,11 @@ fn unrecognized(several: bool) -> Verdict {
         return Verdict::Split(Parts::Halves);
     }
     let message = "the gateway's answer is not one that Testinium documents";
-    Verdict::Settled(Settled::because(Outcome::Unknown, "UnrecognizedAnswer", Some(message.to_owned())))
+    Verdict::Settled(Settled::because(
+        Outcome::Unknown,
+        PlanReason::UnrecognizedAnswer,
+        Some(message.to_owned()),
+    ))
 }
 
 fn unauthorized(reply: &Reply) -> Trouble {
@@ -232,7 +246,8 @@ fn unauthorized(reply: &Reply) -> Trouble {
     Trouble { text: text.into(), doubts_credential: true, ..trouble(reply, TroubleKind::Unauthorized) }
 }
 
-/// Forbidden may be the account, or one plan. Only in Testinium's form it can be about a plan at all.
+/// The trouble of a 403: it may be about the account or about one plan, and about a plan only in Testinium's form
+/// (R17).
 fn forbidden(reply: &Reply, body: &Body) -> Trouble {
     let trouble = Trouble { doubts_credential: true, ..striking(reply, TroubleKind::Down) };
     match body {
@@ -252,20 +267,20 @@ fn kind_of(status: u16) -> TroubleKind {
     if status == 404 { TroubleKind::Misconfigured } else { TroubleKind::Down }
 }
 
-fn reason_of(status: u16) -> &'static str {
+fn reason_of(status: u16) -> PlanReason {
     match status {
-        400 => "InvalidRequest",
-        403 => "Forbidden",
-        404 => "NotFound",
-        409 => "Conflict",
-        410 => "Gone",
-        413 => "TooLarge",
-        422 => "Unprocessable",
-        _ => "GatewayError",
+        400 => PlanReason::InvalidRequest,
+        403 => PlanReason::Forbidden,
+        404 => PlanReason::NotFound,
+        409 => PlanReason::Conflict,
+        410 => PlanReason::Gone,
+        413 => PlanReason::TooLarge,
+        422 => PlanReason::Unprocessable,
+        _ => PlanReason::GatewayError,
     }
 }
 
-/// An answer that says nothing of any plan, nor against one.
+/// The trouble of an answer that says nothing of any plan, nor against one.
 fn trouble(reply: &Reply, kind: TroubleKind) -> Trouble {
     let status = reply.status;
     let says_nothing =
@@ -302,7 +317,7 @@ fn trouble(reply: &Reply, kind: TroubleKind) -> Trouble {
     }
 }
 
-/// The same, but the plans may be its cause. A refusal has stopped nothing; after a failure nobody knows.
+/// The same trouble, but the plans may be its cause. A refusal has stopped nothing; after a failure nobody knows.
 fn striking(reply: &Reply, kind: TroubleKind) -> Trouble {
     let maybe_stopped = !matches!(reply.status, 400..=499 | 503);
     Trouble { strikes: 1, maybe_stopped, ..trouble(reply, kind) }

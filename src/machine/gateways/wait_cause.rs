@@ -1,16 +1,18 @@
-//! What stands between the plans that wait at a gateway and a call.
+//! The cause for which plans wait at a gateway.
 
 use crate::machine::gateways::credential::CredentialError;
 use crate::machine::gateways::gate::Shut;
 use crate::machine::gateways::verdict::TroubleKind;
 use crate::machine::wait_reason::{WaitReason, Waiting};
 
-/// What makes plans wait, before it is put into words, which cost more than most callers need.
+/// The cause for which plans wait. It is not yet put into words, which cost time and are seldom needed.
 #[derive(Clone, Copy, Debug)]
 pub enum WaitCause<'a> {
     NoGateway,
-    /// Whether there is one is not known, and why not.
+    /// Whether there is such a gateway is not known, for this reason.
     NotListed(&'a str),
+    /// There is such a gateway, and its object can't be read, for this reason.
+    Unreadable(&'a str),
     Suspended,
     Credential(&'a CredentialError),
     Shut(&'a Shut),
@@ -19,15 +21,21 @@ pub enum WaitCause<'a> {
 // === impl WaitCause ===
 
 impl<'a> WaitCause<'a> {
-    /// What it means that no such gateway is known. `listed`: whether gateways could be listed, and if not, why.
-    pub fn unknown_gateway(listed: Result<(), &'a str>) -> Self {
-        listed.map_or_else(Self::NotListed, |()| Self::NoGateway)
+    /// The cause if no such gateway is known. `listed`: whether gateways could be listed, and if not, why. `unreadable`:
+    /// why its object can't be read, if there is one.
+    pub fn unknown_gateway(listed: Result<(), &'a str>, unreadable: Option<&'a str>) -> Self {
+        match (unreadable, listed) {
+            (Some(why), _) => Self::Unreadable(why),
+            (None, Err(why)) => Self::NotListed(why),
+            (None, Ok(())) => Self::NoGateway,
+        }
     }
 
     pub fn reason(self) -> WaitReason {
         match self {
             Self::NoGateway => WaitReason::GatewayNotFound,
             Self::NotListed(_) => WaitReason::GatewayNotListed,
+            Self::Unreadable(_) => WaitReason::GatewayUnreadable,
             Self::Suspended => WaitReason::Suspended,
             Self::Credential(CredentialError::Missing(_)) => WaitReason::SecretNotFound,
             Self::Credential(CredentialError::Invalid(_)) => WaitReason::InvalidCredential,
@@ -42,13 +50,16 @@ impl<'a> WaitCause<'a> {
         }
     }
 
-    /// In words, of the gateway with this name.
+    /// The cause in words, for the gateway with this name.
     pub fn in_words(self, name: &str) -> Waiting {
         let message = match self {
             Self::NoGateway => format!(
                 "there is no TestiniumGateway \"{name}\" in this namespace; create it, and the stop goes on"
             ),
             Self::NotListed(why) => format!("gateways can't be listed: {why}"),
+            Self::Unreadable(why) => {
+                format!("gateway \"{name}\" can't be read: {why}; correct it, and the stop goes on")
+            }
             Self::Suspended => {
                 format!("gateway \"{name}\" is suspended; set its spec.suspend to false to let stops go on")
             }

@@ -1,4 +1,4 @@
-//! What is to be written of one object, and how far that is.
+//! The writes of one object, and how far they are.
 
 use std::sync::Arc;
 
@@ -6,7 +6,7 @@ use crate::machine::effect::{MetadataChange, WriteBody};
 use crate::machine::ids::{GatewayKey, RunId, Version, WriteSerial};
 use crate::machine::time::Millis;
 
-/// The object that a write is of.
+/// The object that is written.
 #[derive(Clone, Debug, Eq, Ord, PartialEq, PartialOrd)]
 pub enum EntryKey {
     Run(RunId),
@@ -14,17 +14,17 @@ pub enum EntryKey {
     Gateway(Box<GatewayKey>),
 }
 
-/// Which write goes first when slots are scarce.
+/// The urgency of a write: the first variant goes first when slots are scarce.
 #[derive(Clone, Copy, Debug, Eq, Ord, PartialEq, PartialOrd)]
 pub enum Urgency {
-    /// What became of plans: until it is written, a crash sends their stop once more.
+    /// Outcomes of plans: until they are written, a crash sends their stop once more.
     Outcome,
     Gateway,
-    /// How a run waits.
+    /// The situation of a run that waits.
     Situation,
 }
 
-/// How the write of one object stands.
+/// The progress of the present write of one object.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub enum WriteState {
     Idle,
@@ -41,14 +41,14 @@ pub enum WriteState {
     },
 }
 
-/// A write of something else than the status.
+/// A write of another part of the object than its status.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Change {
     pub what: What,
     pub order: Order,
 }
 
-/// What a write changes, beside a status.
+/// The part of an object that a [`Change`] writes.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub enum What {
     Metadata(MetadataChange),
@@ -62,7 +62,7 @@ pub enum Order {
     AfterStatus,
 }
 
-/// What is written next of an entry.
+/// The next write of an entry.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Next {
     Status,
@@ -76,18 +76,22 @@ pub struct InFlight {
     /// The version that it replaces.
     pub base: Version,
     pub next: Next,
+    /// The status was made without the gateway's words.
+    pub without_messages: bool,
 }
 
-/// What is to be written of one object.
+/// All that is to be written of one object.
 #[derive(Clone, Debug)]
 pub struct Entry {
     pub(in crate::machine) namespace: Arc<str>,
     pub(in crate::machine) state: WriteState,
+    /// The object is being read by itself: the version that the conflict was based on when the reading began.
+    pub(in crate::machine) reading: Option<Version>,
     /// Writes in a row that did not succeed.
     pub(in crate::machine) failures: u8,
-    /// Since when the status is to be written, if it is.
+    /// The moment since which the status is to be written, if it is.
     pub(in crate::machine) status: Option<(Millis, Urgency)>,
-    /// What else is to be written, the oldest first.
+    /// Changes of other parts than the status, the oldest first.
     pub(in crate::machine) changes: Vec<Change>,
     /// Its place among the entries whose time has come.
     pub(in crate::machine) queued: Option<(Millis, Urgency)>,
@@ -125,6 +129,7 @@ impl Entry {
         Self {
             namespace,
             state: WriteState::Idle,
+            reading: None,
             failures: 0,
             status: None,
             changes: Vec::new(),
@@ -133,15 +138,13 @@ impl Entry {
         }
     }
 
-    /// Whether nothing of it has to be remembered.
+    /// Whether the entry may be forgotten.
     pub fn is_empty(&self) -> bool {
-        self.state == WriteState::Idle
-            && self.failures == 0
-            && self.status.is_none()
-            && self.changes.is_empty()
+        let is_waiting = self.state != WriteState::Idle || self.reading.is_some() || self.status.is_some();
+        !is_waiting && self.failures == 0 && self.changes.is_empty()
     }
 
-    /// When the next write may begin, and how urgent it is; none while one is under way or meets a conflict.
+    /// The moment at which the next write may begin, and its urgency; none while one is under way or meets a conflict.
     pub fn due(&self, now: Millis) -> Option<(Millis, Urgency)> {
         let wanted = match self.changes.first() {
             Some(Change { order: Order::BeforeStatus, .. }) => Some((now, Urgency::Outcome)),
@@ -155,7 +158,7 @@ impl Entry {
         }
     }
 
-    /// What is written next of it.
+    /// Its next write.
     pub fn next(&self) -> Next {
         match self.changes.first() {
             Some(change) if change.order == Order::BeforeStatus || self.status.is_none() => {

@@ -1,4 +1,4 @@
-//! Writes to the Kubernetes API: which wait for a slot, in which order they go, and when one that failed is tried again.
+//! Writes to the Kubernetes API: those that wait for a slot, their order, and the pause after one that failed.
 //!
 //! ```text
 //!            due, a slot is free                    written
@@ -9,9 +9,38 @@
 //!      Idle <--- newer object -- Conflict |       +--> Backoff --- its time has come ---> InFlight
 //! ```
 //!
-//! An entry belongs to one object, and an object has one write under way at a time. The body of a status is made when
-//! the write begins, so that it tells what is known by then: the owner of the object makes it. Other bodies (finalizers,
-//! annotations, the end of the object) are kept here until they have been written.
+//! An entry belongs to one object. The owner of the object makes the body of a status; other bodies (finalizers,
+//! annotations, the deletion of the object) are kept here until they have been written.
+//!
+//! **R19.** Slots and order. An object has one write under way at a time, and all objects together have `WRITES_MAX`.
+//! Outcomes go before statuses of gateways, and these before mere situations; within each, namespaces take turns, and
+//! the oldest of a namespace goes first. The body of a status is made when its slot is free, so that it tells all that
+//! is known by then; it names the uid and the newest version known. Every write to an object passes through here, and a
+//! change that must follow the outcome, such as the removal of a finalizer, waits until the status is written.
+//! Tests: `no_more_writes_than_slots_and_one_of_an_object`, `outcomes_go_first_and_gateways_before_situations`,
+//! `a_change_goes_before_the_status_or_after_it`, `one_outcome_behind_a_flood_of_another_namespace`,
+//! `h16_answer_while_the_situation_is_written`; the reference checks it as I7 at every write.
+//!
+//! **R22.** Writes that fail. After a conflict (409) the write waits for a newer object; if the watch has already
+//! brought it, the write begins at once, and after `CONFLICT_READ` the object is read by itself, one reading at a time.
+//! After the reading the write is tried again in any case: if nothing is newer, the conflict was none. A 404 counts as
+//! a conflict, since only the watch ends a run (R5). A time-out, 429 or 5xx is tried again on the same version after a
+//! growing pause; if the first try had been carried out after all, the second one ends as a conflict, and the object
+//! shows our own status.
+//! Tests: `what_follows_from_a_write`, `a_newer_object_ends_a_conflict_and_any_sight_of_it_ends_a_pause`,
+//! `a_conflict_ends_when_the_object_was_read`, `h02_conflict_because_the_user_withdrew`,
+//! `h03_conflict_because_the_user_added_an_id`, `h24_write_timed_out_but_landed`, `conflict_that_nothing_explains`,
+//! `a_write_that_finds_nothing_leaves_it_to_the_watch`, `one_404_to_a_status_write_loses_no_outcome`.
+//!
+//! **R23.** Writes that are refused. A status that is refused for its content (400, 413, 422) or for want of a right
+//! (403) is written once more at once, without the gateway's messages, which alone can be wrong with it. After that a
+//! missing right is tried like any failure, since it may come back within seconds, and any other refusal every
+//! `REFUSED_WRITE_PAUSE`; both at once when the object changes. Such a write takes no slot while it waits, and the
+//! first refusal is told by a warning event. The outcomes stay with the run, so no plan is sent again in this term.
+//! Tests: `h17_write_refused_for_ever`,
+//! `a_second_refusal_waits_for_five_minutes_and_one_for_want_of_a_right_for_seconds`,
+//! `a_right_that_was_missing_for_some_seconds_delays_an_outcome_by_seconds`,
+//! `a_write_that_failed_and_is_then_refused_is_tried_without_messages_at_once`.
 
 mod entry;
 
@@ -28,14 +57,14 @@ use crate::machine::limits::{
 };
 use crate::machine::time::Millis;
 
-/// Everything that is to be written, or is being written.
+/// All writes that wait or are under way.
 #[derive(Clone, Debug, Default)]
 pub struct Outbox {
     pub(in crate::machine) entries: BTreeMap<EntryKey, Entry>,
-    /// The entries whose time has come: namespaces take turns, and within one the oldest goes first.
+    /// The entries whose time has come.
     pub(in crate::machine) due: BTreeMap<Urgency, FairQueue<Arc<str>, (Millis, EntryKey)>>,
     pub(in crate::machine) timers: BTreeSet<(Millis, EntryKey)>,
-    /// Each takes a slot, even if its object is forgotten meanwhile.
+    /// The writes under way. Each takes a slot, even if its object is forgotten meanwhile.
     pub(in crate::machine) in_flight: BTreeMap<WriteSerial, InFlight>,
     pub(in crate::machine) next_serial: u64,
 }
@@ -54,8 +83,8 @@ const RETRY: Backoff = Backoff { initial: WRITE_RETRY_FIRST, max: WRITE_RETRY_MA
 // === impl Outbox ===
 
 impl Outbox {
-    /// Says from when on the status of an object is to be written, if it is, and how urgent that is. Yields when this is
-    /// to be said again: of a status that is not due yet nothing is kept here.
+    /// Says from when on the status of an object is to be written, if it is, and how urgent that is. If the status is
+    /// not due yet, nothing of it is kept here: the caller is told at which moment to say it again.
     pub fn schedule(
         &mut self,
         key: &EntryKey,
@@ -74,7 +103,7 @@ impl Outbox {
         later
     }
 
-    /// Adds a write of something else than the status.
+    /// Adds a write of another part of the object than its status.
     pub fn request(&mut self, key: &EntryKey, namespace: &Arc<str>, change: Change, now: Millis) {
         let entry = self.entries.entry(key.clone()).or_insert_with(|| Entry::new(namespace.clone()));
         entry.changes.push(change);
@@ -97,6 +126,7 @@ impl Outbox {
     pub fn begin(&mut self, key: &EntryKey, base: Version, next: Next) -> WriteSerial {
         self.next_serial += 1;
         let serial = WriteSerial(self.next_serial);
+        let without_messages = self.is_without_messages(key);
         if let Some(entry) = self.entries.get_mut(key) {
             debug_assert!(
                 !matches!(entry.state, WriteState::InFlight(_)),
@@ -107,11 +137,11 @@ impl Outbox {
                 entry.status = None;
             }
         }
-        self.in_flight.insert(serial, InFlight { key: key.clone(), base, next });
+        self.in_flight.insert(serial, InFlight { key: key.clone(), base, next, without_messages });
         serial
     }
 
-    /// There was nothing to write after all: the object says already what it should.
+    /// Drops the status of an entry that was taken: the object already says what it should.
     pub fn skip(&mut self, key: &EntryKey) {
         if let Some(entry) = self.entries.get_mut(key) {
             (entry.state, entry.failures, entry.status) = (WriteState::Idle, 0, None);
@@ -151,13 +181,18 @@ impl Outbox {
             WriteResult::Gone if ended.is_deletion() => {
                 entry.change_is_done(ended);
             }
-            // The watch tells of it when it has told what came before. A run that is forgotten sooner would be made
-            // anew by an event that is still on its way. But what nothing explains is looked at again.
+            // The watch will tell of the end when it has told all earlier events. A run that is forgotten sooner would
+            // be made anew by an event that is still on its way. A 404 that the watch never explains is read again.
             WriteResult::Gone => entry.state = conflict,
-            WriteResult::Refused(_) => {
-                // At once without messages, which are all that can be wrong with a status; then rarely.
-                let pause = if entry.failures == 0 { Millis(0) } else { REFUSED_WRITE_PAUSE };
+            WriteResult::Refused(status) => {
                 entry.failures = entry.failures.saturating_add(1);
+                let pause = match status {
+                    // At once without messages, which are all that can be wrong with a status.
+                    _ if ended.is_status() && !ended.without_messages => Millis(0),
+                    // A right that is missing may come back within seconds, as in an upgrade.
+                    403 => RETRY.delay(entry.failures, chance, None),
+                    _ => REFUSED_WRITE_PAUSE,
+                };
                 entry.state = WriteState::Backoff { until: now + pause, without_messages: true };
             }
             WriteResult::Failed { retry_after } => {
@@ -168,7 +203,7 @@ impl Outbox {
         }
     }
 
-    /// The object was seen in this version: a newer one ends a conflict, and any is a reason to try at once again.
+    /// The object was seen in this version: a newer one ends a conflict, and any sight of it ends a pause.
     pub fn observed(&mut self, key: &EntryKey, version: Version, now: Millis) {
         let Some(entry) = self.entries.get_mut(key) else { return };
         match &mut entry.state {
@@ -178,17 +213,13 @@ impl Outbox {
         }
     }
 
-    /// The object was read by itself. If nothing is newer than what a conflict was based on, then that answer was
-    /// wrong: nothing newer will come, so the write is tried again.
-    pub fn read(&mut self, key: &EntryKey, version: Version) {
-        if let Some(entry) = self.entries.get_mut(key)
-            && matches!(entry.state, WriteState::Conflict { base, .. } if base == version)
-        {
-            entry.state = WriteState::Idle;
-        }
+    /// The reading of an object by itself has ended. Yields the version that was known when it began.
+    pub fn read_ended(&mut self, key: &EntryKey) -> Option<Version> {
+        self.entries.get_mut(key)?.reading.take()
     }
 
-    /// Ends a conflict that nothing has explained: the write is tried again.
+    /// Ends a conflict, once the object was read by itself or has no reading: the write is tried again. If nothing is
+    /// newer than what the write was based on, then its answer was wrong, or the datastore has gone back.
     pub fn retry(&mut self, key: &EntryKey) {
         if let Some(entry) = self.entries.get_mut(key)
             && matches!(entry.state, WriteState::Conflict { .. })
@@ -197,7 +228,7 @@ impl Outbox {
         }
     }
 
-    /// Drops what was to be written of an object. A write under way keeps its slot until it has ended.
+    /// Drops all that was to be written of an object. A write under way keeps its slot until it has ended.
     pub fn forget(&mut self, key: &EntryKey) {
         if let Some(mut entry) = self.entries.remove(key) {
             self.enqueue(key, &mut entry, None);
@@ -213,9 +244,12 @@ impl Outbox {
             let Some(entry) = self.entries.get_mut(&key) else { continue };
             entry.timer = None;
             match &mut entry.state {
-                WriteState::Conflict { read_at, .. } if *read_at <= now => {
+                WriteState::Conflict { read_at, base } if *read_at <= now => {
                     *read_at = now + CONFLICT_READ;
-                    fired.push(Fired::Conflict(key));
+                    // One reading at a time: an earlier one that comes late must not be taken for a later one.
+                    let is_new = entry.reading.is_none();
+                    entry.reading.get_or_insert(*base);
+                    fired.push(if is_new { Fired::Conflict(key) } else { Fired::Due(key) });
                 }
                 _ => fired.push(Fired::Due(key)),
             }
@@ -223,12 +257,13 @@ impl Outbox {
         fired
     }
 
-    /// When the next timer runs out.
+    /// The moment at which the next timer runs out.
     pub fn wake_at(&self) -> Option<Millis> {
         self.timers.first().map(|(at, _)| *at)
     }
 
-    /// Whether there is anything to write of an object, or a write of it under way.
+    /// Whether no write of an object is under way, pauses or waits for a newer version, and no change is left to write.
+    /// Its status may still be due.
     pub fn is_idle(&self, key: &EntryKey) -> bool {
         self.entries.get(key).is_none_or(|entry| entry.state == WriteState::Idle && entry.changes.is_empty())
     }

@@ -58,6 +58,7 @@ fn what_follows_from_a_write() {
         ("a conflict with something seen", WriteResult::Conflict, Version(8), WriteState::Idle, 0),
         ("gone, as the watch will tell", WriteResult::Gone, BASE, conflict, 0),
         ("refused: at once without messages", WriteResult::Refused(422), BASE, backoff(0, true), 1),
+        ("without a right: the same", WriteResult::Refused(403), BASE, backoff(0, true), 1),
         ("failed", failed(None), BASE, backoff(50, false), 1),
         ("failed, and told when", failed(Some(9_000)), BASE, backoff(9_000, false), 1),
         ("failed, and told too long", failed(Some(90_000)), BASE, backoff(30_000, false), 1),
@@ -69,15 +70,18 @@ fn what_follows_from_a_write() {
 }
 
 #[test]
-fn a_second_refusal_waits_for_five_minutes() {
-    let (mut outbox, ..) = after(WriteResult::Refused(403), BASE);
-    outbox.schedule(&run(1), &Arc::from("team"), Some((Millis(0), Urgency::Outcome)), NOW);
-    assert!(outbox.is_without_messages(&run(1)));
-    let (_, serial) = begin_all(&mut outbox).remove(0);
-    let ended = outbox.ended(serial).expect("it was under way");
-    outbox.conclude(&ended, WriteResult::Refused(403), BASE, NOW, 0);
-    assert!(outbox.waits_beyond(&run(1), NOW + Millis(299_999)));
-    assert!(!outbox.waits_beyond(&run(1), NOW + Millis(300_000)));
+fn a_second_refusal_waits_for_five_minutes_and_one_for_want_of_a_right_for_seconds() {
+    for (status, at_most) in [(422, REFUSED_WRITE_PAUSE), (403, WRITE_RETRY_MAX)] {
+        let (mut outbox, ..) = after(WriteResult::Refused(status), BASE);
+        outbox.schedule(&run(1), &Arc::from("team"), Some((Millis(0), Urgency::Outcome)), NOW);
+        assert!(outbox.is_without_messages(&run(1)));
+        let (_, serial) = begin_all(&mut outbox).remove(0);
+        let ended = outbox.ended(serial).expect("it was under way");
+        outbox.conclude(&ended, WriteResult::Refused(status), BASE, NOW, u64::MAX);
+        assert!(!outbox.waits_beyond(&run(1), NOW + at_most), "{status}");
+        let is_rare = outbox.waits_beyond(&run(1), NOW + WRITE_RETRY_MAX);
+        assert_eq!(is_rare, status == 422, "{status}");
+    }
 }
 
 #[test]
@@ -105,12 +109,14 @@ fn a_newer_object_ends_a_conflict_and_any_sight_of_it_ends_a_pause() {
 }
 
 #[test]
-fn a_conflict_that_a_reading_does_not_explain_is_tried_again() {
-    for (read, expected) in [(BASE, true), (Version(6), false)] {
-        let (mut outbox, ..) = after(WriteResult::Conflict, BASE);
-        outbox.read(&run(1), read);
-        assert_eq!(outbox.is_idle(&run(1)), expected, "{read:?}");
-    }
+fn a_conflict_ends_when_the_object_was_read() {
+    let (mut outbox, ..) = after(WriteResult::Conflict, BASE);
+    let namespace = Arc::from("team");
+    outbox.schedule(&run(1), &namespace, Some((Millis(0), Urgency::Outcome)), NOW);
+    assert_eq!(outbox.run_timers(NOW + CONFLICT_READ), [Fired::Conflict(run(1))]);
+    assert_eq!(outbox.read_ended(&run(1)), Some(BASE), "the version that was known when it began");
+    outbox.retry(&run(1));
+    assert!(outbox.is_idle(&run(1)));
 }
 
 #[test]
@@ -120,6 +126,7 @@ fn a_conflict_is_looked_at_again_and_again() {
     for _ in 0..3 {
         let at = outbox.wake_at().expect("a conflict has a timer");
         assert_eq!(outbox.run_timers(at), [Fired::Conflict(run(1))]);
+        outbox.read_ended(&run(1));
         outbox.schedule(&run(1), &Arc::from("team"), Some((Millis(0), Urgency::Outcome)), at);
     }
 }

@@ -1,11 +1,11 @@
-//! What runs ask of the other parts of the machine.
+//! The demands that runs make of the other parts of the machine.
 
 use crate::api::Outcome;
 use crate::machine::call::Waiter;
 use crate::machine::effect::Event;
 use crate::machine::ids::{GatewayKey, PlanId, RunId, RunKey, Version};
 
-/// Something that a run asks for. The machine hands it on; runs know none of the others.
+/// One demand of a run. The machine hands it on; runs know none of the other parts.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Demand {
     /// These plans are to be stopped at this gateway.
@@ -29,12 +29,12 @@ pub enum Demand {
     Observed(RunId, Version),
     /// The run's status may be due now, or at another time than before.
     Reschedule(RunId),
-    /// The record of the run is no more.
+    /// The run has no record any more.
     Forgotten(RunId),
     /// The object is to be read by itself.
     Read(RunKey),
-    /// A plan has its outcome, and somebody counts.
+    /// A plan has its outcome, which a metric counts.
     Settled(Outcome),
-    /// A panic was contained, and somebody counts.
+    /// A panic was caught, which a metric counts.
     Panicked,
 }

@@ -1,11 +1,13 @@
-//! The intent of a run: whether its plans shall be stopped, from one look at the object and what was seen before.
+//! The intent of a run: whether its plans shall be stopped, from the object as it is now and the memory of what was
+//! seen before.
 //!
 //! A pure function, which others call reconcile. A request is an *edge*: `spec.stopped` becoming true, or the
 //! annotation becoming another asking value. An explicit no takes a stop back; a removal takes nothing back, but it is
-//! seen, so that the same request after it is a new one. Edges are told from levels by what was last seen, absence
-//! included. That memory is kept in `status.stop`, so that a restart neither repeats nor forgets a request.
+//! seen, so that the same request after it is a new one. To tell edges from levels, the values that were last seen are
+//! remembered, absence included. This memory is kept in `status.stop`, so that a restart neither repeats nor forgets a
+//! request.
 //!
-//! The rules have numbers, which are those of `docs/requests.md`.
+//! The rules have the numbers of `docs/requests.md`, and each has tests by its number: `cargo test --lib rule_`.
 
 use std::sync::Arc;
 
@@ -18,7 +20,7 @@ use crate::machine::view::{FieldSet, RunView};
 /// Name of the gateway of a run that names none.
 pub const DEFAULT_GATEWAY: &str = "default";
 
-/// What was last seen of the fields that ask, and how the stop of the run stands.
+/// The fields that ask as they were last seen, and the state of the run's stop.
 #[derive(Clone, Debug, Default, Eq, PartialEq)]
 pub struct Observed {
     /// `spec.stopped`; none if it was absent.
@@ -30,13 +32,13 @@ pub struct Observed {
     /// The label by which Velero marks what it has restored.
     pub restore: Option<Arc<str>>,
     pub stop: StopState,
-    /// Value of the annotation that the stop answers, even if the annotation is gone meanwhile.
+    /// Value of the annotation that asked for the stop, even if the annotation is gone meanwhile.
     pub request: Option<Arc<str>>,
     /// Name of the gateway that the stop was asked for at; none if there was no stop.
     pub gateway: Option<Arc<str>>,
 }
 
-/// How the stop of a run stands. A run has at most one (rule 1).
+/// The state of a run's stop. A run has at most one stop (rule 1).
 #[derive(Clone, Copy, Debug, Default, Eq, Hash, PartialEq)]
 pub enum StopState {
     /// There was none.
@@ -48,7 +50,7 @@ pub enum StopState {
     Withdrawn(Trigger),
 }
 
-/// What is known of a run's stop beside what was observed.
+/// Facts about a run's stop that are not in [`Observed`].
 #[derive(Clone, Copy, Debug, Default)]
 pub struct History<'a> {
     /// The memory comes from the object's status: this process has no record of the run.
@@ -59,14 +61,14 @@ pub struct History<'a> {
     pub has_failures: bool,
     /// The generation that was seen last.
     pub generation: Option<i64>,
-    /// When the stop was asked for, and by which field manager.
+    /// The time at which the stop was asked for, and the field manager that asked.
     pub requested: Option<Timestamp>,
     pub requested_by: Option<&'a str>,
     /// The field manager that took it back.
     pub withdrawn_by: Option<&'a str>,
 }
 
-/// What a look at a run yields.
+/// The intent of a run, and the way to it.
 #[derive(Clone, Debug, Default, Eq, PartialEq)]
 pub struct Intent {
     pub observed: Observed,
@@ -74,11 +76,11 @@ pub struct Intent {
     pub is_new: bool,
     /// The field that asks anew or again.
     pub asked_by: Option<DecidingField>,
-    /// The plans that the standing stop has neither stopped nor is working on are asked for again (rules 3 and 4).
+    /// The plans that the present stop has neither stopped nor is working on are asked for again (rules 3 and 4).
     pub retries: bool,
-    /// The field that took the stop back in this look.
+    /// The field that takes the stop back now.
     pub taken_back: Option<DecidingField>,
-    /// What people should be told, since it may not be what they expect.
+    /// Notices for people, who may have expected something else.
     pub notices: Vec<Notice>,
 }
 
@@ -91,14 +93,14 @@ pub enum DecidingField {
     GatewayRef,
 }
 
-/// Something that a person may have expected otherwise.
+/// A consequence that a person may not have expected.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub enum Notice {
     /// The annotation became empty, which asks for nothing and takes nothing back.
     EmptyAnnotation,
     /// The annotation became a no, but `spec.stopped` is true.
     NotWithdrawn,
-    /// What asked for the stop was removed, which takes nothing back.
+    /// The field that asked for the stop was removed, which takes nothing back.
     Continues,
     /// Two field managers set `spec.stopped` in turn.
     Contested,
@@ -106,7 +108,7 @@ pub enum Notice {
     Restored,
 }
 
-/// What a value of the annotation says.
+/// The meaning of a value of the annotation.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub enum Meaning {
     Asks,
@@ -119,7 +121,7 @@ pub enum Meaning {
 // === impl Observed ===
 
 impl Observed {
-    /// What the status of an object remembers.
+    /// The memory in the status of an object.
     pub fn of_status(status: &TestPlanRunStatus) -> Self {
         let Some(stop) = &status.stop else { return Self::default() };
         let gateway = stop.gateway.as_ref().map(|gateway| gateway.name.as_str().into());
@@ -162,7 +164,7 @@ impl Observed {
 // === impl DecidingField ===
 
 impl DecidingField {
-    /// Who last set this field (rule 20).
+    /// The field manager that last set this field (rule 20).
     pub fn set(self, view: &RunView) -> Option<&FieldSet> {
         match self {
             Self::Stopped => view.stopped_set.as_ref(),
@@ -178,11 +180,11 @@ pub fn gateway_name(view: &RunView) -> &str {
     view.spec.gateway_ref.as_ref().and_then(|gateway| gateway.name.as_deref()).unwrap_or(DEFAULT_GATEWAY)
 }
 
-/// Looks at a run. `before` is what this process remembers of it, or else what its status does.
+/// Decides the intent of a run. `before` is the memory of this process, or else that of the object's status.
 pub fn decide_intent(view: &RunView, before: &Observed, history: History<'_>) -> Intent {
     let mut intent = Intent { observed: observe(view, before), ..Intent::default() };
     if is_restored(view, before, history) {
-        // A stop that is under way is of this object, and goes on. All else is of the past (rule 15).
+        // A stop that is under way in this very object goes on. Everything else comes from the backup (rule 15).
         let is_own = !history.is_first || is_of_this_object(view);
         if !is_own || history.settled {
             (intent.observed.stop, intent.observed.gateway) = (StopState::None, None);
@@ -207,7 +209,7 @@ pub fn decide_intent(view: &RunView, before: &Observed, history: History<'_>) ->
         intent.observed.request = intent.observed.annotation.clone().filter(|value| asks(value));
         return intent;
     }
-    // A retry that has nothing left to ask for asks nothing, and so beats no no.
+    // A retry with no plan left to ask for asks for nothing, and so does not outweigh a no.
     if retry_became(view, before) && before.is_stop_requested() && history.has_failures {
         (intent.retries, intent.asked_by) = (true, Some(DecidingField::Retry));
     } else {
@@ -217,7 +219,7 @@ pub fn decide_intent(view: &RunView, before: &Observed, history: History<'_>) ->
     intent
 }
 
-/// What is seen now; the stop is as it was.
+/// The fields as they are seen now; the stop is as it was.
 fn observe(view: &RunView, before: &Observed) -> Observed {
     Observed {
         stopped: view.spec.stopped,
@@ -235,13 +237,13 @@ fn shared(before: &Option<Arc<str>>, text: &str) -> Arc<str> {
     before.clone().filter(|before| **before == *text).unwrap_or_else(|| text.into())
 }
 
-/// What asks now and did not before (rules 3, 8, 13). Asking beats taking back.
+/// The field that asks now and did not before (rules 3, 8, 13). Asking outweighs taking back.
 fn asked(view: &RunView, before: &Observed, history: History<'_>) -> Option<DecidingField> {
     let stopped = view.spec.stopped == Some(true);
     if stopped && (before.stopped != Some(true) || was_flipped_unseen(view, history)) {
         return Some(DecidingField::Stopped);
     }
-    // Where no stop stands, or only at another gateway, a retry asks for all.
+    // A retry asks for every plan if there is no stop, or only one at another gateway.
     let stands = before.is_stop_requested() && !has_moved(view, before);
     let retries = retry_became(view, before) && !stands;
     if annotation_became(view, before) == Some(Meaning::Asks) {
@@ -250,8 +252,8 @@ fn asked(view: &RunView, before: &Observed, history: History<'_>) -> Option<Deci
     retries.then_some(DecidingField::Retry)
 }
 
-/// `stopped` went to false and back while nobody looked (rule 13): two generations or more were not seen, and whoever
-/// owns the field has written since the stop was asked for.
+/// Whether `stopped` went to false and back while no operator ran (rule 13): two generations or more were not seen, and
+/// the owner of the field has written it since the stop was asked for.
 fn was_flipped_unseen(view: &RunView, history: History<'_>) -> bool {
     let unseen = history.generation.map_or(0, |seen| view.generation.saturating_sub(seen));
     let set = view.stopped_set.as_ref().and_then(|set| set.time);
@@ -268,7 +270,7 @@ fn take_back(view: &RunView, before: &Observed, intent: &mut Intent) {
     }
 }
 
-/// What takes the stop back (rule 6).
+/// The field that takes the stop back (rule 6).
 fn taken_back(view: &RunView, before: &Observed) -> Option<DecidingField> {
     let stopped = view.spec.stopped;
     if stopped == Some(false) && before.stopped != Some(false) {
@@ -285,7 +287,7 @@ fn has_moved(view: &RunView, before: &Observed) -> bool {
     before.gateway.as_deref().is_some_and(|before| before != gateway_name(view))
 }
 
-/// What people should be told of a look that asks for nothing.
+/// The notice of an observation that asks for nothing.
 fn notice(view: &RunView, before: &Observed, intent: &Intent) -> Option<Notice> {
     let became = annotation_became(view, before);
     let stands = intent.observed.is_stop_requested();
@@ -301,7 +303,7 @@ fn notice(view: &RunView, before: &Observed, intent: &Intent) -> Option<Notice> 
     }
 }
 
-/// What the annotation says, if it says another thing than before.
+/// The meaning of the annotation, if its value is another one than before.
 fn annotation_became(view: &RunView, before: &Observed) -> Option<Meaning> {
     let value = view.stop_annotation.as_deref()?;
     (before.annotation.as_deref() != Some(value)).then(|| meaning(value))
@@ -314,7 +316,8 @@ fn retry_became(view: &RunView, before: &Observed) -> bool {
         .is_some_and(|value| before.retry.as_deref() != Some(value) && asks(value))
 }
 
-/// Whether the one who asks now had asked before, and somebody else has taken it back meanwhile (rule 21).
+/// Whether the field manager that asks now had asked before, and another one has taken the stop back meanwhile (rule
+/// 21).
 fn is_contested(view: &RunView, before: &Observed, history: History<'_>) -> bool {
     let by = view.stopped_set.as_ref().map(|set| set.manager.as_str());
     matches!(before.stop, StopState::Withdrawn(Trigger::Spec))
@@ -323,19 +326,19 @@ fn is_contested(view: &RunView, before: &Observed, history: History<'_>) -> bool
         && history.withdrawn_by.is_some_and(|other| by != Some(other))
 }
 
-/// Whether the run has come out of a backup since it was last looked at (rule 15).
+/// Whether the run has come out of a backup since it was last seen (rule 15).
 fn is_restored(view: &RunView, before: &Observed, history: History<'_>) -> bool {
     let is_new_label = view.restored.is_some() && view.restored.as_deref() != before.restore.as_deref();
     is_new_label || (view.restored.is_some() && history.is_first && !is_of_this_object(view))
 }
 
-/// Whether the status was written of this object, rather than of one that was backed up.
+/// Whether the status was written for this object, rather than for the one that was backed up.
 fn is_of_this_object(view: &RunView) -> bool {
     let started = view.status.start_time.as_ref().map(|time| time.0);
     started.is_some() && (view.created.is_none() || started == view.created)
 }
 
-/// What a value of the annotation says.
+/// The meaning of a value of the annotation.
 pub fn meaning(value: &str) -> Meaning {
     let value = value.trim();
     if value.is_empty() {

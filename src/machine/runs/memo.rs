@@ -1,5 +1,5 @@
-//! What of a run's status matters once it has been read or written: enough to make the next one from, and to know
-//! whether that one says anything new.
+//! The memo of a run's status: the little that is kept once the status has been read or written. It is enough to build
+//! the next status from, and to know whether that one says anything new.
 //!
 //! Ten thousand runs may be waiting for a gateway that is down, and a status in memory is several times its JSON.
 
@@ -14,34 +14,36 @@ use crate::machine::runs::intent::{Observed, StopState};
 use crate::machine::runs::request::Request;
 use crate::machine::time::whole_seconds;
 
-/// What is kept of a status.
+/// The memo of a status.
 #[derive(Clone, Debug, Default)]
 pub struct StatusMemo {
     pub start_time: Option<Timestamp>,
-    /// What the next status takes over; none if that is nothing, as for a new request.
+    /// The values that the next status takes over; none if there are none, as for a new request.
     pub carried_over: Option<Box<CarriedOver>>,
+    /// Conditions of types that others have put there: they stay.
+    pub foreign: Box<[Condition]>,
     since: Box<[TransitionTime]>,
-    /// Of the request, and of the reason of the condition Stopped.
+    /// Digest of `status.stop` and of the reason of the condition Stopped: if it changes, an event may tell of it.
     announce: u64,
-    /// Of the whole. Two statuses of one run have the same one by chance once in 2^64 times.
+    /// Digest of the whole status. Two statuses of one run have the same digest by chance once in 2^64 times.
     digest: u64,
-    /// The model tells states apart by it, and every comparison is held against it.
+    /// The status itself. The model tells states apart by it, and every comparison of digests is checked against it.
     #[cfg(test)]
     pub(in crate::machine) whole: Box<TestPlanRunStatus>,
 }
 
-/// What of `status.stop` goes on into the next status.
+/// The part of `status.stop` that goes on into the next status.
 #[derive(Clone, Debug, Default, Eq, PartialEq)]
 pub struct CarriedOver {
     pub last_handled_request: Option<Box<str>>,
     /// The other fields are of the present request, and default if the status tells of another one.
     pub attempts: i64,
     pub completion_time: Option<Timestamp>,
-    /// Of the gateway that the stop is for.
+    /// The uid of the gateway that the stop is for.
     pub gateway_uid: Option<Box<str>>,
 }
 
-/// Since when a condition stands as it does.
+/// The time since which a condition has had its present status.
 #[derive(Clone, Debug)]
 struct TransitionTime {
     /// Its place in [`TYPES`].
@@ -50,12 +52,13 @@ struct TransitionTime {
     time: Timestamp,
 }
 
-const TYPES: [&str; 4] = [condition::READY, condition::STOPPED, condition::RECONCILING, condition::STALLED];
+const TYPES: [&str; 4] = condition::OWN;
 
-// === impl Base ===
+// === impl StatusMemo ===
 
 impl StatusMemo {
-    /// `observed` and `request`: of the run as it now is, which need not be what the status tells of.
+    /// The memo of a status. `observed` and `request` belong to the run as it now is; the status may be about an
+    /// earlier request.
     pub fn of(status: &TestPlanRunStatus, observed: &Observed, request: Option<&Request>) -> Self {
         let carried_over =
             status.stop.as_ref().map(|stop| CarriedOver::of(stop, observed, request)).unwrap_or_default();
@@ -63,11 +66,12 @@ impl StatusMemo {
         Self {
             start_time: when(&status.start_time),
             carried_over: (carried_over != CarriedOver::default()).then(|| Box::new(carried_over)),
+            foreign: foreign(&status.conditions).cloned().collect(),
             since: status.conditions.iter().filter_map(TransitionTime::of).collect(),
             announce,
             digest,
             #[cfg(test)]
-            whole: Box::new(status.clone()),
+            whole: Box::new(in_order(status.clone())),
         }
     }
 
@@ -79,14 +83,14 @@ impl StatusMemo {
         same
     }
 
-    /// Since when a condition stands as it now shall; none if that is new.
+    /// The time since which a condition of this type has had this status; none if that is new.
     pub fn since(&self, type_: &str, status: ConditionStatus) -> Option<Timestamp> {
         let is_this =
             |since: &&TransitionTime| TYPES[usize::from(since.type_)] == type_ && since.status == status;
         self.since.iter().find(is_this).map(|since| since.time)
     }
 
-    /// Whether the next status tells of another request, or of another way in which it stands.
+    /// Whether the next status tells of another request, or of another reason of the condition Stopped.
     pub fn is_transition(&self, next: &Self) -> bool {
         let is_transition = self.announce != next.announce;
         #[cfg(test)]
@@ -99,7 +103,7 @@ impl StatusMemo {
     }
 }
 
-// === impl Kept ===
+// === impl CarriedOver ===
 
 impl CarriedOver {
     fn of(stop: &StopStatus, observed: &Observed, request: Option<&Request>) -> Self {
@@ -123,13 +127,25 @@ impl CarriedOver {
     }
 }
 
-// === impl Since ===
+// === impl TransitionTime ===
 
 impl TransitionTime {
     fn of(condition: &Condition) -> Option<Self> {
         let (type_, _) = (0..).zip(TYPES).find(|(_, type_)| *type_ == condition.type_)?;
         Some(Self { type_, status: condition.status, time: condition.last_transition_time.0 })
     }
+}
+
+/// Conditions of types that are not of this operator.
+pub fn foreign(conditions: &[Condition]) -> impl Iterator<Item = &Condition> {
+    conditions.iter().filter(|condition| !TYPES.contains(&condition.type_.as_str()))
+}
+
+/// The same status, with its conditions in an order that does not depend on who has put them there.
+#[cfg(test)]
+fn in_order(mut status: TestPlanRunStatus) -> TestPlanRunStatus {
+    status.conditions.sort_by(|a, b| a.type_.cmp(&b.type_));
+    status
 }
 
 /// The condition that scripts wait for.
@@ -141,7 +157,8 @@ fn reason(status: &TestPlanRunStatus) -> Option<&str> {
     stopped(status).map(|stopped| stopped.reason.as_str())
 }
 
-/// Of what is news, and of the whole. Every field is named here, so that one that is added later can't be forgotten.
+/// The digests of a status: the one that announces, and that of the whole. Every field is named here, so that a field
+/// that is added later can't be forgotten.
 fn digests(status: &TestPlanRunStatus) -> (u64, u64) {
     let TestPlanRunStatus { observed_generation, start_time, summary, plans, stop, conditions } = status;
     let mut hash = DefaultHasher::new();
@@ -156,6 +173,9 @@ fn digests(status: &TestPlanRunStatus) -> (u64, u64) {
         let PlanStatus { id, outcome, reason, message, request_time } = plan;
         (id, outcome, reason, message, when(request_time)).hash(&mut hash);
     }
+    // A manager that applies a condition of its own may change their order, which says nothing.
+    let mut conditions: Vec<_> = conditions.iter().collect();
+    conditions.sort_by(|a, b| a.type_.cmp(&b.type_));
     for condition in conditions {
         let Condition { type_, status, observed_generation, last_transition_time, reason, message } =
             condition;

@@ -1,7 +1,16 @@
-//! Runs: what is wanted of each, how far its plans are, and what its status says.
+//! Runs: the intent of each, the progress of its plans, and the content of its status.
 //!
-//! [`Runs`] owns the records of runs that are not at rest, and knows no other part of the machine: what it asks of them
-//! it returns as [`Demand`]s. A run at rest has no record; one that waits for a time of day alone is parked.
+//! [`Runs`] owns the records of runs that are not at rest, and knows no other part of the machine: it asks the others
+//! by returning [`Demand`]s. A run at rest has no record; a run that only waits for a time of day is parked.
+//!
+//! **R15.** A verdict counts for one request. The progress of a call reaches a run only if the plan is still in that
+//! very call and the run's request is still the one that the call was made for: a call that began before a request
+//! can't fulfil it. If the stop was withdrawn meanwhile and the call ends without a verdict, the plan is Unknown
+//! ("sent, but no answer came") where the call may have stopped it, and Withdrawn where it has surely stopped nothing.
+//! Tests: `the_progress_of_a_call_reaches_the_request_that_it_was_made_for_alone`,
+//! `h04_asked_for_again_while_the_call_is_in_flight`, `h10_one_of_two_runs_withdraws_in_flight`,
+//! `what_has_surely_stopped_nothing_is_told_apart`, `a_verdict_that_is_held_crosses_a_new_request`; without it the
+//! model finds a counterexample: `without_asks_an_old_verdict_fulfils_a_new_request`.
 
 mod advice;
 pub mod demand;
@@ -11,6 +20,7 @@ pub mod memo;
 mod observe;
 mod parked;
 pub mod plan;
+pub mod plan_list;
 pub mod request;
 pub mod run;
 mod run_plans;
@@ -38,7 +48,7 @@ pub struct Runs {
     pub(in crate::machine) by_id: BTreeMap<RunId, Box<Run>>,
     pub(in crate::machine) by_key: BTreeMap<RunKey, RunId>,
     pub(in crate::machine) parked: Parked,
-    /// When a run is to be looked at again: its status is due, or a plan that waits for a call is given up.
+    /// The next moment of each run: its status is due, or a plan that waits for a call is given up.
     pub(in crate::machine) timers: BTreeSet<(Millis, RunId)>,
     pub(in crate::machine) lanes: BTreeMap<Arc<str>, Lane>,
     pub(in crate::machine) list: List,
@@ -62,24 +72,24 @@ impl Runs {
         self.by_id.iter().map(|(id, run)| (*id, run.as_ref()))
     }
 
-    /// How many runs are not at rest.
+    /// The number of runs that are not at rest.
     pub fn count(&self) -> usize {
         self.by_id.len()
     }
 
     /// Whether a run asks again for a plan whose call has ended without a verdict. The run decides, and the queue
-    /// follows: which run waits for which plan is the run's fact alone.
+    /// follows: the plans that a run waits for are its fact alone.
     pub fn goes_on(&self, waiter: &Waiter, plan: PlanId, call: CallId, now: Now) -> bool {
         self.get(waiter.run).is_some_and(|run| run.goes_on(waiter, plan, call, now))
     }
 
-    /// When something falls due by itself.
+    /// The next moment at which a run has to act by itself.
     pub fn wake_at(&self) -> Option<Millis> {
         let timer = self.timers.first().map(|(at, _)| *at);
         [timer, self.parked.wake_at()].into_iter().flatten().min()
     }
 
-    // === what becomes of plans ===
+    // === progress of plans ===
 
     /// Calls have begun or ended for plans of runs.
     pub fn apply_progress(&mut self, all: Vec<CallProgress>, now: Now, demands: &mut Vec<Demand>) {

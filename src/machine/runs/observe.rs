@@ -1,4 +1,36 @@
-//! What is seen of runs, and what follows from it.
+//! Observations of runs, and their consequences.
+//!
+//! **R1.** Echoes of the past. An object older than the newest version that was read or written is ignored. Without
+//! this rule a run sent its stop twice with no fault at all: the outcome is written on the reply to an earlier write,
+//! and then the echo of that earlier write arrives. Two cases are no echo, but show that the datastore was restored
+//! from a backup: an object older than a version that was known before the present list began, and an object read by
+//! itself that is older than a version known before the reading began. Then the older object is believed, or the run
+//! would freeze.
+//! Tests: `an_older_version_and_an_older_object_change_nothing`, `h06_own_echo`, `h07_older_news_after_the_own_write`,
+//! `a_datastore_that_goes_back_during_a_conflict_gets_the_outcome`; without it the model finds a counterexample:
+//! `without_the_floor_an_echo_is_taken_for_news`. The case of the list has no test.
+//!
+//! **R2.** Another uid under the same name is another run: the earlier one is gone (R5) before the new one is seen.
+//! Tests: `h09_recreated_under_the_same_name_with_a_call_in_flight`; without it the model finds a counterexample:
+//! `without_uids_a_run_inherits_the_outcomes_of_another`.
+//!
+//! **R3.** A list is complete. It marks each run that it brings, and when it ends, every run without the mark is gone.
+//! A list that is begun again starts over; it counts as begun before its request is sent.
+//! Tests: `a_list_that_did_not_bring_a_run_ends_it`, `h08_deleted_while_the_watch_was_broken`; without it the model
+//! finds a counterexample: `without_marks_a_deleted_run_is_stopped`.
+//!
+//! **R5.** A run that is gone asks for nothing: its plans leave the queue, and the verdict of a call under way reaches
+//! nobody, since no id of a run or a call is used twice in a term. A run that can't be decoded counts as gone, and an
+//! event tells of it. Only the watch and a complete list end a run: a reading by name, or a write that finds nothing,
+//! may overtake the watch, and an older event that is still on its way would then make the run anew.
+//! Tests: `h08_deleted_while_the_watch_was_broken`, `h11_withdrawn_or_deleted_during_a_split`,
+//! `a_reading_that_comes_late_revives_nothing`, `a_reading_that_found_nothing_does_not_end_a_later_run`,
+//! `a_write_that_finds_nothing_leaves_it_to_the_watch`.
+//!
+//! **R27.** A panic costs one run. Reading an object, deciding its intent and building its status are pure, and are run
+//! so that a panic is caught: that run counts as unreadable, an event tells of it, and a metric counts it. A panic
+//! anywhere else ends the process, which begins again with a list. It has no test: no input is known that makes them
+//! panic. The simulation looks for one.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
@@ -21,7 +53,7 @@ impl Runs {
         self.list.began();
     }
 
-    /// A list is complete: the runs that it did not bring are gone.
+    /// Ends a list: the runs that it did not bring are gone.
     pub fn list_ended(&mut self, demands: &mut Vec<Demand>) {
         self.list.ended();
         if !self.guards.is_on(Guard::Unlisted) {
@@ -34,7 +66,7 @@ impl Runs {
         self.parked.list_ended(serial);
     }
 
-    /// A watch or a list shows a run.
+    /// Takes in a run that a watch or a list shows.
     pub fn observe(&mut self, view: &RunView, now: Now, demands: &mut Vec<Demand>) {
         let serial = self.list.serial;
         let source = if self.list.under_way { Source::List } else { Source::Watch };
@@ -60,15 +92,17 @@ impl Runs {
         self.observe_new(view, view.version, source, now, demands);
     }
 
-    /// A run was read by itself, which overtakes the watch, or comes after it: so it is news only of a run that is
-    /// known. Yields which.
-    pub fn known_by_read(&self, view: &RunView) -> Option<RunId> {
+    /// The record of a run that was read by itself. Such a reading overtakes the watch, or comes after it: so it says
+    /// something new only of a run that has a record. `before`: the version that was known when the reading began. An
+    /// object that is older than that shows that the datastore has gone back.
+    pub fn known_by_read(&self, view: &RunView, before: Option<Version>) -> Option<RunId> {
         let id = self.id_of(&view.key)?;
         let run = self.get(id)?;
-        (run.uid == view.uid && run.version <= view.version).then_some(id)
+        let has_gone_back = before.is_some_and(|before| view.version < before);
+        (run.uid == view.uid && (run.version <= view.version || has_gone_back)).then_some(id)
     }
 
-    /// A run that has a record is seen in a version that is no older.
+    /// Takes in a run that has a record, in a version that is no older than the one known.
     pub fn observe_known(
         &mut self,
         id: RunId,
@@ -91,7 +125,8 @@ impl Runs {
         self.meet(id, consequences, demands);
     }
 
-    /// A parked run whose time has come was read. The watch has told of it up to the version in which it was parked.
+    /// Takes in a parked run that was read because its time had come. The watch has told of it up to the version in
+    /// which it was parked.
     pub fn observe_parked(&mut self, view: &RunView, now: Now, demands: &mut Vec<Demand>) {
         if let Some((watched, _)) = self.parked.take_read(&view.key) {
             self.observe_new(view, watched.min(view.version), Source::List, now, demands);
@@ -150,14 +185,14 @@ impl Runs {
         self.forget(id, demands);
     }
 
-    /// A run can't be decoded: it counts as gone, and people are told.
+    /// Takes in a run that can't be decoded: it counts as gone, and an event tells people.
     pub fn unreadable(&mut self, key: &RunKey, uid: &Uid, text: String, demands: &mut Vec<Demand>) {
         self.gone(key, None, demands);
         let about = ObjectKey::Run(key.clone());
         demands.push(Demand::Tell(events::unreadable(text).about(about, uid.clone())));
     }
 
-    /// Hands on what follows from an observation.
+    /// Hands on the consequences of an observation.
     fn meet(&mut self, id: RunId, consequences: Consequences, demands: &mut Vec<Demand>) {
         let Some(run) = self.by_id.get(&id) else { return };
         let Consequences { withdraw, offer, is_new, announcements } = consequences;
@@ -179,7 +214,7 @@ impl Runs {
         self.parked.add(run.key.clone(), run.due, run.version, run.listed_in, now);
     }
 
-    /// A panic while one run was looked at is that run's alone.
+    /// Drops a run whose observation or status has panicked: the panic is that run's alone.
     pub(super) fn drop_after_panic(&mut self, key: &RunKey, demands: &mut Vec<Demand>) {
         let uid = self.id_of(key).and_then(|id| self.get(id)).map(|run| run.uid.clone());
         demands.push(Demand::Panicked);
@@ -187,7 +222,7 @@ impl Runs {
         demands.extend(uid.map(|uid| Demand::Tell(internal_error(key, &uid))));
     }
 
-    /// Forgets a run. One that waits for a time of day is parked.
+    /// Forgets a run at rest. A run that waits for a time of day is parked.
     pub fn retire(&mut self, id: RunId, now: Now, demands: &mut Vec<Demand>) {
         if let Some(run) = self.by_id.get(&id) {
             let (key, due, version, list) = (run.key.clone(), run.due, run.version, run.listed_in);

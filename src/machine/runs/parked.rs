@@ -1,7 +1,16 @@
-//! Runs at rest that are only a timer: nothing is known of them but their name and the time of day they wait for.
+//! Parked runs: runs at rest that are only a timer. Nothing is known of them but their name and the time of day that
+//! they wait for.
 //!
-//! The time is one of the wall clock, which may jump; so the clock is read again within [`CLOCK_CHECK`]. A run whose
-//! time has come is read by itself, and what is read is an observation like any other.
+//! The time is one of the wall clock, which may jump; so the clock is read again within [`CLOCK_CHECK`].
+//!
+//! **R6.** A run at rest is not in memory. At rest means: every plan has its outcome, nothing is left to write, and the
+//! watch has told of the own last write. Such a run is forgotten, or parked if it waits for a time of day; when that
+//! time has come, the run is read by itself, and the reading is an observation like any other. All that must outlast a
+//! moment is in the object, so a restart can't act otherwise than no restart.
+//! Tests: `a_stop_is_one_call_and_one_write_and_then_forgotten`,
+//! `a_run_at_rest_that_waits_for_a_time_of_day_is_read_when_it_has_come`, `a_parked_run_is_forgotten_with_its_object`,
+//! `a_reading_that_overtakes_the_watch_is_not_yet_rest`; `check.rs` asserts it after every input, and every simulated
+//! history ends with a restart that changes nothing (I10, I13).
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -18,14 +27,14 @@ pub struct Parked {
     pub(in crate::machine) by_key: BTreeMap<Arc<RunKey>, Waits>,
     /// Those whose time is still to come.
     pub(in crate::machine) timers: BTreeSet<(Second, Arc<RunKey>)>,
-    /// When the clock is to be read again.
+    /// The moment at which the clock is to be read again.
     pub(in crate::machine) check_at: Option<Millis>,
 }
 
 /// A time of day in whole seconds since 1970, which takes half the memory of a finer one.
 type Second = i64;
 
-/// What is known of a parked run.
+/// All that is known of a parked run.
 #[derive(Clone, Debug)]
 pub(in crate::machine) struct Waits {
     /// The time that it waits for; none once the run is being read.
@@ -94,7 +103,7 @@ impl Parked {
         if is_read { self.by_key.remove(key).map(|waits| (waits.watched, waits.listed_in)) } else { None }
     }
 
-    /// The reading of a run came to nothing: it is tried again a little later. A run that is gone is told by the watch.
+    /// The reading of a run has failed: it is tried again a little later. If the run is gone, the watch will tell.
     pub fn read_failed(&mut self, key: &RunKey, now: Now) {
         let Some(watched) = self.take_read(key) else { return };
         let at =
@@ -106,12 +115,12 @@ impl Parked {
         self.check_at
     }
 
-    /// How many there are.
+    /// The number of parked runs.
     pub fn count(&self) -> usize {
         self.by_key.len()
     }
 
-    /// The same name without a copy of its namespace, if another parked run has it: there may be very many.
+    /// The same name without a copy of its namespace, if another parked run has that: there may be very many.
     fn with_shared_namespace(&self, key: RunKey) -> RunKey {
         let first = RunKey::new(key.namespace.clone(), "");
         let other = self.by_key.range(first..).next().map(|(other, _)| other);

@@ -3,7 +3,7 @@
 use std::borrow::Cow;
 use std::collections::BTreeSet;
 
-use crate::api::{Outcome, PlanStatus};
+use crate::api::{Outcome, PlanReason, PlanStatus};
 use crate::machine::answer::Gist;
 use crate::machine::call::{Detail, Settled};
 use crate::machine::ids::{CallId, PlanId};
@@ -23,11 +23,11 @@ pub struct Plan {
     /// The last bad answer to one of them.
     pub last: Option<Gist>,
     pub state: PlanState,
-    /// When its stop was asked for, if that was later than the stop of the run. Hardly any plan has one.
+    /// The moment at which its stop was asked for, if that was later than the stop of the run. Hardly any plan has one.
     pub asked: Option<Box<Moment>>,
 }
 
-/// How far the stop of a plan is.
+/// The progress of the stop of a plan.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub enum PlanState {
     /// Waits for a call.
@@ -37,8 +37,7 @@ pub enum PlanState {
     Settled(Settled),
 }
 
-/// The word by which a plan is told that was sent and not answered.
-const NO_ANSWER: &str = "NoAnswer";
+/// The message of a plan that was sent and not answered.
 const SENT_UNANSWERED: &str = "the stop was sent, but no answer came";
 
 // === impl Plan ===
@@ -64,7 +63,7 @@ impl Plan {
         matches!(self.state, PlanState::Settled(_))
     }
 
-    /// What became of it, as status tells.
+    /// Its outcome, as status tells it.
     pub fn outcome(&self) -> Outcome {
         match &self.state {
             PlanState::Queued | PlanState::InFlight(_) => Outcome::Pending,
@@ -72,7 +71,7 @@ impl Plan {
         }
     }
 
-    /// Why it became that, if there is more to say.
+    /// The reason of its outcome, if there is more to say.
     pub fn detail(&self) -> Option<&Detail> {
         match &self.state {
             PlanState::Queued | PlanState::InFlight(_) => None,
@@ -88,11 +87,13 @@ impl Plan {
         }
     }
 
-    /// Whether its stop was taken back before it could be told what became of it (rule 9).
+    /// Whether its stop was taken back before its outcome could be known (rule 9).
     pub fn is_withdrawn(&self) -> bool {
         match self.outcome() {
             Outcome::Withdrawn => true,
-            Outcome::Unknown => self.detail().is_some_and(|detail| detail.reason == NO_ANSWER),
+            Outcome::Unknown => {
+                self.detail().is_some_and(|detail| detail.reason == PlanReason::NoAnswer.as_str())
+            }
             Outcome::Pending
             | Outcome::Accepted
             | Outcome::NotRunning
@@ -109,14 +110,14 @@ impl Plan {
     /// The outcome of a plan whose stop was not delivered by its deadline.
     pub fn expired(&self) -> Settled {
         let (reason, message) = match self.maybe_stopped {
-            true => (NO_ANSWER, SENT_UNANSWERED),
-            false => ("DeadlineExceeded", "the stop could not be delivered before its deadline"),
+            true => (PlanReason::NoAnswer, SENT_UNANSWERED),
+            false => (PlanReason::DeadlineExceeded, "the stop could not be delivered before its deadline"),
         };
         let last = self.last_answer().map_or_else(String::new, |last| format!("; {last}"));
         Settled::because(Outcome::Expired, reason, Some(format!("{message}{last}")))
     }
 
-    /// What the gateway answered last, if that was no good answer.
+    /// The gateway's last answer in words, if that was no good answer.
     pub fn last_answer(&self) -> Option<String> {
         self.last.map(|gist| format!("the gateway's last answer: {gist}"))
     }
@@ -144,7 +145,7 @@ pub(in crate::machine) fn distinct(ids: &[i64]) -> impl Iterator<Item = PlanId> 
     ids.iter().copied().map(PlanId).filter(move |id| taken.insert(*id))
 }
 
-/// How far a status says that the plans of its stop are. Without a stop it says nothing, whatever it lists: the right
+/// The plans of a stop as a status remembers them. Without a stop there are none, whatever the status lists: the right
 /// to write a status is no right to stop a plan.
 pub(in crate::machine) fn remembered_plans(
     view: &RunView,
@@ -155,7 +156,7 @@ pub(in crate::machine) fn remembered_plans(
     if observed.stop == StopState::None {
         return Vec::new();
     }
-    // Of a stop that holds, any plan may have been in a call, if one was.
+    // If the stop has made a call, any of its plans may have been in it.
     let attempts = u8::from(view.status.stop.as_ref().and_then(|stop| stop.attempts).unwrap_or(0) > 0);
     let remembered = |status: &PlanStatus| {
         let asked = status.request_time.as_ref().map(|time| Moment::at(time.0, view, source, now));
@@ -163,7 +164,7 @@ pub(in crate::machine) fn remembered_plans(
             Plan { attempts, maybe_stopped: attempts > 0, ..Plan::queued(PlanId(status.id), asked) };
         match settled_in(status) {
             Some(settled) => plan.state = PlanState::Settled(settled),
-            // What a withdrawn stop still waited for was in a call.
+            // A plan that a withdrawn stop still waited for was in a call.
             None if !observed.is_stop_requested() => {
                 plan.maybe_stopped = true;
                 plan.state = PlanState::Settled(plan.withdrawn());
@@ -176,5 +177,5 @@ pub(in crate::machine) fn remembered_plans(
 }
 
 fn unanswered() -> Settled {
-    Settled::because(Outcome::Unknown, NO_ANSWER, Some(SENT_UNANSWERED.to_owned()))
+    Settled::because(Outcome::Unknown, PlanReason::NoAnswer, Some(SENT_UNANSWERED.to_owned()))
 }

@@ -1,9 +1,15 @@
-//! A request for a stop: who asked, and when, by two clocks.
+//! A request for a stop: its author, and its time by two clocks.
 //!
-//! People read the API server's time. Deadlines count by this process's monotonic clock, which never jumps: how long
-//! ago the request was made is worked out once, when it is first seen. For an object that comes by a watch, the API
-//! server's clock alone says so, because the object was written just now and the request at its own field's time. For
-//! one that comes in a list, which may be of any age, the wall clock says so too.
+//! People read the API server's time. Deadlines count by this process's monotonic clock, which never jumps (R24).
+//!
+//! **R25.** The age of a request. Its time is the one that status tells; or else the time of the field or annotation in
+//! the object's managedFields; or else now. Its age is worked out once, when the request is first seen. For an object
+//! that comes by a watch the API server's own times give the age, because the object was written just now and the
+//! request at its field's time. An object that comes in a list may be of any age, so the wall clock counts too, and the
+//! greater age wins.
+//! Tests: `rule_11_a_request_seen_by_the_watch_is_as_old_as_the_api_servers_clock_says`,
+//! `rule_11_an_outage_makes_no_request_of_a_list_young`, `rule_11_a_lost_status_makes_no_old_request_young`,
+//! `rule_11_what_is_seen_by_the_watch_is_of_now_whatever_the_clock_says`, `h01_crash_between_post_and_answer`.
 
 use jiff::Timestamp;
 
@@ -28,14 +34,14 @@ pub struct Request {
     pub reason: Option<Box<str>>,
 }
 
-/// That a stop was taken back.
+/// A withdrawal: a stop was taken back.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct Withdrawal {
     pub time: Timestamp,
     pub by: Option<Box<str>>,
 }
 
-/// How an object has come, which tells what its times are compared with.
+/// The way in which an object has come, which tells which clock its times are compared with.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub enum Source {
     /// A watch: it was written just now.
@@ -44,8 +50,8 @@ pub enum Source {
     List,
 }
 
-/// Times in an object are whole seconds, so a difference of two of them may be too large by nearly that much. What has
-/// just been asked for is rather tried a second too long than given up a second too early.
+/// Times in an object are whole seconds, so a difference of two of them may be too large by nearly a second. A request
+/// is rather tried a second too long than given up a second too early.
 const TRUNCATED: Millis = Millis(999);
 
 // === impl Moment ===
@@ -127,7 +133,7 @@ impl Withdrawal {
     }
 }
 
-/// How long it is from one time to another; nothing if that is backwards.
+/// The time from one moment to another; zero if the second one is earlier.
 fn between(from: Timestamp, to: Timestamp) -> Millis {
     Millis(u64::try_from(to.duration_since(from).as_millis()).unwrap_or(0))
 }

@@ -1,4 +1,13 @@
-//! One run that is not at rest: what it wants, how far its plans are, and what of that is written down.
+//! One run that is not at rest: its intent, the progress of its plans, and how much of that its status already says.
+//!
+//! **R7.** Requests are numbered. [`RequestSeq`] grows with each new request of a record, so that a verdict can be told
+//! to be of an earlier one (R15). Across terms there is no number: the memory in `status.stop` tells a request that was
+//! handled from a new one. Plans that are added under the same request are asked for alone. A withdrawal makes plans
+//! that wait for a call Withdrawn at once, and waits for plans in a call. The rules of requests themselves, 1 to 21,
+//! are those of `docs/requests.md`; [`intent`](super::intent) keeps them.
+//! Tests: `what_an_observation_asks_for`, `h03_conflict_because_the_user_added_an_id`,
+//! `h05_false_and_true_again_while_no_operator_ran`,
+//! `rule_09_what_was_in_flight_gets_its_answer_and_the_rest_is_withdrawn`.
 
 use jiff::Timestamp;
 
@@ -9,7 +18,8 @@ use crate::machine::limits::{QUICK_ANSWER, STOP_DEADLINE_SECONDS};
 use crate::machine::runs::events::{self, Announcement};
 use crate::machine::runs::intent::{History, Intent, Observed, StopState, decide_intent};
 use crate::machine::runs::memo::{StatusMemo, stopped};
-use crate::machine::runs::plan::{Plan, all_settled, distinct, remembered_plans};
+use crate::machine::runs::plan::{all_settled, distinct, remembered_plans};
+use crate::machine::runs::plan_list::PlanList;
 use crate::machine::runs::request::{Moment, Request, Source, Withdrawal};
 use crate::machine::runs::statement::Statement;
 use crate::machine::time::{Millis, Now};
@@ -21,17 +31,17 @@ use crate::machine::wait_reason::WaitReason;
 pub struct Run {
     pub key: RunKey,
     pub uid: Uid,
-    /// The newest version that was read or written, and what of it still matters: anything older is an echo of the past.
+    /// The newest version that was read or written, and the memo of its status. Anything older is an echo of the past.
     pub version: Version,
     pub memo: StatusMemo,
     pub generation: i64,
     pub reconcile_annotation: Option<Box<str>>,
     pub deadline_seconds: i64,
-    /// When the object was made.
+    /// The object's creationTimestamp.
     pub created: Option<Timestamp>,
-    /// How many different plans the spec has; counted for as long as no stop is asked for.
+    /// The number of different plans in the spec; counted for as long as no stop is asked for.
     pub total: usize,
-    /// The newest version that the watch has told: what it tells later is newer.
+    /// The newest version that the watch has told. All that it tells later is newer.
     pub watched_version: Version,
     /// The list that was the latest when that version became known.
     pub version_list: u32,
@@ -40,48 +50,50 @@ pub struct Run {
     pub observed: Observed,
     pub request: Option<Request>,
     pub withdrawal: Option<Box<Withdrawal>>,
-    /// Counts the requests of this record: a verdict counts only for the request that it was given for.
+    /// The number of the present request: a verdict counts only for the request that it was given for.
     pub request_seq: RequestSeq,
-    /// When the request was seen.
+    /// The moment at which the request was seen.
     pub since: Millis,
-    pub plans: Vec<Plan>,
+    pub plans: PlanList,
     /// Plans of the spec that the stop does not cover: they were added after it was complete.
     pub unasked: Box<[PlanId]>,
-    /// The present request is told at once, since what status says of the one before could be taken for its end.
+    /// The present request is written to status at once, since the end of the earlier request, which status still
+    /// tells, could be taken for the end of this one.
     pub tell_at_once: bool,
     /// Plans were asked for since status has called the stop complete.
     pub reopened: bool,
-    /// When status is to say what was seen meanwhile: another generation, another memory, a status that was wiped.
+    /// The moment at which status is to tell of a change seen meanwhile: another generation, other fields that ask, a
+    /// status that was wiped.
     pub refresh_at: Option<Millis>,
-    /// Something was told that status does not say yet.
+    /// The status may have to say something else than it does.
     pub dirty: bool,
     /// Verdicts that status does not say yet.
     pub unwritten: bool,
-    /// Why the run waits as status says, if it does. None: nothing was written about this request.
+    /// The reason for waiting that status tells. None: nothing was written about this request yet.
     pub published: Option<Option<WaitReason>>,
     /// The status that is on its way to the API server.
     pub statement: Option<Box<Statement>>,
-    /// When a write of its status has last ended.
+    /// The moment at which the last write of its status ended.
     pub tried_at: Option<Millis>,
-    /// When it is to be looked at again.
+    /// The next moment at which the run acts by itself.
     pub timer: Option<Millis>,
-    /// When its object is to be looked at again although nothing changes.
+    /// The time of day at which its object is to be read again although nothing changes.
     pub due: Option<Timestamp>,
     /// The lane in which its plans wait for a call: one a namespace.
     pub lane: Lane,
 }
 
-/// What a status that is due is about.
+/// The subject of a status that is due.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub enum Due {
     Outcome,
     Situation,
 }
 
-/// What follows from an observation of a run.
+/// The consequences of an observation of a run.
 #[derive(Debug, Default)]
 pub struct Consequences {
-    /// Plans that are not waited for any more, at the gateway that the run was for until now.
+    /// Plans that the run does not wait for any more, with the gateway that the run was for until now.
     pub withdraw: Option<(GatewayKey, Vec<PlanId>)>,
     pub offer: Vec<PlanId>,
     /// A stop is asked for anew.
@@ -113,7 +125,7 @@ impl Run {
             withdrawal: Withdrawal::of_status(view).map(Box::new),
             request_seq: RequestSeq(0),
             since: now.mono,
-            plans: Vec::new(),
+            plans: PlanList::default(),
             unasked: Box::default(),
             tell_at_once: false,
             reopened: false,
@@ -127,7 +139,7 @@ impl Run {
             due: None,
             lane,
         };
-        run.plans = remembered_plans(view, &run.observed, source, now);
+        run.plans = remembered_plans(view, &run.observed, source, now).into();
         let completed = view.status.stop.as_ref().is_some_and(|stop| stop.completion_time.is_some());
         let history = History {
             is_first: true,
@@ -143,7 +155,7 @@ impl Run {
         (run, consequences)
     }
 
-    /// The object as it now is: its whole intent replaces the earlier one.
+    /// Takes in the object as it now is: its whole intent replaces the earlier one.
     pub fn observe(&mut self, view: &RunView, source: Source, now: Now) -> Consequences {
         let before = (self.generation, self.observed.clone(), self.request_seq);
         let (dirty, said) = (self.dirty, std::mem::take(&mut self.memo));
@@ -151,8 +163,9 @@ impl Run {
         let history = History { has_failures: self.has_failures(view), ..self.history() };
         let (intent, settled) = (decide_intent(view, &self.observed, history), history.settled);
         let consequences = self.apply_intent(view, intent, settled, source, now);
-        // An echo, mostly of what was just written: a run that had nothing to say has nothing to say now.
-        // While a write is in flight, only what it writes is its echo: the same as before may be that it was undone.
+        // An echo, mostly of the own last write: a run that had nothing to write has nothing to write now. While a
+        // write is in flight, only an object with the status that it writes is its echo; one with the status from
+        // before may come from somebody who has undone the write.
         let expected = self.statement.as_ref().map_or(&said, |statement| &statement.memo);
         let is_known = self.memo.is_same(expected);
         if is_known && before == (self.generation, self.observed.clone(), self.request_seq) {
@@ -163,7 +176,7 @@ impl Run {
         consequences
     }
 
-    /// What is known of the stop so far.
+    /// The history of the stop so far.
     fn history(&self) -> History<'_> {
         let request = self.request.as_ref();
         History {
@@ -177,7 +190,7 @@ impl Run {
         }
     }
 
-    /// What is to be kept of a status of this run.
+    /// The memo of a status of this run.
     pub fn memo_of(&self, status: &TestPlanRunStatus) -> StatusMemo {
         StatusMemo::of(status, &self.observed, self.request.as_ref())
     }
@@ -190,7 +203,7 @@ impl Run {
         }
     }
 
-    /// Takes the intent of a look over. `settled`: the stop before it was complete.
+    /// Takes over the intent of an observation. `settled`: the stop before it was complete.
     fn apply_intent(
         &mut self,
         view: &RunView,
@@ -225,7 +238,7 @@ impl Run {
                 });
                 let asks_for_added = self.observed.stopped == Some(true) || !settled;
                 let added = asks_for_added.then(|| self.added_later(view, source, now));
-                // What was added since has not been stopped either.
+                // Plans that were added since have not been stopped either.
                 let added = again.map(Some).or(added);
                 let removed = self.ask_on(&view.spec.plans, added, &mut consequences.offer);
                 again.into_iter().for_each(|asked| self.ask_again(asked, &mut consequences.offer));
@@ -237,7 +250,7 @@ impl Run {
             }
         };
         if !consequences.offer.is_empty() {
-            // What is to be done again is told, as that of a new request.
+            // Plans that are asked for again are told of like those of a new request.
             (self.since, self.published) = (now.mono, None);
             self.reopened |= !is_new;
         }
@@ -247,7 +260,8 @@ impl Run {
         if let Some(field) = taken_back {
             self.withdrawal = Some(Box::new(Withdrawal::new(field.set(view), now)));
             let announcement = events::taken_back(field, view);
-            // Whoever takes back what is complete knows that it is; but a controller may undo what a person wants to keep.
+            // A person who takes back a complete stop knows that it is complete; but a controller may undo a stop that
+            // a person wants to keep.
             let is_told = !settled || announcement.warning;
             consequences.announcements.extend(Some(announcement).filter(|_| is_told));
         }
@@ -264,7 +278,7 @@ impl Run {
     fn begin_request(&mut self, set: Option<&FieldSet>, view: &RunView, source: Source, now: Now) {
         let stop = view.status.stop.as_ref();
         let handled = stop.and_then(|stop| stop.last_handled_request.as_deref());
-        // Whoever waits for the end of this request must not see the end of an earlier one (rule 14).
+        // A script that waits for the end of this request must not see the end of an earlier one (rule 14).
         self.tell_at_once = stopped(&view.status)
             .is_some_and(|stopped| stopped.status == ConditionStatus::True)
             || (handled.is_some() && handled == self.observed.request.as_deref());
@@ -276,7 +290,8 @@ impl Run {
         self.withdrawal = None;
     }
 
-    /// When plans that were added to the spec since were asked for; none if that is no later than the stop itself.
+    /// The moment at which plans that were added to the spec were asked for; none if that is no later than the stop
+    /// itself.
     fn added_later(&self, view: &RunView, source: Source, now: Now) -> Option<Moment> {
         let added = Moment::of_field(view.plans_set, view, source, now);
         let asked = self.request.as_ref()?.asked;
@@ -287,7 +302,7 @@ impl Run {
         self.observed.is_stop_requested()
     }
 
-    /// Where its plans are to be stopped.
+    /// The gateway at which its plans are to be stopped.
     pub fn gateway(&self) -> GatewayKey {
         self.observed.gateway_key(&self.key)
     }
@@ -302,7 +317,8 @@ impl Run {
         Target { key: ObjectKey::Run(self.key.clone()), uid: self.uid.clone(), version: self.version }
     }
 
-    /// Nothing to send, nothing to write, and the own last write has been seen: all that matters is in the object.
+    /// Whether nothing is left to send or to write and the own last write has been seen, so that all that matters is in
+    /// the object (R6).
     pub fn at_rest(&self) -> bool {
         self.all_settled() && !self.dirty && self.statement.is_none() && self.watched_version >= self.version
     }

@@ -1,4 +1,4 @@
-//! The plans of a run: which are asked for, which wait, what came of their calls, and when they are given up.
+//! The plans of a run: asking for them, the progress of their calls, and giving them up.
 
 use std::collections::BTreeMap;
 
@@ -24,13 +24,13 @@ impl Run {
         all_settled(&self.plans)
     }
 
-    /// From when on the stop of a plan is given up.
+    /// The moment from which on the stop of a plan is given up.
     fn deadline_of(&self, plan: &Plan) -> Millis {
         let asked = plan.asked.as_deref().copied().or(self.request.as_ref().map(|request| request.asked));
         asked.map_or(Millis(u64::MAX), |asked| asked.deadline(self.deadline_seconds))
     }
 
-    /// When the next plan that waits for a call is given up.
+    /// The moment at which the next plan that waits for a call is given up.
     pub fn next_deadline(&self) -> Option<Millis> {
         if !self.is_stop_requested() {
             return None;
@@ -38,7 +38,7 @@ impl Run {
         self.plans.iter().filter(|plan| plan.is_queued()).map(|plan| self.deadline_of(plan)).min()
     }
 
-    /// Whether what came of the plan in this call is what the present request waits for.
+    /// Whether the present request waits for the result of this plan in this call.
     pub fn expects(&self, waiter: &Waiter, plan: PlanId, call: CallId) -> bool {
         self.in_call(waiter, plan, call).is_some()
     }
@@ -49,18 +49,18 @@ impl Run {
     }
 
     fn in_call(&self, waiter: &Waiter, plan: PlanId, call: CallId) -> Option<&Plan> {
-        let is_in = |other: &&Plan| other.id == plan && other.state == PlanState::InFlight(call);
-        self.plans.iter().find(is_in).filter(|_| self.request_seq == waiter.request_seq)
+        let plan = self.plans.find(plan)?;
+        (plan.state == PlanState::InFlight(call) && self.request_seq == waiter.request_seq).then_some(plan)
     }
 
     fn is_worth_another_call(&self, plan: &Plan, now: Now) -> bool {
         self.is_stop_requested() && now.mono < self.deadline_of(plan)
     }
 
-    /// The plan's call has begun or ended. Yields the outcome, if the plan has one now.
+    /// Takes in that the plan's call has begun or ended. Yields the outcome, if the plan has one now.
     pub fn apply_progress(&mut self, plan: PlanId, call: CallId, end: Progress, now: Now) -> Option<Outcome> {
         let asks = self.is_stop_requested();
-        let index = self.plans.iter().position(|other| other.id == plan)?;
+        let index = self.plans.position(plan)?;
         let goes_on = self.is_worth_another_call(&self.plans[index], now);
         let plan = &mut self.plans[index];
         // From the first bad answer on the plan's message names it.
@@ -92,18 +92,15 @@ impl Run {
         Some(outcome)
     }
 
-    /// Gives up what could not be delivered by its deadline. Yields the plans that wait for a call no more.
+    /// Gives up the plans whose stop could not be delivered by their deadline, and yields them.
     pub fn expire(&mut self, now: Now) -> Vec<PlanId> {
         if self.next_deadline().is_none_or(|at| at > now.mono) {
             return Vec::new();
         }
-        let late: Vec<_> = self
-            .plans
-            .iter()
-            .filter(|plan| plan.is_queued() && self.deadline_of(plan) <= now.mono)
-            .map(|plan| plan.id)
-            .collect();
-        for plan in self.plans.iter_mut().filter(|plan| late.contains(&plan.id)) {
+        let is_late = |plan: &Plan| plan.is_queued() && self.deadline_of(plan) <= now.mono;
+        let late: Vec<_> = self.plans.iter().filter(|plan| is_late(plan)).map(|plan| plan.id).collect();
+        for place in late.iter().filter_map(|id| self.plans.position(*id)).collect::<Vec<_>>() {
+            let plan = &mut self.plans[place];
             plan.state = PlanState::Settled(plan.expired());
         }
         self.dirty = true;
@@ -113,12 +110,12 @@ impl Run {
 
     /// Whether plans of the spec were not stopped, and are not being stopped.
     pub(in crate::machine) fn has_failures(&self, view: &RunView) -> bool {
-        let is_known = |id: &PlanId| self.plans.iter().any(|plan| plan.id == *id);
+        let is_known = |id: &PlanId| self.plans.position(*id).is_some();
         let some_failed = self.plans.iter().any(Plan::was_not_stopped);
         some_failed || !distinct(&view.spec.plans).all(|id| is_known(&id))
     }
 
-    /// Asks for every plan of the spec, in its order. Yields those that were waited for until now.
+    /// Asks for every plan of the spec, in its order. Yields the plans that the run had until now.
     pub(in crate::machine) fn ask_anew(&mut self, ids: &[i64], offer: &mut Vec<PlanId>) -> Vec<PlanId> {
         let withdraw = self.plans.iter().map(|plan| plan.id).collect();
         self.unasked = Box::default();
@@ -127,7 +124,7 @@ impl Run {
         withdraw
     }
 
-    /// Goes on with the stop that stands: with what is known of each plan of the spec, in its order. Plans that were
+    /// Goes on with the present stop, with all that is known of each plan of the spec, in its order. Plans that were
     /// added to the spec are asked for too if `added` says since when (rule 10). Yields the plans that were removed.
     pub(in crate::machine) fn ask_on(
         &mut self,
@@ -138,17 +135,18 @@ impl Run {
         let earlier = std::mem::take(&mut self.plans);
         let mut known: BTreeMap<_, _> = earlier.into_iter().map(|plan| (plan.id, plan)).collect();
         let mut unasked = Vec::new();
-        self.plans.reserve_exact(ids.len());
+        let mut plans = Vec::with_capacity(ids.len());
         for id in distinct(ids) {
             match (known.remove(&id), added) {
-                (Some(plan), _) => self.plans.push(plan),
+                (Some(plan), _) => plans.push(plan),
                 (None, Some(asked)) => {
                     offer.push(id);
-                    self.plans.push(Plan::queued(id, asked));
+                    plans.push(Plan::queued(id, asked));
                 }
                 (None, None) => unasked.push(id),
             }
         }
+        self.plans = plans.into();
         self.unasked = unasked.into();
         known.into_keys().collect()
     }

@@ -1,4 +1,20 @@
-//! The status of a run: when it is due, what it says, and what came of writing it.
+//! The status of a run: the moment at which it is due, its content, and the result of writing it.
+//!
+//! **R20.** A status falls due only if it would change the object. At once if every plan has its outcome or was
+//! withdrawn, and then with the urgency of an outcome if it tells one; `BETWEEN_PARTS` after the last write for a part
+//! of the outcomes; `QUICK_ANSWER` after the request for a situation (on its way, or waiting), or at once if status
+//! still tells the success of an earlier request; and a *changed* reason for waiting once it has stood for
+//! `REASON_SETTLES`. So an outage that comes and goes costs a run two writes.
+//! Tests: `when_a_status_is_due`, `a_part_of_the_outcomes_waits_for_the_rest_for_a_while`,
+//! `a_gateway_that_is_down_costs_two_writes_however_long_it_lasts`,
+//! `rule_14_a_request_over_an_earlier_success_is_told_at_once`; the reference checks at every write that it changes the
+//! object (I8).
+//!
+//! **R21.** A write is known by its reply. It brings the new version, and unless something newer was seen, the written
+//! status counts as read: the next write need not wait for the echo. A write that changes nothing has no echo at all,
+//! so the machine never waits for an event; it compares versions.
+//! Tests: `h06_own_echo`, `h16_answer_while_the_situation_is_written`, `h24_write_timed_out_but_landed`,
+//! `a_status_that_is_wiped_before_its_write_is_acknowledged_is_written_again`.
 
 use std::sync::Arc;
 
@@ -16,14 +32,16 @@ use crate::machine::wait_reason::{WaitReason, Waiting};
 // === impl Run ===
 
 impl Run {
-    /// From when on the status is to be written, if it is to be. `settles_at`: when a changed reason for waiting will
-    /// have stood long enough.
+    /// The moment from which on the status is to be written, if it is to be. `settles_at`: the moment at which a
+    /// changed reason for waiting will have stood long enough.
     pub fn status_due(&self, waits: Option<WaitReason>, settles_at: Millis) -> Option<(Millis, Due)> {
         if self.statement.is_some() {
             return None;
         }
         if self.all_settled() {
-            return self.dirty.then_some((Millis(0), Due::Outcome));
+            // Without an outcome in it, such as the first status of a new run, it waits behind those that have one.
+            let due = if self.unwritten { Due::Outcome } else { Due::Situation };
+            return self.dirty.then_some((Millis(0), due));
         }
         let part = self.unwritten.then(|| self.tried_at.unwrap_or(self.since) + BETWEEN_PARTS);
         let situation = match self.published {
@@ -33,7 +51,7 @@ impl Run {
         };
         let refresh = self.refresh_at.filter(|_| self.published.is_some());
         let due = [part, situation, refresh].into_iter().flatten().min()?;
-        // It tells of outcomes if there are any, for what reason ever it is due.
+        // The status tells of outcomes if there are any, whatever has made it due.
         Some((due, if self.unwritten { Due::Outcome } else { Due::Situation }))
     }
 
@@ -64,37 +82,40 @@ impl Run {
         })
     }
 
-    /// Begins to write a status, if it says another thing than the one that is there.
+    /// Begins to write a status, if it differs from the one that is there.
     pub fn state(
         &mut self,
         status: TestPlanRunStatus,
         reason: Option<WaitReason>,
     ) -> Option<Arc<TestPlanRunStatus>> {
+        let has_outcomes = std::mem::take(&mut self.unwritten);
         self.dirty = false;
-        self.unwritten = false;
         self.refresh_at = None;
         let memo = self.memo_of(&status);
         if self.memo.is_same(&memo) {
-            // As after a write whose reply was lost: the echo shows that it had been carried out.
+            // Such as after a write whose reply was lost: the echo shows that it had been carried out.
             self.published = Some(reason);
             return None;
         }
         let is_transition = self.memo.is_transition(&memo);
         let status = Arc::new(status);
         let request_seq = self.request_seq;
-        let statement = Statement { request_seq, memo, status: status.clone(), reason, is_transition };
+        let statement =
+            Statement { request_seq, memo, status: status.clone(), reason, has_outcomes, is_transition };
         self.statement = Some(Box::new(statement));
         Some(status)
     }
 
-    /// A write of the status has ended. `list`: the latest list of runs. Yields what is to be told of it.
+    /// Takes in the result of a write. `list`: the latest list of runs. Yields an announcement, if there is one to
+    /// make.
     pub fn stated(&mut self, result: WriteResult, list: u32, now: Now) -> Option<Announcement> {
         let statement = *self.statement.take()?;
         self.tried_at = Some(now.mono);
         let WriteResult::Done(version) = result else {
-            (self.dirty, self.unwritten) = (true, true);
-            let is_refused = matches!(result, WriteResult::Refused(_));
-            return is_refused.then(events::status_refused);
+            self.dirty = true;
+            self.unwritten |= statement.has_outcomes;
+            self.refresh_at.get_or_insert(now.mono);
+            return None;
         };
         self.version_list = list;
         if self.version < version {

@@ -1,4 +1,4 @@
-//! Runs alone: what each observation asks of the others, when a status is due, and runs that are only a timer.
+//! Runs alone: the demands of each observation, the moment at which a status is due, and runs that are only a timer.
 
 use jiff::SignedDuration;
 
@@ -29,14 +29,14 @@ fn newer(view: &RunView, change: impl FnOnce(&mut RunView)) -> RunView {
     view
 }
 
-/// What the runs ask for in short, in their order.
+/// The demands of the runs in short, in their order.
 fn told(demands: &[Demand]) -> Vec<String> {
     let told = |demand: &Demand| match demand {
         Demand::Offer { gateway, plans, .. } => format!("offer {} {:?}", gateway.name, ids(plans)),
         Demand::Withdraw { gateway, plans, .. } => format!("withdraw {} {:?}", gateway.name, ids(plans)),
         Demand::Hurry(gateway) => format!("hurry {}", gateway.name),
         Demand::HurryForRequest(gateway) => format!("hurry {} for a request", gateway.name),
-        Demand::Tell(event) => format!("tell {}", event.reason),
+        Demand::Tell(event) => format!("tell {}", event.reason.as_str()),
         Demand::Observed(..) => "observed".to_owned(),
         Demand::Reschedule(_) => "reschedule".to_owned(),
         Demand::Forgotten(_) => "forgotten".to_owned(),

@@ -1,4 +1,4 @@
-//! A status on its way to the API server, and what it says.
+//! A status on its way to the API server, with the facts that it states.
 
 use std::sync::Arc;
 
@@ -10,13 +10,15 @@ use crate::machine::wait_reason::WaitReason;
 /// A status that is being written.
 #[derive(Clone, Debug)]
 pub struct Statement {
-    /// The request that it speaks of.
+    /// The request that it is about.
     pub request_seq: RequestSeq,
-    /// What will be kept of it.
+    /// The memo that will be kept of it.
     pub memo: StatusMemo,
     pub status: Arc<TestPlanRunStatus>,
-    /// Why the run waits, if it does.
+    /// The reason for which the run waits, if it does.
     pub reason: Option<WaitReason>,
-    /// It says something that a person would want to be told.
+    /// Whether it tells of outcomes that the status before did not tell.
+    pub has_outcomes: bool,
+    /// Whether it says something that an event should tell a person.
     pub is_transition: bool,
 }

@@ -1,4 +1,4 @@
-//! How a run is written down: its whole status, from what is known of it.
+//! The whole status of a run, built from all that is known of it.
 //!
 //! A pure function. Given the status it made before and nothing new, it makes the same status again, times included,
 //! so that comparing the two tells whether there is anything to write. For that reason no message holds a counter of
@@ -24,16 +24,16 @@ use crate::machine::runs::request::{Request, Withdrawal};
 use crate::machine::time::whole_seconds;
 use crate::machine::wait_reason::Waiting;
 
-/// What is known of a run.
+/// All that is known of a run.
 #[derive(Clone, Copy, Debug)]
 pub struct StatusInput<'a> {
     pub generation: i64,
-    /// How many different plans the spec has, where no stop was asked for.
+    /// The number of different plans in the spec, where no stop was asked for.
     pub total: usize,
-    /// The status as it was last read or written.
+    /// The memo of the status that was last read or written.
     pub memo: &'a StatusMemo,
     pub key: &'a RunKey,
-    /// When the object was made.
+    /// The object's creationTimestamp.
     pub created: Option<Timestamp>,
     pub observed: &'a Observed,
     pub request: Option<&'a Request>,
@@ -45,7 +45,7 @@ pub struct StatusInput<'a> {
     pub gateway_uid: Option<&'a Uid>,
     /// Plans were asked for since the stop was complete, so that it is complete once more.
     pub reopened: bool,
-    /// Leave the gateway's words out: the API server refused the status with them.
+    /// The gateway's words are left out: the API server refused the status with them.
     pub without_messages: bool,
     pub now: Timestamp,
 }
@@ -59,6 +59,7 @@ pub fn build_status(input: StatusInput<'_>) -> TestPlanRunStatus {
         .map(|draft| {
             draft.into_condition(|type_, status| input.memo.since(type_, status), input.generation, &now)
         })
+        .chain(input.memo.foreign.iter().cloned())
         .collect();
     TestPlanRunStatus {
         observed_generation: Some(input.generation),
@@ -161,7 +162,8 @@ fn text(carried_over: &Option<impl Deref<Target = str>>) -> Option<String> {
     carried_over.as_deref().map(str::to_owned)
 }
 
-/// A stop that is complete went to the object that it went to, whatever has that name now.
+/// The gateway of the stop. A complete stop keeps the object that it was sent to, even if another one has that name
+/// now.
 fn gateway(input: &StatusInput<'_>, complete: bool) -> GatewayUsed {
     let before =
         input.memo.carried_over.as_ref().and_then(|carried_over| carried_over.gateway_uid.as_deref());
@@ -174,7 +176,7 @@ fn gateway(input: &StatusInput<'_>, complete: bool) -> GatewayUsed {
     }
 }
 
-/// Plans by outcome.
+/// The numbers of plans by outcome.
 #[derive(Debug, Default)]
 struct Tally {
     pending: usize,

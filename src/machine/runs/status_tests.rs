@@ -1,7 +1,7 @@
 //! The status of a run: which conditions hold in which situation, and the counts beside them.
 
 use super::*;
-use crate::api::Trigger;
+use crate::api::{PlanReason, Trigger};
 use crate::machine::answer::{Gist, NoAnswer};
 use crate::machine::call::Settled;
 use crate::machine::checks::fixtures::wall;
@@ -170,7 +170,8 @@ fn the_summary_counts_the_plans_that_have_their_outcome() {
 #[test]
 fn messages_of_plans_are_left_out_beyond_their_number() {
     let refused = |id| {
-        let settled = Settled::because(Outcome::Rejected, "NotFound", Some("no such plan".to_owned()));
+        let settled =
+            Settled::because(Outcome::Rejected, PlanReason::NotFound, Some("no such plan".to_owned()));
         Plan { state: PlanState::Settled(settled), ..Plan::queued(PlanId(id), None) }
     };
     let many: Vec<_> = (0..200).map(refused).collect();

@@ -1,4 +1,4 @@
-//! What is written of runs, and what came of it.
+//! Writes of runs, and their results.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
@@ -9,6 +9,7 @@ use crate::machine::ids::{RunId, Uid, Version};
 use crate::machine::input::WriteResult;
 use crate::machine::runs::Runs;
 use crate::machine::runs::demand::Demand;
+use crate::machine::runs::events;
 use crate::machine::time::Now;
 use crate::machine::wait_reason::Waiting;
 
@@ -22,7 +23,7 @@ pub struct Written {
 // === impl Runs ===
 
 impl Runs {
-    /// Begins to write the status of a run, if it says anything new. `uid`: of the object that its gateway is.
+    /// Begins to write the status of a run, if it says anything new. `uid`: the uid of its gateway.
     pub fn state(
         &mut self,
         id: RunId,
@@ -52,6 +53,11 @@ impl Runs {
         if let Some(announcement) = run.stated(result, list, now) {
             demands.push(Demand::Tell(run.event(announcement)));
         }
+    }
+
+    /// The API server has refused the status of a run for what it is.
+    pub fn status_refused(&self, id: RunId, demands: &mut Vec<Demand>) {
+        demands.extend(self.get(id).map(|run| Demand::Tell(run.event(events::status_refused()))));
     }
 
     /// Another write than that of the status has changed the object.

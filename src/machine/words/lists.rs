@@ -1,6 +1,6 @@
 //! Every word that matters in a reported error, and where it is from.
 
-/// Where a word was found.
+/// The source of a word.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub enum Source {
     /// The published API of Testinium Enterprise 2.0.
@@ -131,7 +131,8 @@ pub const TROUBLE_PHRASES: &[Word] = &[
     ("zaman asimina", Assumed),
 ];
 
-/// What Testinium may need for a stop beside the plan. Of one that does not work a text says nothing about a plan.
+/// Things that Testinium may need for a stop beside the plan. A text that says that one of them does not work says
+/// nothing about a plan.
 /// Turkish puts endings to its words, so each word counts as the beginning of one; English ones do no harm so.
 pub const MATTERS: &[&str] = &[
     "service",
@@ -201,7 +202,7 @@ pub const MATTERS: &[&str] = &[
 /// Matters of two words.
 pub const LONG_MATTERS: &[&str] = &["veri tabani", "veri tabanina", "message bus", "load balancer"];
 
-/// How a text says of a matter that it does not work.
+/// Phrases by which a text says that a matter does not work.
 pub const ABSENCES: &[&str] = &[
     "not available",
     "isn't available",
@@ -243,7 +244,7 @@ pub const ABSENCES: &[&str] = &[
     "suresi dolmus",
 ];
 
-/// How a code says of a matter that it does not work.
+/// Words by which a code says that a matter does not work.
 pub const STATES: &[&str] = &[
     "unavailable",
     "available",
@@ -277,7 +278,7 @@ pub const NOT_RUNNING_CODES: &[Word] = &[
     ("execution_not_running", Assumed),
 ];
 
-/// What a sentence may say it of, the longest first: the plan, its execution, or the action.
+/// The subjects of such a sentence, the longest first: the plan, its execution, or the action.
 pub const SUBJECTS: &[Word] = &[
     ("test plan execution", Assumed),
     ("execution of plan", Assumed),
@@ -317,10 +318,10 @@ pub const EMPTY_TALK: &[&str] = &[
 pub const PLANS: &[&str] =
     &["plan", "test plan", "test plani", "execution of plan", "planin kosumu", "test planinin kosumu"];
 
-/// How the subjects end that are actions.
+/// The ends of subjects that are actions.
 pub const ACTIONS: &[&str] = &["action", "islem", "islemi", "eylem"];
 
-/// How a sentence says it.
+/// The predicates of such a sentence.
 pub const PREDICATES: &[Word] = &[
     ("is not running", Published),
     ("is not available", Published),
@@ -344,10 +345,10 @@ pub const PREDICATES: &[Word] = &[
     ("kullanilabilir degil", Assumed),
 ];
 
-/// What may follow such a sentence behind a colon, because it says no more.
+/// Remarks that may follow such a sentence behind a colon, because they say no more.
 pub const REMARKS: &[Word] = &[("islem su anda kullanilamiyor", Assumed)];
 
-/// What may stand before a subject.
+/// Words that may stand before a subject.
 pub const ARTICLES: &[&str] = &["the", "this", "that", "bu"];
 
 /// Between an id and the plan, as Turkish says it: "614 numaralı plan".

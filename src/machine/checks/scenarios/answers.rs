@@ -262,3 +262,37 @@ fn a_foreign_answer_is_waited_for() {
         assert_eq!(world.outcomes("one"), [Accepted; 5], "{way:?}");
     }
 }
+
+/// One plan of a hundred makes its calls hang until they are given up. The other 99 are done within three such times,
+/// whichever plan it is.
+#[test]
+fn one_plan_that_hangs_costs_the_others_no_more_than_three_time_outs() {
+    const TIME_OUT: u64 = 30_000;
+    for hanging in [1, 2, 50, 77, 100] {
+        let plans: Vec<_> = (1..=100).collect();
+        let mut world = World::of(&[("one", &plans)]);
+        world.edit_gateway("default", |gateway| {
+            gateway.spec.batching = None;
+            gateway.spec.limits.as_mut().expect("the fixture has limits").max_in_flight = None;
+        });
+        let began = world.now;
+        world.stop("one");
+        let done =
+            |world: &World| world.outcomes("one").iter().filter(|outcome| **outcome == Accepted).count();
+        let mut hangs: BTreeMap<CallId, u64> = BTreeMap::new();
+        while done(&world) < 99 {
+            assert!(world.now <= began + 3 * TIME_OUT + 1_000, "plan {hanging}: {} done", done(&world));
+            world.hear_all();
+            world.write_all();
+            let calls: Vec<_> =
+                world.calls.iter().map(|(id, call)| (*id, call.plans.contains(&hanging))).collect();
+            for (call, hangs_now) in calls {
+                let until = *hangs.entry(call).or_insert(world.now + if hangs_now { TIME_OUT } else { 20 });
+                if until <= world.now {
+                    world.answer(call, if hangs_now { How::Late } else { How::ByNature });
+                }
+            }
+            world.pass(10);
+        }
+    }
+}

@@ -34,7 +34,7 @@ fn h03_conflict_because_the_user_added_an_id() {
 
 /// A call that began before a request can't fulfil it: its verdict is dropped, and the id is sent again.
 #[test]
-fn h04_rearmed_while_the_call_is_in_flight() {
+fn h04_asked_for_again_while_the_call_is_in_flight() {
     let mut world = World::of(&[("one", &[1])]);
     world.stop("one");
     world.withdraw("one");

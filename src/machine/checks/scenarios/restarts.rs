@@ -140,7 +140,7 @@ fn h23_sigterm() {
     world.stop("two");
     assert_eq!((world.under_way(), world.machine.queued()), (vec![&[1_i64] as &[i64]], 1));
     world.feed(Input::Drain);
-    world.pass(10_000);
+    world.pass(3_000);
     assert!(!world.trace.drained && world.ops.is_empty(), "a call is under way, and no situation is written");
     world.answered(How::ByNature);
     assert!(!world.trace.drained, "its outcome is not written");
@@ -150,6 +150,32 @@ fn h23_sigterm() {
     world.hear(Kind::Runs);
     world.pass(10_000);
     assert_eq!(world.trace.posts, [[1]]);
+}
+
+/// A gateway that hangs holds up its own call, not the next replica: what is still under way is sent again by it.
+#[test]
+fn an_end_waits_some_seconds_for_calls_and_then_only_for_what_they_have_brought() {
+    let mut world = World::of(&[("one", &[1]), ("b/two", &[2])]);
+    world.stop("one");
+    world.stop("b/two");
+    assert_eq!(world.under_way(), [&[1_i64] as &[i64], &[2]]);
+    world.feed(Input::Drain);
+    world.pass(3_000);
+    world.answered(How::ByNature);
+    world.pass(500);
+    assert_eq!(world.under_way().len(), 1, "one call hangs");
+    assert!(!world.trace.drained, "the outcome of the other is not written");
+    world.write_all();
+    assert!(world.trace.drained, "and then nothing else is waited for");
+
+    let mut world = World::of(&[("one", &[1])]);
+    world.stop("one");
+    world.feed(Input::Drain);
+    world.pass(3_500);
+    assert!(world.trace.drained, "a call that hangs is not waited for");
+    world.crash();
+    world.run_until_settled();
+    assert_eq!((world.outcomes("one"), world.unsettled()), (vec![Accepted], None));
 }
 
 /// A part of the outcomes is written before the end, although the run still waits and no situation is told any more.

@@ -1,4 +1,4 @@
-//! Connections as the shell keeps them: each made of one spec and one version of the Secret.
+//! Connections as the operator keeps them: each made of one spec and one version of the Secret.
 
 use std::sync::Arc;
 

@@ -292,7 +292,7 @@ impl World {
                 None
             }
             Effect::Tell(event) => {
-                self.trace.told.push(event.reason);
+                self.trace.told.push(event.reason.as_str());
                 None
             }
             Effect::Drained => {

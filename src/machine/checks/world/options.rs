@@ -21,7 +21,7 @@ pub(in crate::machine) struct Options {
 #[derive(Clone, Debug, Default)]
 pub(in crate::machine) struct Trace {
     pub(in crate::machine) posts: Vec<Vec<i64>>,
-    /// Statuses of runs that landed.
+    /// Statuses of runs that were written.
     pub(in crate::machine) writes: Vec<Key>,
     pub(in crate::machine) told: Vec<&'static str>,
     /// Readings of a Secret.

@@ -71,7 +71,7 @@ impl World {
         }
     }
 
-    /// The reply to a request reaches the machine, after it has landed.
+    /// The reply to a request reaches the machine, after the request was carried out.
     pub(in crate::machine) fn reply(&mut self, id: u64) {
         self.land(id);
         let Some(op) = self.ops.remove(&id) else { return };
@@ -83,7 +83,7 @@ impl World {
         op.done.into_iter().for_each(|input| self.feed(input));
     }
 
-    /// The reply is lost, whether or not the request has landed; the machine hears of a failure.
+    /// The reply is lost, whether or not the request was carried out; the machine is told of a failure.
     pub(in crate::machine) fn lose(&mut self, id: u64) {
         let Some(op) = self.ops.remove(&id) else { return };
         let failed = WriteResult::Failed { retry_after: None };

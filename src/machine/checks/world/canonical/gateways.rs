@@ -3,7 +3,6 @@
 use super::{Canonical, LONG_PAST, Sink, Sort, fields};
 use crate::machine::call::{Member, Waiter};
 use crate::machine::fair_queue::FairQueue;
-use crate::machine::gateways::Gateways;
 use crate::machine::gateways::credential::{Credential, CredentialError};
 use crate::machine::gateways::gate::{Gate, Shut};
 use crate::machine::gateways::gateway::Gateway;
@@ -11,21 +10,40 @@ use crate::machine::gateways::held::Held;
 use crate::machine::gateways::origin::{Origin, Origins};
 use crate::machine::gateways::queue::{Position, Queue, SuspectHistory, Suspects, Waiting};
 use crate::machine::gateways::rate::Rate;
+use crate::machine::gateways::readings::Readings;
 use crate::machine::gateways::settle::Call;
 use crate::machine::gateways::status::Published;
 use crate::machine::gateways::verdict::Parts;
+use crate::machine::gateways::{Gateways, Unreadable};
 use crate::machine::*;
 
-fields!(Gateways { by_key, origins, calls, list, may_call, touched, unpublished, queued } but {
+fields!(Gateways { by_key, origins, calls, readings, unreadable, list, may_call, touched, unpublished, queued } but {
     // Each gateway knows its timer.
     timers,
     // The same in all states of one model, as is the seed.
     guards,
     seed,
-    // Calls and credentials are numbered as they turn up.
+    // Calls are numbered as they turn up.
     next_call,
+});
+
+fields!(Readings { in_flight, waiting } but {
+    // Credentials are numbered as they turn up.
     next_epoch,
 });
+
+impl Canonical for Unreadable {
+    fn canonical(&self, sink: &mut Sink) {
+        let Self {
+            uid,
+            // For people.
+            why: _,
+            listed_in,
+        } = self;
+        uid.canonical(sink);
+        sink.sorted(Sort::List, u64::from(*listed_in));
+    }
+}
 
 impl Canonical for Origins {
     fn canonical(&self, sink: &mut Sink) {
@@ -90,11 +108,12 @@ impl Canonical for Gateway {
             fresh_next,
             published,
             // These three should follow from the other fields. They count, so that a stale one is found.
+            waits_for_reading,
             counted,
             status_at,
             timer,
         } = self;
-        (*counted, (*status_at, *timer)).canonical(sink);
+        (*waits_for_reading, (*counted, (*status_at, *timer))).canonical(sink);
         (*calls, rate).canonical(sink);
         // The settings follow from the spec; the origin is kept when the object goes.
         (view, settings.as_ref().map(|settings| &settings.origin)).canonical(sink);

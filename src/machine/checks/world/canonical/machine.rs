@@ -22,6 +22,7 @@ impl Canonical for Machine {
             // The same in all states of one model.
             seed: _,
             draining,
+            calls_until,
             drained,
             // It is only counted.
             tally: _,
@@ -29,7 +30,7 @@ impl Canonical for Machine {
             demands: _,
         } = self;
         (runs, (gateways, outbox)).canonical(sink);
-        (*draining, *drained).canonical(sink);
+        (*draining, (*calls_until, *drained)).canonical(sink);
     }
 }
 
@@ -115,7 +116,7 @@ impl Canonical for Run {
         sink.sorted(Sort::List, u64::from(*listed_in));
         (observed, (request, withdrawal)).canonical(sink);
         (*request_seq, *since).canonical(sink);
-        (plans, unasked).canonical(sink);
+        (&plans[..], unasked).canonical(sink);
         (*tell_at_once, (*reopened, *refresh_at)).canonical(sink);
         (*dirty, (*unwritten, *published)).canonical(sink);
         (statement.as_deref(), (*tried_at, *timer)).canonical(sink);
@@ -204,7 +205,7 @@ impl Canonical for Detail {
 
 // === outbox ===
 
-fields!(Statement { request_seq, memo, reason, is_transition } but {
+fields!(Statement { request_seq, memo, reason, has_outcomes, is_transition } but {
     // What will be kept of it has the whole of it.
     status,
 });
@@ -235,19 +236,20 @@ impl Canonical for Entry {
             // It is that of the object.
             namespace: _,
             state,
+            reading,
             failures,
             status,
             changes,
             queued,
             timer,
         } = self;
-        (*state, (*status, changes)).canonical(sink);
+        (*state, (*reading, (*status, changes))).canonical(sink);
         sink.count(*failures);
         (*queued, *timer).canonical(sink);
     }
 }
 
-fields!(InFlight { key, base, next });
+fields!(InFlight { key, base, next, without_messages });
 
 impl Canonical for EntryKey {
     fn canonical(&self, sink: &mut Sink) {

@@ -23,7 +23,7 @@ pub(in crate::machine) enum AskedBy {
     Annotation,
     /// For all plans, since no stop stands here.
     Retry,
-    /// For those that the standing stop has not stopped.
+    /// For those that the present stop has not stopped.
     RetryOfSome,
 }
 

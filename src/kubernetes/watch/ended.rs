@@ -1,0 +1,11 @@
+//! The ends of lists and watches.
+
+/// The reason for which a list or watch ended.
+#[derive(Debug)]
+pub(super) enum Ended {
+    /// The API server does not know the version any more that the watch was to start from.
+    Expired,
+    Failed(String),
+    /// The machine takes no more inputs.
+    Closed,
+}
