@@ -20,15 +20,12 @@ use std::fmt;
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::sync::{Arc, PoisonError, RwLock};
-use std::time::Duration;
 
 use ipnet::IpNet;
 use reqwest::dns::{Addrs, Name, Resolve, Resolving};
 use url::{Host, Url};
 
-/// The longest lookup of a name. It is less than the connect timeout, so that a dead name server is told from a dead
-/// gateway; more than 5 s, so that a resolver with its default timeout gets to its second name server.
-const LOOKUP_TIMEOUT: Duration = Duration::from_secs(8);
+use super::lookup::Lookups;
 
 /// The rule that says which addresses are refused.
 #[derive(Debug, Default)]
@@ -38,6 +35,7 @@ pub struct Guard {
     api_server: RwLock<Vec<IpAddr>>,
     /// Host names of the proxies in the environment.
     proxies: Vec<String>,
+    lookups: Arc<Lookups>,
 }
 
 /// The reason for which a URL is not called.
@@ -56,8 +54,7 @@ pub struct AddressRefused {
     address: IpAddr,
 }
 
-/// A resolver that looks names up as every program here does (getaddrinfo) and leaves out the addresses that the guard
-/// refuses.
+/// A resolver that leaves out the addresses that the guard refuses.
 #[derive(Clone, Debug)]
 pub struct Resolver(pub Arc<Guard>);
 
@@ -71,7 +68,7 @@ impl Guard {
             .flat_map(|name| [env::var(name), env::var(name.to_ascii_lowercase())])
             .filter_map(|value| proxy_host(&value.ok()?))
             .collect();
-        Self { allowed, api_server: RwLock::new(api_server), proxies }
+        Self { allowed, api_server: RwLock::new(api_server), proxies, lookups: Arc::default() }
     }
 
     /// The API server's addresses are these from now on.
@@ -104,7 +101,7 @@ impl Guard {
             Some(Host::Ipv4(address)) => (address.to_string(), vec![IpAddr::from(address)]),
             Some(Host::Ipv6(address)) => (address.to_string(), vec![IpAddr::from(address)]),
             Some(Host::Domain(name)) if self.is_proxy(name) => {
-                let found = addresses(name).await.map_err(NotCalled::Unknown)?;
+                let found = self.lookups.addresses(name).await.map_err(NotCalled::Unknown)?;
                 (name.to_owned(), found.iter().map(SocketAddr::ip).collect())
             }
             Some(Host::Domain(_)) | None => return Ok(()),
@@ -145,21 +142,11 @@ impl Resolve for Resolver {
     fn resolve(&self, name: Name) -> Resolving {
         let guard = self.0.clone();
         Box::pin(async move {
-            let found = addresses(name.as_str()).await?;
+            let found = guard.lookups.addresses(name.as_str()).await?;
             let permitted = guard.permit(name.as_str(), found)?;
             Ok(Box::new(permitted.into_iter()) as Addrs)
         })
     }
-}
-
-/// The addresses of a host, at least one, with port 0.
-pub async fn addresses(host: &str) -> io::Result<Vec<SocketAddr>> {
-    let lookup = tokio::net::lookup_host((host, 0));
-    let found = match tokio::time::timeout(LOOKUP_TIMEOUT, lookup).await {
-        Ok(found) => found?.collect::<Vec<_>>(),
-        Err(_) => return Err(io::Error::other(format!("no name server answered within {LOOKUP_TIMEOUT:?}"))),
-    };
-    if found.is_empty() { Err(io::Error::other("the name has no address")) } else { Ok(found) }
 }
 
 // === impl AddressRefused ===
@@ -241,7 +228,12 @@ mod tests {
     fn guard(allowed: &[&str]) -> Guard {
         let allowed = allowed.iter().map(|net| net.parse().expect("rows hold networks")).collect();
         let api_server = RwLock::new(vec![[10, 96, 0, 1].into()]);
-        Guard { allowed, api_server, proxies: vec!["proxy.corp".into(), "localhost".into()] }
+        Guard {
+            allowed,
+            api_server,
+            proxies: vec!["proxy.corp".into(), "localhost".into()],
+            lookups: Arc::default(),
+        }
     }
 
     #[test]

@@ -18,6 +18,7 @@ mod http;
 mod json;
 mod limits;
 mod login;
+mod lookup;
 mod network;
 mod redact;
 mod refusal;
