@@ -2,18 +2,22 @@
 //!
 //! For loops that ask thousands of times, where starting a `kubectl` each time would cost more than what it does. It
 //! needs no runtime, blocks none, and can be shared by threads.
+//!
+//! Like `kubectl`, it asks again when the API server says `Retry-After`: for some moments after a definition was
+//! installed, its collections answer 429.
 
 use std::sync::Arc;
 use std::time::Duration;
 
 use http_body_util::{BodyExt, Full};
-use hyper::Request;
 use hyper::body::Bytes;
-use hyper::header::CONTENT_TYPE;
+use hyper::header::{CONTENT_TYPE, RETRY_AFTER};
+use hyper::{HeaderMap, Request, StatusCode};
 use hyper_rustls::HttpsConnector;
 use hyper_util::client::legacy::connect::HttpConnector;
 use hyper_util::rt::{TokioExecutor, TokioTimer};
 use serde_json::Value;
+use tokio::time::Instant;
 
 use crate::Error;
 use crate::pki;
@@ -22,7 +26,7 @@ use crate::serve::Background;
 /// Talks to one API server, as its administrator. Clones share their connections.
 #[derive(Clone, Debug)]
 pub struct Client {
-    http: hyper_util::client::legacy::Client<HttpsConnector<HttpConnector>, Full<Bytes>>,
+    http: Http,
     url: String,
     limit: Duration,
     background: Arc<Background>,
@@ -35,6 +39,8 @@ pub struct Answer {
     /// The object, or the Status that says what is wrong; null if it is no JSON.
     pub body: Value,
 }
+
+type Http = hyper_util::client::legacy::Client<HttpsConnector<HttpConnector>, Full<Bytes>>;
 
 type Cause = Box<dyn std::error::Error + Send + Sync>;
 
@@ -65,7 +71,8 @@ impl Client {
         Self { limit, ..self.clone() }
     }
 
-    /// Sends a request; whatever the answer says, it is one.
+    /// Sends a request; whatever the answer says, it is one. It is sent again for as long as the API server asks for that
+    /// and the patience lasts.
     pub fn send(&self, method: &str, path: &str, body: Option<&Value>) -> Result<Answer, Error> {
         let request = format!("{method} {path}");
         let (http, limit) = (self.http.clone(), self.limit);
@@ -73,15 +80,17 @@ impl Client {
         let (sender, receiver) = std::sync::mpsc::channel();
         self.background.handle().spawn(async move {
             let asked = async {
-                let response = http.request(built?).await?;
-                let status = response.status().as_u16();
-                let bytes = response.into_body().collect().await?.to_bytes();
-                Ok(Answer { status, body: serde_json::from_slice(&bytes).unwrap_or_default() })
+                let (request, deadline) = (built?, Instant::now() + limit);
+                loop {
+                    let once = ask(&http, request.clone());
+                    let (answer, pause) = tokio::time::timeout_at(deadline, once).await??;
+                    match pause.map(|pause| Instant::now() + pause) {
+                        Some(next) if next < deadline => tokio::time::sleep_until(next).await,
+                        _ => return Ok(answer),
+                    }
+                }
             };
-            let answer = match tokio::time::timeout(limit, asked).await {
-                Ok(answer) => answer,
-                Err(passed) => Err(Cause::from(passed)),
-            };
+            let answer: Result<Answer, Cause> = asked.await;
             // The caller is waiting below.
             let _ = sender.send(answer);
         });
@@ -118,6 +127,22 @@ impl Client {
     }
 }
 
+/// One answer, and for how long the API server wants to be left alone before it is asked again.
+async fn ask(http: &Http, request: Request<Full<Bytes>>) -> Result<(Answer, Option<Duration>), Cause> {
+    let response = http.request(request).await?;
+    let (status, pause) = (response.status(), pause(response.status(), response.headers()));
+    let bytes = response.into_body().collect().await?.to_bytes();
+    let body = serde_json::from_slice(&bytes).unwrap_or_default();
+    Ok((Answer { status: status.as_u16(), body }, pause))
+}
+
+/// The same answers that client-go takes for a request to come back.
+fn pause(status: StatusCode, headers: &HeaderMap) -> Option<Duration> {
+    let asks = status == StatusCode::TOO_MANY_REQUESTS || status.is_server_error();
+    let seconds = headers.get(RETRY_AFTER).filter(|_| asks)?.to_str().ok()?.parse().ok()?;
+    Some(Duration::from_secs(seconds))
+}
+
 fn build(method: &str, url: &str, body: Option<&Value>) -> Result<Request<Full<Bytes>>, Cause> {
     let content_type = if method == "PATCH" { "application/merge-patch+json" } else { "application/json" };
     let body = body.map(Value::to_string).unwrap_or_default();
@@ -143,5 +168,51 @@ impl Answer {
         }
         let (request, message) = (format!("{method} {path}"), self.message().to_owned());
         Err(Error::Refused { request, status: self.status, message })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::faults::{self, Fault, Proxy, When};
+    use crate::pki::Authority;
+
+    /// A server that has nothing, once it has answered so many requests with `fault`; and a client of it.
+    fn server(times: usize, fault: Fault) -> (Proxy, Client) {
+        let config = faults::Config { tls: true, ..faults::Config::new("http://127.0.0.1:9") };
+        let proxy = Proxy::start(config).expect("a proxy starts");
+        proxy.rule(When::next(times), fault);
+        proxy.rule(When::always(), Fault::reject(404));
+        let me =
+            Authority::new("tests").and_then(|authority| authority.client("tester")).expect("a certificate");
+        let ca = proxy.ca_pem().expect("it serves TLS").to_owned();
+        let client = Client::new(&proxy.url(), &ca, &me.certificate_pem, &me.key_pem).expect("a client");
+        (proxy, client)
+    }
+
+    fn statuses(proxy: &Proxy) -> Vec<Option<u16>> {
+        proxy.traffic().iter().map(|exchange| exchange.status).collect()
+    }
+
+    #[test]
+    fn it_asks_again_when_it_is_told_to() {
+        for status in [429, 503] {
+            let (proxy, client) = server(2, Fault::reject(status).retry_after(Duration::from_secs(1)));
+            let answer = client.send("POST", "/api", Some(&Value::Null)).expect("it is answered");
+            assert_eq!(answer.status, 404);
+            assert_eq!(statuses(&proxy), [Some(status), Some(status), Some(404)]);
+        }
+    }
+
+    #[test]
+    fn it_does_not_ask_again_when_it_is_not_told_to_or_must_wait_longer_than_it_will() {
+        let hour = Duration::from_secs(3600);
+        let (conflict, refusal) =
+            (Fault::reject(409).retry_after(hour), Fault::reject(429).retry_after(hour));
+        for (status, fault) in [(500, Fault::reject(500)), (409, conflict), (429, refusal)] {
+            let (proxy, client) = server(1, fault);
+            assert_eq!(client.send("GET", "/api", None).expect("it is answered").status, status);
+            assert_eq!(statuses(&proxy), [Some(status)]);
+        }
     }
 }

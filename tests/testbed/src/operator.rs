@@ -17,7 +17,7 @@ use crate::Error;
 use crate::client::Client;
 use crate::control_plane::ControlPlane;
 use crate::faults::{self, Proxy};
-use crate::kubectl::Kubectl;
+use crate::kubectl::{Kubectl, Output, wait_until};
 use crate::launcher::{self, Launcher, TEXT_LOG};
 use crate::process::{Guarded, Signal};
 
@@ -51,6 +51,9 @@ struct Process {
 /// Ends an operator as a crash would, from wherever: a fault's callback for instance.
 #[derive(Clone, Debug)]
 pub struct Killer(Arc<Mutex<Process>>);
+
+/// Far above what it takes on a busy machine.
+const SERVED: Duration = Duration::from_secs(60);
 
 // === impl Site ===
 
@@ -166,15 +169,20 @@ fn lock(process: &Mutex<Process>) -> MutexGuard<'_, Process> {
     process.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// Applies all of `deploy/manifests`, and waits until the definitions in it are served.
+/// Applies all of `deploy/manifests`, and waits until the definitions in it are served: some moments after one is
+/// established, its collection still answers 404 or 429.
 pub fn install(kubectl: &Kubectl) -> Result<(), Error> {
     let manifests = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../deploy/manifests");
     kubectl.run(&["apply".as_ref(), "--kustomize".as_ref(), manifests.as_os_str()])?.success()?;
     let crds = ["crd/testplanruns.testinium.io", "crd/testiniumgateways.testinium.io"];
-    kubectl
-        .run(&["wait", "--for=condition=Established", "--timeout=60s", crds[0], crds[1]])?
-        .success()
-        .map(drop)
+    kubectl.run(&["wait", "--for=condition=Established", "--timeout=60s", crds[0], crds[1]])?.success()?;
+    for resource in ["testplanruns", "testiniumgateways"] {
+        let collection = format!("--raw=/apis/testinium.io/v1alpha1/{resource}?limit=1");
+        wait_until(&format!("{resource} to be served"), SERVED, || {
+            kubectl.run(&["get", &collection, "--request-timeout=5s"]).and_then(Output::success)
+        })?;
+    }
+    Ok(())
 }
 
 /// Builds the operator if need be; returns where it is.
