@@ -8,6 +8,7 @@ use std::fmt;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
+use jiff::Timestamp;
 use secrecy::SecretString;
 use serde::Deserialize;
 use serde::de::{DeserializeSeed, Deserializer, Error, IgnoredAny, MapAccess, Visitor};
@@ -42,6 +43,8 @@ pub enum Value {
 pub struct Found {
     pub uid: String,
     pub version: String,
+    /// When it was last written, as far as its managedFields tell.
+    pub written: Option<Timestamp>,
     pub values: Vec<Value>,
 }
 
@@ -66,6 +69,13 @@ struct Data<'w>(Object<'w>);
 struct Metadata {
     uid: String,
     resource_version: String,
+    managed_fields: Vec<Managed>,
+}
+
+#[derive(Deserialize)]
+struct Managed {
+    #[serde(default)]
+    time: Option<Timestamp>,
 }
 
 /// A text, copied only if it has escapes.
@@ -124,7 +134,9 @@ impl<'de> Visitor<'de> for Object<'_> {
         if metadata.uid.is_empty() {
             return Err(A::Error::custom("no metadata"));
         }
-        Ok(Found { uid: metadata.uid, version: metadata.resource_version, values })
+        let Metadata { uid, resource_version: version, managed_fields } = metadata;
+        let written = managed_fields.iter().filter_map(|managed| managed.time).max();
+        Ok(Found { uid, version, written, values })
     }
 }
 

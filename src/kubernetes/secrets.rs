@@ -14,7 +14,7 @@ use crate::api::CaKind;
 use crate::aside;
 use crate::machine::{CredentialRead, GatewayView, SecretVersion};
 use crate::testinium::{
-    CA_BYTES_MAX, CERTIFICATE_BYTES_MAX, CREDENTIAL_BYTES_MAX, CredentialData, KEY_BYTES_MAX,
+    CA_BYTES_MAX, CERTIFICATE_BYTES_MAX, CREDENTIAL_BYTES_MAX, CredentialData, KEY_BYTES_MAX, LoginSecret,
 };
 
 /// A read takes milliseconds; the machine asks again if it does not.
@@ -37,6 +37,7 @@ pub async fn read(
     if let Some(password) = &auth.password {
         let keys = ["username", "password", "clientKey", "clientId", "clientSecret"];
         let mut secret = reader.credentials(&password.secret_ref.name, &keys).await?;
+        data.login_secret = Some(secret.state.clone());
         data.username = Some(secret.required("username")?);
         data.password = Some(secret.required("password")?);
         data.client_key = secret.optional("clientKey")?;
@@ -75,6 +76,7 @@ struct Reader<'a> {
 struct Read {
     /// The kind and name of the object, in words.
     name: String,
+    state: LoginSecret,
     values: Vec<(Wanted, Value)>,
 }
 
@@ -103,11 +105,12 @@ impl Reader<'_> {
             .collect();
         let asked = wanted.clone();
         let found = aside::work(body.len(), move || keys::find(&body, encoding, &asked)).await;
-        let Ok(Some(Found { uid, version, values })) = found else {
+        let Ok(Some(Found { uid, version, written, values })) = found else {
             return Err(failed(&what, "the Kubernetes API answered with something else"));
         };
-        self.versions.push(format!("{uid}/{version}"));
-        Ok(Read { name: what, values: wanted.into_iter().zip(values).collect() })
+        let state = LoginSecret { version: format!("{uid}/{version}"), written };
+        self.versions.push(state.version.clone());
+        Ok(Read { name: what, state, values: wanted.into_iter().zip(values).collect() })
     }
 
     async fn send(&self, request: Request<Vec<u8>>) -> Result<Reply, NoReply> {

@@ -51,7 +51,7 @@ pub use self::backoff::Backoff;
 pub use self::effect::{Effect, Event, MetadataChange, Target, WriteBody};
 pub use self::ids::*;
 pub use self::input::{CredentialRead, Input, WriteResult};
-pub use self::limits::OriginLimits;
+pub use self::limits::{OriginLimits, REFUSED_LOGIN_PAUSE};
 pub use self::time::{Millis, Now};
 pub use self::view::{FieldSet, GatewayView, ObjectView, RunView};
 

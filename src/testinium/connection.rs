@@ -8,6 +8,7 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
+use jiff::Timestamp;
 use reqwest::Client;
 use reqwest::header::{AUTHORIZATION, CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue};
 use secrecy::{ExposeSecret, SecretString};
@@ -16,7 +17,8 @@ use url::Url;
 use super::address::Guard;
 use super::credential_data::{CredentialData, checked_token};
 use super::error::{ConnectError, invalid};
-use super::login::{Login, login};
+use super::login::{Granted, Login, login};
+use super::logins::{LoginKey, Wanted};
 use super::network::Network;
 use super::spec::CheckedSpec;
 use super::tls::TlsSetup;
@@ -36,11 +38,14 @@ pub struct Connection {
     pub(super) timeout: Duration,
     /// The token by itself, which is hidden in answers: a gateway may quote it.
     pub(super) token: SecretString,
+    /// The login that the token is of. Other gateways' connections may have it as well.
+    granted: Option<Arc<Granted>>,
     /// The setup that the client was made for: the next connection may take the client over.
     tls: Arc<TlsSetup>,
 }
 
-/// Makes a connection to a gateway: checks its spec and the content of its Secrets, and logs in if that is its way.
+/// Makes a connection to a gateway: checks its spec and the content of its Secrets, and logs in if that is its way and
+/// no other gateway has done so with the same Secret.
 ///
 /// Takes over the client of an earlier connection if its TLS is still the same. Also says how long the token is good
 /// for, if that is known.
@@ -58,20 +63,32 @@ pub async fn connect(
     };
     let guard = network.guard.clone();
     let CheckedSpec { stop_url, company_id, timeout, login: by_login } = spec;
-    let (token, good_for) = match by_login {
+    let (token, granted) = match by_login {
         Some((grant, token_url)) => {
-            let granted = login(&http, &guard, &token_url, &Login::new(grant, &data)?, timeout).await?;
-            (granted.token, Some(granted.good_for))
+            Login::new(grant, &data)?;
+            let secret = data.login_secret.clone();
+            let key = secret.as_ref().map(|secret| LoginKey::new(&token_url, secret, grant));
+            let (http, guard, grant) = (http.clone(), guard.clone(), grant.clone());
+            let made =
+                async move { login(&http, &guard, &token_url, &Login::new(&grant, &data)?, timeout).await };
+            let granted = match key.zip(secret) {
+                Some((key, secret)) => {
+                    network.logins.recall(&key, view, &secret, Timestamp::now());
+                    let earlier = earlier.and_then(|earlier| earlier.granted.as_ref());
+                    network.logins.token(Wanted { key, earlier, tls: &tls, timeout }, made).await?
+                }
+                None => Arc::new(made.await?),
+            };
+            (granted.token.clone(), Some(granted))
         }
         None => {
             let token = data.token.ok_or_else(|| invalid("spec.auth names no token"))?;
-            let token = checked_token(&token).map_err(|why| invalid(format!("the token {why}")))?;
-            (token, None)
+            (checked_token(&token).map_err(|why| invalid(format!("the token {why}")))?, None)
         }
     };
     let headers = stop_headers(company_id, &token)?;
-    let gateway = view.key.clone();
-    Ok((Connection { gateway, http, guard, stop_url, headers, timeout, token, tls }, good_for))
+    let (gateway, good_for) = (view.key.clone(), granted.as_ref().map(|granted| granted.good_for()));
+    Ok((Connection { gateway, http, guard, stop_url, headers, timeout, token, granted, tls }, good_for))
 }
 
 /// The headers of every stop: the token, the company if there is one, and the form of the body.

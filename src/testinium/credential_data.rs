@@ -2,6 +2,7 @@
 
 use std::fmt;
 
+use jiff::Timestamp;
 use secrecy::{ExposeSecret, SecretString};
 
 use super::limits::CREDENTIAL_BYTES_MAX;
@@ -16,6 +17,8 @@ pub struct CredentialData {
     pub password: Option<SecretString>,
     pub client_id: Option<SecretString>,
     pub client_secret: Option<SecretString>,
+    /// Which state of the Secret of `spec.auth.password` these are of. Without it a login is the gateway's own.
+    pub login_secret: Option<LoginSecret>,
     /// The client's key, which counts before `client_id` and `client_secret` if all are there.
     pub client_key: Option<SecretString>,
     /// The CA certificates of `spec.tls.caRef`.
@@ -23,6 +26,15 @@ pub struct CredentialData {
     /// The client certificate of `spec.tls.clientCertificateRef`, with its chain, and its key.
     pub client_cert_pem: Option<String>,
     pub client_key_pem: Option<SecretString>,
+}
+
+/// A state of the Secret that a login is made of.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct LoginSecret {
+    /// Which object it is, in which version.
+    pub version: String,
+    /// When it was last written.
+    pub written: Option<Timestamp>,
 }
 
 // === impl CredentialData ===
@@ -117,6 +129,7 @@ mod tests {
             client_secret: marked(),
             client_key: marked(),
             client_key_pem: marked(),
+            login_secret: None,
             ca_pem: Some("mark-5ecret".into()),
             client_cert_pem: Some("mark-5ecret".into()),
         };

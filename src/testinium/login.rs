@@ -12,6 +12,7 @@ use reqwest::header::{AUTHORIZATION, CONTENT_TYPE, HeaderValue};
 use reqwest::{Client, RequestBuilder};
 use secrecy::{ExposeSecret, SecretString};
 use serde_json::Value;
+use tokio::time::Instant;
 use url::{Position, Url, form_urlencoded};
 
 use super::address::Guard;
@@ -44,10 +45,11 @@ enum LoginClient<'a> {
     Key(SecretString),
 }
 
-/// A token, and how long it is good for.
+/// A token, how long it is good for, and since when.
 pub(super) struct Granted {
     pub token: SecretString,
-    pub good_for: Millis,
+    good_for: Millis,
+    since: Instant,
 }
 
 // === impl Login ===
@@ -126,6 +128,25 @@ impl LoginClient<'_> {
             Self::IdAndSecret(id, secret) => format!("Basic {}", STANDARD.encode(format!("{id}:{secret}"))),
             Self::Key(key) => format!("Basic {}", key.expose_secret()),
         }
+    }
+}
+
+// === impl Granted ===
+
+impl Granted {
+    pub fn new(token: SecretString, good_for: Millis) -> Self {
+        Self { token, good_for, since: Instant::now() }
+    }
+
+    /// How much longer it is good for.
+    pub fn good_for(&self) -> Millis {
+        let passed = u64::try_from(self.since.elapsed().as_millis()).unwrap_or(u64::MAX);
+        Millis(self.good_for.0.saturating_sub(passed))
+    }
+
+    /// Whether so much of its life is left that nobody need log in anew.
+    pub fn is_fresh(&self) -> bool {
+        self.good_for() > Millis(self.good_for.0 / 5)
     }
 }
 
@@ -215,7 +236,7 @@ fn grant(body: &[u8]) -> Result<Granted, String> {
         Some(seconds) => Millis((seconds * 1000.0) as u64).max(GOOD_FOR_MIN),
         None => GOOD_FOR_UNKNOWN,
     };
-    Ok(Granted { token, good_for })
+    Ok(Granted::new(token, good_for))
 }
 
 fn lost(no_answer: NoAnswer) -> &'static str {
@@ -229,10 +250,15 @@ fn lost(no_answer: NoAnswer) -> &'static str {
     }
 }
 
+/// What the message of a refused login begins with.
+pub(super) const REFUSED: &str = "the token endpoint refused the login";
+
 fn refused(said: String) -> ConnectError {
-    ConnectError::Refused(format!(
-        "the token endpoint refused the login: {said}; correct the Secret, and it is tried again"
-    ))
+    ConnectError::Refused(format!("{REFUSED}: {said}; correct the Secret, and it is tried again"))
+}
+
+pub(super) fn no_answer_in_time() -> ConnectError {
+    failed(format!("the token endpoint {}", lost(NoAnswer::Timeout)), None)
 }
 
 fn failed(why: String, retry_after: Option<Millis>) -> ConnectError {

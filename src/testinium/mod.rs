@@ -18,6 +18,7 @@ mod http;
 mod json;
 mod limits;
 mod login;
+mod logins;
 mod lookup;
 mod network;
 mod redact;
@@ -27,7 +28,7 @@ mod stop;
 mod tls;
 
 pub use connection::{Connection, connect};
-pub use credential_data::CredentialData;
+pub use credential_data::{CredentialData, LoginSecret};
 pub use error::ConnectError;
 pub use limits::{CA_BYTES_MAX, CERTIFICATE_BYTES_MAX, CREDENTIAL_BYTES_MAX, KEY_BYTES_MAX};
 pub use network::{Network, install_crypto};

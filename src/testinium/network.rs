@@ -12,6 +12,7 @@ use reqwest::Client;
 
 use super::address::Guard;
 use super::error::{ConnectError, invalid};
+use super::logins::Logins;
 use super::tls::{TlsSetup, Trust};
 use crate::aside;
 
@@ -20,6 +21,7 @@ pub struct Network {
     pub(super) guard: Arc<Guard>,
     system: Mutex<Option<Client>>,
     plain: Mutex<Option<Client>>,
+    pub(super) logins: Logins,
 }
 
 /// Installs ring as the process's cryptography, unless there is one already. A program calls it before it makes any
@@ -40,6 +42,7 @@ impl Network {
             guard: Arc::new(Guard::new(allowed, api_server)),
             system: Mutex::default(),
             plain: Mutex::default(),
+            logins: Logins::default(),
         }
     }
 

@@ -198,6 +198,73 @@ fn a_wrong_password_is_not_tried_again_until_its_secret_changes() {
     stage.assert_silent(&["not-the-right-one", "simulated-password"]);
 }
 
+const GATEWAYS: usize = 10;
+
+/// Ten gateways with one Secret, a run at each, and one operator after the other.
+fn ten(login: Login, password: &str, reason: &str, starts: usize) -> Stage {
+    let mut stage = prepare(login, password);
+    for number in 0..GATEWAYS {
+        let name = format!("site-{number}");
+        stage.namespace.apply(&stage.gateway_named(&name, spec(&stage.simulator, "login")));
+        let spec = json!({"plans": [number + 1], "stopped": true, "gatewayRef": {"name": name}});
+        stage.namespace.apply(&run(&name, spec));
+    }
+    for start in 1..=starts {
+        stage.start_operator();
+        for number in 0..GATEWAYS {
+            stage.wait_for(&format!("site-{number}"), reason);
+            if reason != "Accepted" {
+                wait_for_gateway(&stage, &format!("site-{number}"), reason);
+            }
+        }
+        if start < starts {
+            stage.stop_operator();
+        }
+    }
+    stage
+}
+
+fn wait_for_gateway(stage: &Stage, name: &str, reason: &str) {
+    ok(wait_until(&format!("{name} to be {reason}"), SOON, || {
+        let status = ok(stage.namespace.kubectl.get_json(&["tgw", name]))["status"].clone();
+        match condition(&status, "Ready") {
+            Some(ready) if ready["reason"] == reason => Ok(()),
+            _ => Err(status),
+        }
+    }));
+}
+
+#[test]
+fn gateways_with_one_secret_log_in_once_and_renew_their_token_once() {
+    let stage = ten(account(), "simulated-password", "Accepted", 1);
+    assert_eq!(stage.simulator.logins(), logins(1, 0));
+    stage.simulator.revoke_tokens();
+    for number in 0..GATEWAYS {
+        let name = format!("again-{number}");
+        let at = format!("site-{number}");
+        stage.namespace.apply(&run(
+            &name,
+            json!({"plans": [100 + number], "stopped": true, "gatewayRef": {"name": at}}),
+        ));
+    }
+    for number in 0..GATEWAYS {
+        stage.wait_for(&format!("again-{number}"), "Accepted");
+    }
+    assert_eq!(stage.simulator.logins(), logins(2, 0));
+}
+
+#[test]
+fn a_wrong_password_is_tried_once_whatever_the_number_of_gateways_and_of_starts() {
+    let login = Login { lockout_after: Some(2), ..account() };
+    let stage = ten(login, "not-the-right-one", "AuthenticationFailed", 3);
+    assert_eq!(stage.simulator.logins(), logins(1, 1));
+    secret(&stage, "simulated-password");
+    for number in 0..GATEWAYS {
+        stage.wait_for(&format!("site-{number}"), "Accepted");
+    }
+    assert_eq!(stage.simulator.logins(), logins(2, 1));
+}
+
 #[test]
 fn a_token_endpoint_that_is_down_is_waited_for() {
     let mut stage = prepare(account(), "simulated-password");
