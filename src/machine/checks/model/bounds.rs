@@ -1,8 +1,15 @@
 //! How far the model is explored, and what must be found when a rule is switched off.
 //!
-//! `MODEL=large cargo test --release --lib machine::checks::model -- --nocapture` goes as far as an hour allows.
+//! `MODEL=large` goes further: one world after the other, depth first. Breadth first the shortest way to a bad state is
+//! found, but what waits to be looked at are whole worlds, and they are a part of all states; depth first they are as
+//! many as one path has branches, and of all others only a digest is kept.
+
+use std::collections::BTreeMap;
+#[allow(clippy::disallowed_types, reason = "tests take turns, not the machine")]
+use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use stateright::UniformChooser;
+use stateright::report::{ReportData, ReportDiscovery, Reporter};
 
 use super::*;
 
@@ -47,23 +54,91 @@ const ALL_TROUBLES: &[How] = &[
 ];
 
 fn is_large() -> bool {
+    variable("MODEL").is_some_and(|value| value == "large")
+}
+
+/// At how many states to end, those counted that were seen before.
+fn most_states() -> Option<usize> {
+    variable("STATES").map(|value| value.parse().expect("STATES is a number"))
+}
+
+fn variable(name: &str) -> Option<String> {
     #[allow(clippy::disallowed_methods, reason = "how far a test goes is no decision of the machine")]
-    std::env::var("MODEL").is_ok_and(|value| value == "large")
+    std::env::var(name).ok()
 }
 
 /// Looks at every history within the bounds.
 fn explore(name: &str, explored: Explored) {
+    if is_large() {
+        return explore_far(name, explored);
+    }
     let checker = explored.checker().threads(2).spawn_bfs().join();
     println!("{name}: {} unique states, depth {}", checker.unique_state_count(), checker.max_depth());
     assert!(checker.unique_state_count() > 1_000, "the bounds leave too little to look at");
     expect_nothing(&checker);
 }
 
+/// The same in little memory.
+fn explore_far(name: &str, explored: Explored) {
+    let _turn = take_turn();
+    let mut builder = explored.checker().threads(2);
+    if let Some(states) = most_states() {
+        builder = builder.target_state_count(states);
+    }
+    let checker = builder.spawn_dfs().join_and_report(&mut Progress { name, told: 0 });
+    expect_nothing(&checker);
+}
+
 /// Looks at histories drawn by chance, up to this many states.
 fn walk(name: &str, explored: Explored, states: usize) {
-    let checker = explored.checker().target_state_count(states).spawn_simulation(1, UniformChooser).join();
+    let _turn = take_turn();
+    let states = most_states().unwrap_or(states);
+    let checker = explored.checker().target_state_count(states).spawn_simulation(1, UniformChooser);
+    let checker =
+        if is_large() { checker.join_and_report(&mut Progress { name, told: 0 }) } else { checker.join() };
     println!("{name}: {} states at random, depth {}", checker.state_count(), checker.max_depth());
     expect_nothing(&checker);
+}
+
+/// Large worlds are looked at one after the other: each takes all processors.
+#[allow(clippy::disallowed_types, reason = "tests take turns, not the machine")]
+fn take_turn() -> Option<MutexGuard<'static, ()>> {
+    static TURN: Mutex<()> = Mutex::new(());
+    // One that failed has left nothing half done.
+    is_large().then(|| TURN.lock().unwrap_or_else(PoisonError::into_inner))
+}
+
+/// Says how far it is, twice a minute and at the end.
+struct Progress<'a> {
+    name: &'a str,
+    told: u64,
+}
+
+impl Progress<'_> {
+    fn end(&self, data: &ReportData) -> &'static str {
+        match (data.done, most_states()) {
+            (false, _) => "so far",
+            (true, Some(most)) if data.total_states >= most => "cut short",
+            (true, _) => "the end",
+        }
+    }
+}
+
+impl Reporter<Explored> for Progress<'_> {
+    fn report_checking(&mut self, data: ReportData) {
+        let seconds = data.duration.as_secs();
+        if data.done || seconds / 30 > self.told {
+            self.told = seconds / 30;
+            let (name, end) = (self.name, self.end(&data));
+            let ReportData { unique_states, total_states, max_depth, .. } = data;
+            println!(
+                "{name}: {unique_states} unique states of {total_states}, depth {max_depth}, after {seconds} s, {end}"
+            );
+        }
+    }
+
+    // The caller tells of them.
+    fn report_discoveries(&mut self, _: &Explored, _: BTreeMap<&'static str, ReportDiscovery<Explored>>) {}
 }
 
 fn expect_nothing(checker: &impl Checker<Explored>) {
@@ -143,7 +218,7 @@ fn without_a_second_look_a_rotated_token_gives_a_plan_up() {
 #[test]
 fn one_run_whose_verdicts_wait_for_the_secret() {
     let budget = Budget { requests: 2, rotations: 1, lost_replies: 1, ticks: 1, ..NOTHING };
-    let large = Budget { edits: 1, crashes: 1, ..budget };
+    let large = Budget { edits: 1, crashes: 1, lost_replies: 0, ..budget };
     let budget = if is_large() { large } else { budget };
     explore("one run, held", Explored { bad: &[1], slow_secrets: true, budget, ..PLAIN });
 }
@@ -157,7 +232,7 @@ fn without_asks_an_old_verdict_fulfils_a_new_request() {
 #[test]
 fn one_run_with_a_bad_plan_and_faults() {
     let budget = Budget { requests: 1, troubles: 1, lost_replies: 1, crashes: 1, ticks: 1, ..NOTHING };
-    let large = Budget { requests: 2, relists: 1, ticks: 2, ..budget };
+    let large = Budget { requests: 2, relists: 1, ..budget };
     let budget = if is_large() { large } else { budget };
     explore(
         "one run",
@@ -168,7 +243,7 @@ fn one_run_with_a_bad_plan_and_faults() {
 #[test]
 fn one_run_that_is_edited() {
     let budget = Budget { requests: 2, additions: 1, edits: 1, ticks: 1, ..NOTHING };
-    let large = Budget { requests: 3, troubles: 1, crashes: 1, ..budget };
+    let large = Budget { troubles: 1, ..budget };
     let budget = if is_large() { large } else { budget };
     explore("one run, edited", Explored { troubles: TROUBLES, budget, ..PLAIN });
 }
@@ -184,7 +259,7 @@ fn one_run_that_is_deleted_and_made_again() {
 #[test]
 fn two_runs_that_share_their_plans() {
     let budget = Budget { requests: 2, troubles: 1, ticks: 1, ..NOTHING };
-    let large = Budget { requests: 3, crashes: 1, relists: 1, ..budget };
+    let large = Budget { requests: 3, relists: 1, ..budget };
     let budget = if is_large() { large } else { budget };
     let explored = Explored { runs: &[("one", &[1, 2]), ("two", &[2, 1])], bad: &[2], budget, ..PLAIN };
     explore("two runs", Explored { troubles: TROUBLES, ..explored });
