@@ -5,6 +5,7 @@
 #![allow(clippy::panic, reason = "a test fails by panicking")]
 
 mod circles;
+mod commands;
 mod graph;
 mod imports;
 mod map;
@@ -191,6 +192,34 @@ fn each_rule_of_the_machine_stands_once_with_its_tests() {
         .map(|file| (name_of(&file), fs::read_to_string(&file).expect("a source file can be read")))
         .collect();
     report(rules::broken_rules(&files).into_iter());
+}
+
+#[test]
+fn every_command_of_the_documents_is_run_by_a_gate() {
+    let mut files: Vec<_> =
+        ["README.md", "CONTRIBUTING.md", "ARCHITECTURE.md"].map(|name| root().join(name)).into();
+    walk(&root().join("docs"), &mut files);
+    files.retain(|file| file.extension().is_some_and(|extension| extension == "md"));
+    let read = |file: &Path| fs::read_to_string(file).expect("it can be read");
+    let documents: Vec<_> = files.iter().map(|file| (name_of(file), read(file))).collect();
+    report(commands::unrun(&documents, &read(&root().join(".ci/run")), &test_names()).into_iter());
+}
+
+/// The paths of every module and function, by the names of files: `machine::checks::model`, `stop::a_patch_is_...`.
+fn test_names() -> Vec<String> {
+    let mut names = Vec::new();
+    for folder in ["src", "tests/blackbox", "tests/house_rules", "tests/testbed"] {
+        for file in rust_files(folder) {
+            let path = file.strip_prefix(root().join(folder)).unwrap_or(&file).with_extension("");
+            let module = path.to_string_lossy().trim_end_matches("/mod").replace('/', "::");
+            let text = fs::read_to_string(&file).unwrap_or_default();
+            let functions = text.lines().filter_map(|line| line.trim_start().strip_prefix("fn "));
+            let functions = functions.filter_map(|rest| rest.split('(').next());
+            names.extend(functions.map(|function| format!("{module}::{function}")));
+            names.push(module);
+        }
+    }
+    names
 }
 
 #[test]
