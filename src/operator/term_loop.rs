@@ -143,6 +143,11 @@ impl<'a> TermLoop<'a> {
                 return Ok(Some(TermEnd::Asked));
             }
             Wakeup::Signal => self.begin_drain().await,
+            // The end was asked for, so there is no other term.
+            Wakeup::LeaseLost if self.asked_at.is_some() => {
+                tracing::warn!("lost the Lease: what was under way is dropped");
+                return Ok(Some(TermEnd::Asked));
+            }
             Wakeup::LeaseLost => return Ok(Some(TermEnd::LeaseLost)),
             Wakeup::EffectsFinished => self.term.finished(self.results.drain(..)),
             Wakeup::InputsWatched => self.term.feed(self.inputs.drain(..)),

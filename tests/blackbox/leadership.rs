@@ -224,6 +224,26 @@ fn a_second_signal_ends_the_operator_at_once() {
 }
 
 #[test]
+fn a_leader_that_was_asked_to_stop_ends_although_it_loses_the_lease_meanwhile() {
+    let arena = arena("asked-and-lost");
+    let one = replica(&arena, "one", PROBES_OFF);
+    ok(one.start());
+    arena.simulator.script(When::always(), Reply::never());
+    ok(arena.create_run("nightly", json!({"plans": [1], "stopped": true})));
+    calls_arrive(&arena, 1);
+    let cut = one.api.rule(On::always().path("**/leases/*"), Fault::hang());
+    let renewed = renewals(&one.api.traffic()).last().expect("a renewal").at;
+    // The Lease runs out with the call in flight, a second after the signal; then it could be had again.
+    thread::sleep((renewed + RENEW_DEADLINE - Duration::from_secs(1)).saturating_duration_since(Instant::now()));
+    ok(one.signal(Signal::TERM));
+    let asked = Instant::now();
+    one.api.remove_rule(cut);
+    let status = ok(one.wait(SOON)).unwrap_or_else(|| panic!("it goes on:\n{}", one.log()));
+    assert!(status.success() && asked.elapsed() < Duration::from_secs(8), "{status} {:?}", asked.elapsed());
+    assert_eq!(arena.simulator.calls().len(), 1, "{}", one.log());
+}
+
+#[test]
 fn a_call_that_hangs_for_300_s_holds_up_no_other_namespace_in_a_rollout() {
     let (arena, other) = (arena("hangs-on"), ok(Arena::new(site(), "not-held", Config::default())));
     let served = format!("--watch-namespaces={}", other.namespace);
