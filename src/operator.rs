@@ -56,5 +56,12 @@ pub async fn run(settings: RunArgs) -> Result<(), OperatorError> {
     let effects = Effects { clients, network, events, metrics, fence: election.fence() };
     let operator = Operator { effects: Arc::new(effects), health, settings };
     operator.terms(&mut signals, &mut background, &mut election).await?;
-    election.release().await
+    tokio::select! {
+        biased;
+        released = election.release() => released,
+        () = signals.next() => {
+            tracing::warn!("a second signal: ending at once");
+            Ok(())
+        }
+    }
 }

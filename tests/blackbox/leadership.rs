@@ -244,6 +244,46 @@ fn a_leader_that_was_asked_to_stop_ends_although_it_loses_the_lease_meanwhile() 
 }
 
 #[test]
+fn a_leader_whose_lease_another_has_taken_stops_acting_at_its_next_look() {
+    let arena = arena("taken-away");
+    let one = replica(&arena, "one", PROBES_OFF);
+    ok(one.start());
+    ok(arena.create_run("nightly", json!({"plans": [1]})));
+    ok(arena.wait_for("nightly", &["NotRequested"], SOON));
+    let lease =
+        format!("/apis/coordination.k8s.io/v1/namespaces/{}/leases/testinium-operator", arena.namespace);
+    // The number is the last one that a record may have.
+    let another =
+        json!({"holderIdentity": "another", "leaseDurationSeconds": 5, "leaseTransitions": i32::MAX});
+    ok(site().client.patch(&lease, &json!({"spec": another})));
+    let taken = Instant::now();
+    ok(arena::until("it to notice", SOON, || Ok(one.log().contains("lost the Lease"))));
+    assert!(taken.elapsed() < Duration::from_secs(5), "took {:?}", taken.elapsed());
+    // The other is never heard of again.
+    stop(&arena, "nightly");
+    ok(arena.wait_for("nightly", &["Accepted"], SOON));
+    let spec = ok(site().client.get(&lease)).expect("the Lease")["spec"].clone();
+    assert_eq!(spec["leaseTransitions"], i32::MAX, "{spec}");
+}
+
+#[test]
+fn a_standby_that_is_asked_to_stop_while_it_takes_the_lease_gives_it_back() {
+    let arena = arena("half-taken");
+    let one = replica(&arena, "one", PROBES_OFF);
+    let late = On::next(1).verb(Verb::Create).path("**/leases");
+    one.api.rule(late, Fault::delay(Duration::from_millis(1500)));
+    ok(one.start());
+    let struck = |api: &[Exchange]| api.iter().any(|exchange| exchange.rule.is_some());
+    one.api.wait_for_blocking(struck, SOON).expect("the write is under way");
+    ok(one.signal(Signal::TERM));
+    assert!(ok(one.wait(SOON)).expect("it ends").success());
+    let lease =
+        format!("/apis/coordination.k8s.io/v1/namespaces/{}/leases/testinium-operator", arena.namespace);
+    let spec = ok(site().client.get(&lease)).expect("the Lease")["spec"].clone();
+    assert_eq!(spec["holderIdentity"], "", "{spec}");
+}
+
+#[test]
 fn a_call_that_hangs_for_300_s_holds_up_no_other_namespace_in_a_rollout() {
     let (arena, other) = (arena("hangs-on"), ok(Arena::new(site(), "not-held", Config::default())));
     let served = format!("--watch-namespaces={}", other.namespace);
