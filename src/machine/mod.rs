@@ -44,6 +44,7 @@ pub use self::effect::{Effect, Event, MetadataChange, Target, WriteBody};
 pub use self::ids::*;
 pub use self::input::{CredentialRead, Input, WriteResult};
 pub use self::limits::OriginLimits;
+pub use self::list::Extent;
 pub use self::time::{Millis, Now};
 pub use self::view::{FieldSet, GatewayView, ObjectView, RunView};
 
@@ -110,8 +111,7 @@ impl Machine {
 
     /// When `Wake` is to be handed in, if nothing else happens before.
     pub fn wake_at(&self) -> Option<Millis> {
-        let timers =
-            [self.runs.wake_at(), self.gateways.wake_at(), self.outbox.wake_at(), self.calls_until];
+        let timers = [self.runs.wake_at(), self.gateways.wake_at(), self.outbox.wake_at(), self.calls_until];
         timers.into_iter().flatten().min()
     }
 
@@ -143,16 +143,22 @@ impl Machine {
 
     fn apply(&mut self, now: Now, input: Input, out: &mut Vec<Effect>) {
         match input {
-            Input::ListBegan(Kind::Runs) => self.runs.list_began(),
-            Input::ListBegan(Kind::Gateways) => self.gateways.list_began(),
-            Input::ListDone(Kind::Runs) => {
-                self.runs.list_ended(&mut self.demands);
-                self.gateways.allow_calls(!self.draining);
-            }
-            Input::ListDone(Kind::Gateways) => self.gateways.list_ended(out),
-            // Runs that can't be listed are nothing that a run could be told.
-            Input::ListFailed(Kind::Runs, _) => {}
-            Input::ListFailed(Kind::Gateways, text) => self.gateways.list_failed(text),
+            Input::ListBegan(extent) => match extent.kind {
+                Kind::Runs => self.runs.list_began(&extent),
+                Kind::Gateways => self.gateways.list_began(&extent),
+            },
+            Input::ListDone(extent) => match extent.kind {
+                Kind::Runs => {
+                    self.runs.list_ended(&extent, &mut self.demands);
+                    self.gateways.allow_calls(&extent);
+                }
+                Kind::Gateways => self.gateways.list_ended(&extent, out),
+            },
+            Input::ListFailed(extent, text) => match extent.kind {
+                // Runs that can't be listed are nothing that a run could be told.
+                Kind::Runs => {}
+                Kind::Gateways => self.gateways.list_failed(&extent, text),
+            },
             Input::Seen(ObjectView::Run(view)) => self.runs.observe(&view, now, &mut self.demands),
             Input::Seen(ObjectView::Gateway(view)) => {
                 let (entry, version) = (EntryKey::Gateway(Box::new(view.key.clone())), view.version);
@@ -184,7 +190,7 @@ impl Machine {
             Input::Drain => {
                 self.draining = true;
                 self.calls_until = Some(now.mono + DRAIN_CALLS);
-                self.gateways.allow_calls(false);
+                self.gateways.end_calls();
             }
         }
         self.meet_demands(now, out);

@@ -162,7 +162,8 @@ impl Machine {
     /// written that could still be.
     pub(super) fn end_drain(&mut self, now: Now, out: &mut Vec<Effect>) {
         // A call that is dropped may have stopped its plans; the next process sends them again, as after a crash.
-        self.calls_until = self.calls_until.filter(|until| *until > now.mono && self.gateways.in_flight() > 0);
+        self.calls_until =
+            self.calls_until.filter(|until| *until > now.mono && self.gateways.in_flight() > 0);
         if !self.draining || self.drained || self.outbox.in_flight() > 0 || self.calls_until.is_some() {
             return;
         }

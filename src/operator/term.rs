@@ -10,13 +10,11 @@ use tokio::task::JoinSet;
 use super::connections::Connections;
 use super::effects::{Done, Effects};
 use super::limits::HEARTBEAT;
-use crate::machine::{Effect, Input, Kind, Machine, Millis, Now, OriginLimits, Tally};
-use crate::telemetry::Health;
+use crate::machine::{Effect, Input, Machine, Millis, Now, OriginLimits, Tally};
 
 /// A term of leadership: the machine and all that runs for it.
 pub(super) struct Term {
     effects: Arc<Effects>,
-    health: Health,
     machine: Machine,
     started: Instant,
     connections: Connections,
@@ -31,7 +29,6 @@ pub(super) struct Term {
 impl Term {
     pub(super) fn new(
         effects: Arc<Effects>,
-        health: Health,
         limits: OriginLimits,
         done: mpsc::UnboundedSender<Done>,
     ) -> Self {
@@ -39,7 +36,6 @@ impl Term {
         let seed = Timestamp::now().as_nanosecond() as u64 ^ u64::from(std::process::id());
         Self {
             effects,
-            health,
             machine: Machine::new(limits, seed),
             started: Instant::now(),
             connections: Connections::default(),
@@ -65,11 +61,11 @@ impl Term {
 
     /// Hands inputs to the machine and carries out what it asks for.
     pub(super) fn feed(&mut self, inputs: impl IntoIterator<Item = Input>) {
-        let (health, metrics) = (&self.health, &self.effects.metrics);
-        let inputs = inputs.into_iter().inspect(|input| match input {
-            Input::ListDone(Kind::Runs) => health.set_ready(true, ""),
-            Input::Unreadable(key, ..) => metrics.object_unreadable(key.kind()),
-            _ => {}
+        let metrics = &self.effects.metrics;
+        let inputs = inputs.into_iter().inspect(|input| {
+            if let Input::Unreadable(key, ..) = input {
+                metrics.object_unreadable(key.kind());
+            }
         });
         let mut effects = Vec::new();
         let mono = u64::try_from(self.started.elapsed().as_millis()).unwrap_or(u64::MAX);

@@ -80,7 +80,7 @@ impl<'a> TermLoop<'a> {
         let watches = watch(inputs);
         // The machine bounds this channel: it never has more effects under way than its limits allow.
         let (done, finished) = mpsc::unbounded_channel();
-        let term = Term::new(effects.clone(), health.clone(), limits, done);
+        let term = Term::new(effects.clone(), limits, done);
         let alarm = Box::pin(sleep_until(term.wake_at()));
         Self {
             term,

@@ -234,7 +234,9 @@ fn a_leader_that_was_asked_to_stop_ends_although_it_loses_the_lease_meanwhile() 
     let cut = one.api.rule(On::always().path("**/leases/*"), Fault::hang());
     let renewed = renewals(&one.api.traffic()).last().expect("a renewal").at;
     // The Lease runs out with the call in flight, a second after the signal; then it could be had again.
-    thread::sleep((renewed + RENEW_DEADLINE - Duration::from_secs(1)).saturating_duration_since(Instant::now()));
+    thread::sleep(
+        (renewed + RENEW_DEADLINE - Duration::from_secs(1)).saturating_duration_since(Instant::now()),
+    );
     ok(one.signal(Signal::TERM));
     let asked = Instant::now();
     one.api.remove_rule(cut);

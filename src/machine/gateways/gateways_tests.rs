@@ -9,6 +9,8 @@ use crate::machine::runs::Runs;
 use crate::machine::time::Now;
 use crate::machine::wait_reason::WaitReason;
 
+const ALL: Extent = Extent { kind: Kind::Gateways, namespace: None };
+
 fn at(mono: u64) -> Now {
     Now { mono: Millis(mono), wall: wall(mono) }
 }
@@ -46,12 +48,12 @@ fn have() -> CredentialRead {
 /// A gateway in each of these namespaces, with its credential, when calls may begin.
 fn ready(namespaces: &[&str]) -> Gateways {
     let mut gateways = Gateways::new(OriginLimits::default(), 7);
-    gateways.list_began();
+    gateways.list_began(&ALL);
     for namespace in namespaces {
         gateways.observe(fixtures::gateway(namespace), Millis(0));
     }
-    gateways.list_ended(&mut Vec::new());
-    gateways.allow_calls(true);
+    gateways.list_ended(&ALL, &mut Vec::new());
+    gateways.allow_calls(&ALL);
     turn(&mut gateways, 0);
     for namespace in namespaces {
         let epoch = gateways.get(&key(namespace)).and_then(|gateway| gateway.credential.reading);
@@ -59,7 +61,7 @@ fn ready(namespaces: &[&str]) -> Gateways {
     }
     turn(&mut gateways, 0);
     gateways.publish(Millis(0));
-    gateways.touch_all();
+    gateways.touch_all(&ALL);
     gateways.publish(REASON_SETTLES);
     gateways.touched.clear();
     gateways
@@ -79,7 +81,7 @@ fn a_call_begins_when_nothing_stands_in_its_way() {
     };
     let rows: [(&str, Change, &[&str]); 5] = [
         ("all is well", |_| {}, &["post a [1, 2]"]),
-        ("runs are not listed yet, or the end is near", |gateways| gateways.allow_calls(false), &[]),
+        ("runs are not listed yet, or the end is near", |gateways| gateways.end_calls(), &[]),
         ("it is suspended", suspend, &["read a"]),
         ("it is gone", |gateways| gateways.gone(&key("a"), None, &mut Vec::new()), &[]),
         (
@@ -172,9 +174,9 @@ fn a_gateway_that_is_asked_for_and_is_not_there_says_so() {
     gateways.offer(&key("a"), &[PlanId(1)], waiter(1));
     let reason = |gateways: &Gateways| gateways.wait_of(&key("a"), true, Millis(0)).0;
     assert_eq!(reason(&gateways), Some(WaitReason::GatewayNotListed));
-    gateways.list_began();
-    gateways.list_ended(&mut Vec::new());
+    gateways.list_began(&ALL);
+    gateways.list_ended(&ALL, &mut Vec::new());
     assert_eq!(reason(&gateways), Some(WaitReason::GatewayNotFound));
-    gateways.list_failed("no permission".to_owned());
+    gateways.list_failed(&ALL, "no permission".to_owned());
     assert_eq!(reason(&gateways), Some(WaitReason::GatewayNotListed));
 }

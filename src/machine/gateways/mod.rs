@@ -29,10 +29,10 @@ use self::settle::Call;
 use crate::machine::call::Waiter;
 use crate::machine::effect::Effect;
 use crate::machine::guards::{Guard, Guards};
-use crate::machine::ids::{CallId, Epoch, GatewayKey, PlanId, RunId, Uid};
+use crate::machine::ids::{CallId, Epoch, GatewayKey, Kind, PlanId, RunId, Uid};
 use crate::machine::input::CredentialRead;
 use crate::machine::limits::OriginLimits;
-use crate::machine::list::List;
+use crate::machine::list::{Extent, Listed, Lists};
 use crate::machine::time::Millis;
 use crate::machine::view::GatewayView;
 
@@ -42,9 +42,11 @@ pub struct Gateways {
     pub(in crate::machine) by_key: BTreeMap<GatewayKey, Gateway>,
     pub(in crate::machine) origins: Origins,
     pub(in crate::machine) calls: BTreeMap<CallId, Call>,
-    pub(in crate::machine) list: List,
-    /// Calls may begin: runs have been listed, and the end is not near.
-    pub(in crate::machine) may_call: bool,
+    pub(in crate::machine) lists: Lists,
+    /// Where calls may begin: runs have been listed there.
+    pub(in crate::machine) may_call: Listed,
+    /// No call may begin any more: the end is near.
+    pub(in crate::machine) ending: bool,
     /// Gateways to which something has happened since calls were last begun, or statuses last published.
     pub(in crate::machine) touched: BTreeSet<GatewayKey>,
     pub(in crate::machine) unpublished: BTreeSet<GatewayKey>,
@@ -86,14 +88,14 @@ impl Gateways {
     /// When something may begin, or is to be told, by itself.
     pub fn wake_at(&self) -> Option<Millis> {
         let gateway = self.timers.first().map(|(at, _)| *at);
-        let origin = self.origins.wake_at().filter(|_| self.may_call);
+        let origin = self.origins.wake_at().filter(|_| !self.may_call.is_empty());
         [gateway, origin].into_iter().flatten().min()
     }
 
     // === what is seen ===
 
     pub fn observe(&mut self, view: GatewayView, now: Millis) {
-        let (key, list) = (view.key.clone(), self.list.serial);
+        let (key, list) = (view.key.clone(), self.lists.of(&view.key.namespace).serial);
         let gateway = self.entry(&key);
         let before = gateway.object().map(|(_, settings)| settings.origin.clone());
         gateway.listed_in = list;
@@ -119,25 +121,28 @@ impl Gateways {
         self.touch(key);
     }
 
-    pub fn list_began(&mut self) {
-        self.list.began();
+    pub fn list_began(&mut self, extent: &Extent) {
+        self.lists.of_extent(extent).began();
     }
 
-    /// A list is complete: the gateways that it did not bring are gone.
-    pub fn list_ended(&mut self, out: &mut Vec<Effect>) {
-        self.list.ended();
-        let list = self.list.serial;
-        let stale =
-            self.by_key.values().filter(|gateway| gateway.view.is_some() && gateway.listed_in != list);
-        let stale: Vec<_> = stale.map(|gateway| gateway.key.clone()).collect();
+    /// A list is complete: the gateways of its extent that it did not bring are gone.
+    pub fn list_ended(&mut self, extent: &Extent, out: &mut Vec<Effect>) {
+        let list = self.lists.of_extent(extent);
+        list.ended();
+        let serial = list.serial;
+        let is_stale = |gateway: &&Gateway| {
+            extent.covers(&gateway.key.namespace) && gateway.view.is_some() && gateway.listed_in != serial
+        };
+        let stale: Vec<_> =
+            self.by_key.values().filter(is_stale).map(|gateway| gateway.key.clone()).collect();
         stale.iter().for_each(|key| self.gone(key, None, out));
-        self.touch_all();
+        self.touch_all(extent);
     }
 
     /// Gateways can't be listed. The text is for users.
-    pub fn list_failed(&mut self, text: String) {
-        self.list.failed = Some(text);
-        self.touch_all();
+    pub fn list_failed(&mut self, extent: &Extent, text: String) {
+        self.lists.of_extent(extent).failed = Some(text);
+        self.touch_all(extent);
     }
 
     /// A reading of a credential has ended.
@@ -145,12 +150,18 @@ impl Gateways {
         self.edit(key, |gateway| gateway.credential_read(epoch, read, now));
     }
 
-    /// Whether calls may begin.
-    pub fn allow_calls(&mut self, may_call: bool) {
-        if self.may_call != may_call {
-            self.may_call = may_call;
-            self.touch_all();
+    /// Runs have been listed: calls for them may begin.
+    pub fn allow_calls(&mut self, runs: &Extent) {
+        if !self.ending && self.may_call.add(runs) {
+            self.touch_all(runs);
         }
+    }
+
+    /// The end is near: no call begins any more.
+    pub fn end_calls(&mut self) {
+        self.ending = true;
+        self.may_call = Listed::default();
+        self.touch_all(&Extent::all(Kind::Gateways));
     }
 
     // === what runs ask for ===
@@ -199,10 +210,11 @@ impl Gateways {
         self.unpublished.insert(key.clone());
     }
 
-    /// Something has happened that concerns every gateway. That is rare: a list, the end of the term.
-    fn touch_all(&mut self) {
-        self.touched.extend(self.by_key.keys().cloned());
-        self.unpublished.extend(self.by_key.keys().cloned());
+    /// Something has happened that concerns every gateway of some namespaces. That is rare: a list, the end of the term.
+    fn touch_all(&mut self, extent: &Extent) {
+        let keys: Vec<_> = self.by_key.keys().filter(|key| extent.covers(&key.namespace)).cloned().collect();
+        self.touched.extend(keys.iter().cloned());
+        self.unpublished.extend(keys);
     }
 
     fn touch_due(&mut self, now: Millis) {

@@ -43,7 +43,7 @@ impl Gateways {
         now: Millis,
     ) -> (Option<WaitReason>, Millis) {
         let gateway = self.get(key);
-        let reason = self.cause_of(gateway, is_stop_requested).map(WaitCause::reason);
+        let reason = self.cause_of(key, gateway, is_stop_requested).map(WaitCause::reason);
         let published = gateway.map(|gateway| &gateway.published);
         let since = published.filter(|published| published.reason == reason);
         (reason, since.map_or(now, |published| published.since))
@@ -52,17 +52,18 @@ impl Gateways {
     /// Why a run of this gateway waits, in words, and which object the gateway is.
     pub fn context_of(&self, key: &GatewayKey, is_stop_requested: bool) -> (Option<Waiting>, Option<Uid>) {
         let gateway = self.get(key);
-        let waiting = self.cause_of(gateway, is_stop_requested).map(|cause| cause.in_words(&key.name));
+        let waiting = self.cause_of(key, gateway, is_stop_requested).map(|cause| cause.in_words(&key.name));
         let view = gateway.and_then(|gateway| gateway.view.as_ref());
         (waiting, view.map(|view| view.uid.clone()))
     }
 
     fn cause_of<'a>(
         &'a self,
+        key: &GatewayKey,
         gateway: Option<&'a Gateway>,
         is_stop_requested: bool,
     ) -> Option<WaitCause<'a>> {
-        let listed = self.list.state();
+        let listed = self.lists.of(&key.namespace).state();
         match gateway {
             Some(gateway) => gateway.wait_cause(listed),
             None => is_stop_requested.then(|| WaitCause::unknown_gateway(listed)),
@@ -73,8 +74,8 @@ impl Gateways {
     pub fn publish(&mut self, now: Millis) -> Publication {
         let gateways = std::mem::take(&mut self.unpublished);
         let mut notified = BTreeSet::new();
-        let listed = self.list.state();
         for key in &gateways {
+            let listed = self.lists.of(&key.namespace).state();
             let Some(gateway) = self.by_key.get_mut(key) else { continue };
             let reason = gateway.wait_reason(listed);
             let published = &mut gateway.published;
@@ -107,7 +108,7 @@ impl Gateways {
 
     /// Begins to write the status of a gateway.
     pub fn state(&mut self, key: &GatewayKey, without_messages: bool, now: Now) -> Option<Written> {
-        let listed = self.list.state();
+        let listed = self.lists.of(&key.namespace).state();
         let gateway = self.by_key.get_mut(key)?;
         let view = gateway.view.clone()?;
         let mut waiting = gateway.wait_cause(listed).map(|cause| cause.in_words(&key.name));
