@@ -52,7 +52,7 @@ pub async fn run(settings: RunArgs) -> Result<(), OperatorError> {
     let network = Network::new(settings.allow_gateway_cidr.clone(), clients.api_server_addresses().await);
     let (events, writer) = Events::new(clients.requests.clone(), metrics.clone());
     background.spawn("the writer of events", writer);
-    let mut election = Election::begin(&clients, &settings);
+    let mut election = Election::begin(&clients, &settings, &health);
     let effects = Effects { clients, network, events, metrics, fence: election.fence() };
     let operator = Operator { effects: Arc::new(effects), health, settings };
     operator.terms(&mut signals, &mut background, &mut election).await?;

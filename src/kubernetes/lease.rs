@@ -18,6 +18,7 @@ use kube::api::PostParams;
 use tokio::sync::Notify;
 use tokio::time::{sleep, timeout, timeout_at};
 
+use crate::telemetry::Health;
 use crate::text::error_line;
 
 /// The life of a Lease, from when its record was last seen to change.
@@ -30,6 +31,8 @@ const RENEW_PERIOD: Duration = Duration::from_secs(2);
 /// Time between two looks at a Lease that another replica holds. They are more frequent than its renewals, so that a
 /// Lease that is given back is taken within a second.
 const LOOK_PERIOD: Duration = Duration::from_secs(1);
+/// The least time between two warnings: causes may alternate.
+const BETWEEN_WARNINGS: Duration = Duration::from_secs(10);
 /// Two tries have to fit between two renewals and the deadline.
 const LIMIT: Duration = Duration::from_secs(4);
 
@@ -49,6 +52,7 @@ pub struct Elector {
     name: String,
     identity: String,
     fence: Fence,
+    health: Health,
     seen: Option<Seen>,
     /// A record of ours was sent and may be the present one, even if the answer never came.
     may_hold: bool,
@@ -143,12 +147,14 @@ impl Fence {
 
 impl Elector {
     /// `identity` is never used by another process, nor by a later one of the same name.
-    pub fn new(client: kube::Client, namespace: &str, name: &str, identity: String) -> Self {
+    pub fn new(client: kube::Client, namespace: &str, name: &str, identity: String, health: Health) -> Self {
+        health.stands_for_lease();
         Self {
             api: Api::namespaced(client, namespace),
             name: name.to_owned(),
             identity,
             fence: Fence::shut(),
+            health,
             seen: None,
             may_hold: false,
         }
@@ -160,7 +166,7 @@ impl Elector {
 
     /// Takes the Lease as soon as it can be had, and keeps it, until `release` completes; then gives it back.
     pub async fn run(mut self, release: impl Future<Output = ()>) {
-        let mut failing = false;
+        let mut failure = None;
         tokio::pin!(release);
         loop {
             let looked = tokio::select! {
@@ -174,12 +180,7 @@ impl Elector {
                 Ok(None) => Ok(()),
                 Err(why) => Err(why),
             };
-            if let Err(why) = &result
-                && !failing
-            {
-                tracing::warn!(lease = self.name, why, "failed to take or renew the Lease");
-            }
-            failing = result.is_err();
+            self.tell(result, &mut failure);
             tokio::select! {
                 biased;
                 () = &mut release => break,
@@ -187,6 +188,30 @@ impl Elector {
             }
         }
         self.release().await;
+    }
+
+    /// Says how a look at the Lease has ended: in the log at the beginning of a failure, when its cause has changed, and
+    /// at its end. `told`: the failure that was logged last, and when.
+    fn tell(&self, result: Result<(), String>, told: &mut Option<(String, Instant)>) {
+        let now = Instant::now();
+        match result {
+            Ok(()) => {
+                self.health.lease_handled(now);
+                if told.take().is_some() {
+                    tracing::info!(lease = self.name, "the Lease can be read and written again");
+                }
+            }
+            Err(why) => {
+                self.health.lease_failed(&why);
+                let is_news = |(before, at): &(String, Instant)| {
+                    *before != why && now.saturating_duration_since(*at) > BETWEEN_WARNINGS
+                };
+                if told.as_ref().is_none_or(is_news) {
+                    tracing::warn!(lease = self.name, why, "failed to take or renew the Lease");
+                    *told = Some((why, now));
+                }
+            }
+        }
     }
 
     /// Reads the record. Yields what is to be written, if the Lease is ours to take or to keep.

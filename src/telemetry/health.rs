@@ -1,7 +1,8 @@
 //! The health of the operator: whether it is alive, and whether it is ready.
 //!
 //! Alive means that its main loop turns; the kubelet restarts a pod that isn't. Ready means that it sees the cluster;
-//! a standby that waits for the Lease is ready too, or a rolling update could never finish. A restart repairs no
+//! a standby that waits for the Lease is ready too, or a rolling update could never finish; but only while it can read
+//! the Lease, since one that can't will never lead. A restart repairs no
 //! broken watch, so that one only costs readiness. A namespace that may not be read, beside others that may, costs not
 //! even that: it is missing for itself, and the others are served.
 
@@ -14,7 +15,8 @@ use crate::machine::Kind;
 /// The main loop turns every few seconds even when nothing happens; this much later, it hangs.
 const LONGEST_TURN: Duration = Duration::from_secs(60);
 
-/// A watch that ends is opened again within seconds; this much later, something is in its way.
+/// The Lease is looked at every second or two, and a watch that ends is opened again within seconds; this much later,
+/// something is in its way.
 const LONGEST_GAP: Duration = Duration::from_secs(30);
 
 /// Watches that one answer names, at most.
@@ -31,8 +33,19 @@ struct State {
     last_beat: Instant,
     /// The reason why the operator is not ready, if it is not.
     unready: Option<String>,
+    /// The Lease, if there is one to stand for.
+    lease: Option<Lease>,
     /// All watches, by their paths.
     watches: BTreeMap<String, Watch>,
+}
+
+/// How the Lease was last looked at.
+#[derive(Debug, Default)]
+struct Lease {
+    /// When it was last read, and written if it was to be.
+    handled: Option<Instant>,
+    /// The latest reason for which it could not be since.
+    failed: Option<String>,
 }
 
 /// How one watch works.
@@ -51,7 +64,14 @@ impl Health {
     /// Alive as of now, and not ready yet.
     pub fn new(now: Instant) -> Self {
         let unready = Some("starting".to_owned());
-        Self { state: Arc::new(Mutex::new(State { last_beat: now, unready, watches: BTreeMap::new() })) }
+        Self {
+            state: Arc::new(Mutex::new(State {
+                last_beat: now,
+                unready,
+                lease: None,
+                watches: BTreeMap::new(),
+            })),
+        }
     }
 
     /// The main loop has turned. To be called at least every 30 s, while waiting for the Lease too.
@@ -63,6 +83,21 @@ impl Health {
     /// Sets whether the operator does its work, or stands by for it; `why` is shown while it does not.
     pub fn set_ready(&self, ready: bool, why: &str) {
         self.lock().unready = (!ready).then(|| why.to_owned());
+    }
+
+    /// There is a Lease to stand for: this process is not ready unless it can read it.
+    pub fn stands_for_lease(&self) {
+        self.lock().lease.get_or_insert_default();
+    }
+
+    /// The Lease was read, and written if it was to be.
+    pub fn lease_handled(&self, now: Instant) {
+        self.lock().lease = Some(Lease { handled: Some(now), failed: None });
+    }
+
+    /// The Lease could not be read or written.
+    pub fn lease_failed(&self, why: &str) {
+        self.lock().lease.get_or_insert_default().failed = Some(why.to_owned());
     }
 
     /// These are watched from now on: nothing has been listed yet.
@@ -123,6 +158,7 @@ impl Health {
         self.alive(now)?;
         let state = self.lock();
         let mut wrong: Vec<String> = state.unready.iter().cloned().collect();
+        wrong.extend(state.lease.as_ref().and_then(|lease| lease.lacks(now)));
         let watches = state.what_watches_lack(now);
         let more = watches.len().saturating_sub(NAMED_MAX);
         wrong.extend(watches.into_iter().take(NAMED_MAX));
@@ -146,6 +182,19 @@ impl State {
         let counted =
             self.watches.iter().filter(|(_, watch)| !watch.is_forbidden || !may_be_missing(watch.kind));
         counted.filter_map(|(path, watch)| watch.lacks(path, now)).collect()
+    }
+}
+
+// === impl Lease ===
+
+impl Lease {
+    fn lacks(&self, now: Instant) -> Option<String> {
+        let why = self.failed.as_ref().map(|why| format!(": {why}")).unwrap_or_default();
+        let Some(handled) = self.handled else {
+            return Some(format!("the Lease has not been read yet{why}"));
+        };
+        let gap = now.saturating_duration_since(handled);
+        (gap > LONGEST_GAP).then(|| format!("the Lease has not been read for {} s{why}", gap.as_secs()))
     }
 }
 
@@ -190,6 +239,24 @@ mod tests {
         health.beat(at(start, 50));
         health.beat(at(start, 10));
         assert_eq!(health.alive(at(start, 100)), Ok(()));
+    }
+
+    #[test]
+    fn a_standby_is_ready_while_it_can_read_the_lease() {
+        let start = Instant::now();
+        let health = Health::new(start);
+        health.set_ready(true, "");
+        health.stands_for_lease();
+        assert_eq!(health.ready(start), Err("the Lease has not been read yet".to_owned()));
+        health.lease_failed("no right");
+        assert_eq!(health.ready(start), Err("the Lease has not been read yet: no right".to_owned()));
+        health.lease_handled(start);
+        health.lease_failed("no answer");
+        assert_eq!(health.ready(at(start, 30)), Ok(()));
+        let wrong = "the Lease has not been read for 31 s: no answer";
+        assert_eq!(health.ready(at(start, 31)), Err(wrong.to_owned()));
+        health.lease_handled(at(start, 31));
+        assert_eq!(health.ready(at(start, 60)), Ok(()));
     }
 
     /// Ready but for these watches, none of which has listed.

@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 use serde_json::{Value, json};
 use testinium_testbed::arena::{self, Arena};
 use testinium_testbed::faults::{Exchange, Fault, Reach, Verb, When as On};
+use testinium_testbed::kubectl::wait_until;
 use testinium_testbed::launcher::PROBES_OFF;
 use testinium_testbed::operator::{self, Operator};
 use testinium_testbed::oracles;
@@ -162,6 +163,54 @@ fn a_leader_that_is_cut_off_is_replaced_within_20_s_and_begins_no_call_after_its
     let sent: Vec<_> = arena.simulator.calls().into_iter().skip(calls.len()).collect();
     assert!(sent.is_empty(), "sent after everything was settled: {sent:?}");
     judge(&arena, [&one, &two]);
+}
+
+/// Waits until `/readyz` says so.
+fn says(port: u16, wanted: u16, words: &str, limit: Duration) {
+    ok(wait_until("/readyz to say so", limit, || {
+        match operator::page(port, "/readyz").map_err(|error| error.to_string())? {
+            (status, text) if status == wanted && text.contains(words) => Ok(()),
+            other => Err(format!("{other:?}")),
+        }
+    }));
+}
+
+#[test]
+fn a_standby_is_ready_once_it_has_read_the_lease_and_not_when_it_has_not_for_30_s() {
+    let arena = arena("blind-standby");
+    let port = ok(free_port());
+    let one = replica(&arena, "one", PROBES_OFF);
+    let two = replica(&arena, "two", &format!("--health-probe-bind-address=127.0.0.1:{port}"));
+    ok(one.start());
+    leads(&one, SOON);
+    let leases = || On::always().path("**/leases/*");
+    let cut = two.api.rule(leases(), Fault::reject(403));
+    ok(two.start());
+    says(port, 503, "the Lease has not been read yet: ", SOON);
+    two.api.remove_rule(cut);
+    says(port, 200, "ok", SOON);
+
+    let cut = two.api.rule(leases(), Fault::hang());
+    let began = Instant::now();
+    says(port, 503, "the Lease has not been read for ", Duration::from_secs(40));
+    assert!(began.elapsed() > Duration::from_secs(25), "after {:?} already", began.elapsed());
+    assert_eq!(ok(operator::page(port, "/healthz")).0, 200, "a restart would not help");
+    two.api.remove_rule(cut);
+    says(port, 200, "ok", SOON);
+    assert_eq!(renewals(&two.api.traffic()).count(), 0, "the other leads");
+}
+
+#[test]
+fn a_replica_whose_lease_is_in_a_namespace_that_is_not_there_is_never_ready_and_says_why() {
+    let arena = arena("nowhere");
+    let port = ok(free_port());
+    let probes = format!("--health-probe-bind-address=127.0.0.1:{port}");
+    let flags = ["--leader-elect", "--lease-namespace=there-is-no-such-namespace", &probes];
+    let one = ok(arena.operator_with("one", &flags));
+    ok(one.start());
+    one.api.wait_for_blocking(|api| api.len() > 4, SOON).expect("it looks at the Lease");
+    says(port, 503, "there-is-no-such-namespace", SOON);
+    assert_eq!(one.log().matches("failed to take or renew the Lease").count(), 1, "{}", one.log());
 }
 
 #[test]
