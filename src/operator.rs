@@ -58,9 +58,16 @@ pub async fn run(settings: RunArgs) -> Result<(), OperatorError> {
     );
     let (events, writer) = Events::new(clients.requests.clone(), metrics.clone());
     background.spawn("the writer of events", writer);
-    let mut election = Election::begin(&clients, &settings);
+    let mut election = Election::begin(&clients, &settings, &health);
     let effects = Effects { clients, network, events, metrics, fence: election.fence() };
     let operator = Operator { effects: Arc::new(effects), health, settings };
     operator.terms(&mut signals, &mut background, &mut election).await?;
-    election.release().await
+    tokio::select! {
+        biased;
+        released = election.release() => released,
+        () = signals.next() => {
+            tracing::warn!("a second signal: ending at once");
+            Ok(())
+        }
+    }
 }

@@ -294,6 +294,75 @@ fn without_a_right_to_secrets_the_status_says_so_and_the_rest_goes_on() {
     judge(&arena, &operator);
 }
 
+/// An operator's ServiceAccount that has its rights in this namespace alone.
+fn bound_in(account: &str, namespace: &str) -> Site {
+    let kubectl = cluster().kubectl().in_namespace("testinium-system");
+    let metadata = json!({"name": account, "namespace": "testinium-system"});
+    let account_of_its_own = json!({"apiVersion": "v1", "kind": "ServiceAccount", "metadata": metadata});
+    ok(kubectl.apply(&account_of_its_own.to_string()));
+    bind(account, namespace);
+    ok(Site::with_account(cluster(), Path::new(OPERATOR), account))
+}
+
+/// Grants the operator's rights in one more namespace.
+fn bind(account: &str, namespace: &str) {
+    let group = "rbac.authorization.k8s.io";
+    let binding = json!({
+        "apiVersion": format!("{group}/v1"), "kind": "RoleBinding", "metadata": {"name": account},
+        "roleRef": {"apiGroup": group, "kind": "ClusterRole", "name": "testinium-operator"},
+        "subjects": [{"kind": "ServiceAccount", "name": account, "namespace": "testinium-system"}],
+    });
+    ok(site().client.create(&format!("/apis/{group}/v1/namespaces/{namespace}/rolebindings"), &binding));
+}
+
+#[test]
+fn without_a_right_to_one_namespace_the_others_are_served_and_it_is_served_once_the_right_is_there() {
+    let (one, two) = (
+        ok(Arena::new(site(), "may", Config::default())),
+        ok(Arena::new(site(), "may-not", Config::default())),
+    );
+    let site = bound_in("one-namespace", &one.namespace);
+    let port = ok(free_port());
+    let flags = [
+        &format!("--watch-namespaces={},{}", two.namespace, one.namespace),
+        &format!("--health-probe-bind-address=127.0.0.1:{port}"),
+        "--leader-elect=false",
+    ];
+    let operator = ok(site.operator(one.directory(), "operator", &flags));
+    for arena in [&one, &two] {
+        ok(arena.create_run("nightly", json!({"plans": [1], "stopped": true})));
+    }
+    ok(operator.start());
+    ok(one.wait_for("nightly", &["Accepted"], SOON));
+    ok(arena::until("to be ready", SOON, || Ok(operator::page(port, "/readyz")?.0 == 200)));
+
+    // Long enough for several more lists that are refused.
+    let refused = |api: &[testinium_testbed::faults::Exchange]| {
+        let lists = api.iter().filter(|exchange| exchange.verb == Some(Verb::List));
+        lists.filter(|exchange| exchange.status == Some(403)).count() >= 8
+    };
+    operator.api.wait_for_blocking(refused, SOON * 2).expect("it is looked at again");
+    let log = operator.log();
+    assert_eq!(log.matches("failed to list").count(), 2, "once for each kind: {log}");
+    let missing = format!(
+        "cannot list resource \\\"testplanruns\\\" in API group \\\"testinium.io\\\" in the namespace \\\"{}\\\"",
+        two.namespace
+    );
+    assert!(log.contains(&missing), "what is missing is not said: {log}");
+    assert_eq!(two.simulator.calls().len(), 0);
+
+    bind("one-namespace", &two.namespace);
+    ok(two.wait_for("nightly", &["Accepted"], RECOVERY));
+    assert_eq!(ok(operator::page(port, "/readyz")).0, 200);
+    for arena in [&one, &two] {
+        ok(arena.create_run("later", json!({"plans": [2], "stopped": true})));
+        ok(arena.wait_for("later", &["Accepted"], RECOVERY));
+        let sent: Vec<_> = arena.simulator.calls().into_iter().flat_map(|call| call.plans).collect();
+        assert_eq!(sent, [1, 2]);
+    }
+    assert_eq!(oracles::calm(&operator.log()), [""; 0]);
+}
+
 #[test]
 fn without_a_right_to_events_the_log_says_so_once_and_stops_go_on() {
     let site = without("no-events", "events");
