@@ -29,6 +29,7 @@ pub use self::error::OperatorError;
 use self::background::Background;
 use self::effects::Effects;
 use self::election::Election;
+use self::limits::LAST_EVENTS;
 use self::signals::Signals;
 use self::terms::Operator;
 use crate::cli::RunArgs;
@@ -62,9 +63,16 @@ pub async fn run(settings: RunArgs) -> Result<(), OperatorError> {
     let effects = Effects { clients, network, events, metrics, fence: election.fence() };
     let operator = Operator { effects: Arc::new(effects), health, settings };
     operator.terms(&mut signals, &mut background, &mut election).await?;
+    // The queue of events ends with those who hand them in.
+    drop(operator);
+    let end = async {
+        election.release().await?;
+        background.finish(LAST_EVENTS).await;
+        Ok(())
+    };
     tokio::select! {
         biased;
-        released = election.release() => released,
+        ended = end => ended,
         () = signals.next() => {
             tracing::warn!("a second signal: ending at once");
             Ok(())

@@ -139,6 +139,33 @@ fn a_watch_that_goes_silent_is_noticed_within_20_s() {
 }
 
 #[test]
+fn a_kind_in_which_nothing_happens_is_not_listed_anew_where_etcd_sends_no_progress() {
+    let options =
+        Options { etcd_args: vec!["--watch-progress-notify-interval=24h".into()], ..Options::default() };
+    let plane = ok(ControlPlane::start(options));
+    ok(operator::install(&plane.kubectl()));
+    let site = ok(Site::new(&plane, Path::new(OPERATOR)));
+    let (arena, operator) = at_work(&site, "quiet", Config::default());
+    let lists = |api: &[testinium_testbed::faults::Exchange]| {
+        api.iter().filter(|exchange| exchange.verb == Some(Verb::List)).count()
+    };
+    operator.api.forget_traffic();
+    // More than two watches long, after which the version is doubted.
+    thread::sleep(Duration::from_secs(if full() { 75 } else { 48 }));
+    let api = operator.api.traffic();
+    assert_eq!(lists(&api), 0, "{api:#?}");
+    assert!(api.len() < 20, "each watch takes 15 s: {api:#?}");
+
+    // This is how the operator learns that the API server has not reached a version.
+    let path = arena.path("testplanruns", "none");
+    let ahead = ok(site.client.send("GET", &format!("{path}?resourceVersion=999999999"), None));
+    assert_eq!(ahead.status, 504, "{ahead:?}");
+    ok(stop(&arena, "nightly"));
+    ok(arena.wait_for("nightly", &["Accepted"], RECOVERY));
+    judge(&arena, &operator);
+}
+
+#[test]
 fn a_version_that_is_too_old_leads_to_a_new_list_however_it_is_told() {
     let (arena, operator) = at_work(site(), "expired", Config::default());
     for (fault, plan) in [(Fault::reject(410), 10), (Fault::watch_error(410), 11)] {

@@ -27,9 +27,20 @@ impl Scope {
         if !self.label_selector.is_empty() {
             query.push(("labelSelector", self.label_selector.clone()));
         }
-        let query = url::form_urlencoded::Serializer::new(String::new()).extend_pairs(query).finish();
-        Request::get(format!("{}?{query}", self.path()))
-            .body(Vec::new())
-            .map_err(|error| Ended::Failed(format!("failed to put a list into a request: {error}")))
+        get(&self.path(), query)
     }
+
+    /// A GET of one object that need not be there, which the API server answers once it has reached this version.
+    pub(super) fn probe(&self, version: &str) -> Result<Request<Vec<u8>>, Ended> {
+        let namespace = self.extent.namespace.as_deref().unwrap_or("default");
+        let collection = resource::of(self.extent.kind).path(Some(namespace));
+        get(&format!("{collection}/none"), vec![("resourceVersion", version.to_owned())])
+    }
+}
+
+fn get(path: &str, query: Vec<(&str, String)>) -> Result<Request<Vec<u8>>, Ended> {
+    let query = url::form_urlencoded::Serializer::new(String::new()).extend_pairs(query).finish();
+    Request::get(format!("{path}?{query}"))
+        .body(Vec::new())
+        .map_err(|error| Ended::Failed(format!("failed to put a query into a request: {error}")))
 }
