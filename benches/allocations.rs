@@ -32,7 +32,7 @@ use stats_alloc::{INSTRUMENTED_SYSTEM, StatsAlloc};
 use testinium_operator::cli::RunArgs;
 use testinium_operator::kubernetes::decode;
 use testinium_operator::machine::{
-    Effect, Input, Kind, Machine, Millis, Now, ObjectView, OriginLimits, WriteBody,
+    Effect, Extent, Input, Kind, Machine, Millis, Now, ObjectView, OriginLimits, WriteBody,
 };
 use testinium_operator::operator;
 use testinium_testbed::process::{Guarded, Signal};
@@ -220,10 +220,10 @@ fn suspended() -> Result<Machine, Failure> {
     let seen =
         decode::gateway(gateway.to_string().as_bytes()).into_input().ok_or("a gateway without a name")?;
     for input in [
-        Input::ListBegan(Kind::Gateways),
-        Input::ListBegan(Kind::Runs),
+        Input::ListBegan(Extent::all(Kind::Gateways)),
+        Input::ListBegan(Extent::all(Kind::Runs)),
         seen,
-        Input::ListDone(Kind::Gateways),
+        Input::ListDone(Extent::all(Kind::Gateways)),
     ] {
         machine.handle(NOW, [input], &mut Vec::new());
     }

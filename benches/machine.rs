@@ -11,9 +11,9 @@ use criterion::{BatchSize, Criterion, Throughput, criterion_group, criterion_mai
 use jiff::{SignedDuration, Timestamp};
 use testinium_operator::api::{TestPlanRunSpec, TestPlanRunStatus, TestiniumGatewayStatus};
 use testinium_operator::machine::{
-    Answer, Body, CredentialRead, Effect, Envelope, GatewayKey, GatewayView, Input, Kind, Machine, Millis,
-    Now, ObjectKey, ObjectView, OriginLimits, Reply, RunKey, RunView, SecretVersion, Version, WriteBody,
-    WriteResult,
+    Answer, Body, CredentialRead, Effect, Envelope, Extent, GatewayKey, GatewayView, Input, Kind, Machine,
+    Millis, Now, ObjectKey, ObjectView, OriginLimits, Reply, RunKey, RunView, SecretVersion, Version,
+    WriteBody, WriteResult,
 };
 
 /// Runs that are stopped together.
@@ -151,10 +151,10 @@ impl World {
             bad: 0,
             objects: HashMap::new(),
         };
-        world.put(Input::ListBegan(Kind::Gateways));
-        world.put(Input::ListBegan(Kind::Runs));
+        world.put(Input::ListBegan(Extent::all(Kind::Gateways)));
+        world.put(Input::ListBegan(Extent::all(Kind::Runs)));
         world.put(gateway("qa", plans_a_call));
-        world.put(Input::ListDone(Kind::Gateways));
+        world.put(Input::ListDone(Extent::all(Kind::Gateways)));
         world
     }
 
@@ -176,10 +176,10 @@ impl World {
 
     /// Lists so many more gateways, each in a namespace of its own.
     fn beside(mut self, count: usize) -> Self {
-        self.put(Input::ListBegan(Kind::Gateways));
+        self.put(Input::ListBegan(Extent::all(Kind::Gateways)));
         self.put(gateway("qa", 100));
         (1..count).for_each(|number| self.put(gateway(&format!("team-{number:05}"), 100)));
-        self.put(Input::ListDone(Kind::Gateways));
+        self.put(Input::ListDone(Extent::all(Kind::Gateways)));
         while let Some(answer) = self.answers.pop_front() {
             self.put(answer);
         }
@@ -197,7 +197,7 @@ impl World {
     /// Lets everything happen that follows from seeing these runs.
     fn settle(mut self, runs: Vec<RunView>) -> Self {
         runs.into_iter().for_each(|run| self.put(Input::Seen(ObjectView::Run(Box::new(run)))));
-        self.put(Input::ListDone(Kind::Runs));
+        self.put(Input::ListDone(Extent::all(Kind::Runs)));
         self.run_until_settled();
         self
     }

@@ -29,6 +29,7 @@ pub use self::error::OperatorError;
 use self::background::Background;
 use self::effects::Effects;
 use self::election::Election;
+use self::limits::LAST_EVENTS;
 use self::signals::Signals;
 use self::terms::Operator;
 use crate::cli::RunArgs;
@@ -58,9 +59,23 @@ pub async fn run(settings: RunArgs) -> Result<(), OperatorError> {
     );
     let (events, writer) = Events::new(clients.requests.clone(), metrics.clone());
     background.spawn("the writer of events", writer);
-    let mut election = Election::begin(&clients, &settings);
+    let mut election = Election::begin(&clients, &settings, &health);
     let effects = Effects { clients, network, events, metrics, fence: election.fence() };
     let operator = Operator { effects: Arc::new(effects), health, settings };
     operator.terms(&mut signals, &mut background, &mut election).await?;
-    election.release().await
+    // The queue of events ends with those who hand them in.
+    drop(operator);
+    let end = async {
+        election.release().await?;
+        background.finish(LAST_EVENTS).await;
+        Ok(())
+    };
+    tokio::select! {
+        biased;
+        ended = end => ended,
+        () = signals.next() => {
+            tracing::warn!("a second signal: ending at once");
+            Ok(())
+        }
+    }
 }

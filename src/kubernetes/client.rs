@@ -5,6 +5,7 @@ use std::net::IpAddr;
 use std::time::Duration;
 
 use kube::Config;
+use kube::config::Kubeconfig;
 use tokio::net::lookup_host;
 use tokio::time::timeout;
 
@@ -49,13 +50,10 @@ impl Clients {
         // An error only says that it is installed already, which is as good.
         let _ = rustls::crypto::ring::default_provider().install_default();
         let mut config = Config::infer().await.map_err(|error| ClientError::Config(Box::new(error)))?;
-        // With a kubeconfig, kube would go through the proxy that gateways are behind, whatever NO_PROXY says. In a pod
-        // it does not, so it never does here. A proxy that the kubeconfig itself names is another matter.
-        let is_environments =
-            |name| std::env::var(name).is_ok_and(|url| url.parse().ok() == config.proxy_url);
-        if ["HTTPS_PROXY", "https_proxy"].into_iter().any(is_environments) {
-            config.proxy_url = None;
-        }
+        // With a kubeconfig, kube would go through the proxy of the environment, which is there for gateways. In a pod it
+        // does not, so it never does here. A proxy that the kubeconfig itself names is another matter, and NO_PROXY is
+        // not about that one.
+        config.proxy_url = Kubeconfig::read().ok().as_ref().and_then(named_proxy);
         Self::new(config).map_err(|error| ClientError::Client(Box::new(error)))
     }
 
@@ -88,6 +86,15 @@ impl Clients {
         }
         addresses.into_iter().collect()
     }
+}
+
+/// The proxy that a kubeconfig names for the cluster of its current context.
+fn named_proxy(kubeconfig: &Kubeconfig) -> Option<http::Uri> {
+    let context =
+        kubeconfig.contexts.iter().find(|other| Some(&other.name) == kubeconfig.current_context.as_ref());
+    let cluster = &context?.context.as_ref()?.cluster;
+    let cluster = kubeconfig.clusters.iter().find(|other| other.name == *cluster)?.cluster.as_ref()?;
+    cluster.proxy_url.as_ref().filter(|url| !url.is_empty())?.parse().ok()
 }
 
 // A client's configuration may hold a token: nothing of it is shown.

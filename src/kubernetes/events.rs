@@ -56,7 +56,7 @@ impl Pace {
 // === impl Events ===
 
 impl Events {
-    /// A queue, and the task that empties it, which ends when the last clone is gone.
+    /// A queue, and the task that empties it, which ends when the last clone is gone and all is written.
     pub fn new(client: kube::Client, metrics: Metrics) -> (Self, impl Future<Output = ()>) {
         let (queue, events) = mpsc::channel(QUEUE);
         (Self { queue, metrics }, write_all(client, events))
@@ -77,7 +77,10 @@ async fn write_all(client: kube::Client, mut events: mpsc::Receiver<(Event, Time
     let mut count = 0_u64;
     let mut failing = false;
     while let Some((event, time)) = events.recv().await {
-        sleep_until(pace.next(Instant::now()).into()).await;
+        // At the end of the process there are no status writes that the pace would make room for, and little time.
+        if !events.is_closed() {
+            sleep_until(pace.next(Instant::now()).into()).await;
+        }
         count += 1;
         let api: Api<KubernetesEvent> = Api::namespaced(client.clone(), &event.about.namespace);
         let event = kubernetes_event(event, time, &instance, count);

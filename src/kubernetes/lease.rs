@@ -16,8 +16,9 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::{MicroTime, ObjectMeta};
 use kube::Api;
 use kube::api::PostParams;
 use tokio::sync::Notify;
-use tokio::time::{sleep, sleep_until, timeout};
+use tokio::time::{sleep, timeout, timeout_at};
 
+use crate::telemetry::Health;
 use crate::text::error_line;
 
 /// The life of a Lease, from when its record was last seen to change.
@@ -30,6 +31,8 @@ const RENEW_PERIOD: Duration = Duration::from_secs(2);
 /// Time between two looks at a Lease that another replica holds. They are more frequent than its renewals, so that a
 /// Lease that is given back is taken within a second.
 const LOOK_PERIOD: Duration = Duration::from_secs(1);
+/// The least time between two warnings: causes may alternate.
+const BETWEEN_WARNINGS: Duration = Duration::from_secs(10);
 /// Two tries have to fit between two renewals and the deadline.
 const LIMIT: Duration = Duration::from_secs(4);
 
@@ -49,7 +52,10 @@ pub struct Elector {
     name: String,
     identity: String,
     fence: Fence,
+    health: Health,
     seen: Option<Seen>,
+    /// A record of ours was sent and may be the present one, even if the answer never came.
+    may_hold: bool,
 }
 
 /// The record as it was last seen to change.
@@ -65,6 +71,12 @@ enum Step {
     /// The Lease is ours, or nobody's: write it.
     Write,
     Wait,
+}
+
+/// A record of ours that is to be written.
+enum Draft {
+    Create(Lease),
+    Replace(Lease),
 }
 
 // === impl Fence ===
@@ -99,11 +111,18 @@ impl Fence {
 
     /// Waits until the Lease is not held any more.
     pub async fn lost(&self) {
-        while self.holds() {
+        loop {
+            let changed = self.changed.notified();
+            if !self.holds() {
+                return;
+            }
             let until = self.until.load(Ordering::SeqCst);
             match self.start.checked_add(Duration::from_millis(until)) {
-                Some(at) if until != u64::MAX => sleep_until(at.into()).await,
-                _ => std::future::pending().await,
+                Some(at) if until != u64::MAX => {
+                    // It may be renewed meanwhile, or given up.
+                    let _ = timeout_at(at.into(), changed).await;
+                }
+                _ => changed.await,
             }
         }
     }
@@ -116,6 +135,7 @@ impl Fence {
 
     fn give_up(&self) {
         self.until.store(0, Ordering::SeqCst);
+        self.changed.notify_waiters();
     }
 
     fn elapsed(&self) -> u64 {
@@ -127,13 +147,16 @@ impl Fence {
 
 impl Elector {
     /// `identity` is never used by another process, nor by a later one of the same name.
-    pub fn new(client: kube::Client, namespace: &str, name: &str, identity: String) -> Self {
+    pub fn new(client: kube::Client, namespace: &str, name: &str, identity: String, health: Health) -> Self {
+        health.stands_for_lease();
         Self {
             api: Api::namespaced(client, namespace),
             name: name.to_owned(),
             identity,
             fence: Fence::shut(),
+            health,
             seen: None,
+            may_hold: false,
         }
     }
 
@@ -143,38 +166,61 @@ impl Elector {
 
     /// Takes the Lease as soon as it can be had, and keeps it, until `release` completes; then gives it back.
     pub async fn run(mut self, release: impl Future<Output = ()>) {
-        let mut failing = false;
-        {
-            tokio::pin!(release);
-            loop {
-                let step = async {
-                    let result = self.step().await;
-                    if let Err(why) = &result
-                        && !failing
-                    {
-                        tracing::warn!(lease = self.name, why, "failed to take or renew the Lease");
-                    }
-                    failing = result.is_err();
-                    sleep(if self.fence.holds() { RENEW_PERIOD } else { LOOK_PERIOD }).await;
-                };
-                tokio::select! {
-                    biased;
-                    () = &mut release => break,
-                    () = step => {}
-                }
+        let mut failure = None;
+        tokio::pin!(release);
+        loop {
+            let looked = tokio::select! {
+                biased;
+                () = &mut release => break,
+                looked = self.look() => looked,
+            };
+            // A write is never cut short: it could land after the Lease was given back.
+            let result = match looked {
+                Ok(Some(draft)) => self.write(draft).await,
+                Ok(None) => Ok(()),
+                Err(why) => Err(why),
+            };
+            self.tell(result, &mut failure);
+            tokio::select! {
+                biased;
+                () = &mut release => break,
+                () = sleep(if self.fence.holds() { RENEW_PERIOD } else { LOOK_PERIOD }) => {}
             }
         }
         self.release().await;
     }
 
-    async fn step(&mut self) -> Result<(), String> {
+    /// Says how a look at the Lease has ended: in the log at the beginning of a failure, when its cause has changed, and
+    /// at its end. `told`: the failure that was logged last, and when.
+    fn tell(&self, result: Result<(), String>, told: &mut Option<(String, Instant)>) {
+        let now = Instant::now();
+        match result {
+            Ok(()) => {
+                self.health.lease_handled(now);
+                if told.take().is_some() {
+                    tracing::info!(lease = self.name, "the Lease can be read and written again");
+                }
+            }
+            Err(why) => {
+                self.health.lease_failed(&why);
+                let is_news = |(before, at): &(String, Instant)| {
+                    *before != why && now.saturating_duration_since(*at) > BETWEEN_WARNINGS
+                };
+                if told.as_ref().is_none_or(is_news) {
+                    tracing::warn!(lease = self.name, why, "failed to take or renew the Lease");
+                    *told = Some((why, now));
+                }
+            }
+        }
+    }
+
+    /// Reads the record. Yields what is to be written, if the Lease is ours to take or to keep.
+    async fn look(&mut self) -> Result<Option<Draft>, String> {
         let found = timeout(LIMIT, self.api.get_opt(&self.name)).await.map_err(|_| "no answer in time")?;
         let found = found.map_err(|error| error_line(&error))?;
         let now = Instant::now();
         let Some(lease) = found else {
-            let lease = self.record(None);
-            let created = timeout(LIMIT, self.api.create(&PostParams::default(), &lease)).await;
-            return self.written(created, now);
+            return Ok(Some(Draft::Create(record(&self.name, &self.identity, None))));
         };
         if self
             .seen
@@ -183,20 +229,25 @@ impl Elector {
         {
             self.seen = Some(Seen { lease, at: now });
         }
-        let Some(seen) = &self.seen else { return Ok(()) };
+        let Some(seen) = &self.seen else { return Ok(None) };
         match decide(&seen.lease, now.saturating_duration_since(seen.at), &self.identity) {
             Step::Wait => {
+                self.may_hold = false;
                 self.fence.give_up();
-                Ok(())
+                Ok(None)
             }
-            Step::Write => {
-                let lease = self.record(Some(&seen.lease));
-                let sent = Instant::now();
-                let replaced =
-                    timeout(LIMIT, self.api.replace(&self.name, &PostParams::default(), &lease)).await;
-                self.written(replaced, sent)
-            }
+            Step::Write => Ok(Some(Draft::Replace(record(&self.name, &self.identity, Some(&seen.lease))))),
         }
+    }
+
+    async fn write(&mut self, draft: Draft) -> Result<(), String> {
+        self.may_hold = true;
+        let (sent, params) = (Instant::now(), PostParams::default());
+        let written = match &draft {
+            Draft::Create(lease) => timeout(LIMIT, self.api.create(&params, lease)).await,
+            Draft::Replace(lease) => timeout(LIMIT, self.api.replace(&self.name, &params, lease)).await,
+        };
+        self.written(written, sent)
     }
 
     fn written(
@@ -221,26 +272,15 @@ impl Elector {
     }
 
     /// Gives the Lease back, so that another needs not wait for it to run out. It is read again, since a renewal may
-    /// have been under way when the holding ended.
+    /// have landed whose answer never came.
     async fn release(self) {
-        let held = self.fence.holds();
         self.fence.give_up();
-        if !held {
+        if !self.may_hold {
             return;
         }
-        let given = async {
-            let Some(mut lease) = self.api.get_opt(&self.name).await? else { return Ok(()) };
-            let Some(spec) = lease.spec.as_mut() else { return Ok(()) };
-            if spec.holder_identity.as_deref() != Some(self.identity.as_str()) {
-                return Ok(());
-            }
-            spec.holder_identity = Some(String::new());
-            spec.lease_duration_seconds = Some(1);
-            spec.renew_time = Some(MicroTime(Timestamp::now()));
-            self.api.replace(&self.name, &PostParams::default(), &lease).await.map(drop)
-        };
-        match timeout(LIMIT, given).await {
-            Ok(Ok(())) => tracing::info!(lease = self.name, "gave the Lease back"),
+        match timeout(LIMIT, self.give_back()).await {
+            Ok(Ok(true)) => tracing::info!(lease = self.name, "gave the Lease back"),
+            Ok(Ok(false)) => {}
             Ok(Err(error)) => {
                 tracing::warn!(lease = self.name, why = error_line(&error), "failed to give the Lease back")
             }
@@ -248,26 +288,47 @@ impl Elector {
         }
     }
 
-    /// The record that says that it is ours.
-    fn record(&self, before: Option<&Lease>) -> Lease {
-        let spec = before.and_then(|lease| lease.spec.clone()).unwrap_or_default();
-        let ours = spec.holder_identity.as_deref() == Some(self.identity.as_str());
-        let now = MicroTime(Timestamp::now());
-        let transitions = spec.lease_transitions.unwrap_or(0) + i32::from(before.is_some() && !ours);
-        let metadata = before
-            .map(|lease| lease.metadata.clone())
-            .unwrap_or_else(|| ObjectMeta { name: Some(self.name.clone()), ..ObjectMeta::default() });
-        Lease {
-            metadata,
-            spec: Some(LeaseSpec {
-                holder_identity: Some(self.identity.clone()),
-                lease_duration_seconds: i32::try_from(LEASE.as_secs()).ok(),
-                acquire_time: if ours { spec.acquire_time } else { Some(now.clone()) },
-                renew_time: Some(now),
-                lease_transitions: Some(transitions),
-                ..LeaseSpec::default()
-            }),
+    /// Yields whether it was ours to give.
+    async fn give_back(&self) -> kube::Result<bool> {
+        loop {
+            let Some(mut lease) = self.api.get_opt(&self.name).await? else { return Ok(false) };
+            let Some(spec) = lease.spec.as_mut() else { return Ok(false) };
+            if spec.holder_identity.as_deref() != Some(self.identity.as_str()) {
+                return Ok(false);
+            }
+            spec.holder_identity = Some(String::new());
+            spec.lease_duration_seconds = Some(1);
+            spec.renew_time = Some(MicroTime(Timestamp::now()));
+            match self.api.replace(&self.name, &PostParams::default(), &lease).await {
+                // A renewal has landed in between.
+                Err(kube::Error::Api(status)) if status.code == 409 => {}
+                replaced => return replaced.map(|_| true),
+            }
         }
+    }
+}
+
+/// The record that says that the Lease is `identity`'s.
+fn record(name: &str, identity: &str, before: Option<&Lease>) -> Lease {
+    let spec = before.and_then(|lease| lease.spec.clone()).unwrap_or_default();
+    let ours = spec.holder_identity.as_deref() == Some(identity);
+    let now = MicroTime(Timestamp::now());
+    let changes_hands = i32::from(before.is_some() && !ours);
+    // Whoever may write the record may have written any number.
+    let transitions = spec.lease_transitions.unwrap_or(0).max(0).saturating_add(changes_hands);
+    let metadata = before
+        .map(|lease| lease.metadata.clone())
+        .unwrap_or_else(|| ObjectMeta { name: Some(name.to_owned()), ..ObjectMeta::default() });
+    Lease {
+        metadata,
+        spec: Some(LeaseSpec {
+            holder_identity: Some(identity.to_owned()),
+            lease_duration_seconds: i32::try_from(LEASE.as_secs()).ok(),
+            acquire_time: if ours { spec.acquire_time } else { Some(now.clone()) },
+            renew_time: Some(now),
+            lease_transitions: Some(transitions),
+            ..LeaseSpec::default()
+        }),
     }
 }
 
@@ -325,5 +386,33 @@ mod tests {
         fence.give_up();
         assert!(!fence.holds());
         assert!(Fence::open().holds());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_fence_that_is_given_up_wakes_who_waits_for_its_loss_at_once() {
+        let fence = Fence::shut();
+        fence.renewed(Instant::now());
+        let waiting = tokio::spawn({
+            let fence = fence.clone();
+            async move { fence.lost().await }
+        });
+        tokio::task::yield_now().await;
+        let began = tokio::time::Instant::now();
+        fence.give_up();
+        waiting.await.expect("the task ends");
+        assert_eq!(began.elapsed(), Duration::ZERO);
+    }
+
+    #[test]
+    fn a_record_counts_its_transitions_up_to_the_last_number_that_there_is() {
+        let after = |transitions| {
+            let mut before = held_by(Some("other"), Some(15));
+            before.spec.as_mut().expect("it has one").lease_transitions = transitions;
+            record("lease", "me", Some(&before)).spec.and_then(|spec| spec.lease_transitions)
+        };
+        let rows = [(None, 1), (Some(1), 2), (Some(i32::MAX), i32::MAX), (Some(-5), 1)];
+        for (before, expected) in rows {
+            assert_eq!(after(before), Some(expected), "after {before:?}");
+        }
     }
 }

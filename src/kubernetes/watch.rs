@@ -10,8 +10,8 @@
 //! the API server can't (it is off in Kubernetes 1.33, and for seconds after a CRD was changed).
 //!
 //! A loop of our own rather than kube's `watcher()`: the machine has to know of a list before it is requested, a 410
-//! on opening must lead to a new list, and a connection that has died silently must be noticed in seconds. One task a
-//! kind, so that a kind that may not be read delays nothing else.
+//! on opening must lead to a new list, and a connection that has died silently must be noticed in seconds. One task for
+//! each kind in each namespace that is watched, so that one that may not be read delays nothing else.
 
 mod ended;
 mod follow;
@@ -38,7 +38,10 @@ use crate::telemetry::{Health, Metrics};
 /// The pause before the next list. A stop waits for the list, so even a long outage is not waited out for long.
 const BACKOFF: Backoff = Backoff { initial: Millis(100), max: Millis(2_000) };
 
-/// Lists and watches one kind until the machine takes no more inputs.
+/// The longest pause before the next list where a right is missing: nothing else mends that than somebody who grants it.
+const BACKOFF_FORBIDDEN: Backoff = Backoff { initial: Millis(100), max: Millis(5_000) };
+
+/// Lists and watches one scope until the machine takes no more inputs.
 pub async fn watch(
     client: kube::Client,
     scope: Scope,
@@ -46,7 +49,8 @@ pub async fn watch(
     health: Health,
     metrics: Metrics,
 ) {
-    let watcher = Watcher { client: &client, scope: &scope, inputs: &inputs, health: &health };
+    let path = scope.path();
+    let watcher = Watcher { client: &client, scope: &scope, path, inputs: &inputs, health: &health };
     let mut lister = Lister::new(&watcher);
     let mut told = None;
     // The number of rounds in a row that did not last.
@@ -60,40 +64,46 @@ pub async fn watch(
         match ended {
             Ended::Closed => return,
             Ended::Expired if short == 1 => {}
-            Ended::Expired | Ended::Failed(_) => sleep(pause(short)).await,
+            Ended::Expired | Ended::Failed(_) => sleep(pause(BACKOFF, short)).await,
+            Ended::Forbidden(_) => sleep(pause(BACKOFF_FORBIDDEN, short)).await,
         }
-        metrics.watch_restarted(scope.kind);
+        metrics.watch_restarted(scope.extent.kind);
     }
 }
 
 /// A list, and the watches that follow it. `told`: the failure that the machine knows of.
 async fn round(watcher: &Watcher<'_>, lister: &mut Lister<'_>, told: &mut Option<String>) -> Ended {
-    let kind = watcher.scope.kind;
+    let path = &watcher.path;
     match lister.list().await {
-        Ok(versions) => {
-            *told = None;
-            let ended = follow(watcher, versions).await;
-            if let Ended::Failed(why) = &ended {
-                tracing::warn!(?kind, why, "a watch broke; listing again");
+        Ok(version) => {
+            if told.take().is_some() {
+                tracing::info!(path, "listed at last");
+            }
+            let ended = follow(watcher, version).await;
+            if let Ended::Failed(why) | Ended::Forbidden(why) = &ended {
+                tracing::warn!(path, why, "a watch broke; listing again");
             }
             ended
         }
-        Err(Ended::Failed(why)) => {
-            if told.as_ref() != Some(&why) {
-                tracing::warn!(?kind, why, "failed to list");
-                if let Err(closed) = watcher.tell(Input::ListFailed(kind, why.clone())).await {
+        Err(ended @ (Ended::Failed(_) | Ended::Forbidden(_))) => {
+            if let Ended::Failed(why) | Ended::Forbidden(why) = &ended
+                && told.as_ref() != Some(why)
+            {
+                tracing::warn!(path, why, "failed to list");
+                let failed = Input::ListFailed(watcher.scope.extent.clone(), why.clone());
+                if let Err(closed) = watcher.tell(failed).await {
                     return closed;
                 }
                 *told = Some(why.clone());
             }
-            Ended::Failed(why)
+            ended
         }
         Err(ended) => ended,
     }
 }
 
-fn pause(failures: u8) -> Duration {
+fn pause(backoff: Backoff, failures: u8) -> Duration {
     // Each of these states has keys of its own, which is chance enough for a pause.
     let chance = RandomState::new().build_hasher().finish();
-    Duration::from_millis(BACKOFF.delay(failures, chance, None).0)
+    Duration::from_millis(backoff.delay(failures, chance, None).0)
 }

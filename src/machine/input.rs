@@ -2,19 +2,20 @@
 
 use crate::machine::answer::Answer;
 use crate::machine::ids::{
-    CallId, Epoch, GatewayKey, Kind, ObjectKey, RunKey, SecretVersion, Uid, Version, WriteSerial,
+    CallId, Epoch, GatewayKey, ObjectKey, RunKey, SecretVersion, Uid, Version, WriteSerial,
 };
+use crate::machine::list::Extent;
 use crate::machine::time::Millis;
 use crate::machine::view::{ObjectView, RunView};
 
 /// An event outside of the machine.
 #[derive(Clone, Debug)]
 pub enum Input {
-    /// A list is about to be requested: all that follows up to `ListDone` is its content.
-    ListBegan(Kind),
-    ListDone(Kind),
-    /// A list or watch of this kind is not possible, such as for want of RBAC. The text is for users.
-    ListFailed(Kind, String),
+    /// A list is about to be requested: all of its extent that follows up to its `ListDone` is its content.
+    ListBegan(Extent),
+    ListDone(Extent),
+    /// A list is not possible, such as for want of RBAC. The text is for users.
+    ListFailed(Extent, String),
     /// An object of the API server, as it now is.
     Seen(ObjectView),
     Gone(ObjectKey, Uid),

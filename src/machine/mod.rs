@@ -52,6 +52,7 @@ pub use self::effect::{Effect, Event, MetadataChange, Target, WriteBody};
 pub use self::ids::*;
 pub use self::input::{CredentialRead, Input, WriteResult};
 pub use self::limits::{OriginLimits, REFUSED_LOGIN_PAUSE};
+pub use self::list::Extent;
 pub use self::time::{Millis, Now};
 pub use self::view::{FieldSet, GatewayView, ObjectView, RunView};
 
@@ -151,16 +152,22 @@ impl Machine {
 
     fn apply(&mut self, now: Now, input: Input, out: &mut Vec<Effect>) {
         match input {
-            Input::ListBegan(Kind::Runs) => self.runs.list_began(),
-            Input::ListBegan(Kind::Gateways) => self.gateways.list_began(),
-            Input::ListDone(Kind::Runs) => {
-                self.runs.list_ended(&mut self.demands);
-                self.gateways.allow_calls(!self.draining);
-            }
-            Input::ListDone(Kind::Gateways) => self.gateways.list_ended(out),
-            // Nobody can be told of it: no run is known whose status could say so.
-            Input::ListFailed(Kind::Runs, _) => {}
-            Input::ListFailed(Kind::Gateways, text) => self.gateways.list_failed(text),
+            Input::ListBegan(extent) => match extent.kind {
+                Kind::Runs => self.runs.list_began(&extent),
+                Kind::Gateways => self.gateways.list_began(&extent),
+            },
+            Input::ListDone(extent) => match extent.kind {
+                Kind::Runs => {
+                    self.runs.list_ended(&extent, &mut self.demands);
+                    self.gateways.allow_calls(&extent);
+                }
+                Kind::Gateways => self.gateways.list_ended(&extent, out),
+            },
+            Input::ListFailed(extent, text) => match extent.kind {
+                // Nobody can be told of it: no run is known whose status could say so.
+                Kind::Runs => {}
+                Kind::Gateways => self.gateways.list_failed(&extent, text),
+            },
             Input::Seen(ObjectView::Run(view)) => self.runs.observe(&view, now, &mut self.demands),
             Input::Seen(ObjectView::Gateway(view)) => {
                 let (entry, version) = (EntryKey::Gateway(Box::new(view.key.clone())), view.version);
@@ -192,7 +199,7 @@ impl Machine {
             Input::Drain => {
                 self.draining = true;
                 self.calls_until = Some(now.mono + DRAIN_CALLS);
-                self.gateways.allow_calls(false);
+                self.gateways.end_calls();
             }
         }
         self.meet_demands(now, out);

@@ -1,6 +1,9 @@
 //! Tasks that run as long as the process does, and must never end by themselves.
 
+use std::time::Duration;
+
 use tokio::task::{JoinError, JoinSet};
+use tokio::time::timeout;
 
 use super::error::OperatorError;
 use crate::cli::BindAddress;
@@ -42,6 +45,14 @@ impl Background {
             task.await;
             what
         });
+    }
+
+    /// Waits for the task that ends once it has nothing left to do, but not for long.
+    pub(super) async fn finish(mut self, limit: Duration) {
+        // The others never end.
+        if timeout(limit, self.ended()).await.is_err() {
+            tracing::warn!("ending although events wait to be written");
+        }
     }
 
     /// Waits for a task to end, and yields its name; nothing if there is no task.

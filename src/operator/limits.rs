@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+/// The longest time in which events may be written that wait at the end, when another replica acts already.
+pub(super) const LAST_EVENTS: Duration = Duration::from_secs(3);
 /// Inputs of watches that wait for the machine, at most; beyond that the watches are held up.
 pub(super) const INPUTS: usize = 128;
 /// Inputs that the machine takes in at once, if so many wait.

@@ -11,15 +11,12 @@ use super::connections::Connections;
 use super::effects::{Done, Effects, contained};
 use super::limits::HEARTBEAT;
 use crate::machine::{
-    Answer, CredentialRead, Effect, Input, Kind, Machine, Millis, NoAnswer, Now, OriginLimits, Tally,
-    WriteResult,
+    Answer, CredentialRead, Effect, Input, Machine, Millis, NoAnswer, Now, OriginLimits, Tally, WriteResult,
 };
-use crate::telemetry::Health;
 
 /// A term of leadership: the machine and all that runs for it.
 pub(super) struct Term {
     effects: Arc<Effects>,
-    health: Health,
     machine: Machine,
     started: Instant,
     connections: Connections,
@@ -34,7 +31,6 @@ pub(super) struct Term {
 impl Term {
     pub(super) fn new(
         effects: Arc<Effects>,
-        health: Health,
         limits: OriginLimits,
         done: mpsc::UnboundedSender<Done>,
     ) -> Self {
@@ -42,7 +38,6 @@ impl Term {
         let seed = Timestamp::now().as_nanosecond() as u64 ^ u64::from(std::process::id());
         Self {
             effects,
-            health,
             machine: Machine::new(limits, seed),
             started: Instant::now(),
             connections: Connections::default(),
@@ -68,11 +63,11 @@ impl Term {
 
     /// Hands inputs to the machine and carries out what it asks for.
     pub(super) fn feed(&mut self, inputs: impl IntoIterator<Item = Input>) {
-        let (health, metrics) = (&self.health, &self.effects.metrics);
-        let inputs = inputs.into_iter().inspect(|input| match input {
-            Input::ListDone(Kind::Runs) => health.set_ready(true, ""),
-            Input::Unreadable(key, ..) => metrics.object_unreadable(key.kind()),
-            _ => {}
+        let metrics = &self.effects.metrics;
+        let inputs = inputs.into_iter().inspect(|input| {
+            if let Input::Unreadable(key, ..) = input {
+                metrics.object_unreadable(key.kind());
+            }
         });
         let mut effects = Vec::new();
         let mono = u64::try_from(self.started.elapsed().as_millis()).unwrap_or(u64::MAX);

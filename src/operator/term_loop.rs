@@ -80,7 +80,7 @@ impl<'a> TermLoop<'a> {
         let watches = watch(inputs);
         // The machine bounds this channel: it never has more effects under way than its limits allow.
         let (done, finished) = mpsc::unbounded_channel();
-        let term = Term::new(effects.clone(), health.clone(), limits, done);
+        let term = Term::new(effects.clone(), limits, done);
         let alarm = Box::pin(sleep_until(term.wake_at()));
         Self {
             term,
@@ -143,6 +143,11 @@ impl<'a> TermLoop<'a> {
                 return Ok(Some(TermEnd::Asked));
             }
             Wakeup::Signal => self.begin_drain().await,
+            // The end was asked for, so there is no other term.
+            Wakeup::LeaseLost if self.asked_at.is_some() => {
+                tracing::warn!("lost the Lease: what was under way is dropped");
+                return Ok(Some(TermEnd::Asked));
+            }
             Wakeup::LeaseLost => return Ok(Some(TermEnd::LeaseLost)),
             Wakeup::EffectsFinished => self.term.finished(self.results.drain(..)),
             Wakeup::InputsWatched => self.term.feed(self.inputs.drain(..)),

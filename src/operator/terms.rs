@@ -1,5 +1,6 @@
 //! The terms of leadership, one after another, until the process is asked to stop.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -16,7 +17,7 @@ use super::signals::Signals;
 use super::term_loop::{TermEnd, TermLoop};
 use crate::cli::RunArgs;
 use crate::kubernetes::{self, Scope};
-use crate::machine::{Input, Kind};
+use crate::machine::{Extent, Input, Kind};
 use crate::telemetry::Health;
 
 /// Everything that outlives a term.
@@ -48,9 +49,11 @@ impl Operator {
                 error = election.ended() => return Err(error),
             }
             metrics.set_leader(true);
-            self.health.set_ready(false, "listing");
+            let scopes = self.scopes();
+            self.health.watches_began(scopes.iter().map(|scope| (scope.extent.kind, scope.path())));
+            self.health.set_ready(true, "");
             let end = tokio::select! {
-                end = self.term(signals, background) => end?,
+                end = self.term(scopes, signals, background) => end?,
                 error = election.ended() => return Err(error),
             };
             match end {
@@ -70,27 +73,41 @@ impl Operator {
     /// A term of leadership, from the first list to the last write.
     async fn term(
         &self,
+        scopes: Vec<Scope>,
         signals: &mut Signals,
         background: &mut Background,
     ) -> Result<TermEnd, OperatorError> {
-        let watch = |inputs| self.watch(inputs);
+        let watch = |inputs| self.watch(scopes, inputs);
         TermLoop::new(&self.effects, &self.health, self.settings.origin_limits(), watch, signals, background)
             .run()
             .await
     }
 
-    /// Watches both kinds, each in a task of its own.
-    fn watch(&self, inputs: mpsc::Sender<Input>) -> JoinSet<()> {
+    /// All that is watched: both kinds, in each of the namespaces, or in all of them at once.
+    fn scopes(&self) -> Vec<Scope> {
+        let namespaces: BTreeSet<_> = self.settings.watch_namespaces.iter().collect();
+        let extents = |kind| match namespaces.is_empty() {
+            true => vec![Extent::all(kind)],
+            false => namespaces.iter().map(|namespace| Extent::of(kind, namespace.as_str())).collect(),
+        };
+        let label_selector = |kind| match kind {
+            Kind::Runs => self.settings.watch_label_selector.to_string(),
+            Kind::Gateways => String::new(),
+        };
+        [Kind::Gateways, Kind::Runs]
+            .into_iter()
+            .flat_map(extents)
+            .map(|extent| Scope { label_selector: label_selector(extent.kind), extent })
+            .collect()
+    }
+
+    /// Watches each scope in a task of its own.
+    fn watch(&self, scopes: Vec<Scope>, inputs: mpsc::Sender<Input>) -> JoinSet<()> {
         let mut watches = JoinSet::new();
-        for kind in [Kind::Gateways, Kind::Runs] {
-            let label_selector = match kind {
-                Kind::Runs => self.settings.watch_label_selector.to_string(),
-                Kind::Gateways => String::new(),
-            };
-            let namespaces = self.settings.watch_namespaces.clone();
+        for scope in scopes {
             watches.spawn(kubernetes::watch(
                 self.effects.clients.watches.clone(),
-                Scope { kind, namespaces, label_selector },
+                scope,
                 inputs.clone(),
                 self.health.clone(),
                 self.effects.metrics.clone(),

@@ -195,6 +195,7 @@ mod tests {
     use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
     use super::*;
+    use crate::machine::Kind;
 
     /// Far more than anything here takes; only a hang reaches it.
     const LIMIT: Duration = Duration::from_secs(60);
@@ -234,7 +235,9 @@ mod tests {
         health.set_ready(true, "");
         assert!(get(address, "/readyz").await.ends_with("\r\n\r\nok\n"));
         if let Some(long_ago) = Instant::now().checked_sub(Duration::from_secs(90)) {
-            health.watch_failed("/testplanruns", long_ago);
+            health.watches_began([(Kind::Runs, "/testplanruns".to_owned())]);
+            health.watch_listed("/testplanruns");
+            health.watch_failed("/testplanruns", "no answer", long_ago);
             let broken = get(address, "/readyz").await;
             assert!(broken.contains("\r\n\r\nthe watch of /testplanruns has not worked for "), "{broken}");
         }

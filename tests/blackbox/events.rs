@@ -1,11 +1,15 @@
 //! The texts of events, and the commands in them, pasted into a shell as they stand.
 
 use std::process::Command;
+use std::time::{Duration, Instant};
 
-use serde_json::Value;
+use serde_json::{Value, json};
+use testinium_testbed::arena::Arena;
 use testinium_testbed::kubectl::wait_until;
+use testinium_testbed::process::Signal;
+use testinium_testbed::simulator::Config;
 
-use crate::cluster::{Namespace, ok, repository};
+use crate::cluster::{Namespace, ok, repository, site};
 use crate::operator::{SOON, Stage};
 
 impl Stage {
@@ -108,6 +112,30 @@ pub(crate) fn assert_commands(stage: &Stage, text: &str) -> Vec<String> {
         }
     }
     commands
+}
+
+#[test]
+fn events_that_wait_when_the_operator_is_asked_to_stop_are_written_before_it_ends() {
+    // More than are written at once.
+    const RUNS: i64 = 50;
+    let arena = ok(Arena::new(site(), "last-events", Config::default()));
+    let operator = ok(arena.operator());
+    let name = |run| format!("run-{run}");
+    for run in 1..=RUNS {
+        ok(arena.create_run(&name(run), json!({"plans": [run], "stopped": true})));
+    }
+    ok(operator.start());
+    for run in 1..=RUNS {
+        ok(arena.wait_for(&name(run), &["Accepted"], SOON));
+    }
+    ok(operator.signal(Signal::TERM));
+    let asked = Instant::now();
+    assert!(ok(operator.wait(SOON)).expect("it ends").success());
+    assert!(asked.elapsed() < Duration::from_secs(5), "took {:?}", asked.elapsed());
+    let path = format!("/apis/events.k8s.io/v1/namespaces/{}/events", arena.namespace);
+    let events = ok(site().client.list(&path));
+    let told = events.iter().filter(|event| event["reason"] == "StopAccepted").count();
+    assert_eq!(i64::try_from(told).expect("few"), RUNS, "{}", operator.log());
 }
 
 #[test]

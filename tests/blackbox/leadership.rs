@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 use serde_json::{Value, json};
 use testinium_testbed::arena::{self, Arena};
 use testinium_testbed::faults::{Exchange, Fault, Reach, Verb, When as On};
+use testinium_testbed::kubectl::wait_until;
 use testinium_testbed::launcher::PROBES_OFF;
 use testinium_testbed::operator::{self, Operator};
 use testinium_testbed::oracles;
@@ -164,6 +165,54 @@ fn a_leader_that_is_cut_off_is_replaced_within_20_s_and_begins_no_call_after_its
     judge(&arena, [&one, &two]);
 }
 
+/// Waits until `/readyz` says so.
+fn says(port: u16, wanted: u16, words: &str, limit: Duration) {
+    ok(wait_until("/readyz to say so", limit, || {
+        match operator::page(port, "/readyz").map_err(|error| error.to_string())? {
+            (status, text) if status == wanted && text.contains(words) => Ok(()),
+            other => Err(format!("{other:?}")),
+        }
+    }));
+}
+
+#[test]
+fn a_standby_is_ready_once_it_has_read_the_lease_and_not_when_it_has_not_for_30_s() {
+    let arena = arena("blind-standby");
+    let port = ok(free_port());
+    let one = replica(&arena, "one", PROBES_OFF);
+    let two = replica(&arena, "two", &format!("--health-probe-bind-address=127.0.0.1:{port}"));
+    ok(one.start());
+    leads(&one, SOON);
+    let leases = || On::always().path("**/leases/*");
+    let cut = two.api.rule(leases(), Fault::reject(403));
+    ok(two.start());
+    says(port, 503, "the Lease has not been read yet: ", SOON);
+    two.api.remove_rule(cut);
+    says(port, 200, "ok", SOON);
+
+    let cut = two.api.rule(leases(), Fault::hang());
+    let began = Instant::now();
+    says(port, 503, "the Lease has not been read for ", Duration::from_secs(40));
+    assert!(began.elapsed() > Duration::from_secs(25), "after {:?} already", began.elapsed());
+    assert_eq!(ok(operator::page(port, "/healthz")).0, 200, "a restart would not help");
+    two.api.remove_rule(cut);
+    says(port, 200, "ok", SOON);
+    assert_eq!(renewals(&two.api.traffic()).count(), 0, "the other leads");
+}
+
+#[test]
+fn a_replica_whose_lease_is_in_a_namespace_that_is_not_there_is_never_ready_and_says_why() {
+    let arena = arena("nowhere");
+    let port = ok(free_port());
+    let probes = format!("--health-probe-bind-address=127.0.0.1:{port}");
+    let flags = ["--leader-elect", "--lease-namespace=there-is-no-such-namespace", &probes];
+    let one = ok(arena.operator_with("one", &flags));
+    ok(one.start());
+    one.api.wait_for_blocking(|api| api.len() > 4, SOON).expect("it looks at the Lease");
+    says(port, 503, "there-is-no-such-namespace", SOON);
+    assert_eq!(one.log().matches("failed to take or renew the Lease").count(), 1, "{}", one.log());
+}
+
 #[test]
 fn a_leader_that_was_frozen_wakes_up_as_a_standby() {
     let arena = arena("frozen-leader");
@@ -221,6 +270,68 @@ fn a_second_signal_ends_the_operator_at_once() {
     ok(one.wait(SOON)).expect("it ends");
     assert!(asked.elapsed() < Duration::from_secs(1), "took {:?}", asked.elapsed());
     assert!(one.log().contains("a second signal"), "{}", one.log());
+}
+
+#[test]
+fn a_leader_that_was_asked_to_stop_ends_although_it_loses_the_lease_meanwhile() {
+    let arena = arena("asked-and-lost");
+    let one = replica(&arena, "one", PROBES_OFF);
+    ok(one.start());
+    arena.simulator.script(When::always(), Reply::never());
+    ok(arena.create_run("nightly", json!({"plans": [1], "stopped": true})));
+    calls_arrive(&arena, 1);
+    let cut = one.api.rule(On::always().path("**/leases/*"), Fault::hang());
+    let renewed = renewals(&one.api.traffic()).last().expect("a renewal").at;
+    // The Lease runs out with the call in flight, a second after the signal; then it could be had again.
+    thread::sleep(
+        (renewed + RENEW_DEADLINE - Duration::from_secs(1)).saturating_duration_since(Instant::now()),
+    );
+    ok(one.signal(Signal::TERM));
+    let asked = Instant::now();
+    one.api.remove_rule(cut);
+    let status = ok(one.wait(SOON)).unwrap_or_else(|| panic!("it goes on:\n{}", one.log()));
+    assert!(status.success() && asked.elapsed() < Duration::from_secs(8), "{status} {:?}", asked.elapsed());
+    assert_eq!(arena.simulator.calls().len(), 1, "{}", one.log());
+}
+
+#[test]
+fn a_leader_whose_lease_another_has_taken_stops_acting_at_its_next_look() {
+    let arena = arena("taken-away");
+    let one = replica(&arena, "one", PROBES_OFF);
+    ok(one.start());
+    ok(arena.create_run("nightly", json!({"plans": [1]})));
+    ok(arena.wait_for("nightly", &["NotRequested"], SOON));
+    let lease =
+        format!("/apis/coordination.k8s.io/v1/namespaces/{}/leases/testinium-operator", arena.namespace);
+    // The number is the last one that a record may have.
+    let another =
+        json!({"holderIdentity": "another", "leaseDurationSeconds": 5, "leaseTransitions": i32::MAX});
+    ok(site().client.patch(&lease, &json!({"spec": another})));
+    let taken = Instant::now();
+    ok(arena::until("it to notice", SOON, || Ok(one.log().contains("lost the Lease"))));
+    assert!(taken.elapsed() < Duration::from_secs(5), "took {:?}", taken.elapsed());
+    // The other is never heard of again.
+    stop(&arena, "nightly");
+    ok(arena.wait_for("nightly", &["Accepted"], SOON));
+    let spec = ok(site().client.get(&lease)).expect("the Lease")["spec"].clone();
+    assert_eq!(spec["leaseTransitions"], i32::MAX, "{spec}");
+}
+
+#[test]
+fn a_standby_that_is_asked_to_stop_while_it_takes_the_lease_gives_it_back() {
+    let arena = arena("half-taken");
+    let one = replica(&arena, "one", PROBES_OFF);
+    let late = On::next(1).verb(Verb::Create).path("**/leases");
+    one.api.rule(late, Fault::delay(Duration::from_millis(1500)));
+    ok(one.start());
+    let struck = |api: &[Exchange]| api.iter().any(|exchange| exchange.rule.is_some());
+    one.api.wait_for_blocking(struck, SOON).expect("the write is under way");
+    ok(one.signal(Signal::TERM));
+    assert!(ok(one.wait(SOON)).expect("it ends").success());
+    let lease =
+        format!("/apis/coordination.k8s.io/v1/namespaces/{}/leases/testinium-operator", arena.namespace);
+    let spec = ok(site().client.get(&lease)).expect("the Lease")["spec"].clone();
+    assert_eq!(spec["holderIdentity"], "", "{spec}");
 }
 
 #[test]

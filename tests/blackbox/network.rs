@@ -2,13 +2,16 @@
 
 use std::io::{BufRead, BufReader, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::path::Path;
 use std::sync::mpsc;
 
 use serde_json::{Value, json};
+use testinium_testbed::arena::Arena;
+use testinium_testbed::launcher::{self, Launcher, TEXT_LOG};
 use testinium_testbed::simulator::{Config, Simulator, Tls};
 
-use crate::cluster::{cluster, ok, run};
-use crate::operator::{Stage, condition};
+use crate::cluster::{OPERATOR, cluster, ok, run, site};
+use crate::operator::{SOON, Stage, condition};
 
 fn stopped_run(gateway: &str, plan: i64) -> Value {
     run(gateway, json!({"plans": [plan], "stopped": true, "gatewayRef": {"name": gateway}}))
@@ -273,6 +276,31 @@ fn the_environments_proxy_is_used_for_gateways_alone() {
     assert_eq!(asked.len(), 1, "{asked:?}");
     assert!(asked[0].starts_with("CONNECT gateway.example.com:443 HTTP/1.1"), "{asked:?}");
     assert!(!asked[0].contains("simulated-token"), "{asked:?}");
+}
+
+#[test]
+fn the_kubeconfigs_proxy_is_used_for_the_kubernetes_api_alone() {
+    let arena = ok(Arena::new(site(), "behind-proxy", Config::default()));
+    let address = cluster().url().strip_prefix("https://").and_then(|url| url.parse().ok());
+    let proxy = Proxy::start(address.expect("an address"));
+    let original = ok(launcher::kubeconfig(cluster()));
+    let mut kubeconfig: Value =
+        serde_json::from_slice(&std::fs::read(original).expect("it can be read")).expect("JSON");
+    kubeconfig["clusters"][0]["cluster"]["proxy-url"] = json!(proxy.url);
+    let path = arena.directory().join("proxied.kubeconfig");
+    std::fs::write(&path, kubeconfig.to_string()).expect("it can be written");
+    // What the environment says is about gateways.
+    let environment = [("HTTPS_PROXY", "http://127.0.0.1:9"), ("NO_PROXY", "127.0.0.1")];
+    let launcher = Launcher::new(&path).watching(&[&arena.namespace]).environment(&environment);
+    let log = arena.directory().join("proxied.log");
+    let operator = ok(launcher.flags(&["--leader-elect=false", TEXT_LOG]).spawn(Path::new(OPERATOR), &log));
+    ok(arena.create_run("nightly", json!({"plans": [1], "stopped": true})));
+    let accepted = arena.wait_for("nightly", &["Accepted"], SOON);
+    assert!(accepted.is_ok(), "{accepted:?}\n{}", std::fs::read_to_string(&log).unwrap_or_default());
+    drop(operator);
+    let asked: Vec<_> = proxy.asked.try_iter().collect();
+    let tunnel = format!("CONNECT {} ", cluster().url().trim_start_matches("https://"));
+    assert!(!asked.is_empty() && asked.iter().all(|head| head.starts_with(&tunnel)), "{asked:?}");
 }
 
 /// A forward proxy that opens tunnels, all of them to one address.

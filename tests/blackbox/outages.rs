@@ -139,6 +139,33 @@ fn a_watch_that_goes_silent_is_noticed_within_20_s() {
 }
 
 #[test]
+fn a_kind_in_which_nothing_happens_is_not_listed_anew_where_etcd_sends_no_progress() {
+    let options =
+        Options { etcd_args: vec!["--watch-progress-notify-interval=24h".into()], ..Options::default() };
+    let plane = ok(ControlPlane::start(options));
+    ok(operator::install(&plane.kubectl()));
+    let site = ok(Site::new(&plane, Path::new(OPERATOR)));
+    let (arena, operator) = at_work(&site, "quiet", Config::default());
+    let lists = |api: &[testinium_testbed::faults::Exchange]| {
+        api.iter().filter(|exchange| exchange.verb == Some(Verb::List)).count()
+    };
+    operator.api.forget_traffic();
+    // More than two watches long, after which the version is doubted.
+    thread::sleep(Duration::from_secs(if full() { 75 } else { 48 }));
+    let api = operator.api.traffic();
+    assert_eq!(lists(&api), 0, "{api:#?}");
+    assert!(api.len() < 20, "each watch takes 15 s: {api:#?}");
+
+    // This is how the operator learns that the API server has not reached a version.
+    let path = arena.path("testplanruns", "none");
+    let ahead = ok(site.client.send("GET", &format!("{path}?resourceVersion=999999999"), None));
+    assert_eq!(ahead.status, 504, "{ahead:?}");
+    ok(stop(&arena, "nightly"));
+    ok(arena.wait_for("nightly", &["Accepted"], RECOVERY));
+    judge(&arena, &operator);
+}
+
+#[test]
 fn a_version_that_is_too_old_leads_to_a_new_list_however_it_is_told() {
     let (arena, operator) = at_work(site(), "expired", Config::default());
     for (fault, plan) in [(Fault::reject(410), 10), (Fault::watch_error(410), 11)] {
@@ -292,6 +319,75 @@ fn without_a_right_to_secrets_the_status_says_so_and_the_rest_goes_on() {
     ok(arena.wait_for("nightly", &["Withdrawn"], SOON));
     assert_eq!(arena.simulator.calls().len(), 0);
     judge(&arena, &operator);
+}
+
+/// An operator's ServiceAccount that has its rights in this namespace alone.
+fn bound_in(account: &str, namespace: &str) -> Site {
+    let kubectl = cluster().kubectl().in_namespace("testinium-system");
+    let metadata = json!({"name": account, "namespace": "testinium-system"});
+    let account_of_its_own = json!({"apiVersion": "v1", "kind": "ServiceAccount", "metadata": metadata});
+    ok(kubectl.apply(&account_of_its_own.to_string()));
+    bind(account, namespace);
+    ok(Site::with_account(cluster(), Path::new(OPERATOR), account))
+}
+
+/// Grants the operator's rights in one more namespace.
+fn bind(account: &str, namespace: &str) {
+    let group = "rbac.authorization.k8s.io";
+    let binding = json!({
+        "apiVersion": format!("{group}/v1"), "kind": "RoleBinding", "metadata": {"name": account},
+        "roleRef": {"apiGroup": group, "kind": "ClusterRole", "name": "testinium-operator"},
+        "subjects": [{"kind": "ServiceAccount", "name": account, "namespace": "testinium-system"}],
+    });
+    ok(site().client.create(&format!("/apis/{group}/v1/namespaces/{namespace}/rolebindings"), &binding));
+}
+
+#[test]
+fn without_a_right_to_one_namespace_the_others_are_served_and_it_is_served_once_the_right_is_there() {
+    let (one, two) = (
+        ok(Arena::new(site(), "may", Config::default())),
+        ok(Arena::new(site(), "may-not", Config::default())),
+    );
+    let site = bound_in("one-namespace", &one.namespace);
+    let port = ok(free_port());
+    let flags = [
+        &format!("--watch-namespaces={},{}", two.namespace, one.namespace),
+        &format!("--health-probe-bind-address=127.0.0.1:{port}"),
+        "--leader-elect=false",
+    ];
+    let operator = ok(site.operator(one.directory(), "operator", &flags));
+    for arena in [&one, &two] {
+        ok(arena.create_run("nightly", json!({"plans": [1], "stopped": true})));
+    }
+    ok(operator.start());
+    ok(one.wait_for("nightly", &["Accepted"], SOON));
+    ok(arena::until("to be ready", SOON, || Ok(operator::page(port, "/readyz")?.0 == 200)));
+
+    // Long enough for several more lists that are refused.
+    let refused = |api: &[testinium_testbed::faults::Exchange]| {
+        let lists = api.iter().filter(|exchange| exchange.verb == Some(Verb::List));
+        lists.filter(|exchange| exchange.status == Some(403)).count() >= 8
+    };
+    operator.api.wait_for_blocking(refused, SOON * 2).expect("it is looked at again");
+    let log = operator.log();
+    assert_eq!(log.matches("failed to list").count(), 2, "once for each kind: {log}");
+    let missing = format!(
+        "cannot list resource \\\"testplanruns\\\" in API group \\\"testinium.io\\\" in the namespace \\\"{}\\\"",
+        two.namespace
+    );
+    assert!(log.contains(&missing), "what is missing is not said: {log}");
+    assert_eq!(two.simulator.calls().len(), 0);
+
+    bind("one-namespace", &two.namespace);
+    ok(two.wait_for("nightly", &["Accepted"], RECOVERY));
+    assert_eq!(ok(operator::page(port, "/readyz")).0, 200);
+    for arena in [&one, &two] {
+        ok(arena.create_run("later", json!({"plans": [2], "stopped": true})));
+        ok(arena.wait_for("later", &["Accepted"], RECOVERY));
+        let sent: Vec<_> = arena.simulator.calls().into_iter().flat_map(|call| call.plans).collect();
+        assert_eq!(sent, [1, 2]);
+    }
+    assert_eq!(oracles::calm(&operator.log()), [""; 0]);
 }
 
 #[test]

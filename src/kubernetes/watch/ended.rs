@@ -6,6 +6,8 @@ pub(super) enum Ended {
     /// The API server does not know the version any more that the watch was to start from.
     Expired,
     Failed(String),
+    /// A right is missing.
+    Forbidden(String),
     /// The machine takes no more inputs.
     Closed,
 }

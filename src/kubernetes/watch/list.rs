@@ -1,4 +1,4 @@
-//! Lists: all objects of a kind as they are now, as a stream or in pages.
+//! Lists: all objects of a scope as they are now, as a stream or in pages.
 
 use std::time::Duration;
 
@@ -19,7 +19,7 @@ const LIST_LIMIT: Duration = Duration::from_secs(30);
 /// The API server ends a list that is streamed after this long.
 const STREAM_LIMIT: Duration = Duration::from_secs(600);
 
-/// Lists one kind, again and again.
+/// Lists one scope, again and again.
 pub(super) struct Lister<'a> {
     watcher: &'a Watcher<'a>,
     /// A streamed list broke off, so the next one is asked for in pages.
@@ -49,33 +49,30 @@ impl<'a> Lister<'a> {
         Self { watcher, in_pages: false }
     }
 
-    /// Lists every namespace. Yields the path of each, and the version from which it is to be watched.
-    pub(super) async fn list(&mut self) -> Result<Vec<(String, String)>, Ended> {
-        self.watcher.tell(Input::ListBegan(self.watcher.scope.kind)).await?;
-        let mut versions = Vec::new();
-        for path in self.watcher.scope.paths() {
-            let listed = self.list_path(&path).await;
-            let version = listed.inspect_err(|ended| self.watcher.note(&path, ended))?;
-            versions.push((path, version));
-        }
-        self.watcher.tell(Input::ListDone(self.watcher.scope.kind)).await?;
-        Ok(versions)
+    /// Lists all. Yields the version from which it is to be watched.
+    pub(super) async fn list(&mut self) -> Result<String, Ended> {
+        let extent = &self.watcher.scope.extent;
+        self.watcher.tell(Input::ListBegan(extent.clone())).await?;
+        let version = self.list_all().await.inspect_err(|ended| self.watcher.note(ended))?;
+        self.watcher.tell(Input::ListDone(extent.clone())).await?;
+        self.watcher.health.watch_listed(&self.watcher.path);
+        Ok(version)
     }
 
-    async fn list_path(&mut self, path: &str) -> Result<String, Ended> {
+    async fn list_all(&mut self) -> Result<String, Ended> {
         if !std::mem::take(&mut self.in_pages) {
             // A stream that breaks off does not tell which objects are missing: the list has to begin anew.
-            let streamed = self.stream_list(path).await;
+            let streamed = self.stream_list().await;
             let streamed = streamed.inspect_err(|_| self.in_pages = true)?;
             if let Some(version) = streamed {
                 return Ok(version);
             }
         }
-        self.page_list(path).await
+        self.page_list().await
     }
 
     /// Lists by a stream. Yields nothing if the API server would not begin one.
-    async fn stream_list(&self, path: &str) -> Result<Option<String>, Ended> {
+    async fn stream_list(&self) -> Result<Option<String>, Ended> {
         let query = vec![
             ("watch", "true".to_owned()),
             ("allowWatchBookmarks", "true".to_owned()),
@@ -85,7 +82,7 @@ impl<'a> Lister<'a> {
             ("resourceVersionMatch", "NotOlderThan".to_owned()),
             ("sendInitialEvents", "true".to_owned()),
         ];
-        let Ok(Ok(mut stream)) = self.watcher.open(path, query).await else { return Ok(None) };
+        let Ok(Ok(mut stream)) = self.watcher.open(query).await else { return Ok(None) };
         let mut version = String::new();
         loop {
             let Some(line) = stream.line(LIST_LIMIT).await.map_err(Ended::Failed)? else {
@@ -97,18 +94,18 @@ impl<'a> Lister<'a> {
         }
     }
 
-    async fn page_list(&self, path: &str) -> Result<String, Ended> {
+    async fn page_list(&self) -> Result<String, Ended> {
         let mut next = None;
         loop {
             // Without a resourceVersion, a list is as new as the datastore itself.
             let mut query = vec![("limit", PAGE.to_string())];
             query.extend(next.take().map(|next| ("continue", next)));
-            let reply =
-                request::send(self.watcher.client, self.watcher.scope.request(path, query)?, LIST_LIMIT)
-                    .await
-                    .map_err(|why: NoReply| Ended::Failed(why.to_string()))?;
+            let reply = request::send(self.watcher.client, self.watcher.scope.request(query)?, LIST_LIMIT)
+                .await
+                .map_err(|why: NoReply| Ended::Failed(why.to_string()))?;
             match reply.status {
                 410 => return Err(Ended::Expired),
+                403 => return Err(Ended::Forbidden(reply.message())),
                 404 => return Err(Ended::Failed(not_served(self.watcher.scope))),
                 _ if !reply.is_success() => return Err(Ended::Failed(reply.message())),
                 _ => {}
@@ -128,7 +125,7 @@ impl<'a> Lister<'a> {
 
 /// The API server itself says no more than that there is no such page.
 fn not_served(scope: &Scope) -> String {
-    let resource = resource::of(scope.kind).plural;
+    let resource = resource::of(scope.extent.kind).plural;
     format!(
         "the Kubernetes API does not serve {resource}.testinium.io: apply its CustomResourceDefinition, or wait \
          until it is established"

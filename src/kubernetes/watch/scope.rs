@@ -1,17 +1,15 @@
-//! The part of a kind that is watched, and the requests for it.
+//! The objects that one watch brings, and the requests for them.
 
 use http::Request;
 
 use super::ended::Ended;
 use crate::kubernetes::resource;
-use crate::machine::Kind;
+use crate::machine::Extent;
 
-/// The objects of one kind that are watched.
+/// The objects that one watch brings.
 #[derive(Clone, Debug)]
 pub struct Scope {
-    pub kind: Kind,
-    /// The namespaces that are watched; an empty list means all of them.
-    pub namespaces: Vec<String>,
+    pub extent: Extent,
     /// The labels of the objects that are watched; an empty selector means all objects.
     pub label_selector: String,
 }
@@ -19,27 +17,30 @@ pub struct Scope {
 // === impl Scope ===
 
 impl Scope {
-    /// The paths of its collections: one for each namespace, or one for all of them.
-    pub(super) fn paths(&self) -> Vec<String> {
-        let resource = resource::of(self.kind);
-        if self.namespaces.is_empty() {
-            return vec![resource.path(None)];
-        }
-        self.namespaces.iter().map(|namespace| resource.path(Some(namespace))).collect()
+    /// The path of its collection.
+    pub fn path(&self) -> String {
+        resource::of(self.extent.kind).path(self.extent.namespace.as_deref())
     }
 
-    /// A GET of one of these collections.
-    pub(super) fn request(
-        &self,
-        path: &str,
-        mut query: Vec<(&str, String)>,
-    ) -> Result<Request<Vec<u8>>, Ended> {
+    /// A GET of this collection.
+    pub(super) fn request(&self, mut query: Vec<(&str, String)>) -> Result<Request<Vec<u8>>, Ended> {
         if !self.label_selector.is_empty() {
             query.push(("labelSelector", self.label_selector.clone()));
         }
-        let query = url::form_urlencoded::Serializer::new(String::new()).extend_pairs(query).finish();
-        Request::get(format!("{path}?{query}"))
-            .body(Vec::new())
-            .map_err(|error| Ended::Failed(format!("failed to put a list into a request: {error}")))
+        get(&self.path(), query)
     }
+
+    /// A GET of one object that need not be there, which the API server answers once it has reached this version.
+    pub(super) fn probe(&self, version: &str) -> Result<Request<Vec<u8>>, Ended> {
+        let namespace = self.extent.namespace.as_deref().unwrap_or("default");
+        let collection = resource::of(self.extent.kind).path(Some(namespace));
+        get(&format!("{collection}/none"), vec![("resourceVersion", version.to_owned())])
+    }
+}
+
+fn get(path: &str, query: Vec<(&str, String)>) -> Result<Request<Vec<u8>>, Ended> {
+    let query = url::form_urlencoded::Serializer::new(String::new()).extend_pairs(query).finish();
+    Request::get(format!("{path}?{query}"))
+        .body(Vec::new())
+        .map_err(|error| Ended::Failed(format!("failed to put a query into a request: {error}")))
 }

@@ -1,4 +1,4 @@
-//! Everything that lists and watches of one kind have in common: opening a stream, and telling the machine of objects.
+//! Everything that lists and watches of one scope have in common: opening a stream, and telling the machine of objects.
 
 use std::time::{Duration, Instant};
 
@@ -18,10 +18,12 @@ use crate::telemetry::Health;
 /// Opening a watch is answered at once, or not at all.
 const OPEN_LIMIT: Duration = Duration::from_secs(10);
 
-/// Reads one kind, and tells the machine of it.
+/// Reads one scope, and tells the machine of it.
 pub(super) struct Watcher<'a> {
     pub(super) client: &'a kube::Client,
     pub(super) scope: &'a Scope,
+    /// The path of the scope.
+    pub(super) path: String,
     pub(super) inputs: &'a mpsc::Sender<Input>,
     pub(super) health: &'a Health,
 }
@@ -48,12 +50,8 @@ struct Failure {
 
 impl Watcher<'_> {
     /// Opens a watch; else yields the status of the answer.
-    pub(super) async fn open(
-        &self,
-        path: &str,
-        query: Vec<(&str, String)>,
-    ) -> Result<Result<Stream, u16>, Ended> {
-        let request = self.scope.request(path, query)?.map(kube::client::Body::from);
+    pub(super) async fn open(&self, query: Vec<(&str, String)>) -> Result<Result<Stream, u16>, Ended> {
+        let request = self.scope.request(query)?.map(kube::client::Body::from);
         match timeout(OPEN_LIMIT, self.client.send(request)).await {
             Ok(Ok(response)) => match response.status().as_u16() {
                 200 => Ok(Ok(Stream::new(response.into_body()))),
@@ -92,7 +90,7 @@ impl Watcher<'_> {
 
     /// Tells of an object. Yields its version.
     pub(super) async fn seen(&self, object: &[u8]) -> Result<Option<Version>, Ended> {
-        let input = resource::of(self.scope.kind).decode(object);
+        let input = resource::of(self.scope.extent.kind).decode(object);
         let version = match &input {
             Some(Input::Seen(view)) => Some(view.version()),
             // The version may be the only part that can be read of a broken object.
@@ -107,7 +105,7 @@ impl Watcher<'_> {
     async fn gone(&self, object: &[u8]) -> Result<(), Ended> {
         match decode::identity(object) {
             Ok((key, uid)) => {
-                let input = Input::Gone(ObjectKey::of_kind(self.scope.kind, key), uid);
+                let input = Input::Gone(ObjectKey::of_kind(self.scope.extent.kind, key), uid);
                 self.tell(input).await
             }
             // A list will show that it is gone.
@@ -115,10 +113,12 @@ impl Watcher<'_> {
         }
     }
 
-    /// Notes that the watch of a path does not work, if it failed.
-    pub(super) fn note(&self, path: &str, ended: &Ended) {
-        if let Ended::Failed(_) = ended {
-            self.health.watch_failed(path, Instant::now());
+    /// Notes that the watch does not work, if it failed.
+    pub(super) fn note(&self, ended: &Ended) {
+        match ended {
+            Ended::Failed(why) => self.health.watch_failed(&self.path, why, Instant::now()),
+            Ended::Forbidden(why) => self.health.watch_forbidden(&self.path, why, Instant::now()),
+            Ended::Expired | Ended::Closed => {}
         }
     }
 

@@ -56,7 +56,7 @@ impl Gateways {
         for key in std::mem::take(&mut self.touched) {
             self.prepare(&key, now, runs, out, &mut progress);
         }
-        if self.may_call {
+        if !self.may_call.is_empty() {
             for origin in self.origins.take_touched(now.mono) {
                 while self.begin_one(&origin, now, out, &mut progress) {}
                 self.origins.settle(&origin, now.mono);
@@ -142,15 +142,16 @@ impl Gateways {
         let Some(gateway) = self.by_key.get_mut(key) else { return };
         let queued = gateway.queue.len();
         self.queued = self.queued - std::mem::replace(&mut gateway.counted, queued) + queued;
-        let call_at = if self.may_call { gateway.call_at() } else { None };
-        let credential_at = if self.may_call { gateway.credential_at() } else { gateway.held_at() };
+        let may_call = self.may_call.contains(&key.namespace);
+        let call_at = if may_call { gateway.call_at() } else { None };
+        let credential_at = if may_call { gateway.credential_at() } else { gateway.held_at() };
         let later = call_at.filter(|at| *at > now);
         let at = [later, credential_at, gateway.notify_at(), gateway.status_at].into_iter().flatten().min();
         if let Some(before) = std::mem::replace(&mut gateway.timer, at) {
             self.timers.remove(&(before, key.clone()));
         }
         if let Some(settings) = &gateway.settings {
-            let readiness = if self.may_call { gateway.readiness(now) } else { Readiness::NotReady };
+            let readiness = if may_call { gateway.readiness(now) } else { Readiness::NotReady };
             self.origins.set_ready(key, &settings.origin, readiness);
         }
         if gateway.is_idle() {

@@ -9,6 +9,8 @@ use crate::machine::runs::Runs;
 use crate::machine::time::Now;
 use crate::machine::wait_reason::WaitReason;
 
+const ALL: Extent = Extent { kind: Kind::Gateways, namespace: None };
+
 fn at(mono: u64) -> Now {
     Now { mono: Millis(mono), wall: wall(mono) }
 }
@@ -51,12 +53,12 @@ fn reading(gateways: &Gateways) -> Option<(GatewayKey, Epoch)> {
 /// A gateway in each of these namespaces, with its credential, when calls may begin.
 fn ready(namespaces: &[&str]) -> Gateways {
     let mut gateways = Gateways::new(OriginLimits::default(), 7);
-    gateways.list_began();
+    gateways.list_began(&ALL);
     for namespace in namespaces {
         gateways.observe(fixtures::gateway(namespace), Millis(0));
     }
-    gateways.list_ended(&mut Vec::new());
-    gateways.allow_calls(true);
+    gateways.list_ended(&ALL, &mut Vec::new());
+    gateways.allow_calls(&ALL);
     turn(&mut gateways, 0);
     while let Some((key, epoch)) = reading(&gateways) {
         gateways.credential_read(&key, epoch, have(), Millis(0));
@@ -64,7 +66,7 @@ fn ready(namespaces: &[&str]) -> Gateways {
     }
     turn(&mut gateways, 0);
     gateways.publish(Millis(0));
-    gateways.touch_all();
+    gateways.touch_all(&ALL);
     gateways.publish(REASON_SETTLES);
     gateways.touched.clear();
     gateways
@@ -84,7 +86,7 @@ fn a_call_begins_when_nothing_stands_in_its_way() {
     };
     let rows: [(&str, Change, &[&str]); 5] = [
         ("all is well", |_| {}, &["post a [1, 2]"]),
-        ("runs are not listed yet, or the end is near", |gateways| gateways.allow_calls(false), &[]),
+        ("runs are not listed yet, or the end is near", |gateways| gateways.end_calls(), &[]),
         ("it is suspended", suspend, &["read a"]),
         ("it is gone", |gateways| gateways.gone(&key("a"), None, &mut Vec::new()), &[]),
         (
@@ -174,12 +176,12 @@ fn a_gateway_that_nobody_asks_for_is_forgotten_with_its_object() {
 #[test]
 fn a_start_with_a_thousand_gateways_reads_few_secrets_at_a_time_and_those_that_runs_wait_for_first() {
     let mut gateways = Gateways::new(OriginLimits::default(), 7);
-    gateways.list_began();
+    gateways.list_began(&Extent::all(Kind::Gateways));
     for number in 0..1_000 {
         gateways.observe(fixtures::gateway(&format!("team-{number:03}")), Millis(0));
     }
-    gateways.list_ended(&mut Vec::new());
-    gateways.allow_calls(true);
+    gateways.list_ended(&Extent::all(Kind::Gateways), &mut Vec::new());
+    gateways.allow_calls(&Extent::all(Kind::Runs));
     let mut begun = turn(&mut gateways, 0);
     assert_eq!(begun.len(), READINGS_MAX);
     gateways.offer(&key("team-999"), &[PlanId(1)], waiter(1));
@@ -213,8 +215,8 @@ fn a_gateway_that_cannot_be_read_says_so_until_it_can_or_is_gone() {
         (
             "a list lacks it",
             |gateways| {
-                gateways.list_began();
-                gateways.list_ended(&mut Vec::new());
+                gateways.list_began(&Extent::all(Kind::Gateways));
+                gateways.list_ended(&Extent::all(Kind::Gateways), &mut Vec::new());
             },
             Some(WaitReason::GatewayNotFound),
         ),
@@ -234,9 +236,9 @@ fn a_gateway_that_is_asked_for_and_is_not_there_says_so() {
     gateways.offer(&key("a"), &[PlanId(1)], waiter(1));
     let reason = |gateways: &Gateways| gateways.wait_of(&key("a"), true, Millis(0)).0;
     assert_eq!(reason(&gateways), Some(WaitReason::GatewayNotListed));
-    gateways.list_began();
-    gateways.list_ended(&mut Vec::new());
+    gateways.list_began(&ALL);
+    gateways.list_ended(&ALL, &mut Vec::new());
     assert_eq!(reason(&gateways), Some(WaitReason::GatewayNotFound));
-    gateways.list_failed("no permission".to_owned());
+    gateways.list_failed(&ALL, "no permission".to_owned());
     assert_eq!(reason(&gateways), Some(WaitReason::GatewayNotListed));
 }

@@ -32,10 +32,10 @@ use self::settle::Call;
 use crate::machine::call::Waiter;
 use crate::machine::effect::Effect;
 use crate::machine::guards::{Guard, Guards};
-use crate::machine::ids::{CallId, Epoch, GatewayKey, PlanId, RunId, Uid};
+use crate::machine::ids::{CallId, Epoch, GatewayKey, Kind, PlanId, RunId, Uid};
 use crate::machine::input::CredentialRead;
 use crate::machine::limits::OriginLimits;
-use crate::machine::list::List;
+use crate::machine::list::{Extent, Listed, Lists};
 use crate::machine::time::Millis;
 use crate::machine::view::GatewayView;
 
@@ -47,9 +47,11 @@ pub struct Gateways {
     pub(in crate::machine) calls: BTreeMap<CallId, Call>,
     /// Gateways whose objects can't be read.
     pub(in crate::machine) unreadable: BTreeMap<GatewayKey, Unreadable>,
-    pub(in crate::machine) list: List,
-    /// Calls may begin: runs have been listed, and the end is not near.
-    pub(in crate::machine) may_call: bool,
+    pub(in crate::machine) lists: Lists,
+    /// The namespaces in which calls may begin: runs have been listed there.
+    pub(in crate::machine) may_call: Listed,
+    /// No call may begin any more: the end is near.
+    pub(in crate::machine) ending: bool,
     /// Gateways to which something has happened since calls were last begun.
     pub(in crate::machine) touched: BTreeSet<GatewayKey>,
     pub(in crate::machine) unpublished: BTreeSet<GatewayKey>,
@@ -100,14 +102,14 @@ impl Gateways {
     /// The next moment at which a call or a reading may begin, or something is to be told.
     pub fn wake_at(&self) -> Option<Millis> {
         let gateway = self.timers.first().map(|(at, _)| *at);
-        let origin = self.origins.wake_at().filter(|_| self.may_call);
+        let origin = self.origins.wake_at().filter(|_| !self.may_call.is_empty());
         [gateway, origin].into_iter().flatten().min()
     }
 
     // === observations ===
 
     pub fn observe(&mut self, view: GatewayView, now: Millis) {
-        let (key, list) = (view.key.clone(), self.list.serial);
+        let (key, list) = (view.key.clone(), self.lists.of(&view.key.namespace).serial);
         self.unreadable.remove(&key);
         let gateway = self.entry(&key);
         let before = gateway.object().map(|(_, settings)| settings.origin.clone());
@@ -142,31 +144,34 @@ impl Gateways {
     /// users.
     pub fn unreadable(&mut self, key: &GatewayKey, uid: Uid, why: &str, out: &mut Vec<Effect>) {
         self.gone(key, None, out);
-        let object = Unreadable { uid, why: why.into(), listed_in: self.list.serial };
-        self.unreadable.insert(key.clone(), object);
+        let listed_in = self.lists.of(&key.namespace).serial;
+        self.unreadable.insert(key.clone(), Unreadable { uid, why: why.into(), listed_in });
         self.touch(key);
     }
 
-    pub fn list_began(&mut self) {
-        self.list.began();
+    pub fn list_began(&mut self, extent: &Extent) {
+        self.lists.of_extent(extent).began();
     }
 
-    /// Ends a list: the gateways that it did not bring are gone.
-    pub fn list_ended(&mut self, out: &mut Vec<Effect>) {
-        self.list.ended();
-        let list = self.list.serial;
-        let stale =
-            self.by_key.values().filter(|gateway| gateway.view.is_some() && gateway.listed_in != list);
-        let stale: Vec<_> = stale.map(|gateway| gateway.key.clone()).collect();
+    /// Ends a list: the gateways of its extent that it did not bring are gone.
+    pub fn list_ended(&mut self, extent: &Extent, out: &mut Vec<Effect>) {
+        let list = self.lists.of_extent(extent);
+        list.ended();
+        let serial = list.serial;
+        let is_stale = |gateway: &&Gateway| {
+            extent.covers(&gateway.key.namespace) && gateway.view.is_some() && gateway.listed_in != serial
+        };
+        let stale: Vec<_> =
+            self.by_key.values().filter(is_stale).map(|gateway| gateway.key.clone()).collect();
         stale.iter().for_each(|key| self.gone(key, None, out));
-        self.unreadable.retain(|_, object| object.listed_in == list);
-        self.touch_all();
+        self.unreadable.retain(|key, object| !extent.covers(&key.namespace) || object.listed_in == serial);
+        self.touch_all(extent);
     }
 
     /// Takes in that gateways can't be listed. The text is for users.
-    pub fn list_failed(&mut self, text: String) {
-        self.list.failed = Some(text);
-        self.touch_all();
+    pub fn list_failed(&mut self, extent: &Extent, text: String) {
+        self.lists.of_extent(extent).failed = Some(text);
+        self.touch_all(extent);
     }
 
     /// Takes in the end of a reading of a credential.
@@ -177,12 +182,18 @@ impl Gateways {
         }
     }
 
-    /// Whether calls may begin.
-    pub fn allow_calls(&mut self, may_call: bool) {
-        if self.may_call != may_call {
-            self.may_call = may_call;
-            self.touch_all();
+    /// Runs have been listed: calls for them may begin.
+    pub fn allow_calls(&mut self, runs: &Extent) {
+        if !self.ending && self.may_call.add(runs) {
+            self.touch_all(runs);
         }
+    }
+
+    /// No call begins any more: the end is near.
+    pub fn end_calls(&mut self) {
+        self.ending = true;
+        self.may_call = Listed::default();
+        self.touch_all(&Extent::all(Kind::Gateways));
     }
 
     // === demands of runs ===
@@ -231,10 +242,11 @@ impl Gateways {
         self.unpublished.insert(key.clone());
     }
 
-    /// Marks every gateway. That is rare: it happens at a list and at the end of the term.
-    fn touch_all(&mut self) {
-        self.touched.extend(self.by_key.keys().cloned());
-        self.unpublished.extend(self.by_key.keys().cloned());
+    /// Marks every gateway of some namespaces. That is rare: it happens at a list and at the end of the term.
+    fn touch_all(&mut self, extent: &Extent) {
+        let keys: Vec<_> = self.by_key.keys().filter(|key| extent.covers(&key.namespace)).cloned().collect();
+        self.touched.extend(keys.iter().cloned());
+        self.unpublished.extend(keys);
     }
 
     fn touch_due(&mut self, now: Millis) {

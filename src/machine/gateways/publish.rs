@@ -11,7 +11,7 @@ use crate::machine::gateways::{Gateways, Unreadable};
 use crate::machine::ids::{GatewayKey, ObjectKey, RunId, Uid, Version};
 use crate::machine::input::WriteResult;
 use crate::machine::limits::REASON_SETTLES;
-use crate::machine::list::List;
+use crate::machine::list::Lists;
 use crate::machine::time::{Millis, Now, whole_seconds};
 use crate::machine::view::GatewayView;
 use crate::machine::wait_reason::{WaitReason, Waiting};
@@ -58,7 +58,7 @@ impl Gateways {
     }
 
     fn cause_of(&self, key: &GatewayKey, is_stop_requested: bool) -> Option<WaitCause<'_>> {
-        let unknown = unknown(&self.list, &self.unreadable, key);
+        let unknown = unknown(&self.lists, &self.unreadable, key);
         match self.get(key) {
             Some(gateway) => gateway.wait_cause(unknown),
             None => is_stop_requested.then_some(unknown),
@@ -71,7 +71,7 @@ impl Gateways {
         let mut notified = BTreeSet::new();
         for key in &gateways {
             let Some(gateway) = self.by_key.get_mut(key) else { continue };
-            let reason = gateway.wait_reason(unknown(&self.list, &self.unreadable, key));
+            let reason = gateway.wait_reason(unknown(&self.lists, &self.unreadable, key));
             let published = &mut gateway.published;
             if published.reason != reason {
                 (published.reason, published.since) = (reason, now);
@@ -104,7 +104,7 @@ impl Gateways {
     pub fn state(&mut self, key: &GatewayKey, without_messages: bool, now: Now) -> Option<Written> {
         let gateway = self.by_key.get_mut(key)?;
         let view = gateway.view.clone()?;
-        let unknown = unknown(&self.list, &self.unreadable, key);
+        let unknown = unknown(&self.lists, &self.unreadable, key);
         let mut waiting = gateway.wait_cause(unknown).map(|cause| cause.in_words(&key.name));
         if let Some(waiting) = waiting.as_mut().filter(|_| without_messages) {
             waiting.message = waiting.reason.as_str().to_owned();
@@ -132,11 +132,14 @@ impl Gateways {
 
 /// The cause for which plans wait at a gateway whose object is not known.
 fn unknown<'a>(
-    list: &'a List,
+    lists: &'a Lists,
     unreadable: &'a BTreeMap<GatewayKey, Unreadable>,
     key: &GatewayKey,
 ) -> WaitCause<'a> {
-    WaitCause::unknown_gateway(list.state(), unreadable.get(key).map(|object| &*object.why))
+    WaitCause::unknown_gateway(
+        lists.of(&key.namespace).state(),
+        unreadable.get(key).map(|object| &*object.why),
+    )
 }
 
 fn target(view: &GatewayView) -> Target {

@@ -39,7 +39,7 @@ use crate::api::Outcome;
 use crate::machine::call::{CallProgress, Progress, Waiter};
 use crate::machine::guards::{Guard, Guards};
 use crate::machine::ids::{CallId, Lane, PlanId, RunId, RunKey};
-use crate::machine::list::List;
+use crate::machine::list::Lists;
 use crate::machine::time::{Millis, Now};
 
 /// All runs that are not at rest.
@@ -51,7 +51,7 @@ pub struct Runs {
     /// The next moment of each run: its status is due, or a plan that waits for a call is given up.
     pub(in crate::machine) timers: BTreeSet<(Millis, RunId)>,
     pub(in crate::machine) lanes: BTreeMap<Arc<str>, Lane>,
-    pub(in crate::machine) list: List,
+    pub(in crate::machine) lists: Lists,
     pub(in crate::machine) guards: Guards,
     pub(in crate::machine) next_id: u64,
     pub(in crate::machine) next_lane: u32,

@@ -38,6 +38,7 @@ use crate::machine::call::Waiter;
 use crate::machine::effect::Event;
 use crate::machine::guards::Guard;
 use crate::machine::ids::{Lane, ObjectKey, RunId, RunKey, Uid, Version};
+use crate::machine::list::Extent;
 use crate::machine::runs::Runs;
 use crate::machine::runs::demand::Demand;
 use crate::machine::runs::events;
@@ -49,27 +50,30 @@ use crate::machine::view::RunView;
 // === impl Runs ===
 
 impl Runs {
-    pub fn list_began(&mut self) {
-        self.list.began();
+    pub fn list_began(&mut self, extent: &Extent) {
+        self.lists.of_extent(extent).began();
     }
 
-    /// Ends a list: the runs that it did not bring are gone.
-    pub fn list_ended(&mut self, demands: &mut Vec<Demand>) {
-        self.list.ended();
+    /// Ends a list: the runs of its extent that it did not bring are gone.
+    pub fn list_ended(&mut self, extent: &Extent, demands: &mut Vec<Demand>) {
+        let list = self.lists.of_extent(extent);
+        list.ended();
+        let serial = list.serial;
         if !self.guards.is_on(Guard::Unlisted) {
             return;
         }
-        let serial = self.list.serial;
-        let stale = self.by_id.values().filter(|run| run.listed_in != serial).map(|run| run.key.clone());
+        let is_stale = |run: &Run| extent.covers(&run.key.namespace) && run.listed_in != serial;
+        let stale = self.iter().filter(|(_, run)| is_stale(run)).map(|(_, run)| run.key.clone());
         let stale: Vec<_> = stale.collect();
         stale.iter().for_each(|key| self.gone(key, None, demands));
-        self.parked.list_ended(serial);
+        self.parked.list_ended(extent, serial);
     }
 
     /// Takes in a run that a watch or a list shows.
     pub fn observe(&mut self, view: &RunView, now: Now, demands: &mut Vec<Demand>) {
-        let serial = self.list.serial;
-        let source = if self.list.under_way { Source::List } else { Source::Watch };
+        let list = self.lists.of(&view.key.namespace);
+        let serial = list.serial;
+        let source = if list.under_way { Source::List } else { Source::Watch };
         self.parked.remove(&view.key);
         if let Some(id) = self.id_of(&view.key)
             && let Some(run) = self.by_id.get_mut(&id)
@@ -113,7 +117,7 @@ impl Runs {
     ) {
         let Some(run) = self.by_id.get_mut(&id) else { return };
         let hurried = run.reconcile_annotation.as_deref() != view.reconcile_annotation.as_deref();
-        run.version_list = self.list.serial;
+        run.version_list = self.lists.of(&view.key.namespace).serial;
         let observed = catch_unwind(AssertUnwindSafe(|| run.observe(view, source, now)));
         let Ok(consequences) = observed else {
             return self.drop_after_panic(&view.key, demands);
@@ -146,7 +150,7 @@ impl Runs {
         now: Now,
         demands: &mut Vec<Demand>,
     ) {
-        let serial = self.list.serial;
+        let serial = self.lists.of(&view.key.namespace).serial;
         let lane = self.lane_of(&view.key.namespace);
         let made = catch_unwind(AssertUnwindSafe(|| {
             let (mut run, consequences) = Run::new(view, lane, source, now);

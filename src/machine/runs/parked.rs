@@ -19,6 +19,7 @@ use jiff::Timestamp;
 
 use crate::machine::ids::{RunKey, Version};
 use crate::machine::limits::CLOCK_CHECK;
+use crate::machine::list::Extent;
 use crate::machine::time::{Millis, Now};
 
 /// All parked runs.
@@ -72,8 +73,9 @@ impl Parked {
     }
 
     /// The parked runs that a complete list did not bring are gone.
-    pub fn list_ended(&mut self, list: u32) {
-        let stale = self.by_key.iter().filter(|(_, waits)| waits.listed_in != list);
+    pub fn list_ended(&mut self, extent: &Extent, list: u32) {
+        let stale = self.by_key.iter();
+        let stale = stale.filter(|(key, waits)| extent.covers(&key.namespace) && waits.listed_in != list);
         let stale: Vec<_> = stale.map(|(key, _)| key.clone()).collect();
         stale.iter().for_each(|key| self.remove(key));
     }

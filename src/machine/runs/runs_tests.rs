@@ -5,11 +5,15 @@ use jiff::SignedDuration;
 use super::*;
 use crate::machine::call::Settled;
 use crate::machine::checks::fixtures::{self, wall};
+use crate::machine::ids::Kind;
 use crate::machine::limits::{BETWEEN_PARTS, CLOCK_CHECK, QUICK_ANSWER};
+use crate::machine::list::Extent;
 use crate::machine::runs::request::Source;
 use crate::machine::runs::run::Due;
 use crate::machine::view::RunView;
 use crate::machine::wait_reason::WaitReason;
+
+const ALL: Extent = Extent { kind: Kind::Runs, namespace: None };
 
 fn at(mono: u64) -> Now {
     Now { mono: Millis(mono), wall: wall(mono) }
@@ -144,15 +148,42 @@ fn an_older_version_and_an_older_object_change_nothing() {
 fn a_list_that_did_not_bring_a_run_ends_it() {
     let mut runs = Runs::default();
     let stopped = view(Some(true));
-    runs.list_began();
+    runs.list_began(&ALL);
     observe(&mut runs, &stopped, 0);
     let mut demands = Vec::new();
-    runs.list_ended(&mut demands);
+    runs.list_ended(&ALL, &mut demands);
     assert!(demands.is_empty());
-    runs.list_began();
-    runs.list_ended(&mut demands);
+    runs.list_began(&ALL);
+    runs.list_ended(&ALL, &mut demands);
     assert_eq!(told(&demands), ["withdraw default [1, 2]", "forgotten"]);
     assert!(runs.lanes.is_empty(), "a namespace without runs has no lane");
+}
+
+#[test]
+fn a_list_ends_no_run_and_no_parked_one_of_another_namespace() {
+    let mut runs = Runs::default();
+    let in_namespace = |namespace: &str, view: &RunView| RunView {
+        key: RunKey::new(namespace, view.key.name.clone()),
+        uid: namespace.into(),
+        ..view.clone()
+    };
+    let mut parked = parked(30_000);
+    parked.key = RunKey::new("team", "parked");
+    for namespace in ["a", "b"] {
+        runs.list_began(&Extent::of(Kind::Runs, namespace));
+        observe(&mut runs, &in_namespace(namespace, &view(Some(true))), 0);
+        observe(&mut runs, &in_namespace(namespace, &parked), 0);
+    }
+    let mut demands = Vec::new();
+    let mut list = |namespace: &str, runs: &mut Runs| {
+        runs.list_ended(&Extent::of(Kind::Runs, namespace), &mut demands);
+        (runs.count(), runs.parked.count())
+    };
+    assert_eq!(list("a", &mut runs), (2, 2));
+    assert_eq!(list("b", &mut runs), (2, 2));
+    runs.list_began(&Extent::of(Kind::Runs, "a"));
+    assert_eq!(list("a", &mut runs), (1, 1), "a list of a that brings nothing");
+    assert!(runs.id_of(&RunKey::new("b", "nightly")).is_some());
 }
 
 #[test]
@@ -272,8 +303,8 @@ fn a_parked_run_is_forgotten_with_its_object() {
     type Step<'a> = (&'a str, &'a dyn Fn(&mut Runs));
     let gone = |runs: &mut Runs| runs.gone(&view.key, Some(&view.uid), &mut Vec::new());
     let unlisted = |runs: &mut Runs| {
-        runs.list_began();
-        runs.list_ended(&mut Vec::new());
+        runs.list_began(&ALL);
+        runs.list_ended(&ALL, &mut Vec::new());
     };
     let seen = |runs: &mut Runs| drop(observe(runs, &newer(&view, |view| view.due = None), 10));
     let steps: [Step<'_>; 3] =

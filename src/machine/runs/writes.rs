@@ -48,8 +48,8 @@ impl Runs {
 
     /// The write of a status has ended.
     pub fn stated(&mut self, id: RunId, result: WriteResult, now: Now, demands: &mut Vec<Demand>) {
-        let list = self.list.serial;
         let Some(run) = self.by_id.get_mut(&id) else { return };
+        let list = self.lists.of(&run.key.namespace).serial;
         if let Some(announcement) = run.stated(result, list, now) {
             demands.push(Demand::Tell(run.event(announcement)));
         }
@@ -64,7 +64,7 @@ impl Runs {
     pub fn changed(&mut self, id: RunId, version: Version) {
         if let Some(run) = self.by_id.get_mut(&id) {
             run.version = run.version.max(version);
-            run.version_list = self.list.serial;
+            run.version_list = self.lists.of(&run.key.namespace).serial;
         }
     }
 }

@@ -3,7 +3,7 @@
 use crate::api::Outcome::{Accepted, Unknown};
 use crate::api::reason;
 use crate::machine::checks::world::{How, Nature, World, gateway_key, run_key};
-use crate::machine::{Input, Kind, ObjectKey};
+use crate::machine::{Extent, Input, Kind, ObjectKey};
 
 /// The newer object says that the stop is taken back: status tells that, and what had been stopped by then.
 #[test]
@@ -244,7 +244,8 @@ fn h25_status_wiped_by_hand() {
 #[test]
 fn h26_gateways_can_not_be_listed() {
     let mut world = World::new(&[("one", &[1])], Default::default());
-    world.feed(Input::ListFailed(Kind::Gateways, "no permission to list them".to_owned()));
+    let refusal = "no permission to list them".to_owned();
+    world.feed(Input::ListFailed(Extent::all(Kind::Gateways), refusal));
     world.hear(Kind::Runs);
     world.stop("one");
     world.pass(1_000);

@@ -5,6 +5,7 @@ mod answers;
 mod basics;
 mod crossings;
 mod edits;
+mod namespaces;
 mod proofs;
 mod requests;
 mod restarts;

@@ -157,7 +157,7 @@ impl World {
 
     /// The watch of a kind breaks and its past is gone: it begins anew with a list.
     pub(in crate::machine) fn relist(&mut self, kind: Kind) {
-        self.feed(Input::ListBegan(kind));
+        self.feed(Input::ListBegan(Extent::all(kind)));
         match kind {
             Kind::Runs => self.runs.list = Some(ServerList::Asked),
             Kind::Gateways => self.gateways.list = Some(ServerList::Asked),
@@ -221,8 +221,8 @@ impl World {
 
     fn tell_reference(&mut self, input: &Input, now: Now) {
         match input {
-            Input::ListBegan(Kind::Runs) => self.reference.list += 1,
-            Input::ListDone(Kind::Runs) => self.reference.runs_listed(),
+            Input::ListBegan(Extent { kind: Kind::Runs, .. }) => self.reference.list += 1,
+            Input::ListDone(Extent { kind: Kind::Runs, .. }) => self.reference.runs_listed(),
             Input::Seen(ObjectView::Run(view)) => {
                 let record = self.progress(&view.key);
                 self.reference.run_seen(view, record, now);

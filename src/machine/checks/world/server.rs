@@ -6,8 +6,8 @@ use std::sync::Arc;
 use jiff::Timestamp;
 
 use crate::machine::{
-    FieldSet, GatewayKey, GatewayView, Input, Kind, ObjectKey, ObjectView, RunKey, RunView, Target, Uid,
-    Version, WriteBody, WriteResult,
+    Extent, FieldSet, GatewayKey, GatewayView, Input, Kind, ObjectKey, ObjectView, RunKey, RunView, Target,
+    Uid, Version, WriteBody, WriteResult,
 };
 
 /// Objects, and what happened to them.
@@ -267,7 +267,7 @@ impl ServerWatch {
                 self.at = *version;
                 self.list = None;
             }
-            return item.or(Some(Input::ListDone(self.kind)));
+            return item.or(Some(Input::ListDone(Extent::all(self.kind))));
         }
         let (version, change) = server.after(self)?;
         self.at = *version;

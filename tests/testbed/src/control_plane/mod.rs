@@ -83,7 +83,8 @@ impl ControlPlane {
             Some(path) => keep(path)?,
         };
         let files = Files::write(&path, options.audit)?;
-        let mut etcd = Guarded::spawn(servers::etcd(&binaries.etcd(), &files), &files.path("etcd.log"))?;
+        let mut etcd =
+            Guarded::spawn(servers::etcd(&binaries.etcd(), &files, &options), &files.path("etcd.log"))?;
         let (port, kubeconfig, api_server) = start_on_free_port(&binaries, &files, &options, &mut etcd)?;
         Ok(ControlPlane { api_server, etcd, port, kubeconfig, files, options, binaries, _directory: held })
     }

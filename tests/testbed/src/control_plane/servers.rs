@@ -8,7 +8,7 @@ use super::files::Files;
 use super::options::Options;
 
 /// etcd for one short life: nothing is synced to disk, so a crash of the machine would lose it all.
-pub(super) fn etcd(binary: &Path, files: &Files) -> Command {
+pub(super) fn etcd(binary: &Path, files: &Files, options: &Options) -> Command {
     let mut command = Command::new(binary);
     // The sockets' paths are relative: the system allows an absolute one about a hundred bytes only.
     command.current_dir(files.directory()).args([
@@ -23,6 +23,7 @@ pub(super) fn etcd(binary: &Path, files: &Files) -> Command {
         "--initial-advertise-peer-urls=unix://peer.sock",
         "--initial-cluster=testbed=unix://peer.sock",
     ]);
+    command.args(&options.etcd_args);
     command
 }
 

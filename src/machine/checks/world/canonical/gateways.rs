@@ -17,7 +17,7 @@ use crate::machine::gateways::verdict::Parts;
 use crate::machine::gateways::{Gateways, Unreadable};
 use crate::machine::*;
 
-fields!(Gateways { by_key, origins, calls, readings, unreadable, list, may_call, touched, unpublished, queued } but {
+fields!(Gateways { by_key, origins, calls, readings, unreadable, lists, may_call, ending, touched, unpublished, queued } but {
     // Each gateway knows its timer.
     timers,
     // The same in all states of one model, as is the seed.

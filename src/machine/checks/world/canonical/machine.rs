@@ -2,7 +2,7 @@
 
 use super::{Canonical, Sink, Sort, fields};
 use crate::machine::call::{Detail, Settled};
-use crate::machine::list::List;
+use crate::machine::list::{List, Listed, Lists};
 use crate::machine::outbox::{Change, Entry, EntryKey, InFlight, Next, Order, Outbox, What, WriteState};
 use crate::machine::runs::Runs;
 use crate::machine::runs::intent::{Observed, StopState};
@@ -45,7 +45,7 @@ impl Canonical for Runs {
             timers: _,
             // Each waiter has its lane.
             lanes: _,
-            list,
+            lists,
             // The same in all states of one model.
             guards: _,
             // Records and lanes are numbered as they turn up.
@@ -57,9 +57,13 @@ impl Canonical for Runs {
         for (id, run) in by_key.values().filter_map(|id| Some((id, by_id.get(id)?))) {
             (*id, &**run).canonical(sink);
         }
-        list.canonical(sink);
+        lists.canonical(sink);
     }
 }
+
+fields!(Lists { all, by_namespace });
+
+fields!(Listed { all, namespaces });
 
 impl Canonical for List {
     fn canonical(&self, sink: &mut Sink) {
