@@ -10,8 +10,7 @@ use kube::api::GetParams;
 use tokio::time::sleep;
 
 use super::client::Clients;
-use super::request;
-use crate::text::chain;
+use super::request::{self, NoReply, Reply};
 
 /// The name and the namespace of the EndpointSlice in which API servers enter themselves.
 const NAME: &str = "kubernetes";
@@ -23,8 +22,9 @@ const LIMIT: Duration = Duration::from_secs(5);
 /// How often the endpoints are read again: API servers come and go rarely, as nodes are replaced.
 const PERIOD: Duration = Duration::from_secs(300);
 
-/// How soon they are read again while they are not known.
-const RETRY: Duration = Duration::from_secs(30);
+/// How soon they are read again if there was no answer: what leads afterwards shall know them. A right that is missing
+/// does not come so soon.
+const RETRY: Duration = Duration::from_secs(5);
 
 /// The addresses of the API server: those that its host name had at the start, and those of its endpoints.
 #[derive(Debug)]
@@ -34,6 +34,8 @@ pub struct ApiServer {
     endpoints: Vec<IpAddr>,
     /// Why the endpoints are not known, if they are not.
     unknown: Option<String>,
+    /// How soon they are read again.
+    again: Duration,
 }
 
 // === impl ApiServer ===
@@ -46,6 +48,7 @@ impl ApiServer {
             resolved: clients.api_server_addresses().await,
             endpoints: Vec::new(),
             unknown: None,
+            again: PERIOD,
         };
         found.read().await;
         found
@@ -60,7 +63,7 @@ impl ApiServer {
     /// Reads the endpoints every few minutes, and tells all addresses each time.
     pub async fn follow(mut self, tell: impl Fn(Vec<IpAddr>)) {
         loop {
-            sleep(if self.unknown.is_some() { RETRY } else { PERIOD }).await;
+            sleep(self.again).await;
             self.read().await;
             tell(self.addresses());
         }
@@ -68,7 +71,11 @@ impl ApiServer {
 
     /// Reads the endpoints. Those that were known stay so if that fails.
     async fn read(&mut self) {
-        let unknown = match self.endpoints().await {
+        let path = EndpointSlice::url_path(&(), Some(NAMESPACE));
+        let Ok(request) = kube::core::Request::new(path).get(NAME, &GetParams::default()) else { return };
+        let answer = request::send(&self.clients.requests, request, LIMIT).await;
+        self.again = if answer.is_ok() { PERIOD } else { RETRY };
+        let unknown = match endpoints(answer) {
             Ok(endpoints) => {
                 self.endpoints = endpoints;
                 None
@@ -83,20 +90,17 @@ impl ApiServer {
         }
         self.unknown = unknown;
     }
+}
 
-    async fn endpoints(&self) -> Result<Vec<IpAddr>, String> {
-        let path = EndpointSlice::url_path(&(), Some(NAMESPACE));
-        let request = kube::core::Request::new(path).get(NAME, &GetParams::default());
-        let request = request.map_err(|error| chain(&error))?;
-        match request::send(&self.clients.requests, request, LIMIT).await {
-            Ok(reply) if reply.is_success() => {
-                addresses(&reply.body).ok_or_else(|| "the answer is no EndpointSlice".to_owned())
-            }
-            // A cluster need not have it: then the API server is reached in other ways.
-            Ok(reply) if reply.status == 404 => Ok(Vec::new()),
-            Ok(reply) => Err(reply.message()),
-            Err(no_reply) => Err(no_reply.to_string()),
+fn endpoints(answer: Result<Reply, NoReply>) -> Result<Vec<IpAddr>, String> {
+    match answer {
+        Ok(reply) if reply.is_success() => {
+            addresses(&reply.body).ok_or_else(|| "the answer is no EndpointSlice".to_owned())
         }
+        // A cluster need not have it: then the API server is reached in other ways.
+        Ok(reply) if reply.status == 404 => Ok(Vec::new()),
+        Ok(reply) => Err(reply.message()),
+        Err(no_reply) => Err(no_reply.to_string()),
     }
 }
 
