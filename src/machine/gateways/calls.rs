@@ -12,7 +12,8 @@
 //! turns, and a namespace without a call under way always finds a slot.
 //! Tests: `a_call_begins_when_nothing_stands_in_its_way`, `plans_are_gathered_after_a_call_until_the_window_ends`,
 //! `a_call_that_waits_for_a_slot_begins_when_one_is_free`, `a_namespace_with_nothing_in_flight_always_finds_a_slot`,
-//! `calls_go_before_probes_and_probes_take_one_slot_beyond_each_namespaces_first`; the reference checks the limits as
+//! `calls_go_before_probes_and_probes_take_one_slot_beyond_each_namespaces_first`,
+//! `gateways_of_a_namespace_take_turns_however_soon_the_first_of_them_is_ready_again`; the reference checks the limits as
 //! I3 at every call.
 //!
 //! **R12.** Nothing else delays a call. Slow status writes never do: in an emergency the stop goes first.

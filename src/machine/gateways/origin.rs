@@ -2,7 +2,7 @@
 //!
 //! A gateway's own limits bind its own calls ([`gateway`](super::gateway)). All gateways of one origin (scheme, host
 //! and port of the URL) share a cap that is the operator's. Within it, calls of open gates go before probes of shut
-//! ones, and namespaces take turns. A namespace that has no call under way always finds a slot, so that no neighbour
+//! ones, and namespaces take turns, as do the gateways of each. A namespace that has no call under way always finds a slot, so that no neighbour
 //! whose calls hang can hold it up; beyond that, probes take one slot of an origin at most.
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -59,8 +59,8 @@ impl Origin {
         let has_slot = self.in_flight.values().sum::<usize>() < limits.max_in_flight;
         let (in_flight, may_probe) = (&self.in_flight, has_slot && self.probes_in_flight == 0);
         let is_quiet = |namespace: &Arc<str>| !in_flight.contains_key(namespace);
-        let call = self.open.next_where(|namespace| has_slot || is_quiet(namespace));
-        call.or_else(|| self.shut.next_where(|namespace| may_probe || is_quiet(namespace)))
+        let call = self.open.next_in_turn_where(|namespace| has_slot || is_quiet(namespace));
+        call.or_else(|| self.shut.next_in_turn_where(|namespace| may_probe || is_quiet(namespace)))
     }
 
     /// The moment at which another call could begin although none ends before; none if no member is ready.

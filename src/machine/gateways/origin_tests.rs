@@ -67,6 +67,23 @@ fn calls_go_before_probes_and_probes_take_one_slot_beyond_each_namespaces_first(
 }
 
 #[test]
+fn gateways_of_a_namespace_take_turns_however_soon_the_first_of_them_is_ready_again() {
+    use Readiness::{Call, Probe};
+    for readiness in [Call, Probe] {
+        let is_probe = readiness == Probe;
+        let mut origins = origins(1, &[("a/1", readiness), ("a/2", readiness), ("a/3", readiness)]);
+        let mut begun = Vec::new();
+        for _ in 0..6 {
+            let [next] = begin_all(&mut origins, |_| is_probe).try_into().expect("there is one slot");
+            origins.call_ended(&key(&next), &name(), is_probe);
+            origins.set_ready(&key(&next), &name(), readiness);
+            begun.push(next);
+        }
+        assert_eq!(begun, ["a/1", "a/2", "a/3", "a/1", "a/2", "a/3"], "{readiness:?}");
+    }
+}
+
+#[test]
 fn an_origin_keeps_what_it_was_asked_when_a_gateway_stays_or_goes() {
     let mut origins = origins(9, &[("a/1", Readiness::Call)]);
     origins.limits.calls_per_second = 1;

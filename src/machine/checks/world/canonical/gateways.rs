@@ -2,7 +2,7 @@
 
 use super::{Canonical, LONG_PAST, Sink, Sort, fields};
 use crate::machine::call::{Member, Waiter};
-use crate::machine::fair_queue::FairQueue;
+use crate::machine::fair_queue::{Entries, FairQueue};
 use crate::machine::gateways::credential::{Credential, CredentialError};
 use crate::machine::gateways::gate::{Gate, Shut};
 use crate::machine::gateways::gateway::Gateway;
@@ -73,6 +73,13 @@ impl Canonical for Rate {
     fn canonical(&self, sink: &mut Sink) {
         let Self { paid_until } = self;
         sink.plain((paid_until + LONG_PAST * 1000).saturating_sub(sink.now * 1000));
+    }
+}
+
+impl<T: Canonical> Canonical for Entries<T> {
+    fn canonical(&self, sink: &mut Sink) {
+        let Self { waiting, last } = self;
+        (waiting, last).canonical(sink);
     }
 }
 
