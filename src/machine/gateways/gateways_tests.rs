@@ -204,7 +204,7 @@ fn a_start_with_a_thousand_gateways_reads_few_secrets_at_a_time_and_those_that_r
 #[test]
 fn a_list_of_one_namespace_ends_no_gateway_of_another_readable_or_not() {
     let mut gateways = Gateways::new(OriginLimits::default(), 7);
-    let mut list = |gateways: &mut Gateways, namespace: &str, is_there: bool| {
+    let list = |gateways: &mut Gateways, namespace: &str, is_there: bool| {
         let extent = Extent::of(Kind::Gateways, namespace);
         gateways.list_began(&extent);
         if is_there {

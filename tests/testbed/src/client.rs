@@ -72,7 +72,7 @@ impl Client {
     }
 
     /// Sends a request; whatever the answer says, it is one. It is sent again for as long as the API server asks for that
-    /// and the patience lasts.
+    /// and the patience lasts; then the last answer counts.
     pub fn send(&self, method: &str, path: &str, body: Option<&Value>) -> Result<Answer, Error> {
         let request = format!("{method} {path}");
         let (http, limit) = (self.http.clone(), self.limit);
@@ -81,13 +81,19 @@ impl Client {
         self.background.handle().spawn(async move {
             let asked = async {
                 let (request, deadline) = (built?, Instant::now() + limit);
+                let mut last = None;
                 loop {
-                    let once = ask(&http, request.clone());
-                    let (answer, pause) = tokio::time::timeout_at(deadline, once).await??;
+                    let once = tokio::time::timeout_at(deadline, ask(&http, request.clone())).await;
+                    let (answer, pause) = match (once, last) {
+                        (Ok(answered), _) => answered?,
+                        (Err(_), Some(last)) => return Ok(last),
+                        (Err(elapsed), None) => return Err(elapsed.into()),
+                    };
                     match pause.map(|pause| Instant::now() + pause) {
                         Some(next) if next < deadline => tokio::time::sleep_until(next).await,
                         _ => return Ok(answer),
                     }
+                    last = Some(answer);
                 }
             };
             let answer: Result<Answer, Cause> = asked.await;
