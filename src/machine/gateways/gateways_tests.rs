@@ -202,6 +202,27 @@ fn a_start_with_a_thousand_gateways_reads_few_secrets_at_a_time_and_those_that_r
 }
 
 #[test]
+fn a_list_of_one_namespace_ends_no_gateway_of_another_readable_or_not() {
+    let mut gateways = Gateways::new(OriginLimits::default(), 7);
+    let list = |gateways: &mut Gateways, namespace: &str, is_there: bool| {
+        let extent = Extent::of(Kind::Gateways, namespace);
+        gateways.list_began(&extent);
+        if is_there {
+            gateways.observe(fixtures::gateway(namespace), Millis(0));
+            let broken = GatewayKey::new(namespace, "broken");
+            gateways.unreadable(&broken, "uid".into(), "no url", &mut Vec::new());
+        }
+        gateways.list_ended(&extent, &mut Vec::new());
+        (gateways.iter().filter(|gateway| gateway.view.is_some()).count(), gateways.unreadable.len())
+    };
+    // Twice in one of them, so that the numbers of their lists are not the same.
+    let rows = [("a", true, (1, 1)), ("a", true, (1, 1)), ("b", true, (2, 2)), ("a", false, (1, 1))];
+    for (namespace, is_there, expected) in rows {
+        assert_eq!(list(&mut gateways, namespace, is_there), expected, "{namespace} {is_there}");
+    }
+}
+
+#[test]
 fn a_gateway_that_cannot_be_read_says_so_until_it_can_or_is_gone() {
     type Step = fn(&mut Gateways);
     let steps: [(&str, Step, Option<WaitReason>); 4] = [
