@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 use serde_json::{Value, json};
 use testinium_testbed::arena::{self, Arena};
 use testinium_testbed::control_plane::{ControlPlane, Options};
-use testinium_testbed::faults::{Break, Fault, Verb, When};
+use testinium_testbed::faults::{Break, Exchange, Fault, Verb, When};
 use testinium_testbed::kubectl::wait_until;
 use testinium_testbed::operator::{self, Operator, Site};
 use testinium_testbed::process::free_port;
@@ -22,6 +22,11 @@ use crate::operator::SOON;
 
 /// The promise for the time after an outage.
 const RECOVERY: Duration = Duration::from_secs(10);
+
+/// The number of lists that the operator has asked for.
+fn lists(api: &[Exchange]) -> usize {
+    api.iter().filter(|exchange| exchange.verb == Some(Verb::List)).count()
+}
 
 fn outage() -> Duration {
     Duration::from_secs(if full() { 60 } else { 20 })
@@ -123,7 +128,7 @@ fn an_api_server_that_is_killed_and_started_again_delays_a_stop_by_no_more_than_
 #[test]
 fn a_watch_that_goes_silent_is_noticed_within_20_s() {
     let (arena, operator) = at_work(site(), "silent", Config::default());
-    let watching = |api: &[testinium_testbed::faults::Exchange]| {
+    let watching = |api: &[Exchange]| {
         api.iter()
             .filter(|exchange| exchange.verb == Some(Verb::Watch) && exchange.status == Some(200))
             .count()
@@ -146,9 +151,6 @@ fn a_kind_in_which_nothing_happens_is_not_listed_anew_where_etcd_sends_no_progre
     ok(operator::install(&plane.kubectl()));
     let site = ok(Site::new(&plane, Path::new(OPERATOR)));
     let (arena, operator) = at_work(&site, "quiet", Config::default());
-    let lists = |api: &[testinium_testbed::faults::Exchange]| {
-        api.iter().filter(|exchange| exchange.verb == Some(Verb::List)).count()
-    };
     operator.api.forget_traffic();
     // More than two watches long, after which the version is doubted.
     thread::sleep(Duration::from_secs(if full() { 75 } else { 48 }));
@@ -180,9 +182,7 @@ fn a_version_that_is_too_old_leads_to_a_new_list_however_it_is_told() {
         ok(arena.wait_for(&name, &["Accepted"], RECOVERY));
     }
     // A stop may be done before the other kind's watch has failed a second time.
-    let struck = |api: &[testinium_testbed::faults::Exchange]| {
-        api.iter().filter(|exchange| exchange.rule.is_some()).count() == 8
-    };
+    let struck = |api: &[Exchange]| api.iter().filter(|exchange| exchange.rule.is_some()).count() == 8;
     operator.api.wait_for_blocking(struck, RECOVERY).expect("each of the eight watches fails");
     judge(&arena, &operator);
 }
@@ -195,9 +195,6 @@ fn watches_that_always_fail_do_not_become_a_storm_of_lists() {
         operator.api.break_open(When::always().verb(Verb::Watch), Break::End);
         operator.api.forget_traffic();
         let began = Instant::now();
-        let lists = |api: &[testinium_testbed::faults::Exchange]| {
-            api.iter().filter(|exchange| exchange.verb == Some(Verb::List)).count()
-        };
         operator.api.wait_for_blocking(|api| lists(api) > 20, Duration::from_secs(60)).expect("lists go on");
         // Two kinds, and pauses that grow to 1 s on average: ten lists of each take 6.5 s on average, and fractions of a
         // second without pauses.
@@ -366,7 +363,7 @@ fn without_a_right_to_one_namespace_the_others_are_served_and_it_is_served_once_
     ok(arena::until("to be ready", SOON, || Ok(operator::page(port, "/readyz")?.0 == 200)));
 
     // Long enough for several more lists that are refused.
-    let refused = |api: &[testinium_testbed::faults::Exchange]| {
+    let refused = |api: &[Exchange]| {
         let lists = api.iter().filter(|exchange| exchange.verb == Some(Verb::List));
         lists.filter(|exchange| exchange.status == Some(403)).count() >= 8
     };

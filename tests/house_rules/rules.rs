@@ -45,7 +45,8 @@ fn rules(text: &str) -> Vec<(u32, String)> {
     paragraphs.filter_map(|paragraph| Some((number(&paragraph)?, paragraph))).collect()
 }
 
-fn functions(text: &str) -> impl Iterator<Item = &str> {
+/// The names of the functions of a file.
+pub(crate) fn functions(text: &str) -> impl Iterator<Item = &str> {
     text.lines().filter_map(|line| line.trim_start().strip_prefix("fn ")?.split(['(', '<']).next())
 }
 

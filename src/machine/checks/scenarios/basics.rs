@@ -1,5 +1,6 @@
 //! Scenarios in which nothing goes wrong, or one thing does.
 
+use super::annotate;
 use crate::api::Outcome;
 use crate::machine::checks::world::reference::documented::STOP_DEADLINE;
 use crate::machine::checks::world::{How, Nature, World};
@@ -76,7 +77,7 @@ fn a_stop_withdrawn_before_its_call_is_not_sent() {
 fn a_changed_annotation_stops_again_and_is_told_when_it_is_done() {
     let mut world = World::of(&[("one", &[1])]);
     for (calls, value) in [(1, "monday"), (1, "monday"), (2, "tuesday"), (2, "false"), (3, "tuesday")] {
-        world.edit("one", |run| run.stop_annotation = Some(value.to_owned()));
+        annotate(&mut world, Some(value));
         world.live(60_000, How::ByNature);
         assert_eq!(world.trace.posts.len(), calls, "after {value}");
     }
@@ -92,7 +93,7 @@ fn an_event_tells_what_is_new_and_nothing_twice() {
     world.edit("one", |run| run.spec.reason = Some("a better one".to_owned()));
     world.live(60_000, How::ByNature);
     assert_eq!((world.trace.writes.len(), world.trace.told.as_slice()), (2, ["StopAccepted"].as_slice()));
-    world.edit("one", |run| run.stop_annotation = Some("again".to_owned()));
+    annotate(&mut world, Some("again"));
     world.live(60_000, How::ByNature);
     assert_eq!(world.trace.told, ["StopAccepted", "StopAccepted"]);
 }

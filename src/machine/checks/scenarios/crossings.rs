@@ -1,10 +1,8 @@
 //! Changes that cross each other while plans wait.
 
-use super::{annotate, message, retry, suspend};
+use super::{annotate, message, put_other_gateway, retry, suspend};
 use crate::api::Outcome::{Accepted, Pending, Rejected};
 use crate::api::{GatewayRef, reason};
-use crate::machine::Kind;
-use crate::machine::checks::fixtures::{self};
 use crate::machine::checks::world::reference::documented::STOP_DEADLINE;
 use crate::machine::checks::world::{How, Nature, World, gateway_key};
 
@@ -132,8 +130,7 @@ fn the_last_answer_is_told_after_the_first_strike() {
 #[test]
 fn a_move_together_with_a_restore_sends_nothing_to_the_old_gateway() {
     let mut world = World::of(&[("one", &[1])]);
-    world.server.put_gateway(fixtures::gateway_named("team", "other"));
-    world.hear(Kind::Gateways);
+    put_other_gateway(&mut world);
     suspend(&mut world, true);
     annotate(&mut world, Some("a"));
     world.live(2_000, How::ByNature);

@@ -1,5 +1,6 @@
 //! Somebody edits, deletes or makes anew while a call or a write is under way.
 
+use super::suspend;
 use crate::api::Outcome::{Accepted, Unknown};
 use crate::api::reason;
 use crate::machine::checks::world::{How, Nature, World, gateway_key, run_key};
@@ -98,10 +99,10 @@ fn h10_one_of_two_runs_withdraws_in_flight() {
         [(How::ByNature, (reason::NOT_REQUESTED, Accepted), 1), (How::Lost, (reason::WITHDRAWN, Unknown), 2)];
     for (how, (reason, withdrawn), calls) in rows {
         let mut world = World::of(&[("one", &[1]), ("two", &[1])]);
-        world.edit_gateway("default", |gateway| gateway.spec.suspend = Some(true));
+        suspend(&mut world, true);
         world.stop("one");
         world.stop("two");
-        world.edit_gateway("default", |gateway| gateway.spec.suspend = None);
+        suspend(&mut world, false);
         assert_eq!(world.under_way(), [[1]], "one call for both");
         world.withdraw("one");
         world.answered(how);
@@ -124,7 +125,7 @@ fn h11_withdrawn_or_deleted_during_a_split() {
         });
         world.stop("one");
         world.stop("two");
-        world.edit_gateway("default", |gateway| gateway.spec.suspend = None);
+        suspend(&mut world, false);
         world.answered(How::ByNature);
         assert_eq!(world.under_way(), [[1, 2]], "the first half");
         if deleted {

@@ -14,7 +14,9 @@ mod scale;
 mod words;
 mod writes;
 
-use crate::api::condition;
+use crate::api::{GatewayRef, condition};
+use crate::machine::Kind;
+use crate::machine::checks::fixtures;
 use crate::machine::checks::world::World;
 
 fn message(world: &World, name: &str) -> String {
@@ -33,4 +35,14 @@ fn annotate(world: &mut World, value: Option<&str>) {
 
 fn retry(world: &mut World, value: &str) {
     world.edit("one", |run| run.retry_annotation = Some(value.to_owned()));
+}
+
+fn move_to(world: &mut World, name: &str, gateway: &str) {
+    world.edit(name, |run| run.spec.gateway_ref = Some(GatewayRef { name: Some(gateway.to_owned()) }));
+}
+
+/// Makes a second gateway in the namespace of the first.
+fn put_other_gateway(world: &mut World) {
+    world.server.put_gateway(fixtures::gateway_named("team", "other"));
+    world.hear(Kind::Gateways);
 }

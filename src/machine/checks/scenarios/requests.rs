@@ -2,10 +2,11 @@
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 
+use super::{annotate, message, move_to, put_other_gateway, retry, suspend};
 use crate::api::Outcome::{self, Accepted, Expired, Pending, Rejected, Withdrawn};
-use crate::api::{GatewayRef, PlanStatus, condition, reason};
+use crate::api::{PlanStatus, reason};
 use crate::machine::Kind;
-use crate::machine::checks::fixtures::{self, wall};
+use crate::machine::checks::fixtures::wall;
 use crate::machine::checks::world::reference::documented::STOP_DEADLINE;
 use crate::machine::checks::world::{How, Nature, World};
 
@@ -13,21 +14,10 @@ fn pending(plan: i64) -> PlanStatus {
     PlanStatus { id: plan, outcome: Outcome::Pending, reason: None, message: None, request_time: None }
 }
 
-fn message(world: &World, name: &str) -> String {
-    let conditions = &world.run(name).status.conditions;
-    let stopped = conditions.iter().find(|other| other.type_ == condition::STOPPED).expect("Stopped");
-    stopped.message.clone()
-}
-
-fn move_to(world: &mut World, name: &str, gateway: &str) {
-    world.edit(name, |run| run.spec.gateway_ref = Some(GatewayRef { name: Some(gateway.to_owned()) }));
-}
-
 /// A world with a second gateway of the same namespace.
 fn two_gateways() -> World {
     let mut world = World::of(&[("one", &[1, 2])]);
-    world.server.put_gateway(fixtures::gateway_named("team", "other"));
-    world.hear(Kind::Gateways);
+    put_other_gateway(&mut world);
     world
 }
 
@@ -44,13 +34,13 @@ fn a_status_without_a_stop_sends_nothing_whatever_plans_it_lists() {
 #[test]
 fn a_status_names_no_plan_that_the_spec_does_not() {
     let mut world = World::of(&[("one", &[1])]);
-    world.edit_gateway("default", |gateway| gateway.spec.suspend = Some(true));
+    suspend(&mut world, true);
     world.stop("one");
     world.live(2_000, How::ByNature);
     world.edit("one", |run| run.status.plans.push(pending(77)));
     world.crash();
     world.live(2_000, How::ByNature);
-    world.edit_gateway("default", |gateway| gateway.spec.suspend = None);
+    suspend(&mut world, false);
     world.run_until_settled();
     assert_eq!(world.trace.posts, [[1]]);
 }
@@ -66,7 +56,7 @@ fn rule_03_a_retry_asks_for_what_was_not_stopped_and_keeps_the_rest() {
     world.trace.posts.clear();
     world.now += 5_000;
     let retry = |world: &mut World, value: &str| {
-        world.edit("one", |run| run.retry_annotation = Some(value.to_owned()));
+        retry(world, value);
         world.run_until_settled();
     };
     retry(&mut world, "once");
@@ -86,7 +76,7 @@ fn rule_03_a_retry_asks_for_what_was_not_stopped_and_keeps_the_rest() {
 fn rule_04_a_retry_leaves_alone_what_is_being_stopped() {
     let mut world = World::of(&[("one", &[1])]);
     world.stop("one");
-    world.edit("one", |run| run.retry_annotation = Some("impatient".to_owned()));
+    retry(&mut world, "impatient");
     world.run_until_settled();
     assert_eq!((world.outcomes("one"), world.trace.posts.len()), (vec![Accepted], 1));
 }
@@ -94,7 +84,7 @@ fn rule_04_a_retry_leaves_alone_what_is_being_stopped() {
 #[test]
 fn rule_06_a_move_sends_nothing_to_the_other_gateway() {
     let mut world = two_gateways();
-    world.edit("one", |run| run.stop_annotation = Some("a".to_owned()));
+    annotate(&mut world, Some("a"));
     world.run_until_settled();
     world.trace.posts.clear();
     move_to(&mut world, "one", "other");
@@ -102,7 +92,7 @@ fn rule_06_a_move_sends_nothing_to_the_other_gateway() {
     assert!(world.trace.posts.is_empty(), "{:?}", world.trace.posts);
     assert_eq!((world.stopped("one"), world.outcomes("one")), (reason::NOT_REQUESTED, vec![Accepted; 2]));
     assert!(message(&world, "one").contains("2 accepted"), "{}", message(&world, "one"));
-    world.edit("one", |run| run.stop_annotation = Some("b".to_owned()));
+    annotate(&mut world, Some("b"));
     world.run_until_settled();
     assert_eq!(world.trace.posts, [[1, 2]]);
     let stop = world.run("one").status.stop.clone().expect("a stop");
@@ -112,14 +102,14 @@ fn rule_06_a_move_sends_nothing_to_the_other_gateway() {
 #[test]
 fn rule_06_a_move_withdraws_what_was_not_sent() {
     let mut world = two_gateways();
-    world.edit_gateway("default", |gateway| gateway.spec.suspend = Some(true));
-    world.edit("one", |run| run.stop_annotation = Some("a".to_owned()));
+    suspend(&mut world, true);
+    annotate(&mut world, Some("a"));
     world.live(2_000, How::ByNature);
     move_to(&mut world, "one", "other");
     world.run_until_settled();
     assert_eq!((world.stopped("one"), world.outcomes("one")), (reason::WITHDRAWN, vec![Withdrawn; 2]));
     assert!(world.trace.told.contains(&"StopWithdrawn"), "{:?}", world.trace.told);
-    world.edit_gateway("default", |gateway| gateway.spec.suspend = None);
+    suspend(&mut world, false);
     world.run_until_settled();
     assert!(world.trace.posts.is_empty());
 }
@@ -127,19 +117,19 @@ fn rule_06_a_move_withdraws_what_was_not_sent() {
 #[test]
 fn rule_07_a_removal_is_told_while_plans_are_unsent_and_takes_nothing_back() {
     let mut world = World::of(&[("one", &[1])]);
-    world.edit_gateway("default", |gateway| gateway.spec.suspend = Some(true));
-    world.edit("one", |run| run.stop_annotation = Some("a".to_owned()));
+    suspend(&mut world, true);
+    annotate(&mut world, Some("a"));
     world.live(2_000, How::ByNature);
-    world.edit("one", |run| run.stop_annotation = None);
+    annotate(&mut world, None);
     assert!(world.trace.told.contains(&"StopContinues"), "{:?}", world.trace.told);
-    world.edit_gateway("default", |gateway| gateway.spec.suspend = None);
+    suspend(&mut world, false);
     world.run_until_settled();
     assert_eq!(world.outcomes("one"), [Accepted]);
     let stop = world.run("one").status.stop.clone().expect("a stop");
     assert_eq!((stop.observed_request, stop.last_handled_request.as_deref()), (None, Some("a")));
     world.trace.told.clear();
-    world.edit("one", |run| run.stop_annotation = Some("a".to_owned()));
-    world.edit("one", |run| run.stop_annotation = None);
+    annotate(&mut world, Some("a"));
+    annotate(&mut world, None);
     world.run_until_settled();
     assert_eq!(world.trace.posts, [[1], [1]], "the same value after its removal is a new request");
 }
@@ -188,7 +178,7 @@ fn rule_10_the_deadline_of_a_plan_counts_from_its_own_request_also_after_a_resta
     let mut world = World::of(&[("one", &[1])]);
     world.stop("one");
     world.run_until_settled();
-    world.edit_gateway("default", |gateway| gateway.spec.suspend = Some(true));
+    suspend(&mut world, true);
     world.pass(2 * STOP_DEADLINE);
     world.edit("one", |run| run.spec.plans.push(2));
     world.live(1_800_000, How::ByNature);
@@ -202,7 +192,7 @@ fn rule_10_the_deadline_of_a_plan_counts_from_its_own_request_also_after_a_resta
 #[test]
 fn rule_10_a_plan_added_after_the_stop_of_an_event_is_not_sent() {
     let mut world = World::of(&[("one", &[1])]);
-    world.edit("one", |run| run.stop_annotation = Some("a".to_owned()));
+    annotate(&mut world, Some("a"));
     world.run_until_settled();
     assert_eq!(world.stopped("one"), reason::ACCEPTED);
     world.edit("one", |run| run.spec.plans.extend([7, 8]));
@@ -222,7 +212,7 @@ fn rule_10_a_plan_added_after_the_stop_of_an_event_is_not_sent() {
 #[test]
 fn rule_10_a_plan_added_while_a_stop_is_under_way_is_sent() {
     let mut world = World::of(&[("one", &[1])]);
-    world.edit("one", |run| run.stop_annotation = Some("a".to_owned()));
+    annotate(&mut world, Some("a"));
     world.edit("one", |run| run.spec.plans.push(2));
     world.run_until_settled();
     assert_eq!((world.stopped("one"), world.outcomes("one")), (reason::ACCEPTED, vec![Accepted; 2]));
@@ -255,11 +245,11 @@ fn rule_11_what_is_seen_by_the_watch_is_of_now_whatever_the_clock_says() {
 #[test]
 fn rule_14_a_request_over_an_earlier_success_is_told_at_once() {
     let mut world = World::of(&[("one", &[1])]);
-    world.edit("one", |run| run.stop_annotation = Some("a".to_owned()));
+    annotate(&mut world, Some("a"));
     world.run_until_settled();
-    world.edit("one", |run| run.stop_annotation = None);
+    annotate(&mut world, None);
     world.run_until_settled();
-    world.edit("one", |run| run.stop_annotation = Some("a".to_owned()));
+    annotate(&mut world, Some("a"));
     world.write_all();
     let stop = world.run("one").status.stop.clone().expect("a stop");
     assert_eq!((world.stopped("one"), stop.last_handled_request), (reason::STOPPING, None));
@@ -286,7 +276,7 @@ fn rule_15_a_restored_run_is_not_stopped_by_what_it_carries() {
     world.crash();
     world.run_until_settled();
     assert_eq!((world.stopped("one"), world.trace.posts.len()), (reason::RESTORED, 0));
-    world.edit("one", |run| run.stop_annotation = Some("now".to_owned()));
+    annotate(&mut world, Some("now"));
     world.run_until_settled();
     assert_eq!(world.outcomes("one"), [Accepted]);
 }
@@ -313,7 +303,7 @@ fn a_status_that_is_wiped_before_its_write_is_acknowledged_is_written_again() {
 #[test]
 fn a_deadline_raised_while_it_passes_leaves_no_plan_behind() {
     let mut world = World::of(&[("one", &[1])]);
-    world.edit_gateway("default", |gateway| gateway.spec.suspend = Some(true));
+    suspend(&mut world, true);
     world.edit("one", |run| run.spec.stop_deadline_seconds = Some(5));
     world.stop("one");
     world.live(2_000, How::ByNature);
@@ -321,7 +311,7 @@ fn a_deadline_raised_while_it_passes_leaves_no_plan_behind() {
     world.edit_unseen("one", |run| run.spec.plans.push(2));
     world.edit_unseen("one", |run| run.spec.stop_deadline_seconds = Some(600_000));
     world.hear(Kind::Runs);
-    world.edit_gateway("default", |gateway| gateway.spec.suspend = None);
+    suspend(&mut world, false);
     world.run_until_settled();
     assert_eq!(world.outcomes("one"), [Expired, Accepted]);
     assert_eq!(world.machine.active(), 0);
@@ -330,11 +320,11 @@ fn a_deadline_raised_while_it_passes_leaves_no_plan_behind() {
 #[test]
 fn a_clock_that_jumps_for_a_moment_loses_nobody() {
     let mut world = World::of(&[("one", &[1])]);
-    world.edit_gateway("default", |gateway| gateway.spec.suspend = Some(true));
+    suspend(&mut world, true);
     world.stop("one");
     world.live(2_000, How::ByNature);
     world.jump(86_400_000);
-    world.edit_gateway("default", |gateway| gateway.spec.suspend = None);
+    suspend(&mut world, false);
     world.jump(-86_400_000);
     world.run_until_settled();
     assert_eq!(world.outcomes("one"), [Accepted]);

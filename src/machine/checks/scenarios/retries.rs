@@ -1,10 +1,9 @@
 //! Retries that cross other things.
 
-use super::{annotate, message, retry, suspend};
+use super::{annotate, message, move_to, put_other_gateway, retry, suspend};
 use crate::api::Outcome::{Accepted, Expired, Rejected};
-use crate::api::{GatewayRef, reason};
-use crate::machine::Kind;
-use crate::machine::checks::fixtures::{self, wall};
+use crate::api::reason;
+use crate::machine::checks::fixtures::wall;
 use crate::machine::checks::world::reference::documented::STOP_DEADLINE;
 use crate::machine::checks::world::{How, Nature, World};
 
@@ -107,12 +106,11 @@ fn a_removal_together_with_a_retry_is_told() {
 #[test]
 fn a_retry_after_a_move_is_as_old_as_the_retry() {
     let mut world = World::of(&[("one", &[1])]);
-    world.server.put_gateway(fixtures::gateway_named("team", "other"));
-    world.hear(Kind::Gateways);
+    put_other_gateway(&mut world);
     annotate(&mut world, Some("a"));
     world.run_until_settled();
     world.pass(2 * STOP_DEADLINE);
-    world.edit("one", |run| run.spec.gateway_ref = Some(GatewayRef { name: Some("other".to_owned()) }));
+    move_to(&mut world, "one", "other");
     world.run_until_settled();
     retry(&mut world, "r");
     world.run_until_settled();

@@ -98,17 +98,7 @@ impl World {
 
     /// Time passes, timer by timer; nothing else happens.
     pub(in crate::machine) fn pass(&mut self, millis: u64) {
-        let end = self.now + millis;
-        for _ in 0..ROUNDS * 10 {
-            match self.machine.wake_at() {
-                Some(at) if at.0 <= end => self.tick(),
-                _ => {
-                    self.now = end;
-                    return;
-                }
-            }
-        }
-        panic!("the machine does not come to rest");
+        self.pass_with(millis, |_| ());
     }
 
     /// Everything that is under way ends well, and every event arrives, but no time passes.
@@ -127,9 +117,14 @@ impl World {
 
     /// Time passes while everything goes well, but for how the gateway answers.
     pub(in crate::machine) fn live(&mut self, millis: u64, how: How) {
+        self.pass_with(millis, |world| world.flow(how));
+    }
+
+    /// Time passes, timer by timer, and this happens before each of them.
+    fn pass_with(&mut self, millis: u64, mut happens: impl FnMut(&mut Self)) {
         let end = self.now + millis;
         for _ in 0..ROUNDS * 10 {
-            self.flow(how);
+            happens(self);
             match self.machine.wake_at() {
                 Some(at) if at.0 <= end => self.tick(),
                 _ => {
