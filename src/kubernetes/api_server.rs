@@ -45,12 +45,14 @@ impl ApiServer {
     pub async fn find(clients: &Clients) -> Self {
         let mut found = Self {
             clients: clients.clone(),
-            resolved: clients.api_server_addresses().await,
+            resolved: Vec::new(),
             endpoints: Vec::new(),
             unknown: None,
             again: PERIOD,
         };
-        found.read().await;
+        // Neither needs the other, and the start waits for both.
+        let (resolved, ()) = tokio::join!(clients.api_server_addresses(), found.read());
+        found.resolved = resolved;
         found
     }
 

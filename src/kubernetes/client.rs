@@ -47,8 +47,6 @@ const LOOKUP_TIMEOUT: Duration = Duration::from_secs(5);
 impl Clients {
     /// Finds the cluster as every Kubernetes client does. Nothing is sent yet.
     pub async fn infer() -> Result<Self, ClientError> {
-        // An error only says that it is installed already, which is as good.
-        let _ = rustls::crypto::ring::default_provider().install_default();
         let mut config = Config::infer().await.map_err(|error| ClientError::Config(Box::new(error)))?;
         // With a kubeconfig, kube would go through the proxy of the environment, which is there for gateways. In a pod it
         // does not, so it never does here. A proxy that the kubeconfig itself names is another matter, and NO_PROXY is

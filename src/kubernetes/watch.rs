@@ -80,25 +80,22 @@ async fn round(watcher: &Watcher<'_>, lister: &mut Lister<'_>, told: &mut Option
                 tracing::info!(path, "listed at last");
             }
             let ended = follow(watcher, version).await;
-            if let Ended::Failed(why) | Ended::Forbidden(why) = &ended {
+            if let Some(why) = ended.why() {
                 tracing::warn!(path, why, "a watch broke; listing again");
             }
             ended
         }
-        Err(ended @ (Ended::Failed(_) | Ended::Forbidden(_))) => {
-            if let Ended::Failed(why) | Ended::Forbidden(why) = &ended
-                && told.as_ref() != Some(why)
-            {
+        Err(ended) => {
+            if let Some(why) = ended.why().filter(|why| told.as_deref() != Some(*why)) {
                 tracing::warn!(path, why, "failed to list");
-                let failed = Input::ListFailed(watcher.scope.extent.clone(), why.clone());
+                let failed = Input::ListFailed(watcher.scope.extent.clone(), why.to_owned());
                 if let Err(closed) = watcher.tell(failed).await {
                     return closed;
                 }
-                *told = Some(why.clone());
+                *told = Some(why.to_owned());
             }
             ended
         }
-        Err(ended) => ended,
     }
 }
 

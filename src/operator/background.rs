@@ -31,9 +31,8 @@ impl Background {
             if let Ok(address) = listener.local_addr() {
                 tracing::info!("serving the {what} on {address}");
             }
-            self.tasks.spawn(async move {
+            self.spawn(what, async move {
                 telemetry::serve(listener, pages).await;
-                what
             });
         }
         Ok(())

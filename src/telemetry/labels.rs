@@ -4,7 +4,7 @@
 //! make the number of series grow.
 
 use std::fmt;
-use std::hash::{Hash, Hasher};
+use std::hash::Hash;
 
 use prometheus_client::encoding::{EncodeLabelSet, LabelSetEncoder};
 use prometheus_client::metrics::counter::Counter;
@@ -15,7 +15,7 @@ use crate::api::Outcome;
 use crate::machine::{Answer, Body, Kind, NoAnswer, WriteResult};
 
 /// An enum that is the only label of a family. The value of the label is the name of the variant.
-pub(super) trait Label: Copy + Into<&'static str> + VariantArray {
+pub(super) trait Label: Copy + Eq + Hash + Into<&'static str> + VariantArray {
     /// The name of the label.
     const NAME: &'static str;
 
@@ -26,14 +26,14 @@ pub(super) trait Label: Copy + Into<&'static str> + VariantArray {
 }
 
 /// The labels of one series.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Eq, Hash, PartialEq)]
 pub(super) struct Labels<L>(L);
 
 /// A counter for each value of a label.
 pub(super) type Counters<L> = Family<Labels<L>, Counter>;
 
 /// The end of a call to a gateway.
-#[derive(Clone, Copy, Debug, Eq, IntoStaticStr, PartialEq, VariantArray)]
+#[derive(Clone, Copy, Debug, Eq, Hash, IntoStaticStr, PartialEq, VariantArray)]
 pub(super) enum CallResult {
     /// 2xx with the envelope that Testinium documents.
     Envelope,
@@ -57,7 +57,7 @@ pub(super) enum CallResult {
 }
 
 /// The end of a status write.
-#[derive(Clone, Copy, Debug, Eq, IntoStaticStr, PartialEq, VariantArray)]
+#[derive(Clone, Copy, Debug, Eq, Hash, IntoStaticStr, PartialEq, VariantArray)]
 pub(super) enum WriteClass {
     Done,
     Conflict,
@@ -105,29 +105,9 @@ impl Label for Kind {
 
 // === impl Labels ===
 
-impl<L: Label> Labels<L> {
-    fn value(&self) -> &'static str {
-        self.0.into()
-    }
-}
-
-impl<L: Label> PartialEq for Labels<L> {
-    fn eq(&self, other: &Self) -> bool {
-        self.value() == other.value()
-    }
-}
-
-impl<L: Label> Eq for Labels<L> {}
-
-impl<L: Label> Hash for Labels<L> {
-    fn hash<H: Hasher>(&self, state: &mut H) {
-        self.value().hash(state);
-    }
-}
-
 impl<L: Label + fmt::Debug> EncodeLabelSet for Labels<L> {
     fn encode(&self, encoder: &mut LabelSetEncoder<'_>) -> fmt::Result {
-        EncodeLabelSet::encode(&[(L::NAME, self.value())], encoder)
+        EncodeLabelSet::encode(&[(L::NAME, self.0.into())], encoder)
     }
 }
 

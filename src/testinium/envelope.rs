@@ -26,7 +26,7 @@ use self::reading::Reading;
 use self::reported_error::reported_error_of;
 use super::json;
 use super::redact::Secrets;
-use crate::machine::{Body, Envelope, PlanId, ReportedError};
+use crate::machine::{Body, Envelope, PlanId};
 
 /// The body of `POST /stop/execution`.
 pub fn request(plans: &[PlanId]) -> Vec<u8> {
@@ -59,12 +59,6 @@ pub fn body(bytes: &[u8], success: bool, secrets: &Secrets<'_>) -> Body {
 /// Whether a body is JSON in which no key stands twice.
 pub fn is_unambiguous(bytes: &[u8]) -> bool {
     json::parse(bytes).is_some()
-}
-
-/// Every reported error in a body of whatever form: for servers other than the gateway.
-pub fn reported_errors(bytes: &[u8], success: bool, secrets: &Secrets<'_>) -> Vec<ReportedError> {
-    let Some(Value::Object(top)) = json::parse(bytes) else { return Vec::new() };
-    read(&top, success, secrets).reported_errors
 }
 
 fn read<'a>(top: &Map<String, Value>, success: bool, secrets: &'a Secrets<'a>) -> Reading<'a> {

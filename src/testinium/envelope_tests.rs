@@ -2,7 +2,7 @@
 
 use super::reading::REPORTED_ERRORS_MAX;
 use super::*;
-use crate::machine::PlanId;
+use crate::machine::{PlanId, ReportedError};
 use crate::machine::words::Sense;
 
 fn form(text: &str) -> Body {
@@ -24,8 +24,8 @@ fn short(text: &str, success: bool) -> String {
         let parts = [error.code.clone(), error.message.clone(), plan];
         parts.map(Option::unwrap_or_default).join("|")
     };
-    let reported_errors = reported_errors(text.as_bytes(), success, &Secrets::default());
-    reported_errors.iter().map(line).collect::<Vec<_>>().join("; ")
+    let Some(Value::Object(top)) = json::parse(text.as_bytes()) else { return String::new() };
+    read(&top, success, &Secrets::default()).reported_errors.iter().map(line).collect::<Vec<_>>().join("; ")
 }
 
 #[test]

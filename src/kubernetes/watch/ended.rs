@@ -11,3 +11,15 @@ pub(super) enum Ended {
     /// The machine takes no more inputs.
     Closed,
 }
+
+// === impl Ended ===
+
+impl Ended {
+    /// The failure that a person should hear of, if it is one.
+    pub(super) fn why(&self) -> Option<&str> {
+        match self {
+            Self::Failed(why) | Self::Forbidden(why) => Some(why),
+            Self::Expired | Self::Closed => None,
+        }
+    }
+}
