@@ -3,7 +3,7 @@
 use jiff::Timestamp;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 
-use crate::api::{Condition, ConditionStatus};
+use crate::api::{Condition, ConditionStatus, condition};
 
 /// A condition before it has its time.
 pub(super) struct ConditionDraft {
@@ -12,6 +12,13 @@ pub(super) struct ConditionDraft {
     reason: &'static str,
     message: String,
 }
+
+/// The conditions of types that are not of this operator: they stay as others have put them there.
+pub(super) fn foreign(conditions: &[Condition]) -> impl Iterator<Item = &Condition> {
+    conditions.iter().filter(|other| !condition::OWN.contains(&other.type_.as_str()))
+}
+
+// === impl ConditionDraft ===
 
 impl ConditionDraft {
     pub(super) fn new(

@@ -9,7 +9,7 @@
 use crate::machine::Machine;
 use crate::machine::backoff::chance;
 use crate::machine::call::CallProgress;
-use crate::machine::effect::{Effect, WriteBody};
+use crate::machine::effect::Effect;
 use crate::machine::ids::{RunId, RunKey, Version, WriteSerial};
 use crate::machine::input::WriteResult;
 use crate::machine::limits::{DRAIN_PATIENCE, REASON_SETTLES};
@@ -104,13 +104,9 @@ impl Machine {
                 let Some(run) = self.runs.get(*id) else { return };
                 let (waiting, uid) = self.gateways.context_of(&run.gateway(), run.is_stop_requested());
                 let demands = &mut self.demands;
-                let written = self.runs.state(*id, waiting, uid.as_ref(), without_messages, now, demands);
-                written.map(|written| (written.to, WriteBody::RunStatus(written.status)))
+                self.runs.state(*id, waiting, uid.as_ref(), without_messages, now, demands)
             }
-            (Next::Status, EntryKey::Gateway(gateway)) => {
-                let written = self.gateways.state(gateway, without_messages, now);
-                written.map(|written| (written.to, WriteBody::GatewayStatus(written.status)))
-            }
+            (Next::Status, EntryKey::Gateway(gateway)) => self.gateways.state(gateway, without_messages, now),
             (Next::Change(change), EntryKey::Run(id)) => {
                 self.runs.get(*id).map(|run| (run.target(), change.body()))
             }

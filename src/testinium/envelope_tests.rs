@@ -2,8 +2,8 @@
 
 use super::reading::REPORTED_ERRORS_MAX;
 use super::*;
-use crate::machine::{PlanId, ReportedError};
 use crate::machine::words::Sense;
+use crate::machine::{PlanId, ReportedError};
 
 fn form(text: &str) -> Body {
     body(text.as_bytes(), true, &Secrets::default())

@@ -127,11 +127,11 @@ impl Gateways {
     ) {
         let last_begun = self.next_call as u32;
         let Some(gateway) = self.by_key.get_mut(key) else { return };
-        for (held, doubt) in gateway.release_held() {
+        for (held, goes_again) in gateway.release_held() {
             let (call, gist) = (held.call, held.gist);
             let mut settling =
                 Settling { gateway, call, gist, runs, now, last_begun, rereads: true, out: Vec::new() };
-            settling.release(held, doubt);
+            settling.release(held, goes_again);
             progress.append(&mut settling.out);
         }
         gateway.read_credential(&mut self.readings, now.mono, out);

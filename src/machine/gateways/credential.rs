@@ -143,14 +143,8 @@ impl Credential {
 
     /// Whether a reading shall begin now. `awaited`: a run waits for it. `doubted`: the gate is shut because of it.
     pub fn due(&self, now: Millis, awaited: bool, doubted: bool) -> bool {
-        if self.reading.is_some() {
-            return false;
-        }
-        let missing = self.error.is_some() || doubted;
-        self.again
-            || self.check_at().is_some_and(|at| at <= now)
-            || self.refresh_at.is_some_and(|at| at <= now)
-            || (awaited && missing && self.poll_at.is_some_and(|at| at <= now))
+        let is_time = self.due_at(awaited, doubted).is_some_and(|at| at <= now);
+        self.reading.is_none() && (self.again || is_time)
     }
 
     /// The moment at which `due` may turn true by itself.

@@ -114,7 +114,6 @@ impl Gate {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::machine::answer::{Gist, NoAnswer};
 
     fn trouble(retry_after: Option<u64>) -> Trouble {
         Trouble {
@@ -125,7 +124,6 @@ mod tests {
             maybe_stopped: false,
             doubts_credential: false,
             blamed: None,
-            gist: Gist::Lost(NoAnswer::Connect),
         }
     }
 

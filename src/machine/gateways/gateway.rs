@@ -250,19 +250,16 @@ impl Gateway {
 
     /// Takes the plans of the next call, if one may begin now.
     pub fn next_call(&mut self, now: Millis) -> Option<NextCall> {
-        let (_, settings) = self.object()?;
-        let settings = settings.clone();
-        if settings.is_suspended || !self.credential.is_there() {
-            return None;
-        }
-        if let Gate::Shut(shut) = &self.gate {
-            if shut.probe.is_some() || shut.until > now {
-                return None;
+        match self.readiness(now) {
+            Readiness::NotReady => return None,
+            Readiness::Probe => {
+                self.fresh_next = !self.fresh_next;
+                let (member, suspects) = self.queue.take_probe(self.fresh_next, now)?;
+                return Some(NextCall { members: vec![member], suspects, is_probe: true });
             }
-            self.fresh_next = !self.fresh_next;
-            let (member, suspects) = self.queue.take_probe(self.fresh_next, now)?;
-            return Some(NextCall { members: vec![member], suspects, is_probe: true });
+            Readiness::Call => {}
         }
+        let settings = self.object()?.1.clone();
         let fresh = self.fresh_at(&settings).is_some_and(|at| at <= now);
         let suspects = self.queue.suspects_at().is_some_and(|at| at <= now);
         if suspects && !(fresh && self.fresh_next) {

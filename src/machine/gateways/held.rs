@@ -21,17 +21,6 @@ pub struct Held {
     pub(in crate::machine) ready: bool,
 }
 
-/// The decision on a verdict that gives a plan up.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub enum Doubt {
-    /// It is final.
-    Stands,
-    /// The plan is sent once more: there is another credential.
-    Again,
-    /// The Secret is read first.
-    Hold,
-}
-
 /// Whether a verdict gives a plan up that another credential might stop.
 pub(in crate::machine) fn gives_up(settled: &Settled) -> bool {
     match settled.outcome {

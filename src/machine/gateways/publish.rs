@@ -3,8 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use crate::api::TestiniumGatewayStatus;
-use crate::machine::effect::Target;
+use crate::machine::effect::{Target, WriteBody};
 use crate::machine::gateways::status::build_gateway_status;
 use crate::machine::gateways::wait_cause::WaitCause;
 use crate::machine::gateways::{Gateways, Unreadable};
@@ -23,13 +22,6 @@ pub struct Publication {
     pub notified: BTreeSet<RunId>,
     /// Gateways whose own status may be due.
     pub gateways: BTreeSet<GatewayKey>,
-}
-
-/// A status that is to be written.
-#[derive(Debug)]
-pub struct Written {
-    pub to: Target,
-    pub status: Arc<TestiniumGatewayStatus>,
 }
 
 // === impl Gateways ===
@@ -101,7 +93,12 @@ impl Gateways {
     }
 
     /// Begins to write the status of a gateway.
-    pub fn state(&mut self, key: &GatewayKey, without_messages: bool, now: Now) -> Option<Written> {
+    pub fn state(
+        &mut self,
+        key: &GatewayKey,
+        without_messages: bool,
+        now: Now,
+    ) -> Option<(Target, WriteBody)> {
         let gateway = self.by_key.get_mut(key)?;
         let view = gateway.view.clone()?;
         let unknown = unknown(&self.lists, &self.unreadable, key);
@@ -112,7 +109,7 @@ impl Gateways {
         let time = whole_seconds(now.wall);
         let status = build_gateway_status(&view.status, view.generation, waiting.as_ref(), &time);
         gateway.published.begin_write(view.generation);
-        Some(Written { to: target(&view), status: Arc::new(status) })
+        Some((target(&view), WriteBody::GatewayStatus(Arc::new(status))))
     }
 
     /// The object of a gateway, as it was last known.

@@ -10,19 +10,22 @@
 //! `without_a_second_look_a_rotated_token_gives_a_plan_up`.
 
 use crate::machine::gateways::gateway::Gateway;
-use crate::machine::gateways::held::{Doubt, Held};
+use crate::machine::gateways::held::Held;
 use crate::machine::ids::{Epoch, PlanId};
 
 // === impl Gateway ===
 
 impl Gateway {
-    /// The decision on a verdict that gives this plan up. `credential`: the one that its call was made with.
-    pub(in crate::machine) fn doubt(&mut self, plan: PlanId, credential: Epoch) -> Doubt {
-        if self.may_go_again(plan, credential) {
-            return self.send_again(plan);
+    /// Doubts a verdict that gives this plan up. Yields whether the plan is sent again, since there is another
+    /// credential than the one that its call was made with; else the verdict is held until the Secret has been read.
+    pub(in crate::machine) fn goes_again(&mut self, plan: PlanId, credential: Epoch) -> bool {
+        let goes = self.may_go_again(plan, credential);
+        if goes {
+            self.note_sent_again(plan);
+        } else {
+            self.credential.doubt(!self.was_sent_again(plan));
         }
-        self.credential.doubt(!self.was_sent_again(plan));
-        Doubt::Hold
+        goes
     }
 
     /// Notes that a reading has ended, with a Secret or without: the verdicts that have waited for it are ready.
@@ -31,8 +34,8 @@ impl Gateway {
         since.for_each(|held| held.ready = true);
     }
 
-    /// Takes the verdicts that are held back no more, with the decision on each.
-    pub(in crate::machine) fn release_held(&mut self) -> Vec<(Held, Doubt)> {
+    /// Takes the verdicts that are held back no more, and says of each whether its plan is sent again; else it is final.
+    pub(in crate::machine) fn release_held(&mut self) -> Vec<(Held, bool)> {
         if self.held.is_empty() {
             return Vec::new();
         }
@@ -48,14 +51,12 @@ impl Gateway {
             .map(|held| {
                 let plan = held.member.plan;
                 self.in_flight.remove(&plan);
-                let doubt = if has_moved(&held) {
-                    Doubt::Again
-                } else if self.may_go_again(plan, held.credential) {
-                    self.send_again(plan)
-                } else {
-                    Doubt::Stands
-                };
-                (held, doubt)
+                let has_moved = has_moved(&held);
+                let goes_again = !has_moved && self.may_go_again(plan, held.credential);
+                if goes_again {
+                    self.note_sent_again(plan);
+                }
+                (held, has_moved || goes_again)
             })
             .collect()
     }
@@ -71,13 +72,12 @@ impl Gateway {
     }
 
     /// Notes that the plan is sent again, which happens once for each version of the Secret.
-    fn send_again(&mut self, plan: PlanId) -> Doubt {
+    fn note_sent_again(&mut self, plan: PlanId) {
         // Plans that were withdrawn meanwhile are forgotten here.
         if self.sent_again.len() > self.queue.len() + self.in_flight.len() {
             let (queue, in_flight) = (&self.queue, &self.in_flight);
             self.sent_again.retain(|plan, _| queue.contains(*plan) || in_flight.contains_key(plan));
         }
         self.sent_again.insert(plan, self.credential.version.clone());
-        Doubt::Again
     }
 }

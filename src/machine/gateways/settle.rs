@@ -18,7 +18,7 @@ use crate::machine::answer::Gist;
 use crate::machine::backoff::chance;
 use crate::machine::call::{CallProgress, Member, Progress, Settled, Waiter, Waiters};
 use crate::machine::gateways::gateway::Gateway;
-use crate::machine::gateways::held::{Doubt, Held, gives_up};
+use crate::machine::gateways::held::{Held, gives_up};
 use crate::machine::gateways::queue::SuspectHistory;
 use crate::machine::gateways::verdict::{Parts, Trouble, Verdict};
 use crate::machine::ids::{CallId, Epoch, GatewayKey, PlanId};
@@ -165,30 +165,28 @@ impl Settling<'_> {
         if !gives_up(settled) || !self.rereads {
             return self.settle(member, settled);
         }
-        match self.gateway.doubt(member.plan, credential) {
-            Doubt::Stands => self.settle(member, settled),
-            Doubt::Again => self.send_again(member, settled),
-            Doubt::Hold => {
-                self.gateway.in_flight.insert(member.plan, self.call);
-                self.gateway.held.push(Held {
-                    call: self.call,
-                    endpoint: self.gateway.endpoint,
-                    credential,
-                    gist: self.gist,
-                    member,
-                    settled: settled.clone(),
-                    not_by: self.gateway.credential.reading,
-                    ready: false,
-                });
-            }
+        if self.gateway.goes_again(member.plan, credential) {
+            return self.send_again(member, settled);
         }
+        self.gateway.in_flight.insert(member.plan, self.call);
+        self.gateway.held.push(Held {
+            call: self.call,
+            endpoint: self.gateway.endpoint,
+            credential,
+            gist: self.gist,
+            member,
+            settled: settled.clone(),
+            not_by: self.gateway.credential.reading,
+            ready: false,
+        });
     }
 
-    /// Applies a verdict that was held back.
-    pub fn release(&mut self, held: Held, doubt: Doubt) {
-        match doubt {
-            Doubt::Stands | Doubt::Hold => self.settle(held.member, &held.settled),
-            Doubt::Again => self.send_again(held.member, &held.settled),
+    /// Applies a verdict that was held back, or sends its plan again.
+    pub fn release(&mut self, held: Held, goes_again: bool) {
+        if goes_again {
+            self.send_again(held.member, &held.settled);
+        } else {
+            self.settle(held.member, &held.settled);
         }
     }
 

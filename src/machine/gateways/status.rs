@@ -6,7 +6,7 @@
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 
 use crate::api::{ConditionStatus, TestiniumGatewayStatus, condition, reason};
-use crate::machine::condition_draft::ConditionDraft;
+use crate::machine::condition_draft::{ConditionDraft, foreign};
 use crate::machine::input::WriteResult;
 use crate::machine::limits::{BETWEEN_GATEWAY_WRITES, GATEWAY_STATUS_SETTLES};
 use crate::machine::time::Millis;
@@ -101,9 +101,6 @@ pub fn build_gateway_status(
         Some(before.last_transition_time.0)
     };
     let own = drafts.into_iter().map(|draft| draft.into_condition(since, generation, now));
-    // Conditions of types that others have put there stay.
-    let foreign =
-        base.conditions.iter().filter(|condition| !condition::OWN.contains(&condition.type_.as_str()));
-    let conditions = own.chain(foreign.cloned()).collect();
+    let conditions = own.chain(foreign(&base.conditions).cloned()).collect();
     TestiniumGatewayStatus { observed_generation: Some(generation), conditions }
 }

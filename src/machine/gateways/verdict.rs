@@ -17,7 +17,7 @@
 use std::borrow::Cow;
 
 use crate::api::{Outcome, PlanReason};
-use crate::machine::answer::{Answer, Body, Envelope, Gist, NoAnswer, Reply, ReportedError};
+use crate::machine::answer::{Answer, Body, Envelope, NoAnswer, Reply, ReportedError};
 use crate::machine::call::Settled;
 use crate::machine::ids::PlanId;
 use crate::machine::limits::STRIKES;
@@ -79,7 +79,6 @@ pub struct Trouble {
     pub doubts_credential: bool,
     /// The outcome of a plan that is to blame for it, if it has one.
     pub blamed: Option<Settled>,
-    pub gist: Gist,
 }
 
 /// The kind of trouble, by the party that has to act.
@@ -313,7 +312,6 @@ fn trouble(reply: &Reply, kind: TroubleKind) -> Trouble {
         maybe_stopped: false,
         doubts_credential: false,
         blamed: None,
-        gist: Gist::Status { status, own: reply.is_own() },
     }
 }
 
@@ -354,7 +352,6 @@ fn lost(no_answer: NoAnswer) -> Trouble {
         maybe_stopped: strikes > 0,
         doubts_credential: false,
         blamed: None,
-        gist: Gist::Lost(no_answer),
     }
 }
 

@@ -10,6 +10,7 @@ use jiff::Timestamp;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 
 use crate::api::{Condition, ConditionStatus, PlanStatus, StopStatus, TestPlanRunStatus, condition};
+use crate::machine::condition_draft::foreign;
 use crate::machine::runs::intent::{Observed, StopState};
 use crate::machine::runs::request::Request;
 use crate::machine::time::whole_seconds;
@@ -134,11 +135,6 @@ impl TransitionTime {
         let (type_, _) = (0..).zip(TYPES).find(|(_, type_)| *type_ == condition.type_)?;
         Some(Self { type_, status: condition.status, time: condition.last_transition_time.0 })
     }
-}
-
-/// Conditions of types that are not of this operator.
-pub fn foreign(conditions: &[Condition]) -> impl Iterator<Item = &Condition> {
-    conditions.iter().filter(|condition| !TYPES.contains(&condition.type_.as_str()))
 }
 
 /// The same status, with its conditions in an order that does not depend on who has put them there.

@@ -110,9 +110,9 @@ impl Run {
 
     /// Whether plans of the spec were not stopped, and are not being stopped.
     pub(in crate::machine) fn has_failures(&self, view: &RunView) -> bool {
-        let is_known = |id: &PlanId| self.plans.position(*id).is_some();
+        let is_known = |id: &i64| self.plans.position(PlanId(*id)).is_some();
         let some_failed = self.plans.iter().any(Plan::was_not_stopped);
-        some_failed || !distinct(&view.spec.plans).all(|id| is_known(&id))
+        some_failed || !view.spec.plans.iter().all(is_known)
     }
 
     /// Asks for every plan of the spec, in its order. Yields the plans that the run had until now.

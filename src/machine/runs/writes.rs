@@ -1,10 +1,8 @@
 //! Writes of runs, and their results.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::sync::Arc;
 
-use crate::api::TestPlanRunStatus;
-use crate::machine::effect::Target;
+use crate::machine::effect::{Target, WriteBody};
 use crate::machine::ids::{RunId, Uid, Version};
 use crate::machine::input::WriteResult;
 use crate::machine::runs::Runs;
@@ -12,13 +10,6 @@ use crate::machine::runs::demand::Demand;
 use crate::machine::runs::events;
 use crate::machine::time::Now;
 use crate::machine::wait_reason::Waiting;
-
-/// A status that is to be written.
-#[derive(Debug)]
-pub struct Written {
-    pub to: Target,
-    pub status: Arc<TestPlanRunStatus>,
-}
 
 // === impl Runs ===
 
@@ -32,7 +23,7 @@ impl Runs {
         without_messages: bool,
         now: Now,
         demands: &mut Vec<Demand>,
-    ) -> Option<Written> {
+    ) -> Option<(Target, WriteBody)> {
         let run = self.by_id.get_mut(&id)?;
         let made =
             catch_unwind(AssertUnwindSafe(|| run.status(waiting.as_ref(), uid, without_messages, now)));
@@ -43,7 +34,7 @@ impl Runs {
         };
         let to = run.target();
         let status = run.state(status, waiting.map(|waiting| waiting.reason))?;
-        Some(Written { to, status })
+        Some((to, WriteBody::RunStatus(status)))
     }
 
     /// The write of a status has ended.
