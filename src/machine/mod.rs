@@ -39,6 +39,7 @@ pub mod outbox;
 mod routes;
 pub mod runs;
 mod time;
+mod timers;
 mod view;
 pub mod wait_reason;
 pub mod words;

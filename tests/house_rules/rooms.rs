@@ -31,6 +31,7 @@ pub(crate) const MACHINE_ROOMS: &[&str] = &[
     "limits",
     "backoff",
     "fair_queue",
+    "timers",
     "list",
     "guards",
     "words",

@@ -148,17 +148,14 @@ impl Gateways {
         let credential_at = if may_call { gateway.credential_at() } else { gateway.held_at() };
         let later = call_at.filter(|at| *at > now);
         let at = [later, credential_at, gateway.notify_at(), gateway.status_at].into_iter().flatten().min();
-        if let Some(before) = std::mem::replace(&mut gateway.timer, at) {
-            self.timers.remove(&(before, key.clone()));
-        }
+        let is_idle = gateway.is_idle();
+        self.timers.set(key, &mut gateway.timer, at.filter(|_| !is_idle));
         if let Some(settings) = &gateway.settings {
             let readiness = if may_call { gateway.readiness(now) } else { Readiness::NotReady };
             self.origins.set_ready(key, &settings.origin, readiness);
         }
-        if gateway.is_idle() {
+        if is_idle {
             self.by_key.remove(key);
-        } else if let Some(at) = at {
-            self.timers.insert((at, key.clone()));
         }
     }
 

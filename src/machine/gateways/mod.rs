@@ -37,6 +37,7 @@ use crate::machine::input::CredentialRead;
 use crate::machine::limits::OriginLimits;
 use crate::machine::list::{Extent, Listed, Lists};
 use crate::machine::time::Millis;
+use crate::machine::timers::Timers;
 use crate::machine::view::GatewayView;
 
 /// All gateways, their calls and the limits that they share.
@@ -55,7 +56,7 @@ pub struct Gateways {
     /// Gateways to which something has happened since calls were last begun.
     pub(in crate::machine) touched: BTreeSet<GatewayKey>,
     pub(in crate::machine) unpublished: BTreeSet<GatewayKey>,
-    pub(in crate::machine) timers: BTreeSet<(Millis, GatewayKey)>,
+    pub(in crate::machine) timers: Timers<GatewayKey>,
     pub(in crate::machine) queued: usize,
     pub(in crate::machine) guards: Guards,
     pub(in crate::machine) seed: u64,
@@ -101,9 +102,8 @@ impl Gateways {
 
     /// The next moment at which a call or a reading may begin, or something is to be told.
     pub fn wake_at(&self) -> Option<Millis> {
-        let gateway = self.timers.first().map(|(at, _)| *at);
         let origin = self.origins.wake_at().filter(|_| !self.may_call.is_empty());
-        [gateway, origin].into_iter().flatten().min()
+        [self.timers.wake_at(), origin].into_iter().flatten().min()
     }
 
     // === observations ===
@@ -250,8 +250,7 @@ impl Gateways {
     }
 
     fn touch_due(&mut self, now: Millis) {
-        while let Some((at, key)) = self.timers.first().filter(|(at, _)| *at <= now).cloned() {
-            self.timers.remove(&(at, key.clone()));
+        while let Some(key) = self.timers.next_due(now) {
             if let Some(gateway) = self.by_key.get_mut(&key) {
                 gateway.timer = None;
                 self.touch(&key);

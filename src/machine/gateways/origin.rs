@@ -13,6 +13,7 @@ use crate::machine::gateways::rate::Rate;
 use crate::machine::ids::GatewayKey;
 use crate::machine::limits::OriginLimits;
 use crate::machine::time::Millis;
+use crate::machine::timers::Timers;
 
 /// The limits and calls that the gateways of one origin share.
 #[derive(Clone, Debug, Default)]
@@ -43,7 +44,7 @@ pub enum Readiness {
 pub struct Origins {
     pub(in crate::machine) by_name: BTreeMap<Arc<str>, Origin>,
     pub(in crate::machine) limits: OriginLimits,
-    pub(in crate::machine) timers: BTreeSet<(Millis, Arc<str>)>,
+    pub(in crate::machine) timers: Timers<Arc<str>>,
     /// Origins for which something has changed.
     pub(in crate::machine) touched: BTreeSet<Arc<str>>,
 }
@@ -139,8 +140,7 @@ impl Origins {
 
     /// The origins that have changed, or whose time has come.
     pub fn take_touched(&mut self, now: Millis) -> BTreeSet<Arc<str>> {
-        while let Some((at, name)) = self.timers.first().filter(|(at, _)| *at <= now).cloned() {
-            self.timers.remove(&(at, name.clone()));
+        while let Some(name) = self.timers.next_due(now) {
             if let Some(origin) = self.by_name.get_mut(&name) {
                 origin.timer = None;
                 self.touched.insert(name);
@@ -154,19 +154,16 @@ impl Origins {
         self.touched.remove(name);
         let Some(origin) = self.by_name.get_mut(name) else { return };
         // A call that waits for a slot is begun when another one ends.
-        let at = origin.due_at(self.limits).filter(|at| *at > now);
-        if let Some(before) = std::mem::replace(&mut origin.timer, at) {
-            self.timers.remove(&(before, name.clone()));
-        }
-        if origin.is_idle() {
+        let is_idle = origin.is_idle();
+        let at = origin.due_at(self.limits).filter(|at| *at > now && !is_idle);
+        self.timers.set(name, &mut origin.timer, at);
+        if is_idle {
             self.by_name.remove(name);
-        } else if let Some(at) = at {
-            self.timers.insert((at, name.clone()));
         }
     }
 
     pub fn wake_at(&self) -> Option<Millis> {
-        self.timers.first().map(|(at, _)| *at)
+        self.timers.wake_at()
     }
 }
 

@@ -44,7 +44,7 @@
 
 mod entry;
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 pub use self::entry::{Change, Entry, EntryKey, InFlight, Next, Order, Urgency, What, WriteState};
@@ -56,6 +56,7 @@ use crate::machine::limits::{
     CONFLICT_READ, REFUSED_WRITE_PAUSE, WRITE_RETRY_FIRST, WRITE_RETRY_MAX, WRITES_MAX,
 };
 use crate::machine::time::Millis;
+use crate::machine::timers::Timers;
 
 /// All writes that wait or are under way.
 #[derive(Clone, Debug, Default)]
@@ -63,7 +64,7 @@ pub struct Outbox {
     pub(in crate::machine) entries: BTreeMap<EntryKey, Entry>,
     /// The entries whose time has come.
     pub(in crate::machine) due: BTreeMap<Urgency, FairQueue<Arc<str>, (Millis, EntryKey)>>,
-    pub(in crate::machine) timers: BTreeSet<(Millis, EntryKey)>,
+    pub(in crate::machine) timers: Timers<EntryKey>,
     /// The writes under way. Each takes a slot, even if its object is forgotten meanwhile.
     pub(in crate::machine) in_flight: BTreeMap<WriteSerial, InFlight>,
     pub(in crate::machine) next_serial: u64,
@@ -239,8 +240,7 @@ impl Outbox {
     /// The entries whose timers have run out.
     pub fn run_timers(&mut self, now: Millis) -> Vec<Fired> {
         let mut fired = Vec::new();
-        while let Some((at, key)) = self.timers.first().filter(|(at, _)| *at <= now).cloned() {
-            self.timers.remove(&(at, key.clone()));
+        while let Some(key) = self.timers.next_due(now) {
             let Some(entry) = self.entries.get_mut(&key) else { continue };
             entry.timer = None;
             match &mut entry.state {
@@ -259,7 +259,7 @@ impl Outbox {
 
     /// The moment at which the next timer runs out.
     pub fn wake_at(&self) -> Option<Millis> {
-        self.timers.first().map(|(at, _)| *at)
+        self.timers.wake_at()
     }
 
     /// Whether no write of an object is under way, pauses or waits for a newer version, and no change is left to write.
@@ -314,12 +314,7 @@ impl Outbox {
     }
 
     fn arm(&mut self, key: &EntryKey, entry: &mut Entry, at: Option<Millis>) {
-        if let Some(before) = std::mem::replace(&mut entry.timer, at) {
-            self.timers.remove(&(before, key.clone()));
-        }
-        if let Some(at) = at {
-            self.timers.insert((at, key.clone()));
-        }
+        self.timers.set(key, &mut entry.timer, at);
     }
 }
 

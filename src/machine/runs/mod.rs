@@ -41,6 +41,7 @@ use crate::machine::guards::{Guard, Guards};
 use crate::machine::ids::{CallId, Lane, PlanId, RunId, RunKey};
 use crate::machine::list::Lists;
 use crate::machine::time::{Millis, Now};
+use crate::machine::timers::Timers;
 
 /// All runs that are not at rest.
 #[derive(Clone, Debug, Default)]
@@ -49,7 +50,7 @@ pub struct Runs {
     pub(in crate::machine) by_key: BTreeMap<RunKey, RunId>,
     pub(in crate::machine) parked: Parked,
     /// The next moment of each run: its status is due, or a plan that waits for a call is given up.
-    pub(in crate::machine) timers: BTreeSet<(Millis, RunId)>,
+    pub(in crate::machine) timers: Timers<RunId>,
     pub(in crate::machine) lanes: BTreeMap<Arc<str>, Lane>,
     pub(in crate::machine) lists: Lists,
     pub(in crate::machine) guards: Guards,
@@ -85,8 +86,7 @@ impl Runs {
 
     /// The next moment at which a run has to act by itself.
     pub fn wake_at(&self) -> Option<Millis> {
-        let timer = self.timers.first().map(|(at, _)| *at);
-        [timer, self.parked.wake_at()].into_iter().flatten().min()
+        [self.timers.wake_at(), self.parked.wake_at()].into_iter().flatten().min()
     }
 
     // === progress of plans ===
@@ -113,8 +113,7 @@ impl Runs {
 
     /// Gives up the plans whose deadline has passed, and asks for the parked runs whose time has come.
     pub fn run_timers(&mut self, now: Now, demands: &mut Vec<Demand>) {
-        while let Some((at, id)) = self.timers.first().copied().filter(|(at, _)| *at <= now.mono) {
-            self.timers.remove(&(at, id));
+        while let Some(id) = self.timers.next_due(now.mono) {
             let Some(run) = self.by_id.get_mut(&id) else { continue };
             run.timer = None;
             let plans = run.expire(now);
@@ -131,15 +130,7 @@ impl Runs {
     pub fn arm(&mut self, id: RunId, status_at: Option<Millis>) {
         let Some(run) = self.by_id.get_mut(&id) else { return };
         let at = [run.next_deadline(), status_at].into_iter().flatten().min();
-        if at == run.timer {
-            return;
-        }
-        if let Some(before) = std::mem::replace(&mut run.timer, at) {
-            self.timers.remove(&(before, id));
-        }
-        if let Some(at) = at {
-            self.timers.insert((at, id));
-        }
+        self.timers.set(&id, &mut run.timer, at);
     }
 }
 

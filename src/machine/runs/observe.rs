@@ -236,10 +236,8 @@ impl Runs {
     }
 
     pub(super) fn forget(&mut self, id: RunId, demands: &mut Vec<Demand>) {
-        let Some(run) = self.by_id.remove(&id) else { return };
-        if let Some(at) = run.timer {
-            self.timers.remove(&(at, id));
-        }
+        let Some(mut run) = self.by_id.remove(&id) else { return };
+        self.timers.set(&id, &mut run.timer, None);
         self.by_key.remove(&run.key);
         if self.neighbour_of(&run.key).is_none() {
             self.lanes.remove(&run.key.namespace);
