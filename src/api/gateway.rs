@@ -47,7 +47,7 @@ pub struct TestiniumGatewaySpec {
     /// Allow an http address. The token then travels unencrypted: for tests only.
     #[serde(default, rename = "allowPlainHTTP", skip_serializing_if = "Option::is_none")]
     pub allow_plain_http: Option<bool>,
-    /// How the operator authenticates; exactly one way.
+    /// The way in which the operator authenticates; exactly one.
     pub auth: Auth,
     /// Sent as the header X-Company-Id; some Testinium builds need it. 1 to 128 printable ASCII characters.
     #[schemars(length(min = 1, max = 128))]
@@ -58,10 +58,10 @@ pub struct TestiniumGatewaySpec {
     /// Private CA and client certificate.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub tls: Option<Tls>,
-    /// How many plans share a call.
+    /// The number of plans that share a call.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub batching: Option<Batching>,
-    /// What this gateway may be asked at most. Gateways whose urls have the same origin (scheme, host and port) share a
+    /// Limits of the calls to this gateway. Gateways whose urls have the same origin (scheme, host and port) share a
     /// cap besides, which flags of the operator set.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub limits: Option<Limits>,
@@ -69,7 +69,7 @@ pub struct TestiniumGatewaySpec {
     #[schemars(range(min = 1, max = 300))]
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub timeout_seconds: Option<i64>,
-    /// How long to wait after a failure.
+    /// The pause after a failure.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub retry: Option<Retry>,
     /// Hold every call, for maintenance. Runs that wait say so.
@@ -77,7 +77,7 @@ pub struct TestiniumGatewaySpec {
     pub suspend: Option<bool>,
 }
 
-/// How the operator authenticates; exactly one of the fields.
+/// The way in which the operator authenticates; exactly one of the fields.
 #[derive(Clone, Debug, Default, Deserialize, KubeSchema, PartialEq, Serialize)]
 #[serde(rename_all = "camelCase")]
 #[x_kube(validation = Rule::new("has(self.bearerToken) != has(self.password)")
@@ -182,7 +182,7 @@ pub enum CaKind {
     Secret,
 }
 
-/// How many plans share a call.
+/// The number of plans that share a call.
 #[derive(Clone, Debug, Default, Deserialize, JsonSchema, PartialEq, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Batching {
@@ -197,7 +197,7 @@ pub struct Batching {
     pub window_milliseconds: Option<i64>,
 }
 
-/// What the gateway may be asked at most.
+/// Limits of the calls to the gateway.
 #[derive(Clone, Debug, Default, Deserialize, JsonSchema, PartialEq, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Limits {
@@ -211,7 +211,7 @@ pub struct Limits {
     pub max_in_flight: Option<i64>,
 }
 
-/// How long to wait after a failure: full-jitter exponential backoff.
+/// The pause after a failure: full-jitter exponential backoff.
 #[derive(Clone, Debug, Default, Deserialize, KubeSchema, PartialEq, Serialize)]
 #[serde(rename_all = "camelCase")]
 #[x_kube(validation = Rule::new("self.?maxDelaySeconds.orValue(300) >= self.?initialDelaySeconds.orValue(1)")
@@ -228,7 +228,7 @@ pub struct Retry {
     pub max_delay_seconds: Option<i64>,
 }
 
-/// How the gateway stands.
+/// The state of the gateway.
 #[derive(Clone, Debug, Default, Deserialize, KubeSchema, PartialEq, Serialize)]
 #[serde(rename_all = "camelCase")]
 // Until the operator has written something, kstatus must not call an unseen object Current.

@@ -8,7 +8,7 @@ use strum::{IntoStaticStr, VariantArray};
 
 use super::{Condition, rules};
 
-/// Which test plans the run covers, and whether they shall be stopped.
+/// The test plans that the run covers, and whether they shall be stopped.
 #[derive(Clone, CustomResource, Debug, Deserialize, KubeSchema, PartialEq, Serialize)]
 #[kube(
     group = "testinium.io",
@@ -73,7 +73,7 @@ pub struct TestPlanRunSpec {
     pub stop_deadline_seconds: Option<i64>,
 }
 
-/// Which TestiniumGateway of the run's namespace to use.
+/// The TestiniumGateway that is used, one of the run's namespace.
 #[derive(Clone, Debug, Deserialize, Eq, KubeSchema, PartialEq, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct GatewayRef {
@@ -84,7 +84,7 @@ pub struct GatewayRef {
     pub name: Option<String>,
 }
 
-/// What the operator found out.
+/// The state of the stop, as the operator has found it.
 #[derive(Clone, Debug, Default, Deserialize, KubeSchema, PartialEq, Serialize)]
 #[serde(rename_all = "camelCase")]
 // Until the operator has written something, kstatus must not call an unseen object Current.
@@ -99,7 +99,7 @@ pub struct TestPlanRunStatus {
     /// Settled plans of all plans, such as 3/3.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub summary: Option<String>,
-    /// What became of each plan.
+    /// The outcome of each plan.
     // One owner writes it whole; tracking a thousand items one by one would only grow managedFields.
     #[x_kube(merge_strategy = ListMerge::Atomic)]
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
@@ -108,19 +108,19 @@ pub struct TestPlanRunStatus {
     #[x_kube(merge_strategy = MapMerge::Atomic)]
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub stop: Option<StopStatus>,
-    /// How the run stands: Ready, Stopped, and while they matter Reconciling or Stalled. Scripts wait for Stopped.
+    /// The state of the run: Ready, Stopped, and while they matter Reconciling or Stalled. Scripts wait for Stopped.
     #[x_kube(merge_strategy = ListMerge::Map(vec!["type".to_owned()]))]
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub conditions: Vec<Condition>,
 }
 
-/// What became of one plan.
+/// The outcome of one plan, with its reasons.
 #[derive(Clone, Debug, Deserialize, Eq, JsonSchema, PartialEq, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct PlanStatus {
     /// Id of the plan.
     pub id: i64,
-    /// What became of it: Pending (not answered yet), Accepted (the gateway took the stop), NotRunning (there was
+    /// The outcome: Pending (not answered yet), Accepted (the gateway took the stop), NotRunning (there was
     /// nothing to stop), Rejected (the gateway refused this id; it is asked again only when a stop is asked for again),
     /// Unknown (the answer could not be understood, or the id was sent, not answered and then withdrawn), Expired (the
     /// deadline passed before the stop was delivered, or before it was answered) or Withdrawn (before it was sent).
@@ -137,7 +137,7 @@ pub struct PlanStatus {
     pub request_time: Option<Time>,
 }
 
-/// What became of a plan.
+/// The outcome of a plan.
 #[derive(
     Clone,
     Copy,
@@ -174,7 +174,7 @@ pub enum Outcome {
 #[derive(Clone, Debug, Default, Deserialize, JsonSchema, PartialEq, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct StopStatus {
-    /// What asked for the stop: Spec (spec.stopped) or Annotation (testinium.io/stop).
+    /// The source of the request for the stop: Spec (spec.stopped) or Annotation (testinium.io/stop).
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub trigger: Option<Trigger>,
     /// When the stop was asked for.
@@ -226,7 +226,7 @@ pub struct StopStatus {
     pub last_handled_request: Option<String>,
 }
 
-/// What asked for the stop: Spec (spec.stopped) or Annotation (testinium.io/stop).
+/// The source of the request for the stop: Spec (spec.stopped) or Annotation (testinium.io/stop).
 #[derive(Clone, Copy, Debug, Deserialize, Eq, Hash, JsonSchema, PartialEq, Serialize)]
 pub enum Trigger {
     /// spec.stopped.
