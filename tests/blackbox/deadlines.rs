@@ -4,15 +4,10 @@ use std::time::{Duration, Instant};
 
 use serde_json::json;
 use testinium_testbed::kubectl::wait_until;
-use testinium_testbed::simulator::{Config, Hold, Nature, Reply, When};
+use testinium_testbed::simulator::{Hold, Reply, When};
 
 use crate::cluster::{cluster, ok, run};
 use crate::operator::{SOON, Stage, condition, outcomes};
-
-fn prepare(gateway: serde_json::Value) -> Stage {
-    let config = Config { default_nature: Nature::NeverStops, ..Config::default() };
-    Stage::prepare_with(config, gateway)
-}
 
 /// Waits until this long after a moment, where that is what the test is about.
 fn reach(since: Instant, after: Duration) {
@@ -26,7 +21,7 @@ fn reach(since: Instant, after: Duration) {
 
 #[test]
 fn a_stop_that_is_not_delivered_in_time_expires_and_is_not_sent_afterwards() {
-    let mut stage = prepare(json!({"suspend": true}));
+    let mut stage = Stage::prepare_accepting(json!({"suspend": true}));
     stage.start_operator();
     stage.namespace.apply(&run("held", json!({"plans": [1], "stopped": true, "stopDeadlineSeconds": 2})));
     let status = stage.wait_for("held", "Expired");
@@ -43,9 +38,7 @@ fn a_stop_that_is_not_delivered_in_time_expires_and_is_not_sent_afterwards() {
     assert_eq!(outcomes(&stage.wait_for("tried", "Expired")), ["2 Expired"]);
     stage.simulator.up().expect("the gateway comes back");
 
-    stage.run("other", &[3]);
-    stage.stop("other");
-    stage.wait_for("other", "Accepted");
+    stage.settle("other", 3);
     assert_eq!(stage.calls(), [[3]]);
     // Asked for again, it is sent.
     stage.annotate("held", "again");
@@ -55,7 +48,7 @@ fn a_stop_that_is_not_delivered_in_time_expires_and_is_not_sent_afterwards() {
 #[test]
 fn of_a_call_in_flight_at_the_deadline_the_answer_counts_and_no_answer_is_told() {
     const DEADLINE: Duration = Duration::from_secs(8);
-    let mut stage = prepare(json!({"timeoutSeconds": 300, "batching": {"maxPlans": 1}}));
+    let mut stage = Stage::prepare_accepting(json!({"timeoutSeconds": 300, "batching": {"maxPlans": 1}}));
     let (answered, lost) = (Hold::new(), Hold::new());
     stage.simulator.script(When::nth(1).naming(1), Reply::natural().held(&answered));
     stage.simulator.script(When::nth(1).naming(2), Reply::dropped().held(&lost));
@@ -84,7 +77,7 @@ fn of_a_call_in_flight_at_the_deadline_the_answer_counts_and_no_answer_is_told()
 #[test]
 fn a_restart_does_not_put_the_deadline_off() {
     const DEADLINE: Duration = Duration::from_secs(8);
-    let mut stage = prepare(json!({"suspend": true}));
+    let mut stage = Stage::prepare_accepting(json!({"suspend": true}));
     let spec =
         |plan: i64| json!({"plans": [plan], "stopped": true, "stopDeadlineSeconds": DEADLINE.as_secs()});
     stage.start_operator();
@@ -107,7 +100,8 @@ fn a_restart_does_not_put_the_deadline_off() {
 
 #[test]
 fn a_reconcile_request_ends_a_wait_and_stops_nothing_by_itself() {
-    let mut stage = prepare(json!({"retry": {"initialDelaySeconds": 300, "maxDelaySeconds": 300}}));
+    let mut stage =
+        Stage::prepare_accepting(json!({"retry": {"initialDelaySeconds": 300, "maxDelaySeconds": 300}}));
     stage.start_operator();
     let busy = || Reply::refusal(503).retry_after(Duration::from_secs(300));
     let request = "reconcile.fluxcd.io/requestedAt=now";
@@ -134,7 +128,7 @@ fn a_reconcile_request_ends_a_wait_and_stops_nothing_by_itself() {
 
 #[test]
 fn a_slow_answer_costs_two_writes() {
-    let mut stage = prepare(json!({"timeoutSeconds": 300}));
+    let mut stage = Stage::prepare_accepting(json!({"timeoutSeconds": 300}));
     stage.start_operator();
     let hold = Hold::new();
     stage.simulator.script(When::nth(1), Reply::natural().held(&hold));
@@ -155,7 +149,9 @@ fn a_slow_answer_costs_two_writes() {
 #[test]
 fn parts_of_the_outcome_are_written_at_most_every_five_seconds() {
     let limits = json!({"maxInFlight": 1});
-    let mut stage = prepare(json!({"timeoutSeconds": 300, "batching": {"maxPlans": 1}, "limits": limits}));
+    let mut stage = Stage::prepare_accepting(
+        json!({"timeoutSeconds": 300, "batching": {"maxPlans": 1}, "limits": limits}),
+    );
     let holds = [Hold::new(), Hold::new()];
     for (plan, hold) in (2..).zip(&holds) {
         stage.simulator.script(When::nth(1).naming(plan), Reply::natural().held(hold));

@@ -183,9 +183,7 @@ fn a_new_request_is_worth_a_probe_at_once_and_takes_the_others_with_it() {
     stage.stop("nightly");
     stage.wait_for("nightly", "Misconfigured");
     stage.simulator.clear_scripts();
-    stage.run("later", &[2]);
-    stage.stop("later");
-    stage.wait_for("later", "Accepted");
+    stage.settle("later", 2);
     stage.wait_for("nightly", "Accepted");
 }
 
@@ -300,9 +298,7 @@ fn a_400_in_json_counts_for_plans_once_the_endpoint_has_spoken_as_testinium_does
     // An edit of the gateway leaves nothing of what its endpoint had said before.
     let mut stage = prepare(json!({}));
     stage.start_operator();
-    stage.run("before", &[1]);
-    stage.stop("before");
-    stage.wait_for("before", "Accepted");
+    stage.settle("before", 1);
     let other = Simulator::start(config()).expect("the other address is served");
     other.script(When::always(), spring());
     stage.gateway(json!({"url": other.url()}));

@@ -6,7 +6,6 @@ use std::time::{Duration, Instant};
 use serde_json::{Value, json};
 use testinium_testbed::arena::{self, Arena};
 use testinium_testbed::faults::{Exchange, Fault, Reach, Verb, When as On};
-use testinium_testbed::kubectl::wait_until;
 use testinium_testbed::launcher::PROBES_OFF;
 use testinium_testbed::operator::{self, Operator};
 use testinium_testbed::oracles;
@@ -15,7 +14,7 @@ use testinium_testbed::simulator::{Config, Reply, When};
 
 use crate::cluster::{ok, site};
 use crate::operator::SOON;
-use crate::outages::full;
+use crate::outages::{full, says};
 
 /// How long the holder may act on a renewal.
 const RENEW_DEADLINE: Duration = Duration::from_secs(10);
@@ -163,16 +162,6 @@ fn a_leader_that_is_cut_off_is_replaced_within_20_s_and_begins_no_call_after_its
     let sent: Vec<_> = arena.simulator.calls().into_iter().skip(calls.len()).collect();
     assert!(sent.is_empty(), "sent after everything was settled: {sent:?}");
     judge(&arena, [&one, &two]);
-}
-
-/// Waits until `/readyz` says so.
-fn says(port: u16, wanted: u16, words: &str, limit: Duration) {
-    ok(wait_until("/readyz to say so", limit, || {
-        match operator::page(port, "/readyz").map_err(|error| error.to_string())? {
-            (status, text) if status == wanted && text.contains(words) => Ok(()),
-            other => Err(format!("{other:?}")),
-        }
-    }));
 }
 
 #[test]

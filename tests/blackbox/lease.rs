@@ -31,9 +31,7 @@ fn one_replica_acts_and_the_other_takes_over() {
     let one = next_holder("");
     let mut second = stage.spawn("second.log", &FLAGS);
 
-    stage.run("while-the-first-acts", &[1]);
-    stage.stop("while-the-first-acts");
-    stage.wait_for("while-the-first-acts", "Accepted");
+    stage.settle("while-the-first-acts", 1);
     assert_eq!(holder(), one);
 
     let asked = Instant::now();
@@ -41,16 +39,12 @@ fn one_replica_acts_and_the_other_takes_over() {
     assert!(ok(first.wait(SOON)).expect("the first ends").success());
     let two = next_holder(&one);
     assert!(asked.elapsed().as_secs() < 10, "a Lease that was given back is not waited for");
-    stage.run("while-the-second-acts", &[2]);
-    stage.stop("while-the-second-acts");
-    stage.wait_for("while-the-second-acts", "Accepted");
+    stage.settle("while-the-second-acts", 2);
 
     let third = stage.spawn("third.log", &FLAGS);
     ok(second.kill());
     next_holder(&two);
-    stage.run("after-the-crash", &[3]);
-    stage.stop("after-the-crash");
-    stage.wait_for("after-the-crash", "Accepted");
+    stage.settle("after-the-crash", 3);
     drop(third);
     let calls: Vec<_> = stage.simulator.calls().into_iter().map(|call| call.plans).collect();
     assert_eq!(calls, [[1], [2], [3]]);

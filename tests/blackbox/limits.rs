@@ -3,15 +3,10 @@
 use std::time::{Duration, Instant};
 
 use serde_json::json;
-use testinium_testbed::simulator::{Config, Hold, Nature, Reply, When};
+use testinium_testbed::simulator::{Hold, Reply, When};
 
 use crate::cluster::{gateway, run};
 use crate::operator::Stage;
-
-fn prepare(gateway: serde_json::Value) -> Stage {
-    let config = Config { default_nature: Nature::NeverStops, ..Config::default() };
-    Stage::prepare_with(config, gateway)
-}
 
 /// Another gateway object for the same address.
 fn second_gateway(stage: &Stage, batching: serde_json::Value, limits: serde_json::Value) {
@@ -63,7 +58,8 @@ fn arrivals_of(stage: &Stage, plans: std::ops::RangeInclusive<i64>) -> Vec<Insta
 fn the_rate_of_a_gateway_binds_its_own_calls_and_no_others_of_its_origin() {
     const RATE: u32 = 1;
     let batching = json!({"maxPlans": 1});
-    let mut stage = prepare(json!({"batching": batching, "limits": {"requestsPerSecond": RATE}}));
+    let mut stage =
+        Stage::prepare_accepting(json!({"batching": batching, "limits": {"requestsPerSecond": RATE}}));
     second_gateway(&stage, batching, json!({"requestsPerSecond": 1000, "maxInFlight": 8}));
     stage.namespace.apply(&stopped("slow", "default", 1..=8));
     stage.namespace.apply(&stopped("fast", "second", 101..=115));
@@ -78,7 +74,7 @@ fn the_rate_of_a_gateway_binds_its_own_calls_and_no_others_of_its_origin() {
 fn gateways_of_one_origin_share_the_operators_rate() {
     const RATE: u32 = 5;
     let (batching, limits) = (json!({"maxPlans": 1}), json!({"requestsPerSecond": 1000}));
-    let mut stage = prepare(json!({"batching": batching, "limits": limits}));
+    let mut stage = Stage::prepare_accepting(json!({"batching": batching, "limits": limits}));
     second_gateway(&stage, batching, limits);
     stage.namespace.apply(&stopped("first", "default", 1..=15));
     stage.namespace.apply(&stopped("second", "second", 101..=115));
@@ -95,7 +91,8 @@ fn gateways_of_one_origin_share_the_operators_rate() {
 fn most_in_flight(flags: &[&str], expected: usize) -> usize {
     let batching = json!({"maxPlans": 2});
     let limits = json!({"maxInFlight": 3, "requestsPerSecond": 1000});
-    let mut stage = prepare(json!({"timeoutSeconds": 300, "batching": batching, "limits": limits}));
+    let mut stage =
+        Stage::prepare_accepting(json!({"timeoutSeconds": 300, "batching": batching, "limits": limits}));
     second_gateway(&stage, batching, json!({"maxInFlight": 5, "requestsPerSecond": 1000}));
     let hold = Hold::new();
     stage.simulator.script(When::always(), Reply::natural().held(&hold));
@@ -127,7 +124,7 @@ fn gateways_of_one_origin_share_the_operators_number_of_calls_at_a_time() {
 #[test]
 fn the_first_call_goes_at_once_and_the_next_waits_for_company() {
     const WINDOW: Duration = Duration::from_secs(8);
-    let mut stage = prepare(json!({"batching": {"windowMilliseconds": WINDOW.as_millis()}}));
+    let mut stage = Stage::prepare_accepting(json!({"batching": {"windowMilliseconds": WINDOW.as_millis()}}));
     stage.start_operator();
     for plan in 1..=3 {
         stage.run(&format!("run-{plan}"), &[plan]);
@@ -146,7 +143,7 @@ fn the_first_call_goes_at_once_and_the_next_waits_for_company() {
 #[test]
 fn one_plan_beside_two_thousand_of_another_namespace_waits_for_none_of_them() {
     let limits = json!({"timeoutSeconds": 300, "limits": {"maxInFlight": 1}});
-    let (crowd, single) = (prepare(limits.clone()), prepare(json!({})));
+    let (crowd, single) = (Stage::prepare_accepting(limits.clone()), Stage::prepare_accepting(json!({})));
     let mut same_site = limits;
     same_site["url"] = json!(crowd.simulator.url());
     single.gateway(same_site);
@@ -169,7 +166,7 @@ fn one_plan_beside_two_thousand_of_another_namespace_waits_for_none_of_them() {
 
 #[test]
 fn a_gateway_that_fails_is_probed_with_one_plan_until_it_answers() {
-    let mut stage = prepare(json!({}));
+    let mut stage = Stage::prepare_accepting(json!({}));
     stage.simulator.script(When::next(3), Reply::refusal(503));
     stage.namespace.apply(&stopped("nightly", "default", 1..=50));
     stage.start_operator();
@@ -181,7 +178,7 @@ fn a_gateway_that_fails_is_probed_with_one_plan_until_it_answers() {
 fn pauses_are_drawn_by_chance_and_stay_within_their_bounds() {
     const LONGEST: Duration = Duration::from_secs(2);
     let retry = json!({"initialDelaySeconds": 2, "maxDelaySeconds": LONGEST.as_secs()});
-    let mut stage = prepare(json!({"retry": retry}));
+    let mut stage = Stage::prepare_accepting(json!({"retry": retry}));
     stage.simulator.script(When::always(), Reply::refusal(503));
     stage.namespace.apply(&stopped("nightly", "default", [1]));
     stage.start_operator();
@@ -195,7 +192,8 @@ fn pauses_are_drawn_by_chance_and_stay_within_their_bounds() {
 
 #[test]
 fn a_thousand_runs_that_wait_for_a_token_cost_a_few_probes_and_then_one_burst() {
-    let mut stage = prepare(json!({"retry": {"initialDelaySeconds": 1, "maxDelaySeconds": 300}}));
+    let mut stage =
+        Stage::prepare_accepting(json!({"retry": {"initialDelaySeconds": 1, "maxDelaySeconds": 300}}));
     stage.token("wrong");
     let runs: Vec<_> = (1..=1000).map(|plan| stopped(&format!("run-{plan}"), "default", [plan])).collect();
     stage.namespace.apply(&json!({"apiVersion": "v1", "kind": "List", "items": runs}));

@@ -438,9 +438,7 @@ fn rule_14_a_wait_does_not_see_the_stop_before() {
 fn rule_14_a_request_over_a_stopped_run_is_told_before_it_is_answered() {
     let stage = stage();
     for (name, plan) in [("annotated", 1), ("patched", 2)] {
-        stage.run(name, &[plan]);
-        stage.stop(name);
-        stage.wait_for(name, "Accepted");
+        stage.settle(name, plan);
     }
     stage.rearm("patched");
     stage.wait_for("patched", "NotRequested");

@@ -159,9 +159,7 @@ fn a_ca_may_be_in_a_secret_under_another_key() {
     // One after the other, so that nothing but keeping it explains that there is one connection.
     for plan in 1..=4 {
         let name = format!("run-{plan}");
-        stage.run(&name, &[plan]);
-        stage.stop(&name);
-        stage.wait_for(&name, "Accepted");
+        stage.settle(&name, plan);
     }
     assert_eq!(stage.simulator.connections(), 1);
 }

@@ -32,6 +32,16 @@ fn outage() -> Duration {
     Duration::from_secs(if full() { 60 } else { 20 })
 }
 
+/// Waits until `/readyz` says so.
+pub(crate) fn says(port: u16, wanted: u16, words: &str, limit: Duration) {
+    ok(wait_until("/readyz to say so", limit, || {
+        match operator::page(port, "/readyz").map_err(|error| error.to_string())? {
+            (status, text) if status == wanted && text.contains(words) => Ok(()),
+            other => Err(format!("{other:?}")),
+        }
+    }));
+}
+
 /// Whether tests take all the time that their claims name.
 pub(crate) fn full() -> bool {
     std::env::var_os("TESTINIUM_FULL").is_some()
@@ -252,12 +262,7 @@ fn readiness_says_no_before_the_first_list_and_while_the_watch_is_broken() {
     let probes = format!("--health-probe-bind-address=127.0.0.1:{port}");
     let operator = ok(arena.operator_with("operator", &["--leader-elect=false", &probes]));
     let readiness = |wanted: u16, words: &str, limit: u64| {
-        ok(wait_until("/readyz to say so", Duration::from_secs(limit), || {
-            match operator::page(port, "/readyz").map_err(|error| error.to_string())? {
-                (status, text) if status == wanted && text.contains(words) => Ok(()),
-                other => Err(format!("{other:?}")),
-            }
-        }));
+        says(port, wanted, words, Duration::from_secs(limit));
         assert_eq!(ok(operator::page(port, "/healthz")).0, 200, "a broken watch is no reason for a restart");
     };
     let listing = operator.api.rule(When::always().verb(Verb::List), Fault::reject(503));

@@ -500,8 +500,7 @@ fn rule_08_a_move_together_with_a_request_asks_at_the_new_gateway() {
 #[test]
 fn rule_09_what_was_not_sent_is_withdrawn_and_what_was_done_stays() {
     let batching = json!({"timeoutSeconds": 300, "batching": {"maxPlans": 1}, "limits": {"maxInFlight": 1}});
-    let config = Config { default_nature: Nature::NeverStops, ..Config::default() };
-    let mut stage = Stage::prepare_with(config, batching);
+    let mut stage = Stage::prepare_accepting(batching);
     let hold = Hold::new();
     stage.simulator.script(When::nth(1).naming(2), Reply::natural().held(&hold));
     stage.start_operator();

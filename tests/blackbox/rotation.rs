@@ -249,13 +249,10 @@ fn secret_entries(stage: &Stage) -> Vec<String> {
 
 #[test]
 fn a_bad_id_with_an_unchanged_secret_is_rejected_and_costs_one_reading() {
-    let config = Config { default_nature: Nature::NeverStops, ..Config::default() };
-    let mut stage = Stage::prepare_with(config, json!({}));
+    let mut stage = Stage::prepare_accepting(json!({}));
     stage.simulator.plan(77, Nature::Unknown);
     stage.start_operator();
-    stage.run("before", &[1]);
-    stage.stop("before");
-    stage.wait_for("before", "Accepted");
+    stage.settle("before", 1);
     let before = readings(&stage);
     stage.run("nightly", &[77]);
     stage.stop("nightly");
@@ -272,13 +269,10 @@ fn a_bad_id_with_an_unchanged_secret_is_rejected_and_costs_one_reading() {
 
 #[test]
 fn many_bad_ids_with_an_unchanged_secret_cost_few_readings() {
-    let config = Config { default_nature: Nature::NeverStops, ..Config::default() };
-    let mut stage = Stage::prepare_with(config, json!({"limits": {"requestsPerSecond": 1000}}));
+    let mut stage = Stage::prepare_accepting(json!({"limits": {"requestsPerSecond": 1000}}));
     stage.simulator.plans((1..=300).step_by(10), Nature::Unknown);
     stage.start_operator();
-    stage.run("before", &[1000]);
-    stage.stop("before");
-    stage.wait_for("before", "Accepted");
+    stage.settle("before", 1000);
     let (before, began) = (readings(&stage), Instant::now());
     stage.run("nightly", &(1..=300).collect::<Vec<_>>());
     stage.stop("nightly");
@@ -292,13 +286,10 @@ fn many_bad_ids_with_an_unchanged_secret_cost_few_readings() {
 
 #[test]
 fn a_missing_secret_leaves_a_verdict_as_it_is() {
-    let config = Config { default_nature: Nature::NeverStops, ..Config::default() };
-    let mut stage = Stage::prepare_with(config, json!({}));
+    let mut stage = Stage::prepare_accepting(json!({}));
     stage.simulator.plan(77, Nature::Unknown);
     stage.start_operator();
-    stage.run("before", &[1]);
-    stage.stop("before");
-    stage.wait_for("before", "Accepted");
+    stage.settle("before", 1);
     stage.namespace.run(&["delete", "secret", "token"]);
     stage.run("nightly", &[77]);
     stage.stop("nightly");

@@ -41,9 +41,7 @@ fn a_patch_is_one_call_and_one_status_write() {
 #[test]
 fn a_stop_that_git_undoes_is_told_with_what_would_last() {
     let stage = Stage::start();
-    stage.run("nightly", &[1]);
-    stage.stop("nightly");
-    stage.wait_for("nightly", "Accepted");
+    stage.settle("nightly", 1);
     let patch = r#"{"spec":{"stopped":false}}"#;
     let manager = "--field-manager=kustomize-controller";
     stage.namespace.run(&["patch", "tpr", "nightly", "--type=merge", manager, "--patch", patch]);
@@ -161,9 +159,7 @@ fn a_stop_withdrawn_before_its_call_is_not_sent() {
     stage.patch("nightly", r#"{"spec":{"stopped":false}}"#);
     assert_eq!(outcomes(&stage.wait_for("nightly", "Withdrawn")), ["1 Withdrawn"]);
     stage.gateway(json!({"suspend": false}));
-    stage.run("other", &[2]);
-    stage.stop("other");
-    stage.wait_for("other", "Accepted");
+    stage.settle("other", 2);
     assert_eq!(calls(&stage), [[2]]);
     stage.patch("other", r#"{"spec":{"stopped":false}}"#);
     assert_eq!(outcomes(&stage.wait_for("other", "NotRequested")), ["2 Accepted"]);

@@ -32,9 +32,7 @@ fn a_stopped_reader_of_the_log_stops_neither_the_operator_nor_its_end() {
 
     for number in 0..20 {
         let name = format!("nightly-{number}");
-        stage.run(&name, &[614]);
-        stage.stop(&name);
-        stage.wait_for(&name, "Accepted");
+        stage.settle(&name, 614);
     }
     assert_eq!(ok(page(probes, "/healthz")).0, 200);
 

@@ -3,7 +3,7 @@
 //! A plan that is wrongly taken for one that does not run is never stopped, and nobody is told.
 
 use serde_json::{Value, json};
-use testinium_testbed::simulator::{Nature, Reply, When};
+use testinium_testbed::simulator::{Reply, When};
 
 use crate::operator::{Stage, condition};
 use crate::rows::{Becomes, Row, Table};
@@ -161,10 +161,7 @@ fn a_403_and_a_413_never_say_that_a_plan_does_not_run() {
 
 #[test]
 fn a_403_that_only_one_plan_gets_is_that_plans_and_no_success() {
-    let mut stage = Stage::prepare_with(
-        testinium_testbed::simulator::Config { default_nature: Nature::NeverStops, ..Default::default() },
-        json!({}),
-    );
+    let mut stage = Stage::prepare_accepting(json!({}));
     let role = Reply::complaint(403, &json!("stop is not available for your role"));
     stage.simulator.script(When::always().naming(3), role);
     stage.start_operator();
