@@ -32,7 +32,7 @@ use stats_alloc::{INSTRUMENTED_SYSTEM, StatsAlloc};
 use testinium_operator::cli::RunArgs;
 use testinium_operator::kubernetes::decode;
 use testinium_operator::machine::{
-    Effect, Extent, Input, Kind, Machine, Millis, Now, ObjectView, OriginLimits, WriteBody,
+    Effect, Extent, Input, Kind, Limits, Machine, Millis, Now, ObjectView, WriteBody,
 };
 use testinium_operator::operator;
 use testinium_testbed::process::{Guarded, Signal};
@@ -209,7 +209,7 @@ fn resident() -> usize {
 
 /// A machine with a gateway that nothing is sent to.
 fn suspended() -> Result<Machine, Failure> {
-    let mut machine = Machine::new(OriginLimits::default(), 7);
+    let mut machine = Machine::new(Limits::default(), 7);
     let gateway = json!({
         "metadata": {"namespace": "qa", "name": "default", "uid": "83a0", "resourceVersion": "2", "generation": 1},
         "spec": {

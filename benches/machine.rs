@@ -3,7 +3,7 @@
 //! A small world answers the machine's effects at once, and its clock jumps to whatever the machine waits for next, so
 //! that the time measured is the machine's own.
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::{BTreeSet, HashMap, VecDeque};
 use std::hint::black_box;
 use std::time::Duration;
 
@@ -11,9 +11,9 @@ use criterion::{BatchSize, Criterion, Throughput, criterion_group, criterion_mai
 use jiff::{SignedDuration, Timestamp};
 use testinium_operator::api::{TestPlanRunSpec, TestPlanRunStatus, TestiniumGatewayStatus};
 use testinium_operator::machine::{
-    Answer, Body, CredentialRead, Effect, Envelope, Extent, GatewayKey, GatewayView, Input, Kind, Machine,
-    Millis, Now, ObjectKey, ObjectView, OriginLimits, Reply, RunKey, RunView, SecretVersion, Version,
-    WriteBody, WriteResult,
+    Answer, Body, CredentialRead, Effect, Envelope, Extent, GatewayKey, GatewayView, Input, Kind, Limits,
+    Machine, Millis, Now, ObjectKey, ObjectView, Reply, RunKey, RunView, SecretVersion, Version, WriteBody,
+    WriteResult,
 };
 
 /// Runs that are stopped together.
@@ -31,7 +31,7 @@ const BAD: i64 = 100;
 criterion_group! {
     name = benches;
     config = Criterion::default().sample_size(10).measurement_time(Duration::from_secs(10));
-    targets = offers, stops, echoes, split, gateways
+    targets = offers, stops, echoes, split, search, gateways
 }
 criterion_main!(benches);
 
@@ -91,6 +91,68 @@ fn split(criterion: &mut Criterion) {
     group.finish();
 }
 
+/// Ids of one run, and how many of them are bad: what the search for them costs.
+const SEARCHES: [(i64, i64); 4] = [(300, 1), (300, 16), (1000, 10), (1000, 50)];
+
+/// The search for bad ids: the calls that it makes on average of fifty draws, beside those of halving alone, and beside
+/// the floor, which no search can beat: log2 of the number of ways in which the bad ids may lie, and one call for each of
+/// them, since only its own answer settles it.
+fn search(criterion: &mut Criterion) {
+    println!(
+        "| ids | bad | calls, mean | calls, most | halving alone | floor |\n|---:|---:|---:|---:|---:|---:|"
+    );
+    for (ids, bad) in SEARCHES {
+        let calls: Vec<_> = (0..50).map(|draw| searched(ids, &drawn(ids, bad, draw)).calls).collect();
+        let halved: usize = (0..50).map(|draw| halved(ids, &drawn(ids, bad, draw))).sum();
+        let (sum, most) = (calls.iter().sum::<usize>(), calls.iter().max().copied().unwrap_or_default());
+        let ways: f64 = (0..bad).map(|chosen| ((ids - chosen) as f64 / (chosen + 1) as f64).log2()).sum();
+        let (mean, halved, floor) = (sum as f64 / 50.0, halved as f64 / 50.0, ways + bad as f64);
+        println!("| {ids} | {bad} | {mean:.0} | {most} | {halved:.0} | {floor:.0} |");
+    }
+    let mut group = criterion.benchmark_group("search");
+    for (ids, bad) in SEARCHES {
+        let drawn = drawn(ids, bad, 0);
+        group.bench_function(format!("{bad} of {ids}"), |bencher| {
+            bencher.iter_batched(|| drawn.clone(), |drawn| searched(ids, &drawn), BatchSize::PerIteration);
+        });
+    }
+    group.finish();
+}
+
+/// A world in which the bad ids of one run have been found.
+fn searched(ids: i64, bad: &BTreeSet<i64>) -> World {
+    let (world, runs) = World { bad_ids: bad.clone(), ..World::new(100) }.with(runs(1, ids));
+    world.settle(runs)
+}
+
+/// The calls of halving: each part is asked for as a whole.
+fn halved(ids: i64, bad: &BTreeSet<i64>) -> usize {
+    fn of(plans: &[i64], bad: &BTreeSet<i64>) -> usize {
+        if plans.len() < 2 || !plans.iter().any(|plan| bad.contains(plan)) {
+            return 1;
+        }
+        let (first, second) = plans.split_at(plans.len().div_ceil(2));
+        1 + of(first, bad) + of(second, bad)
+    }
+    (1..=ids).collect::<Vec<_>>().chunks(100).map(|plans| of(plans, bad)).sum()
+}
+
+/// So many different ids among the first ones, by chance that follows from the number of the draw (SplitMix64).
+fn drawn(ids: i64, bad: i64, draw: u64) -> BTreeSet<i64> {
+    let mut state = draw;
+    let mut next = || {
+        state = state.wrapping_add(0x9E37_79B9_7F4A_7C15);
+        let mixed = (state ^ (state >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
+        let mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
+        mixed ^ (mixed >> 31)
+    };
+    let mut chosen = BTreeSet::new();
+    while (chosen.len() as i64) < bad {
+        chosen.insert(1 + (next() % ids.unsigned_abs()) as i64);
+    }
+    chosen
+}
+
 /// How many gateways there are, one a namespace, in the measurements that must not depend on it.
 const GATEWAYS: [usize; 3] = [10, 1_000, 10_000];
 
@@ -134,6 +196,10 @@ struct World {
     version: u64,
     /// One id in so many is bad; 0: none is.
     bad: i64,
+    /// These ids are bad too.
+    bad_ids: BTreeSet<i64>,
+    /// The calls that were made.
+    calls: usize,
     /// The runs as the API server has them: each write comes back through the watch.
     objects: HashMap<RunKey, RunView>,
 }
@@ -142,13 +208,15 @@ impl World {
     /// A machine with a gateway whose first credential was read.
     fn new(plans_a_call: i64) -> Self {
         let mut world = Self {
-            machine: Machine::new(OriginLimits::default(), 7),
+            machine: Machine::new(Limits::default(), 7),
             mono: 1_000,
             wall: Timestamp::from_second(1_800_000_000).expect("a time within range"),
             effects: Vec::new(),
             answers: VecDeque::new(),
             version: 10,
             bad: 0,
+            bad_ids: BTreeSet::new(),
+            calls: 0,
             objects: HashMap::new(),
         };
         world.put(Input::ListBegan(Extent::all(Kind::Gateways)));
@@ -221,9 +289,12 @@ impl World {
     fn answer(&mut self, effect: Effect) -> Option<Input> {
         match effect {
             Effect::Post { call, plans, .. } => {
-                let bad = self.bad != 0 && plans.iter().any(|plan| plan.0 % self.bad == 0);
-                let reply = if bad { (400, Body::Other) } else { (200, Body::Envelope(Envelope::default())) };
-                let reply = Reply { status: reply.0, retry_after: None, body: reply.1 };
+                self.calls += 1;
+                let is_bad = |id: i64| self.bad_ids.contains(&id) || (self.bad != 0 && id % self.bad == 0);
+                // Testinium refuses the whole call, and does not say for which plan.
+                let status = if plans.iter().any(|plan| is_bad(plan.0)) { 400 } else { 200 };
+                let body = Body::Envelope(Envelope::default());
+                let reply = Reply { status, retry_after: None, body };
                 Some(Input::Answered(call, Answer::Reply(reply)))
             }
             Effect::Write { serial, to, body } => {
@@ -237,8 +308,12 @@ impl World {
                 (object.status, object.version) = (status.as_ref().clone(), version);
                 Some(Input::Seen(ObjectView::Run(Box::new(object.clone()))))
             }
-            Effect::ReadCredential { gateway, epoch, .. } => {
-                let read = CredentialRead::Have { version: SecretVersion("1".to_owned()), good_for: None };
+            Effect::ReadCredential { gateway, epoch, known_bad } => {
+                let version = SecretVersion("1".to_owned());
+                let read = match known_bad {
+                    Some(known) if known == version => CredentialRead::Unchanged,
+                    _ => CredentialRead::Have { version, good_for: None },
+                };
                 Some(Input::Credential(gateway.key.clone(), epoch, read))
             }
             Effect::Disconnect(_) | Effect::ReadRun(_) | Effect::Tell(_) | Effect::Drained => None,

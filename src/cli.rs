@@ -16,7 +16,7 @@ use kube::core::Selector;
 pub use values::BindAddress;
 use values::is_dns_subdomain;
 
-use crate::machine::OriginLimits;
+use crate::machine::{Limits, OriginLimits};
 
 /// Stops Testinium test plans from Kubernetes.
 #[derive(Debug, Parser)]
@@ -109,6 +109,14 @@ pub struct RunArgs {
         value_parser = clap::value_parser!(u16).range(1..=1000))]
     pub origin_requests_per_second: u16,
 
+    /// Memory for the runs that wait or are being stopped, in MiB.
+    ///
+    /// About 1.5 KiB a run and 250 bytes a plan. Half of it is for whoever comes first, the other half is divided equally
+    /// among the namespaces that have such runs. What exceeds it waits as a name, and is read again when there is room.
+    #[arg(verbatim_doc_comment, long, env = "TESTINIUM_RUNS_MEMORY_MIB", value_name = "MIB", default_value_t = 64,
+        value_parser = clap::value_parser!(u16).range(1..))]
+    pub runs_memory_mib: u16,
+
     /// Where /metrics is served; 0 turns it off.
     #[arg(verbatim_doc_comment, long, env = "TESTINIUM_METRICS_BIND_ADDRESS", value_name = "ADDRESS", default_value = ":8080",
         value_parser = values::bind_address)]
@@ -156,11 +164,14 @@ impl Cli {
 // === impl RunArgs ===
 
 impl RunArgs {
-    /// The limits of calls to one origin.
-    pub fn origin_limits(&self) -> OriginLimits {
-        OriginLimits {
-            max_in_flight: self.origin_max_in_flight.into(),
-            calls_per_second: self.origin_requests_per_second.into(),
+    /// The bounds of what the machine does and holds.
+    pub fn limits(&self) -> Limits {
+        Limits {
+            origin: OriginLimits {
+                max_in_flight: self.origin_max_in_flight.into(),
+                calls_per_second: self.origin_requests_per_second.into(),
+            },
+            runs_bytes: usize::from(self.runs_memory_mib) * 1024 * 1024,
         }
     }
 }
@@ -275,7 +286,7 @@ mod tests {
         let cli = Cli::command();
         let run = cli.find_subcommand("run").expect("there is a command run");
         let flags: Vec<_> = run.get_arguments().filter(|arg| arg.get_id() != "help").collect();
-        assert_eq!(flags.len(), 12, "each further flag is one more to learn");
+        assert_eq!(flags.len(), 13, "each further flag is one more to learn");
         for flag in flags {
             let long = flag.get_long().expect("flags are long");
             let expected = format!("TESTINIUM_{}", long.replace('-', "_").to_uppercase());

@@ -29,6 +29,8 @@ impl Machine {
         if !self.gateways.guards.all_on() {
             return;
         }
+        let held: usize = self.runs.iter().map(|(_, run)| run.held).sum();
+        assert_eq!(self.runs.room.taken(), held + self.runs.aside.kept(), "the room is counted");
         let waiting: usize = self.runs.iter().map(|(id, run)| self.check_plans(id, run)).sum();
         self.check_queues(waiting);
         self.runs.iter().for_each(|(id, run)| self.check_writes(id, run));

@@ -63,6 +63,11 @@ impl<L: Clone + Ord, T: Clone + Ord> FairQueue<L, T> {
         }
     }
 
+    /// The least entry of a lane.
+    pub fn first_of(&self, lane: &L) -> Option<&T> {
+        self.lanes.get(lane)?.waiting.first()
+    }
+
     #[cfg(debug_assertions)]
     pub fn contains(&self, lane: &L, thing: &T) -> bool {
         self.lanes.get(lane).is_some_and(|entries| entries.waiting.contains(thing))
@@ -97,7 +102,8 @@ impl<L: Clone + Ord, T: Clone + Ord> FairQueue<L, T> {
         Some(thing)
     }
 
-    fn next_lane(&self, may_go: impl Fn(&L) -> bool) -> Option<L> {
+    /// The lane whose turn is next, of those that may go.
+    pub fn next_lane(&self, may_go: impl Fn(&L) -> bool) -> Option<L> {
         let after = self.last_served.as_ref().and_then(|last| {
             let bounds = (Bound::Excluded(last), Bound::Unbounded);
             self.lanes.range(bounds).map(|(lane, _)| lane).find(|lane| may_go(lane))

@@ -17,10 +17,16 @@ pub const NAMED_IDS_MAX: usize = 5;
 /// The longest time until a wall clock that jumps is noticed, while a run waits for a time of day.
 pub const CLOCK_CHECK: Millis = Millis(60_000);
 
+/// Readings under way at a time of runs for which there is room again.
+pub const ROOM_READS_MAX: usize = 16;
+
 // === gateways ===
 
 /// Bad answers to a group of plans after which the group is to blame.
 pub const STRIKES: u8 = 3;
+/// The longest time that one half of a group of plans waits for the answer to the other half: a gateway that takes
+/// longer is asked for both.
+pub const HALF_WAITS: Millis = Millis(1_000);
 /// Least time between two tries for new requests at a shut gate: a flood of requests must not become one of calls.
 pub const BETWEEN_TRIES: Millis = Millis(1_000);
 /// The time that a changed reason for waiting must stand before the runs that wait are told of it.
@@ -40,6 +46,20 @@ pub const POLL_MAX: Millis = Millis(15_000);
 pub const BETWEEN_CHECKS: Millis = Millis(2_000);
 /// Least time between two logins that are made although the gateway has not said that the token is no good.
 pub const BETWEEN_RENEWALS: Millis = Millis(60_000);
+
+/// The bounds that are set for the whole machine.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub struct Limits {
+    pub origin: OriginLimits,
+    /// The most bytes that records of runs take.
+    pub runs_bytes: usize,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self { origin: OriginLimits::default(), runs_bytes: 64 * 1024 * 1024 }
+    }
+}
 
 /// The cap of one origin, however many gateways lead to it.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]

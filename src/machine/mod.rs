@@ -11,7 +11,7 @@
 //! and a house rule keep it so. A machine lives as long as one term of leadership and holds nothing that must outlast
 //! the term: a run at rest is forgotten, for all that matters of it is in its object.
 //!
-//! The machine follows rules, R1 to R28. Each rule stands in the documentation of the file that keeps it, with the
+//! The machine follows rules, R1 to R29. Each rule stands in the documentation of the file that keeps it, with the
 //! names of the tests that would fail without it.
 //!
 //! **R11.** No plan is in a call in vain. In every turn inputs and timers come before calls: a plan that was withdrawn,
@@ -52,7 +52,7 @@ pub use self::backoff::Backoff;
 pub use self::effect::{Effect, Event, MetadataChange, Target, WriteBody};
 pub use self::ids::*;
 pub use self::input::{CredentialRead, Input, WriteResult};
-pub use self::limits::{OriginLimits, REFUSED_LOGIN_PAUSE};
+pub use self::limits::{Limits, OriginLimits, REFUSED_LOGIN_PAUSE};
 pub use self::list::Extent;
 pub use self::time::{Millis, Now};
 pub use self::view::{FieldSet, GatewayView, ObjectView, RunView};
@@ -89,11 +89,11 @@ pub struct Tally {
 // === impl Machine ===
 
 impl Machine {
-    /// `limits`: of each origin. `seed`: jitter is drawn from it.
-    pub fn new(limits: OriginLimits, seed: u64) -> Self {
+    /// `seed`: jitter is drawn from it.
+    pub fn new(limits: Limits, seed: u64) -> Self {
         Self {
-            runs: Runs::default(),
-            gateways: Gateways::new(limits, seed),
+            runs: Runs::new(limits.runs_bytes),
+            gateways: Gateways::new(limits.origin, seed),
             outbox: Outbox::default(),
             seed,
             draining: false,
@@ -111,10 +111,18 @@ impl Machine {
             self.apply(now, input, out);
         }
         self.run_timers(now, out);
-        self.start_calls(now, out);
-        self.publish(now);
-        self.start_writes(now, out);
+        loop {
+            self.start_calls(now, out);
+            self.publish(now);
+            self.start_writes(now, out);
+            // What they wanted stopped leaves the queues.
+            if !self.runs.set_aside_told(&mut self.demands) {
+                break;
+            }
+            self.meet_demands(now, out);
+        }
         self.end_drain(now, out);
+        self.make_room(out);
         #[cfg(debug_assertions)]
         self.check();
     }
@@ -133,6 +141,11 @@ impl Machine {
     /// Runs at rest that wait for a time of day.
     pub fn parked(&self) -> usize {
         self.runs.parked.count()
+    }
+
+    /// Runs that wait for room in memory.
+    pub fn set_aside(&self) -> usize {
+        self.runs.aside.count()
     }
 
     /// Calls under way.
@@ -242,6 +255,13 @@ impl Machine {
             .gateways
             .into_iter()
             .for_each(|key| self.reschedule(&EntryKey::Gateway(Box::new(key)), now));
+    }
+
+    /// Has the runs read for which there is room again.
+    fn make_room(&mut self, out: &mut Vec<Effect>) {
+        if !self.draining {
+            out.extend(std::iter::from_fn(|| self.runs.next_with_room()).map(Effect::ReadRun));
+        }
     }
 
     /// Begins the writes whose time has come. Outcomes go first; at the end of a term they alone do.

@@ -53,11 +53,12 @@ impl Machine {
         self.runs.apply_progress(progress, now, &mut self.demands);
     }
 
-    /// A run was read by itself: because its write met a conflict, or because the time has come that it was parked for.
+    /// A run was read by itself: because its write met a conflict, because the time has come that it was parked
+    /// for, or because there is room for it.
     pub(super) fn run_read(&mut self, view: &RunView, now: Now) {
         let before = self.read_ended(&view.key);
         let Some(id) = self.runs.known_by_read(view, before) else {
-            return self.runs.observe_parked(view, now, &mut self.demands);
+            return self.runs.observe_without_record(view, now, &mut self.demands);
         };
         self.outbox.retry(&EntryKey::Run(id));
         self.runs.observe_known(id, view, Source::Watch, now, &mut self.demands);
@@ -91,8 +92,12 @@ impl Machine {
             Due::Outcome => (at, Urgency::Outcome),
             Due::Situation => (at, Urgency::Situation),
         });
+        let may_be_set_aside = due.is_none() && run.may_be_set_aside() && self.outbox.is_idle(key);
         let later = self.outbox.schedule(key, &run.key.namespace, due, now.mono);
         self.runs.arm(id, later);
+        if may_be_set_aside {
+            self.runs.told.insert(id);
+        }
     }
 
     // === writes ===

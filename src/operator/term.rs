@@ -11,7 +11,7 @@ use super::connections::Connections;
 use super::effects::{Done, Effects, contained};
 use super::limits::HEARTBEAT;
 use crate::machine::{
-    Answer, CredentialRead, Effect, Input, Machine, Millis, NoAnswer, Now, OriginLimits, Tally, WriteResult,
+    Answer, CredentialRead, Effect, Input, Limits, Machine, Millis, NoAnswer, Now, Tally, WriteResult,
 };
 
 /// A term of leadership: the machine and all that runs for it.
@@ -29,11 +29,7 @@ pub(super) struct Term {
 // === impl Term ===
 
 impl Term {
-    pub(super) fn new(
-        effects: Arc<Effects>,
-        limits: OriginLimits,
-        done: mpsc::UnboundedSender<Done>,
-    ) -> Self {
+    pub(super) fn new(effects: Arc<Effects>, limits: Limits, done: mpsc::UnboundedSender<Done>) -> Self {
         // The wall clock and the process differ from replica to replica, and jitter needs no more than that.
         let seed = Timestamp::now().as_nanosecond() as u64 ^ u64::from(std::process::id());
         Self {
@@ -98,6 +94,7 @@ impl Term {
         settled.into_iter().for_each(|outcome| metrics.plan_settled(outcome));
         (0..panics).for_each(|_| metrics.panic_contained());
         metrics.set_runs_active(self.machine.active());
+        metrics.set_runs_set_aside(self.machine.set_aside());
         metrics.set_plans_queued(self.machine.queued());
         metrics.set_calls_in_flight(self.machine.in_flight());
         metrics.set_tasks(tokio::runtime::Handle::current().metrics().num_alive_tasks());

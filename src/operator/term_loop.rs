@@ -15,7 +15,7 @@ use super::limits::{DRAIN, INPUTS, INPUTS_PER_TICK};
 use super::signals::Signals;
 use super::term::Term;
 use crate::kubernetes::Fence;
-use crate::machine::{Input, OriginLimits};
+use crate::machine::{Input, Limits};
 use crate::telemetry::Health;
 
 /// The reason for which a term ended.
@@ -71,7 +71,7 @@ impl<'a> TermLoop<'a> {
     pub(super) fn new(
         effects: &Arc<Effects>,
         health: &Health,
-        limits: OriginLimits,
+        limits: Limits,
         watch: impl FnOnce(mpsc::Sender<Input>) -> JoinSet<()>,
         signals: &'a mut Signals,
         background: &'a mut Background,

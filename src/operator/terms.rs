@@ -78,7 +78,7 @@ impl Operator {
         background: &mut Background,
     ) -> Result<TermEnd, OperatorError> {
         let watch = |inputs| self.watch(scopes, inputs);
-        TermLoop::new(&self.effects, &self.health, self.settings.origin_limits(), watch, signals, background)
+        TermLoop::new(&self.effects, &self.health, self.settings.limits(), watch, signals, background)
             .run()
             .await
     }

@@ -32,6 +32,7 @@ pub struct Metrics {
     panics_contained: Counter,
     log_lines_dropped: Counter,
     runs_active: Gauge,
+    runs_set_aside: Gauge,
     plans_queued: Gauge,
     calls_in_flight: Gauge,
     leader: Gauge,
@@ -56,6 +57,7 @@ impl Default for Metrics {
             panics_contained: Counter::default(),
             log_lines_dropped: lines_dropped(),
             runs_active: Gauge::default(),
+            runs_set_aside: Gauge::default(),
             plans_queued: Gauge::default(),
             calls_in_flight: Gauge::default(),
             leader: Gauge::default(),
@@ -105,6 +107,10 @@ impl Metrics {
         set(&self.runs_active, count);
     }
 
+    pub fn set_runs_set_aside(&self, count: usize) {
+        set(&self.runs_set_aside, count);
+    }
+
     pub fn set_plans_queued(&self, count: usize) {
         set(&self.plans_queued, count);
     }
@@ -143,6 +149,7 @@ impl Metrics {
             panics_contained,
             log_lines_dropped,
             runs_active,
+            runs_set_aside,
             plans_queued,
             calls_in_flight,
             leader,
@@ -152,6 +159,7 @@ impl Metrics {
         r.register("plans_settled", "Plans that were settled, by outcome", plans_settled.clone());
         r.register("plans_queued", "Plans that wait for a call to a gateway", plans_queued.clone());
         r.register("runs_active", "Runs that are being stopped or wait for something", runs_active.clone());
+        r.register("runs_set_aside", "Runs that wait for room in memory", runs_set_aside.clone());
         r.register("gateway_calls", "Calls to gateways that have ended, by how they ended", calls.clone());
         r.register_with_unit(
             "gateway_call_duration",
@@ -247,6 +255,7 @@ mod tests {
         metrics.set_leader(true);
         metrics.set_plans_queued(7);
         metrics.set_runs_active(3);
+        metrics.set_runs_set_aside(4);
         metrics.set_calls_in_flight(2);
         metrics.set_tasks(9);
         metrics.set_plans_queued(5);
@@ -254,6 +263,7 @@ mod tests {
         assert_eq!(line(&text, "testinium_leader "), "testinium_leader 1");
         assert_eq!(line(&text, "testinium_plans_queued "), "testinium_plans_queued 5");
         assert_eq!(line(&text, "testinium_runs_active "), "testinium_runs_active 3");
+        assert_eq!(line(&text, "testinium_runs_set_aside "), "testinium_runs_set_aside 4");
         assert_eq!(line(&text, "testinium_gateway_calls_in_flight "), "testinium_gateway_calls_in_flight 2");
         assert_eq!(line(&text, "testinium_tasks "), "testinium_tasks 9");
     }

@@ -76,6 +76,8 @@ struct Explored {
     /// How a call is answered that carries an earlier version of the Secret.
     stale: Option<How>,
     slow_secrets: bool,
+    /// Records have room for one run of so many plans.
+    room: Option<usize>,
     budget: Budget,
     without: Option<Guard>,
 }
@@ -215,6 +217,7 @@ impl Model for Explored {
             without: self.without,
             quiet_gateways: true,
             slow_secrets: self.slow_secrets,
+            room: self.room,
             lenient: true,
             ..Options::default()
         };

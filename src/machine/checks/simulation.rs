@@ -104,8 +104,9 @@ impl Rng {
 impl Simulation {
     fn new(seed: u64, stale_lists: bool) -> Self {
         let hasty = seed.is_multiple_of(2) && !stale_lists;
+        let room = seed.is_multiple_of(4).then_some(14);
         let options =
-            Options { lenient: stale_lists, expires: hasty, slow_secrets: true, ..Options::default() };
+            Options { lenient: stale_lists, expires: hasty, slow_secrets: true, room, ..Options::default() };
         let mut world = World::new(RUNS, options);
         for namespace in ["a", "b"] {
             world.server.put_gateway(fixtures::gateway_named(namespace, "other"));
@@ -330,6 +331,7 @@ impl Simulation {
             assert!(self.world.trace.posts.is_empty(), "I14: {:?}", self.world.trace.posts);
             assert_eq!(self.runs(), runs, "I10, I14: written again");
             assert_eq!(self.world.machine.active(), 0, "I13: what is at rest is forgotten");
+            assert_eq!(self.world.machine.set_aside(), 0, "I13: what is at rest waits for no room");
         }
     }
 

@@ -19,6 +19,7 @@ mod second_look;
 pub mod settings;
 pub mod settle;
 pub mod status;
+pub mod suspects;
 pub mod verdict;
 pub mod wait_cause;
 

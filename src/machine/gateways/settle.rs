@@ -1,15 +1,4 @@
 //! The plans of a call that has ended: each is settled, asked for again, or kept apart.
-//!
-//! **R16.** Splitting finds the one plan that is wrong. A call that Testinium complains about is split in two, and each
-//! half is asked for again as a group of suspects; a plan that is alone gets its verdict. A call without a verdict
-//! stays together as a group, with a strike; after three strikes, once the gateway has answered other calls since the
-//! first of them, the group is to blame: it is split, and shuts the gate no more. A call that had no answer in time
-//! counts three strikes at once, and its group is split into several parts, since each try costs the whole time-out. A
-//! plan that is alone and to blame is asked for with growing pauses; that never settles it. A plan without waiters
-//! falls out when the turn of its group comes.
-//! Tests: `one_bad_id_among_64_costs_at_most_13_calls`, `suspects_stay_together_and_apart_from_fresh_ones`,
-//! `h11_withdrawn_or_deleted_during_a_split`, `h27_an_id_that_makes_the_gateway_fail`,
-//! `h29_an_id_that_is_never_answered`, `a_sound_gateway_is_not_asked_more_often_than_the_bound`.
 
 use std::sync::Arc;
 
@@ -19,7 +8,7 @@ use crate::machine::backoff::chance;
 use crate::machine::call::{CallProgress, Member, Progress, Settled, Waiter, Waiters};
 use crate::machine::gateways::gateway::Gateway;
 use crate::machine::gateways::held::{Held, gives_up};
-use crate::machine::gateways::queue::SuspectHistory;
+use crate::machine::gateways::suspects::SuspectHistory;
 use crate::machine::gateways::verdict::{Parts, Trouble, Verdict};
 use crate::machine::ids::{CallId, Epoch, GatewayKey, PlanId};
 use crate::machine::limits::STRIKES;
@@ -68,6 +57,7 @@ pub struct Settling<'a> {
 impl Settling<'_> {
     pub fn judge(&mut self, call: Call, verdict: Verdict) {
         let end = Progress::Unanswered(None);
+        self.tell_search(&call, &verdict);
         match verdict {
             Verdict::Settled(settled) => {
                 for member in call.members {
@@ -85,12 +75,27 @@ impl Settling<'_> {
                 // These plans have had an answer: they did not make the gateway fail, even if they were blamed for it.
                 self.together(rest, SuspectHistory::default(), &end);
             }
-            // As smaller groups they begin at no strikes.
             Verdict::Split(parts) => {
-                let history = SuspectHistory { strikes: 0, home: None, ..call.suspects.unwrap_or_default() };
+                let history = call.suspects.unwrap_or_default().of_part();
                 self.split(call.members, history, parts, &end);
             }
             Verdict::Wait(_) => self.again(call.members, &end),
+        }
+    }
+
+    /// Takes in what the answer to a call tells of plans that were not in it.
+    fn tell_search(&mut self, call: &Call, verdict: &Verdict) {
+        let queue = &mut self.gateway.queue;
+        match (verdict, call.suspects) {
+            (Verdict::Wait(_), _) => {}
+            (Verdict::Settled(settled), history) if settled.outcome == Outcome::Accepted => {
+                history
+                    .into_iter()
+                    .for_each(|history| queue.accepted(history, call.members.len(), self.now.mono));
+            }
+            (Verdict::Settled(_) | Verdict::Named(_) | Verdict::Split(_), history) => {
+                queue.refused(history, call.members.len());
+            }
         }
     }
 
@@ -132,13 +137,15 @@ impl Settling<'_> {
             self.together(call.members, history, &end);
             return false;
         }
+        self.gateway.queue.refused(call.suspects, call.members.len());
+        history.other_half = None;
         let [_] = &call.members[..] else {
             // A part that has cost its time as well is taken apart for good.
             let parts = match history.parts {
                 Parts::Several if !newly => Parts::Singles,
                 parts => parts,
             };
-            self.split(call.members, SuspectHistory { strikes: 0, ..history }, parts, &end);
+            self.split(call.members, history.of_blamed_part(), parts, &end);
             return true;
         };
         if let Some(settled) =
@@ -226,6 +233,11 @@ impl Settling<'_> {
 
     fn split(&mut self, members: Vec<Member>, history: SuspectHistory, parts: Parts, end: &Progress) {
         let mut members = members;
+        if parts == Parts::Halves {
+            let members = members.into_iter().map(|member| self.unanswered(member, end)).collect();
+            self.gateway.queue.halve(members, history, self.now.mono);
+            return;
+        }
         let size = parts.size_of(members.len());
         while !members.is_empty() {
             let rest = members.split_off(members.len().min(size));

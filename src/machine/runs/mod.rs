@@ -1,7 +1,8 @@
 //! Runs: the intent of each, the progress of its plans, and the content of its status.
 //!
 //! [`Runs`] owns the records of runs that are not at rest, and knows no other part of the machine: it asks the others
-//! by returning [`Demand`]s. A run at rest has no record; a run that only waits for a time of day is parked.
+//! by returning [`Demand`]s. A run at rest has no record; a run that only waits for a time of day is parked, and one that
+//! waits for room in memory is set aside.
 //!
 //! **R15.** A verdict counts for one request. The progress of a call reaches a run only if the plan is still in that
 //! very call and the run's request is still the one that the call was made for: a call that began before a request
@@ -22,6 +23,7 @@ mod parked;
 pub mod plan;
 pub mod plan_list;
 pub mod request;
+pub mod room;
 pub mod run;
 mod run_plans;
 mod run_status;
@@ -34,6 +36,7 @@ use std::sync::Arc;
 
 pub use self::demand::Demand;
 pub use self::parked::Parked;
+use self::room::{Room, SetAside};
 use self::run::Run;
 use crate::api::Outcome;
 use crate::machine::call::{CallProgress, Progress, Waiter};
@@ -49,6 +52,10 @@ pub struct Runs {
     pub(in crate::machine) by_id: BTreeMap<RunId, Box<Run>>,
     pub(in crate::machine) by_key: BTreeMap<RunKey, RunId>,
     pub(in crate::machine) parked: Parked,
+    pub(in crate::machine) aside: SetAside,
+    pub(in crate::machine) room: Room,
+    /// Those without room of their own of whose requests status tells since the last turn: empty between two inputs.
+    pub(in crate::machine) told: BTreeSet<RunId>,
     /// The next moment of each run: its status is due, or a plan that waits for a call is given up.
     pub(in crate::machine) timers: Timers<RunId>,
     pub(in crate::machine) lanes: BTreeMap<Arc<str>, Lane>,
@@ -61,6 +68,11 @@ pub struct Runs {
 // === impl Runs ===
 
 impl Runs {
+    /// `bytes`: the most that records may take.
+    pub fn new(bytes: usize) -> Self {
+        Self { room: Room::of(bytes), ..Self::default() }
+    }
+
     pub fn get(&self, id: RunId) -> Option<&Run> {
         self.by_id.get(&id).map(Box::as_ref)
     }

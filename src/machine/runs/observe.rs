@@ -43,6 +43,7 @@ use crate::machine::runs::Runs;
 use crate::machine::runs::demand::Demand;
 use crate::machine::runs::events;
 use crate::machine::runs::request::Source;
+use crate::machine::runs::room::bytes_of;
 use crate::machine::runs::run::{Consequences, Run};
 use crate::machine::time::Now;
 use crate::machine::view::RunView;
@@ -67,6 +68,7 @@ impl Runs {
         let stale: Vec<_> = stale.collect();
         stale.iter().for_each(|key| self.gone(key, None, demands));
         self.parked.list_ended(extent, serial);
+        self.aside.list_ended(extent, serial, &mut self.room);
     }
 
     /// Takes in a run that a watch or a list shows.
@@ -75,6 +77,7 @@ impl Runs {
         let serial = list.serial;
         let source = if list.under_way { Source::List } else { Source::Watch };
         self.parked.remove(&view.key);
+        self.aside.remove(&view.key, &mut self.room);
         if let Some(id) = self.id_of(&view.key)
             && let Some(run) = self.by_id.get_mut(&id)
         {
@@ -118,10 +121,14 @@ impl Runs {
         let Some(run) = self.by_id.get_mut(&id) else { return };
         let hurried = run.reconcile_annotation.as_deref() != view.reconcile_annotation.as_deref();
         run.version_list = self.lists.of(&view.key.namespace).serial;
+        let (gateway, held) = (run.gateway(), std::mem::take(&mut run.held));
         let observed = catch_unwind(AssertUnwindSafe(|| run.observe(view, source, now)));
+        self.room.give_back(&gateway, held);
         let Ok(consequences) = observed else {
             return self.drop_after_panic(&view.key, demands);
         };
+        run.held = bytes_of(run.plans.len());
+        self.room.take(&run.gateway(), run.held);
         demands.push(Demand::Observed(id, run.version));
         if hurried {
             demands.push(Demand::Hurry(run.gateway()));
@@ -129,10 +136,12 @@ impl Runs {
         self.meet(id, consequences, demands);
     }
 
-    /// Takes in a parked run that was read because its time had come. The watch has told of it up to the version in
-    /// which it was parked.
-    pub fn observe_parked(&mut self, view: &RunView, now: Now, demands: &mut Vec<Demand>) {
-        if let Some((watched, _)) = self.parked.take_read(&view.key) {
+    /// Takes in a run without a record that was read because its time had come, or because there was room for it. The
+    /// watch has told of it up to the version in which it was parked or set aside.
+    pub fn observe_without_record(&mut self, view: &RunView, now: Now, demands: &mut Vec<Demand>) {
+        let parked = self.parked.take_read(&view.key).map(|(watched, _)| watched);
+        let aside = self.aside.take_read(&view.key, &mut self.room).map(|place| place.watched);
+        if let Some(watched) = parked.or(aside) {
             self.observe_new(view, watched.min(view.version), Source::List, now, demands);
         }
     }
@@ -140,6 +149,43 @@ impl Runs {
     /// The reading of a run has failed, or there is no such run.
     pub fn read_failed(&mut self, key: &RunKey, now: Now) {
         self.parked.read_failed(key, now);
+        if let Some(place) = self.aside.take_read(key, &mut self.room) {
+            self.parked.add_failed(key, place.watched, place.listed_in, now);
+        }
+    }
+
+    /// The next run that was set aside and for which there is room now.
+    pub fn next_with_room(&mut self) -> Option<RunKey> {
+        self.aside.next(&mut self.room)
+    }
+
+    /// Sets aside the runs of whose requests status tells, if there still is no room for them. Yields whether there were
+    /// any.
+    pub fn set_aside_told(&mut self, demands: &mut Vec<Demand>) -> bool {
+        let told = std::mem::take(&mut self.told);
+        let mut any = false;
+        for id in told {
+            let may = self.get(id).is_some_and(Run::may_be_set_aside);
+            any |= may && self.set_aside(id, demands);
+        }
+        any
+    }
+
+    fn set_aside(&mut self, id: RunId, demands: &mut Vec<Demand>) -> bool {
+        let Some(run) = self.by_id.get_mut(&id) else { return false };
+        let gateway = run.gateway();
+        self.room.give_back(&gateway, run.held);
+        if self.room.has(&gateway, run.held) {
+            self.room.take(&gateway, run.held);
+            run.lacks_room = false;
+            return false;
+        }
+        run.held = 0;
+        self.aside.add(run);
+        let plans = run.plans.iter().map(|plan| plan.id).collect();
+        demands.push(Demand::Withdraw { gateway, plans, run: id });
+        self.forget(id, demands);
+        true
     }
 
     fn observe_new(
@@ -165,6 +211,15 @@ impl Runs {
         if run.at_rest() && consequences.announcements.is_empty() {
             return self.park(&run, now);
         }
+        let (gateway, bytes) = (run.gateway(), bytes_of(run.plans.len()));
+        run.lacks_room = !self.room.has(&gateway, bytes);
+        // Its status tells of its request, so that a later reading finds it.
+        let is_told = !run.all_settled() && !consequences.is_new && consequences.announcements.is_empty();
+        if run.lacks_room && (source == Source::List || is_told) {
+            return self.aside.add(&run);
+        }
+        run.held = bytes;
+        self.room.take(&gateway, bytes);
         if let Some(other) = self.neighbour_of(&run.key) {
             run.share_names(other);
         }
@@ -179,6 +234,7 @@ impl Runs {
     /// The object of a run is gone.
     pub fn gone(&mut self, key: &RunKey, uid: Option<&Uid>, demands: &mut Vec<Demand>) {
         self.parked.remove(key);
+        self.aside.remove(key, &mut self.room);
         let Some(id) = self.id_of(key) else { return };
         let Some(run) = self.by_id.get(&id) else { return };
         if uid.is_some_and(|uid| *uid != run.uid) {
@@ -239,6 +295,7 @@ impl Runs {
         let Some(mut run) = self.by_id.remove(&id) else { return };
         self.timers.set(&id, &mut run.timer, None);
         self.by_key.remove(&run.key);
+        self.room.give_back(&run.gateway(), run.held);
         if self.neighbour_of(&run.key).is_none() {
             self.lanes.remove(&run.key.namespace);
         }

@@ -107,10 +107,15 @@ impl Parked {
 
     /// The reading of a run has failed: it is tried again a little later. If the run is gone, the watch will tell.
     pub fn read_failed(&mut self, key: &RunKey, now: Now) {
-        let Some(watched) = self.take_read(key) else { return };
+        let Some((watched, listed_in)) = self.take_read(key) else { return };
+        self.add_failed(key, watched, listed_in, now);
+    }
+
+    /// Parks a run whose reading has failed until it is tried again.
+    pub fn add_failed(&mut self, key: &RunKey, watched: Version, listed_in: u32, now: Now) {
         let at =
             now.wall + jiff::SignedDuration::from_millis(i64::try_from(CLOCK_CHECK.0).unwrap_or(i64::MAX));
-        self.add(key.clone(), Some(at), watched.0, watched.1, now);
+        self.add(key.clone(), Some(at), watched, listed_in, now);
     }
 
     pub fn wake_at(&self) -> Option<Millis> {

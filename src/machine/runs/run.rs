@@ -81,6 +81,10 @@ pub struct Run {
     pub due: Option<Timestamp>,
     /// The lane in which its plans wait for a call: one a namespace.
     pub lane: Lane,
+    /// The bytes of memory that are counted for it.
+    pub held: usize,
+    /// There was no room for it: it is set aside once status tells of its request.
+    pub lacks_room: bool,
 }
 
 /// The subject of a status that is due.
@@ -138,6 +142,8 @@ impl Run {
             timer: None,
             due: None,
             lane,
+            held: 0,
+            lacks_room: false,
         };
         run.plans = remembered_plans(view, &run.observed, source, now).into();
         let completed = view.status.stop.as_ref().is_some_and(|stop| stop.completion_time.is_some());
@@ -315,6 +321,16 @@ impl Run {
     /// The object, as it was last known.
     pub fn target(&self) -> Target {
         Target { key: ObjectKey::Run(self.key.clone()), uid: self.uid.clone(), version: self.version }
+    }
+
+    /// Whether a run without room of its own can be set aside: it waits for a call, and its object tells all that a
+    /// reading of it must find.
+    pub fn may_be_set_aside(&self) -> bool {
+        let is_told = self.published.is_some() && self.statement.is_none() && !self.unwritten;
+        let has_seen_own_write = self.watched_version >= self.version;
+        let (queued, settled) =
+            (self.queued().count(), self.plans.iter().filter(|plan| plan.is_settled()).count());
+        self.lacks_room && is_told && has_seen_own_write && queued > 0 && queued + settled == self.plans.len()
     }
 
     /// Whether nothing is left to send or to write and the own last write has been seen, so that all that matters is in

@@ -280,7 +280,7 @@ fn a_run_at_rest_that_waits_for_a_time_of_day_is_read_when_it_has_come() {
     assert_eq!(told(&demands), ["read nightly"]);
     demands.clear();
     let stopped = newer(&view, |view| view.spec.stopped = Some(true));
-    runs.observe_parked(&stopped, at(30_100), &mut demands);
+    runs.observe_without_record(&stopped, at(30_100), &mut demands);
     assert_eq!(told(&demands)[0], "offer default [1, 2]");
     assert_eq!(only(&runs).watched_version, view.version, "the watch has told no more");
 }

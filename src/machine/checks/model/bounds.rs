@@ -33,6 +33,7 @@ const PLAIN: Explored = Explored {
     troubles: &[],
     stale: None,
     slow_secrets: false,
+    room: None,
     budget: NOTHING,
     without: None,
 };
@@ -263,6 +264,23 @@ fn two_runs_that_share_their_plans() {
     let budget = if is_large() { large } else { budget };
     let explored = Explored { runs: &[("one", &[1, 2]), ("two", &[2, 1])], bad: &[2], budget, ..PLAIN };
     explore("two runs", Explored { troubles: TROUBLES, ..explored });
+}
+
+#[test]
+fn two_runs_with_room_for_one() {
+    let budget = Budget { requests: 2, crashes: 1, ticks: 1, ..NOTHING };
+    let large = Budget { requests: 3, troubles: 1, relists: 1, ..budget };
+    let budget = if is_large() { large } else { budget };
+    explore(
+        "two runs, room for one",
+        Explored {
+            runs: &[("one", &[1]), ("two", &[2])],
+            room: Some(1),
+            troubles: TROUBLES,
+            budget,
+            ..PLAIN
+        },
+    );
 }
 
 #[test]

@@ -10,7 +10,9 @@ mod proofs;
 mod requests;
 mod restarts;
 mod retries;
+mod room;
 mod scale;
+mod search;
 mod words;
 mod writes;
 

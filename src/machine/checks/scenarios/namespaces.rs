@@ -14,7 +14,7 @@ struct Cluster {
 
 impl Cluster {
     fn new() -> Self {
-        Self { machine: Machine::new(OriginLimits::default(), 7), mono: 1_000 }
+        Self { machine: Machine::new(Limits::default(), 7), mono: 1_000 }
     }
 
     /// What is called and written for an input; Secrets are read at once.

@@ -28,6 +28,7 @@ use crate::api::Outcome;
 use crate::machine::checks::fixtures::{self, wall};
 use crate::machine::guards::Guards;
 use crate::machine::runs::plan::{Plan, PlanState};
+use crate::machine::runs::room::bytes_of;
 use crate::machine::*;
 
 /// The machine, everything around it, and the reference.
@@ -213,6 +214,7 @@ impl World {
             self.check_moves(&before, &causes);
             effects.into_iter().for_each(|effect| inputs.extend(self.take(effect)));
             self.check_gates();
+            self.machine.runs.aside.by_key.keys().for_each(|key| self.reference.set_aside(key));
         }
         if let Some((invariant, text)) = self.violation.as_ref().filter(|_| !self.options.lenient) {
             panic!("{invariant}: {text}");
@@ -229,7 +231,12 @@ impl World {
             }
             Input::Read(_, Some(view)) => {
                 let record = self.progress(&view.key);
-                self.reference.run_read(view, record, now);
+                let aside = self.machine.runs.aside.by_key.get(&view.key);
+                if aside.is_some_and(|place| place.serial.is_none()) {
+                    self.reference.run_seen(view, None, now);
+                } else {
+                    self.reference.run_read(view, record, now);
+                }
             }
             Input::Gone(ObjectKey::Run(key), uid) => self.reference.run_gone(key, uid),
             Input::Seen(ObjectView::Gateway(view)) => self.reference.gateway_seen(view),
@@ -304,7 +311,9 @@ impl World {
 }
 
 fn machine(options: Options) -> Machine {
-    let mut machine = Machine::new(OriginLimits::default(), 7);
+    let limits = Limits::default();
+    let runs_bytes = options.room.map_or(limits.runs_bytes, bytes_of);
+    let mut machine = Machine::new(Limits { runs_bytes, ..limits }, 7);
     let guards = options.without.map(Guards::without).unwrap_or_default();
     (machine.runs.guards, machine.gateways.guards) = (guards, guards);
     machine

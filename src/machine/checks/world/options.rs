@@ -13,6 +13,8 @@ pub(in crate::machine) struct Options {
     pub(in crate::machine) expires: bool,
     /// Secrets are read as slowly as runs are.
     pub(in crate::machine) slow_secrets: bool,
+    /// Records have room for one run of so many plans; for very many if none is given.
+    pub(in crate::machine) room: Option<usize>,
     /// A broken invariant is noted, but does not panic.
     pub(in crate::machine) lenient: bool,
 }

@@ -227,6 +227,14 @@ impl Reference {
         }
     }
 
+    /// The machine has set a run aside: it will know no more of it than what the object tells.
+    pub(in crate::machine) fn set_aside(&mut self, key: &Key) {
+        if let Some(known) = self.known.remove(key) {
+            self.asks.retain(|(uid, _), _| *uid != known.view.uid);
+            self.answered.retain(|claim| claim.uid != known.view.uid);
+        }
+    }
+
     /// A write was acknowledged.
     pub(in crate::machine) fn acknowledged(&mut self, to: &Target, version: Version) {
         let list = self.list;

@@ -8,11 +8,12 @@ use crate::machine::gateways::gate::{Gate, Shut};
 use crate::machine::gateways::gateway::Gateway;
 use crate::machine::gateways::held::Held;
 use crate::machine::gateways::origin::{Origin, Origins};
-use crate::machine::gateways::queue::{Position, Queue, SuspectHistory, Suspects, Waiting};
+use crate::machine::gateways::queue::{Position, Queue, Waiting};
 use crate::machine::gateways::rate::Rate;
 use crate::machine::gateways::readings::Readings;
 use crate::machine::gateways::settle::Call;
 use crate::machine::gateways::status::Published;
+use crate::machine::gateways::suspects::{Search, SuspectHistory, Suspects};
 use crate::machine::gateways::verdict::Parts;
 use crate::machine::gateways::{Gateways, Unreadable};
 use crate::machine::*;
@@ -250,10 +251,13 @@ impl Canonical for Queue {
             // Each plan knows its place; whose turn is next does the queue alone.
             fresh,
             suspects,
+            search,
             // A later place is behind all that there are.
             serial: _,
         } = self;
         (plans, (suspects, fresh.last_served)).canonical(sink);
+        let Search { good, bad, first } = search;
+        [good, bad, first].into_iter().for_each(|count| sink.plain(*count as u64));
     }
 }
 
@@ -290,6 +294,8 @@ impl Canonical for SuspectHistory {
             forbidden,
             begun_before_forbidden,
             parts,
+            pooled,
+            other_half,
             home,
             not_before,
         } = self;
@@ -298,8 +304,11 @@ impl Canonical for SuspectHistory {
         sink.sorted(Sort::Call, u64::from(*begun_before_strike));
         sink.sorted(Sort::Call, u64::from(*begun_before_forbidden));
         (*quarantined, (parts, *not_before)).canonical(sink);
-        home.is_some().canonical(sink);
-        home.iter().for_each(|home| sink.sorted(Sort::Order, u64::from(*home)));
+        pooled.canonical(sink);
+        for group in [other_half, home] {
+            group.is_some().canonical(sink);
+            group.iter().for_each(|group| sink.sorted(Sort::Order, u64::from(*group)));
+        }
     }
 }
 

@@ -9,6 +9,7 @@ use crate::machine::runs::intent::{Observed, StopState};
 use crate::machine::runs::memo::{CarriedOver, StatusMemo};
 use crate::machine::runs::plan::{Plan, PlanState};
 use crate::machine::runs::request::{Moment, Request, Withdrawal};
+use crate::machine::runs::room::{Place, SetAside};
 use crate::machine::runs::run::Run;
 use crate::machine::runs::statement::Statement;
 use crate::machine::*;
@@ -41,6 +42,11 @@ impl Canonical for Runs {
             by_key,
             // No run of a model waits for a time of day.
             parked: _,
+            aside,
+            // What the records and those that are being read take.
+            room: _,
+            // There are none between two inputs.
+            told: _,
             // Each run knows its timer.
             timers: _,
             // Each waiter has its lane.
@@ -58,6 +64,19 @@ impl Canonical for Runs {
             (*id, &**run).canonical(sink);
         }
         lists.canonical(sink);
+        let SetAside { by_key, .. } = aside;
+        by_key.canonical(sink);
+    }
+}
+
+impl Canonical for Place {
+    fn canonical(&self, sink: &mut Sink) {
+        let Self { gateway, bytes, serial, watched, listed_in } = self;
+        (gateway, *watched).canonical(sink);
+        sink.plain(*bytes as u64);
+        sink.sorted(Sort::List, u64::from(*listed_in));
+        serial.is_some().canonical(sink);
+        serial.iter().for_each(|serial| sink.sorted(Sort::Order, *serial));
     }
 }
 
@@ -110,6 +129,9 @@ impl Canonical for Run {
             // No run of a model waits for a time of day.
             due: _,
             lane,
+            // It follows from the plans.
+            held: _,
+            lacks_room,
         } = self;
         (key, (uid, *lane)).canonical(sink);
         (*version, (memo, *generation)).canonical(sink);
@@ -124,6 +146,7 @@ impl Canonical for Run {
         (*tell_at_once, (*reopened, *refresh_at)).canonical(sink);
         (*dirty, (*unwritten, *published)).canonical(sink);
         (statement.as_deref(), (*tried_at, *timer)).canonical(sink);
+        lacks_room.canonical(sink);
     }
 }
 
