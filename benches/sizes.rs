@@ -87,18 +87,18 @@ fn answers(criterion: &mut Criterion) {
         let piece = |at: usize| Value::from(&token[at % (token.len() - length)..][..length]);
         (0..).step_by(7).map(piece).take(ANSWER_BYTES_MAX / (length + 4)).collect::<Vec<_>>()
     };
-    let complaint =
+    let error_of =
         |n: usize| json!({"id": n, "code": "REJECTED", "message": format!("{n} {}", &token[n..n + 20])});
     let fields = |n: usize| (0..n).map(|n| (format!("a{n}"), json!(0))).collect::<serde_json::Map<_, _>>();
     let mut with_code = fields(5_000);
     with_code.insert("code".into(), json!("REJECTED"));
     for (name, body) in [
-        ("1,000 complaints that quote", json!({"errors": quoted(60)})),
-        ("64 long complaints that quote", json!({"errors": quoted(1000)})),
-        ("complaints of plans", json!({"errors": (0..800).map(complaint).collect::<Vec<_>>()})),
+        ("1,000 errors that quote", json!({"errors": quoted(60)})),
+        ("64 long errors that quote", json!({"errors": quoted(1000)})),
+        ("errors of plans", json!({"errors": (0..800).map(error_of).collect::<Vec<_>>()})),
         ("escapes", json!({"errors": vec!["%2525%5C%26".repeat(90); 64]})),
         ("base64", json!({"errors": vec!["QWxhZGRpbjpvcGVu".repeat(62); 64]})),
-        ("empty complaints", json!({"errors": vec![json!({}); 20_000]})),
+        ("empty errors", json!({"errors": vec![json!({}); 20_000]})),
         ("an error of 5,000 fields", json!({"errors": [with_code]})),
         ("a map of 5,000 fields", json!({"errors": fields(5_000)})),
         ("lists in lists", json!({"errors": vec![json!([[[[[[[[[[]]]]]]]]]]); 2_900]})),

@@ -23,14 +23,14 @@ fn the_corpus_is_read_as_its_names_say() {
         oracle::check(&bytes);
 
         let read = match envelope::body(&bytes, true, &Secrets::default()) {
-            Body::Envelope(envelope) if !envelope.errors.is_empty() => "complaint",
+            Body::Envelope(envelope) if !envelope.errors.is_empty() => "error",
             Body::Envelope(envelope) if envelope.opaque => "opaque",
             Body::Envelope(_) => "accepted",
             Body::Json => "json",
             Body::Other => "other",
         };
         // The fuzzer names what it finds by a hash.
-        if let Some((expected @ ("accepted" | "complaint" | "opaque" | "json" | "other"), _)) =
+        if let Some((expected @ ("accepted" | "error" | "opaque" | "json" | "other"), _)) =
             name.split_once('-')
         {
             assert_eq!(read, expected, "{name}: {}", String::from_utf8_lossy(&bytes));

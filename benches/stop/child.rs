@@ -120,7 +120,7 @@ impl Floor {
 
     async fn line(&mut self, wanted: &str) -> Result<Duration, Failure> {
         let line = timeout(LIMIT, self.lines.next_line()).await.map_err(|_| "a floor hangs")??;
-        let line = line.ok_or("a floor ended; its complaint is above")?;
+        let line = line.ok_or("a floor ended; its error is above")?;
         let microseconds = line.strip_prefix(wanted).and_then(|rest| rest.trim().parse().ok());
         microseconds.map(Duration::from_micros).ok_or_else(|| format!("a floor said {line}").into())
     }

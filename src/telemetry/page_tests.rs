@@ -20,7 +20,7 @@ fn the_page_describes_exactly_the_metrics_that_are_served() {
 #[test]
 fn every_difference_is_found() {
     let served = served();
-    for (right, wrong, complaints) in [
+    for (right, wrong, count) in [
         ("| `testinium_leader` |", "| `testinium_leads` |", 2),
         ("| `testinium_tasks` | gauge |", "| `testinium_tasks` | counter |", 2),
         ("| histogram | seconds |", "| histogram | |", 2),
@@ -32,7 +32,7 @@ fn every_difference_is_found() {
     ] {
         assert_eq!(PAGE.matches(right).count(), 1, "{right}");
         let found = differences(&PAGE.replace(right, wrong), &served);
-        assert_eq!(found.len(), complaints, "{wrong}: {found:#?}");
+        assert_eq!(found.len(), count, "{wrong}: {found:#?}");
     }
     let row = PAGE.lines().find(|line| line.contains("`Tls`")).expect("the page has this row");
     assert_eq!(differences(&PAGE.replace(row, ""), &served).len(), 1, "a row that is missing");

@@ -120,7 +120,7 @@ fn errors_are_read_in_every_shape() {
 }
 
 #[test]
-fn other_fields_complain_too() {
+fn other_fields_report_errors_too() {
     for (text, expected) in [
         (
             r#"{"data": null, "result": {"code": 4003, "message": "Plan 614 not found"}}"#,

@@ -261,7 +261,7 @@ fn success_is_accepted() {
 }
 
 #[test]
-fn complaints_are_about_one_plan_whatever_their_shape() {
+fn reported_errors_are_about_one_plan_whatever_their_shape() {
     let mut rows = Vec::new();
     let locked = format!("Rejected GatewayError: {}", LOCKED.1);
     for (shape, name) in SHAPES {

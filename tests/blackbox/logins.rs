@@ -284,8 +284,8 @@ fn a_site_that_quotes_secrets_does_not_spread_them() {
     stage.simulator.script(When::next(1).to(Endpoint::Token), Reply::json(400, &quoting));
     // Before the plan is given up, the login is renewed once, and the plan is sent with another token.
     for (call, token) in [(1, "issued-token-1"), (2, "issued-token-2")] {
-        let complaint = format!("bad token: {token}");
-        stage.simulator.script(When::nth(call), Reply::errors(json!([complaint])));
+        let error = format!("bad token: {token}");
+        stage.simulator.script(When::nth(call), Reply::errors(json!([error])));
     }
     stage.start_operator();
     let told = stop(&stage, "nightly", [1], "AuthenticationFailed");

@@ -8,9 +8,9 @@ use testinium_testbed::simulator::{Reply, When};
 use crate::operator::{Stage, condition};
 use crate::rows::{Becomes, Row, Table};
 
-/// A row whose gateway complains in its own envelope.
-fn complaint(status: u16, errors: &Value, becomes: Becomes) -> Row {
-    Row::new(format!("{status} {errors}"), Reply::complaint(status, errors), becomes)
+/// A row whose gateway reports errors in its own envelope.
+fn error_row(status: u16, errors: &Value, becomes: Becomes) -> Row {
+    Row::new(format!("{status} {errors}"), Reply::errors_with(status, errors), becomes)
 }
 
 // --- a service that is not there is no statement on a plan ---
@@ -35,7 +35,7 @@ fn a_service_that_is_not_available_is_waited_for_in_any_shape() {
         "VERİTABANI KULLANILAMIYOR",
         "Lisans kullanılamıyor",
     ] {
-        rows.push(complaint(200, &json!(text), waits));
+        rows.push(error_row(200, &json!(text), waits));
     }
     for errors in [
         json!(["Selenium grid is not running"]),
@@ -46,7 +46,7 @@ fn a_service_that_is_not_available_is_waited_for_in_any_shape() {
         // One plan that does not run does not outweigh a service that is down.
         json!(["NOT_AVAILABLE", "SERVICE_NOT_AVAILABLE"]),
     ] {
-        rows.push(complaint(200, &errors, waits));
+        rows.push(error_row(200, &errors, waits));
     }
     let table = Table::play(rows);
     table.recover();
@@ -59,16 +59,16 @@ fn a_service_that_is_not_available_is_waited_for_with_any_status() {
         .into_iter()
         .flat_map(|status| {
             [
-                complaint(status, &json!("Database is not available"), waits),
-                complaint(status, &json!([{"code": "SERVICE_NOT_AVAILABLE"}]), waits),
+                error_row(status, &json!("Database is not available"), waits),
+                error_row(status, &json!([{"code": "SERVICE_NOT_AVAILABLE"}]), waits),
             ]
         })
         .collect();
-    rows.push(complaint(422, &json!("Licence is not available"), waits));
+    rows.push(error_row(422, &json!("Licence is not available"), waits));
     // A 500 is a trouble of the gateway's whatever it says.
-    rows.push(complaint(500, &json!("The plan is not running"), Becomes::Waits("HTTP 500")));
-    rows.push(complaint(500, &json!("NOT_AVAILABLE"), Becomes::Waits("HTTP 500")));
-    rows.push(complaint(503, &json!("NOT_RUNNING"), Becomes::Waits("HTTP 503")));
+    rows.push(error_row(500, &json!("The plan is not running"), Becomes::Waits("HTTP 500")));
+    rows.push(error_row(500, &json!("NOT_AVAILABLE"), Becomes::Waits("HTTP 500")));
+    rows.push(error_row(503, &json!("NOT_RUNNING"), Becomes::Waits("HTTP 503")));
     let result =
         json!({"data": null, "result": {"code": 4003, "message": "Execution service is not available"}});
     rows.push(Row::new("a code of result", Reply::json(200, &result), waits));
@@ -93,10 +93,10 @@ fn a_tomcat_that_does_not_know_the_resource_says_nothing_of_plans() {
 #[test]
 fn a_refused_credential_in_words_is_waited_for() {
     let rows = vec![
-        complaint(200, &json!("UNAUTHORIZED"), Becomes::WaitsAs("AuthenticationFailed")),
-        complaint(400, &json!([{"code": "TOKEN_EXPIRED"}]), Becomes::WaitsAs("AuthenticationFailed")),
-        complaint(200, &json!(["NOT_AVAILABLE", "UNAUTHORIZED"]), Becomes::WaitsAs("AuthenticationFailed")),
-        complaint(401, &json!("NOT_AVAILABLE"), Becomes::WaitsAs("AuthenticationFailed")),
+        error_row(200, &json!("UNAUTHORIZED"), Becomes::WaitsAs("AuthenticationFailed")),
+        error_row(400, &json!([{"code": "TOKEN_EXPIRED"}]), Becomes::WaitsAs("AuthenticationFailed")),
+        error_row(200, &json!(["NOT_AVAILABLE", "UNAUTHORIZED"]), Becomes::WaitsAs("AuthenticationFailed")),
+        error_row(401, &json!("NOT_AVAILABLE"), Becomes::WaitsAs("AuthenticationFailed")),
     ];
     Table::play(rows).recover();
 }
@@ -121,8 +121,8 @@ fn a_sentence_that_says_it_of_something_else_is_no_success() {
         "Bu işlem rolünüz için kullanılamıyor",
         "Ajan çalışmıyor",
     ] {
-        rows.push(complaint(200, &json!(text), Becomes::NoSuccess));
-        rows.push(complaint(400, &json!([text]), Becomes::NoSuccess));
+        rows.push(error_row(200, &json!(text), Becomes::NoSuccess));
+        rows.push(error_row(400, &json!([text]), Becomes::NoSuccess));
     }
     Table::play(rows);
 }
@@ -148,13 +148,13 @@ fn a_403_and_a_413_never_say_that_a_plan_does_not_run() {
     let role = json!("stop is not available for your role");
     let forbidden = Becomes::WaitsAs("Forbidden");
     let rows = vec![
-        complaint(403, &role, forbidden),
-        complaint(403, &json!("NOT_AVAILABLE"), forbidden),
-        complaint(403, &json!("The plan is not running"), forbidden),
-        complaint(403, &role, forbidden).proven(),
-        complaint(403, &json!("NOT_RUNNING"), forbidden).proven(),
-        complaint(413, &json!("NOT_AVAILABLE"), Becomes::All("Rejected")),
-        complaint(413, &json!("The plan is not running"), Becomes::All("Rejected")).of_four(),
+        error_row(403, &role, forbidden),
+        error_row(403, &json!("NOT_AVAILABLE"), forbidden),
+        error_row(403, &json!("The plan is not running"), forbidden),
+        error_row(403, &role, forbidden).proven(),
+        error_row(403, &json!("NOT_RUNNING"), forbidden).proven(),
+        error_row(413, &json!("NOT_AVAILABLE"), Becomes::All("Rejected")),
+        error_row(413, &json!("The plan is not running"), Becomes::All("Rejected")).of_four(),
     ];
     Table::play(rows).recover();
 }
@@ -162,7 +162,7 @@ fn a_403_and_a_413_never_say_that_a_plan_does_not_run() {
 #[test]
 fn a_403_that_only_one_plan_gets_is_that_plans_and_no_success() {
     let mut stage = Stage::prepare_accepting(json!({}));
-    let role = Reply::complaint(403, &json!("stop is not available for your role"));
+    let role = Reply::errors_with(403, &json!("stop is not available for your role"));
     stage.simulator.script(When::always().naming(3), role);
     stage.start_operator();
     stage.run("nightly", &[1, 2, 3, 4]);
@@ -196,13 +196,13 @@ fn a_plan_that_does_not_run_is_told_so_in_english_and_turkish() {
         "Plan çalışmıyor: işlem şu anda kullanılamıyor",
         "İşlem kullanılamıyor",
     ] {
-        rows.push(complaint(200, &json!(text), is_told));
+        rows.push(error_row(200, &json!(text), is_told));
     }
     for status in [400, 404, 409, 410, 422] {
-        rows.push(complaint(status, &json!([{"code": "NOT_AVAILABLE"}]), is_told));
-        rows.push(complaint(status, &json!("The plan is not running"), is_told));
+        rows.push(error_row(status, &json!([{"code": "NOT_AVAILABLE"}]), is_told));
+        rows.push(error_row(status, &json!("The plan is not running"), is_told));
     }
-    rows.push(complaint(200, &json!(["NOT_AVAILABLE", "The plan is not running"]), is_told));
+    rows.push(error_row(200, &json!(["NOT_AVAILABLE", "The plan is not running"]), is_told));
     Table::play(rows);
 }
 

@@ -62,7 +62,7 @@ pub(crate) fn unrun(documents: &[(String, String)], gates: &str, names: &[String
     let mut offered = Vec::new();
     for (document, text) in documents {
         for command in commands(text) {
-            if let Some(why) = complaint(&command, gates, names) {
+            if let Some(why) = reason_not_run(&command, gates, names) {
                 found.push(format!("{document}: `{command}`: {why}"));
             }
             offered.push(command);
@@ -77,7 +77,8 @@ pub(crate) fn unrun(documents: &[(String, String)], gates: &str, names: &[String
 /// Where the lists stand.
 const LIST: &str = "tests/house_rules/commands.rs";
 
-fn complaint(command: &str, gates: &str, names: &[String]) -> Option<String> {
+/// The reason why no gate runs this command, if none does.
+fn reason_not_run(command: &str, gates: &str, names: &[String]) -> Option<String> {
     if LEFT_OUT.iter().any(|(left_out, _)| *left_out == command) {
         return None;
     }
@@ -148,7 +149,7 @@ mod tests {
             "cargo test --test blackbox",
             "TESTINIUM_FULL=1 cargo test --lib checks::model -- --nocapture",
         ] {
-            assert_eq!(complaint(good, gates, &names), None, "{good}");
+            assert_eq!(reason_not_run(good, gates, &names), None, "{good}");
         }
         for bad in [
             "cargo bench --bench stop",
@@ -156,8 +157,8 @@ mod tests {
             "cargo test --lib checks::models",
             "MODEL=huge cargo test",
         ] {
-            assert!(complaint(bad, gates, &names).is_some(), "{bad}");
+            assert!(reason_not_run(bad, gates, &names).is_some(), "{bad}");
         }
-        assert!(complaint("cargo test", "gate 'demo' cargo demo\n", &names).is_some());
+        assert!(reason_not_run("cargo test", "gate 'demo' cargo demo\n", &names).is_some());
     }
 }

@@ -61,7 +61,7 @@ const UNFINISHED: [&str; 3] = [concat!("TO", "DO"), concat!("FIX", "ME"), concat
 fn the_machine_is_pure() {
     let files = rust_files("src/machine");
     assert!(!files.is_empty(), "src/machine holds the machine");
-    report(files.iter().flat_map(|file| complaints(file, impurities)));
+    report(files.iter().flat_map(|file| findings(file, impurities)));
 }
 
 #[test]
@@ -94,14 +94,14 @@ fn files_are_short() {
     files.extend(rust_files("tests/testbed/src"));
     // A file of tests alone is a list; its length costs nobody anything.
     files.retain(|file| !file.to_string_lossy().ends_with("tests.rs"));
-    report(files.iter().flat_map(|file| complaints(file, excess)));
+    report(files.iter().flat_map(|file| findings(file, excess)));
 }
 
 #[test]
 fn every_file_says_what_it_is() {
     let mut files = rust_files("src");
     files.extend(rust_files("tests"));
-    report(files.iter().flat_map(|file| complaints(file, missing_introduction)));
+    report(files.iter().flat_map(|file| findings(file, missing_introduction)));
 }
 
 #[test]
@@ -128,7 +128,7 @@ fn nothing_is_left_unfinished() {
         }
     }
     assert!(files.len() > 20, "found only {files:?}");
-    report(files.iter().flat_map(|file| complaints(file, unfinished)));
+    report(files.iter().flat_map(|file| findings(file, unfinished)));
 }
 
 #[test]
@@ -157,7 +157,7 @@ fn things_have_one_name() {
     let is_text = |file: &PathBuf| file.extension().is_some_and(|ext| ext == "rs" || ext == "md");
     files.retain(|file| is_text(file) && !file.ends_with(words::LIST));
     assert!(files.len() > 200, "found only {files:?}");
-    report(files.iter().flat_map(|file| complaints(file, words::former_words)));
+    report(files.iter().flat_map(|file| findings(file, words::former_words)));
 }
 
 #[test]
@@ -226,11 +226,12 @@ fn the_image_is_built_by_the_rust_that_the_manifest_asks_for() {
     assert!(dockerfile.lines().any(|line| line.starts_with(&base)), "the Dockerfile has no line {base}...");
 }
 
-// === the checks: each gives the lines (from 1) that break its rule, and how ===
+// === the checks: each gives its findings ===
 
-type Complaint = (usize, String);
+/// A line (from 1) that breaks a rule, and how.
+type Finding = (usize, String);
 
-fn impurities(text: &str) -> Vec<Complaint> {
+fn impurities(text: &str) -> Vec<Finding> {
     let mut found = Vec::new();
     for (number, line) in numbered(text) {
         for word in IMPURE.iter().filter(|word| mentions(code(line), word)) {
@@ -243,20 +244,20 @@ fn impurities(text: &str) -> Vec<Complaint> {
     found
 }
 
-fn excess(text: &str) -> Vec<Complaint> {
+fn excess(text: &str) -> Vec<Finding> {
     let lines = text.lines().take_while(|line| !line.starts_with("#[cfg(test)]")).count();
-    let complaint = format!("{lines} lines before its tests, at most {LONGEST_FILE} are wanted: split it");
-    if lines > LONGEST_FILE { vec![(lines, complaint)] } else { Vec::new() }
+    let message = format!("{lines} lines before its tests, at most {LONGEST_FILE} are wanted: split it");
+    if lines > LONGEST_FILE { vec![(lines, message)] } else { Vec::new() }
 }
 
-fn missing_introduction(text: &str) -> Vec<Complaint> {
+fn missing_introduction(text: &str) -> Vec<Finding> {
     if text.is_empty() || text.starts_with("//!") {
         return Vec::new();
     }
     vec![(1, "the file must begin with a line '//! ...' that says what it is".to_owned())]
 }
 
-fn unfinished(text: &str) -> Vec<Complaint> {
+fn unfinished(text: &str) -> Vec<Finding> {
     let mut found = Vec::new();
     for (number, line) in numbered(text) {
         for word in UNFINISHED.iter().filter(|word| mentions(line, word)) {
@@ -320,24 +321,24 @@ fn name_of(file: &Path) -> String {
     file.strip_prefix(root()).unwrap_or(file).to_string_lossy().into_owned()
 }
 
-fn complaints(file: &Path, check: impl Fn(&str) -> Vec<Complaint>) -> Vec<String> {
+fn findings(file: &Path, check: impl Fn(&str) -> Vec<Finding>) -> Vec<String> {
     let text =
         fs::read_to_string(file).unwrap_or_else(|error| panic!("failed to read {}: {error}", file.display()));
     let name = file.strip_prefix(root()).unwrap_or(file).display();
-    check(&text).into_iter().map(|(line, complaint)| format!("{name}:{line}: {complaint}")).collect()
+    check(&text).into_iter().map(|(line, message)| format!("{name}:{line}: {message}")).collect()
 }
 
-fn report(complaints: impl Iterator<Item = String>) {
-    let complaints: Vec<_> = complaints.collect();
-    assert!(complaints.is_empty(), "\n{}", complaints.join("\n"));
+fn report(findings: impl Iterator<Item = String>) {
+    let findings: Vec<_> = findings.collect();
+    assert!(findings.is_empty(), "\n{}", findings.join("\n"));
 }
 
 /// The checks can fail.
 mod checks {
     use super::*;
 
-    fn lines(complaints: Vec<Complaint>) -> Vec<usize> {
-        complaints.into_iter().map(|(line, _)| line).collect()
+    fn lines(findings: Vec<Finding>) -> Vec<usize> {
+        findings.into_iter().map(|(line, _)| line).collect()
     }
 
     #[test]

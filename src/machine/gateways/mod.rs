@@ -15,6 +15,7 @@ mod publish;
 pub mod queue;
 pub mod rate;
 pub mod readings;
+mod search;
 mod second_look;
 pub mod settings;
 pub mod settle;

@@ -118,18 +118,18 @@ fn replied(reply: &Reply, plans: &[PlanId], spoken: bool) -> Verdict {
     let several = plans.len() > 1;
     match (reply.status, &reply.body) {
         (200..=202, Envelope(envelope)) => {
-            complained(reply, envelope, plans).unwrap_or_else(|| success(envelope, several))
+            verdict_of_errors(reply, envelope, plans).unwrap_or_else(|| success(envelope, several))
         }
         (200..=299, Envelope(_) | Json) => unrecognized(several),
         (200..=299, Other) => Verdict::Wait(striking(reply, Down)),
         (300..=399, _) => Verdict::Wait(Trouble { doubts_credential: true, ..trouble(reply, Misconfigured) }),
         (400, Envelope(envelope)) => {
-            complained(reply, envelope, plans).unwrap_or_else(|| malformed(reply, several, spoken))
+            verdict_of_errors(reply, envelope, plans).unwrap_or_else(|| malformed(reply, several, spoken))
         }
         (400, Json) => malformed(reply, several, spoken),
         (401, _) => Verdict::Wait(unauthorized(reply)),
         (403, body) => Verdict::Wait(forbidden(reply, body)),
-        (404 | 409 | 410 | 422, Envelope(envelope)) => complained(reply, envelope, plans)
+        (404 | 409 | 410 | 422, Envelope(envelope)) => verdict_of_errors(reply, envelope, plans)
             .unwrap_or_else(|| Verdict::Wait(striking(reply, kind_of(reply.status)))),
         (413, _) if several => Verdict::Split(Parts::Halves),
         (413, Envelope(envelope)) => Verdict::Settled(refused(envelope, reply.status)),
@@ -142,8 +142,8 @@ fn replied(reply: &Reply, plans: &[PlanId], spoken: bool) -> Verdict {
     }
 }
 
-/// The verdict by the words of an envelope, if it complains.
-fn complained(reply: &Reply, envelope: &Envelope, plans: &[PlanId]) -> Option<Verdict> {
+/// The verdict by the words of the errors that an envelope reports, if it reports any.
+fn verdict_of_errors(reply: &Reply, envelope: &Envelope, plans: &[PlanId]) -> Option<Verdict> {
     let errors = &envelope.errors;
     if errors.is_empty() {
         return None;

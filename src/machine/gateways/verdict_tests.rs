@@ -170,7 +170,7 @@ const CELLS: &[(&str, Given, &str, &str)] = &[
 const TABLE: &[[&str; 4]] = &[
     [
         "200, 201, 202",
-        "no complaint: Accepted; a complaint: by its words; another code than 0: split, Rejected; `data` that nobody documents: split, Unknown",
+        "no reported error: Accepted; a reported error: by its words; another code than 0: split, Rejected; `data` that nobody documents: split, Unknown",
         "split, Unknown",
         "wait, strike",
     ],
@@ -178,7 +178,7 @@ const TABLE: &[[&str; 4]] = &[
     ["3xx", "wait: Misconfigured", "wait: Misconfigured", "wait: Misconfigured"],
     [
         "400",
-        "by its words; without a complaint: split, Rejected",
+        "by its words; without a reported error: split, Rejected",
         "split, Rejected if this address has answered in Testinium's form since it was last edited; else wait, strike",
         "wait, strike",
     ],
@@ -186,7 +186,7 @@ const TABLE: &[[&str; 4]] = &[
     ["403", "wait: Forbidden, strike; to blame: Rejected", "wait, strike", "wait, strike"],
     [
         "404, 409, 410, 422",
-        "by its words; without a complaint: wait (404: Misconfigured), strike",
+        "by its words; without a reported error: wait (404: Misconfigured), strike",
         "wait (404: Misconfigured), strike",
         "wait (404: Misconfigured), strike",
     ],

@@ -141,7 +141,7 @@ pub fn stopped(run: &Value) -> &str {
     stopped.and_then(|condition| condition["reason"].as_str()).unwrap_or_default()
 }
 
-/// Waits until `probe` finds nothing to complain of any more.
+/// Waits until `probe` yields true.
 pub fn until(
     what: &str,
     limit: Duration,

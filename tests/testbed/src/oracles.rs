@@ -1,6 +1,6 @@
 //! The oracles: what must be true after every scenario, whatever was done to the operator in it.
 //!
-//! Each oracle is a function from what was seen to complaints, a sentence each; an empty list is a pass. They know
+//! Each oracle is a function from what was seen to violations, a sentence each; an empty list is a pass. They know
 //! nothing of how the operator works, only what it promises.
 
 use std::collections::{BTreeMap, BTreeSet, HashSet};

@@ -132,11 +132,11 @@ async fn one_bad_replica_of_two_answers_every_other_connection() {
 #[tokio::test]
 async fn the_envelope_comes_with_any_status_any_sentence_and_a_byte_order_mark() {
     let sim = Simulator::start(Config::default()).unwrap();
-    sim.script(When::next(1), Reply::complaint(404, &json!("Selenium grid is not running")));
+    sim.script(When::next(1), Reply::errors_with(404, &json!("Selenium grid is not running")));
     let response = stop(&sim, 1).await;
     assert_eq!(response.status(), 404);
     assert_eq!(response.text().await.unwrap(), r#"{"data":null,"errors":"Selenium grid is not running"}"#);
-    assert!(!sim.truth().contains_key(&1), "a complaint stops nothing");
+    assert!(!sim.truth().contains_key(&1), "a reported error stops nothing");
 
     sim.script(When::next(1), Reply::success_with(202));
     assert_eq!(stop(&sim, 2).await.status(), 202);

@@ -4,7 +4,7 @@ use proptest::prelude::*;
 use proptest::sample::select;
 
 use crate::api::TestiniumGatewaySpec;
-use crate::machine::checks::world::{Complaints, FakeGateway, How, Nature};
+use crate::machine::checks::world::{ErrorDetail, FakeGateway, How, Nature};
 
 /// Until then gateways fail and tokens expire; after it all is well.
 const TROUBLED: u64 = 600_000;
@@ -112,8 +112,8 @@ impl RandomGateway {
     /// The gateway without its clock: what it says to a call that it serves.
     pub(super) fn fake(&self) -> FakeGateway {
         let natures = (1..).zip(&self.natures).filter_map(|(plan, nature)| Some((plan, (*nature)?)));
-        let complaints = if self.names_plans { Complaints::Named } else { Complaints::Listed };
-        FakeGateway { natures: natures.collect(), complaints, ..FakeGateway::default() }
+        let error_detail = if self.names_plans { ErrorDetail::Named } else { ErrorDetail::Listed };
+        FakeGateway { natures: natures.collect(), error_detail, ..FakeGateway::default() }
     }
 
     /// A spec of one of its gateway objects. All have the same origin.

@@ -5,7 +5,7 @@ use crate::machine::gateways::verdict::{Verdict, proves, verdict};
 use crate::machine::words::Sense;
 use crate::machine::{Answer, Body, Envelope, NoAnswer, PlanId, Reply, ReportedError};
 
-fn complaints(senses: &[Sense], plan: Option<PlanId>) -> Vec<ReportedError> {
+fn reported_errors(senses: &[Sense], plan: Option<PlanId>) -> Vec<ReportedError> {
     senses.iter().map(|sense| ReportedError { sense: *sense, plan, ..ReportedError::default() }).collect()
 }
 
@@ -23,7 +23,7 @@ fn bodies() -> Vec<Body> {
     for senses in senses {
         for plan in [None, Some(PlanId(1))] {
             for (code, opaque) in [(None, false), (Some(0), false), (Some(7), false), (None, true)] {
-                bodies.push(Body::Envelope(Envelope { code, errors: complaints(senses, plan), opaque }));
+                bodies.push(Body::Envelope(Envelope { code, errors: reported_errors(senses, plan), opaque }));
             }
         }
     }

@@ -31,7 +31,7 @@ fn none_is(bad: &str, rows: &[(u16, &str, &[i64])]) {
 // --- words ---
 
 #[test]
-fn words_of_trouble_count_in_every_field_of_a_complaint() {
+fn words_of_trouble_count_in_every_field_of_a_reported_error() {
     none_is(
         "NotRunning",
         &[
@@ -184,7 +184,7 @@ fn a_code_of_trouble_in_the_body_counts() {
     );
 }
 
-/// An id in a complaint's fields is not always the plan's.
+/// An id in a reported error's fields is not always the plan's.
 #[test]
 fn another_plans_id_in_a_field_with_another_name_counts() {
     none_is(

@@ -12,24 +12,24 @@ use crate::machine::{
 /// The nature of a plan that is not simply stopped. Of several in a call the greatest decides.
 #[derive(Clone, Copy, Debug, Eq, Ord, PartialEq, PartialOrd)]
 pub(in crate::machine) enum Nature {
-    /// The gateway complains of it.
+    /// The gateway reports an error about it.
     Rejected,
-    /// The gateway complains of it, with words that say that it is not running.
+    /// The gateway reports an error about it, which says that it is not running.
     NotRunning,
     /// The whole call fails with this status: as a page if the status says that the gateway has failed, and otherwise
     /// in Testinium's form, without a word on which plan it is.
     FailsCall(u16),
 }
 
-/// How the gateway complains of plans.
+/// How closely the gateway's reported errors say which plan they are about.
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
-pub(in crate::machine) enum Complaints {
-    /// With a 400. Only if the plan is alone do the words say what is wrong.
+pub(in crate::machine) enum ErrorDetail {
+    /// A 400. Only if the plan is alone does the error say what is wrong.
     #[default]
     Vague,
-    /// With a 200 and a complaint for each such plan, which does not name it.
+    /// A 200 with an error for each such plan, which does not name it.
     Listed,
-    /// With a 200 and a complaint for each such plan, which names it.
+    /// A 200 with an error for each such plan, which names it.
     Named,
 }
 
@@ -70,7 +70,7 @@ pub(in crate::machine) struct Worth {
 pub(in crate::machine) struct FakeGateway {
     /// Every other plan runs and can be stopped.
     pub(in crate::machine) natures: BTreeMap<i64, Nature>,
-    pub(in crate::machine) complaints: Complaints,
+    pub(in crate::machine) error_detail: ErrorDetail,
     /// Version of the Secret.
     pub(in crate::machine) secret: u32,
     /// How a call is answered that carries an earlier version of it; as if it were the present one, if none.
@@ -110,31 +110,31 @@ impl FakeGateway {
     fn by_nature(&self, plans: &[i64]) -> (Answer, Worth) {
         let worst = plans.iter().filter_map(|plan| self.natures.get(plan).copied()).max();
         let is_trouble = matches!(worst, Some(Nature::FailsCall(500..)));
-        let answer = match (worst, self.complaints) {
+        let answer = match (worst, self.error_detail) {
             (Some(Nature::FailsCall(status @ 500..)), _) => reply(status, Body::Other),
             (Some(Nature::FailsCall(status)), _) => own(status, [("invalid request", Sense::Other, None)]),
-            (Some(_), Complaints::Vague) if plans.len() > 1 => {
+            (Some(_), ErrorDetail::Vague) if plans.len() > 1 => {
                 own(400, [("something is wrong", Sense::Other, None)])
             }
-            (Some(_), Complaints::Vague) => own(400, self.complaints_of(plans)),
-            (None, _) | (Some(_), Complaints::Listed | Complaints::Named) => {
-                own(200, self.complaints_of(plans))
+            (Some(_), ErrorDetail::Vague) => own(400, self.errors_of(plans)),
+            (None, _) | (Some(_), ErrorDetail::Listed | ErrorDetail::Named) => {
+                own(200, self.errors_of(plans))
             }
         };
         (answer, Worth { outcomes: self.told_outcomes(plans, worst), is_trouble })
     }
 
-    /// A complaint for each plan that is not simply stopped.
-    fn complaints_of(&self, plans: &[i64]) -> Vec<(&'static str, Sense, Option<PlanId>)> {
-        let complaint = |plan: &i64| {
-            let named = (self.complaints == Complaints::Named).then_some(PlanId(*plan));
+    /// A reported error for each plan that is not simply stopped.
+    fn errors_of(&self, plans: &[i64]) -> Vec<(&'static str, Sense, Option<PlanId>)> {
+        let error_of = |plan: &i64| {
+            let named = (self.error_detail == ErrorDetail::Named).then_some(PlanId(*plan));
             match self.natures.get(plan)? {
                 Nature::Rejected => Some(("no such plan", Sense::Other, named)),
                 Nature::NotRunning => Some(("plan is not running", Sense::NotRunning, named)),
                 Nature::FailsCall(_) => None,
             }
         };
-        plans.iter().filter_map(complaint).collect()
+        plans.iter().filter_map(error_of).collect()
     }
 
     /// The plans whose outcome can be told from the answer: all of them if nothing is wrong with any, else one that is
@@ -145,7 +145,7 @@ impl FakeGateway {
             Some(Nature::FailsCall(500..)) => false,
             Some(Nature::FailsCall(_)) => plans.len() == 1,
             Some(Nature::Rejected | Nature::NotRunning) => {
-                let is_named = self.complaints == Complaints::Named && self.natures.contains_key(plan);
+                let is_named = self.error_detail == ErrorDetail::Named && self.natures.contains_key(plan);
                 plans.len() == 1 || is_named
             }
         };
@@ -178,14 +178,14 @@ fn reply(status: u16, body: Body) -> Answer {
     Answer::Reply(Reply { status, retry_after: None, body })
 }
 
-/// An answer in Testinium's form, with these complaints.
-fn own(status: u16, complaints: impl IntoIterator<Item = (&'static str, Sense, Option<PlanId>)>) -> Answer {
-    let complaint = |(text, sense, plan): (&str, Sense, Option<PlanId>)| ReportedError {
+/// An answer in Testinium's form, with these reported errors.
+fn own(status: u16, errors: impl IntoIterator<Item = (&'static str, Sense, Option<PlanId>)>) -> Answer {
+    let error = |(text, sense, plan): (&str, Sense, Option<PlanId>)| ReportedError {
         message: Some(text.to_owned()),
         sense,
         plan,
         ..ReportedError::default()
     };
-    let errors = complaints.into_iter().map(complaint).collect();
+    let errors = errors.into_iter().map(error).collect();
     reply(status, Body::Envelope(Envelope { errors, ..Envelope::default() }))
 }

@@ -19,7 +19,7 @@ use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 
 use self::connection::Connection;
-pub(in crate::machine) use self::fake_gateway::{Complaints, FakeGateway, How, Nature};
+pub(in crate::machine) use self::fake_gateway::{ErrorDetail, FakeGateway, How, Nature};
 pub(in crate::machine) use self::options::{Options, Trace};
 use self::reference::{Claim, RecordProgress, Reference};
 use self::server::{Server, ServerList, ServerWatch};

@@ -227,7 +227,7 @@ impl Arguments {
     fn answer(&self) -> Option<Reply> {
         match (&self.answer_text, self.answer, self.answer_foreign) {
             (Some(text), status, _) => {
-                Some(Reply::complaint(status.unwrap_or(200), &Value::from(text.as_str())))
+                Some(Reply::errors_with(status.unwrap_or(200), &Value::from(text.as_str())))
             }
             (None, Some(status), _) => Some(Reply::refusal(status)),
             (None, None, foreign) => foreign.map(|foreign| foreign.reply(&self.stop_path())),

@@ -47,12 +47,12 @@ const REST: Duration = Duration::from_secs(90);
 
 fn main() -> ExitCode {
     match soak(&Arguments::parse()) {
-        Ok(complaints) if complaints.is_empty() => {
+        Ok(violations) if violations.is_empty() => {
             println!("every oracle holds");
             ExitCode::SUCCESS
         }
-        Ok(complaints) => {
-            eprintln!("{} complaints:\n{}", complaints.len(), complaints.join("\n"));
+        Ok(violations) => {
+            eprintln!("{} violations:\n{}", violations.len(), violations.join("\n"));
             ExitCode::FAILURE
         }
         Err(error) => {
@@ -85,7 +85,7 @@ fn soak(arguments: &Arguments) -> Result<Vec<String>, Failure> {
     soak.come_to_rest()?;
     let after = soak.holdings()?;
     soak.tell(&before, &after);
-    Ok(soak.complaints)
+    Ok(soak.violations)
 }
 
 /// A soak under way.
@@ -101,7 +101,7 @@ struct Soak<'a> {
     done: usize,
     faults: usize,
     rotations: usize,
-    complaints: Vec<String>,
+    violations: Vec<String>,
 }
 
 /// Numbers that look random and are the same for a seed: splitmix64.
@@ -139,7 +139,7 @@ impl<'a> Soak<'a> {
             done: 0,
             faults: 0,
             rotations: 0,
-            complaints: Vec::new(),
+            violations: Vec::new(),
         }
     }
 
@@ -167,7 +167,7 @@ impl<'a> Soak<'a> {
     fn restart(&mut self, signal: Signal) -> Result<(), Failure> {
         self.operator.signal(signal)?;
         if self.operator.wait(Duration::from_secs(60))?.is_none() {
-            self.complaints.push("the operator did not end within 60 s of a signal".to_owned());
+            self.violations.push("the operator did not end within 60 s of a signal".to_owned());
             self.operator.killer().kill();
         }
         Ok(self.operator.start()?)
@@ -270,9 +270,9 @@ impl<'a> Soak<'a> {
 
     fn judge(&mut self, run: &Value) {
         self.done += 1;
-        self.complaints.extend(oracles::lint(run));
-        self.complaints.extend(oracles::complete(run));
-        self.complaints.extend(oracles::truthful(run, &self.arena.simulator.truth()));
+        self.violations.extend(oracles::lint(run));
+        self.violations.extend(oracles::complete(run));
+        self.violations.extend(oracles::truthful(run, &self.arena.simulator.truth()));
     }
 
     /// Judges the traffic through the proxies and forgets it, or the soak itself would grow.
@@ -281,8 +281,8 @@ impl<'a> Soak<'a> {
         if api.len() < 2_000 {
             return;
         }
-        self.complaints.extend(oracles::honest_writes(&api));
-        self.complaints.extend(oracles::stays_within(&api, &self.arena.namespace));
+        self.violations.extend(oracles::honest_writes(&api));
+        self.violations.extend(oracles::stays_within(&api, &self.arena.namespace));
         self.operator.api.forget_traffic();
         self.arena.gateway.forget_traffic();
         self.arena.simulator.forget_requests();
@@ -307,7 +307,7 @@ impl<'a> Soak<'a> {
             Ok(gauge(&page, "testinium_runs_active") == "0"
                 && gauge(&page, "testinium_gateway_calls_in_flight") == "0")
         })?;
-        self.complaints.extend(oracles::calm(&self.operator.log()));
+        self.violations.extend(oracles::calm(&self.operator.log()));
         Ok(())
     }
 

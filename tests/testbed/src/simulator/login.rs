@@ -119,7 +119,7 @@ impl TokenRefusal {
             Self::Forbidden => Reply::refusal(403),
             Self::Expired => {
                 let message = "the token has expired";
-                Reply::complaint(400, &json!([{"code": "TOKEN_EXPIRED", "message": message}]))
+                Reply::errors_with(400, &json!([{"code": "TOKEN_EXPIRED", "message": message}]))
             }
             Self::LoginRedirect => Foreign::LoginRedirect.reply(path),
             Self::LoginPage => Foreign::LoginPage.reply(path),

@@ -116,7 +116,7 @@ impl Reply {
     }
 
     /// The envelope with this as `errors`, with any status.
-    pub fn complaint(status: u16, errors: &Value) -> Self {
+    pub fn errors_with(status: u16, errors: &Value) -> Self {
         Self::json(status, &json!({"data": null, "errors": errors}))
     }
 
@@ -323,10 +323,10 @@ impl Quote {
             .map(|text| (self.encoding.encode)(&text))
             .collect();
         let first = quoted.first().cloned().unwrap_or_default();
-        let complaint = |text: &String| json!({"code": "REJECTED", "message": format!("no: {text}")});
+        let error = |text: &String| json!({"code": "REJECTED", "message": format!("no: {text}")});
         let words = json!({
             "data": null,
-            "errors": quoted.iter().map(complaint).collect::<Vec<_>>(),
+            "errors": quoted.iter().map(error).collect::<Vec<_>>(),
             "error": quoted.last(),
             "error_description": quoted.join(" "),
         });

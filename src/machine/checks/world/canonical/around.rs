@@ -80,7 +80,7 @@ impl Canonical for FakeGateway {
         let Self {
             // The same in all states of one model, as are the next one and `stale`.
             natures: _,
-            complaints: _,
+            error_detail: _,
             secret,
             stale: _,
             secret_missing,

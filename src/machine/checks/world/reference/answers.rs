@@ -19,12 +19,12 @@ pub(in crate::machine) struct Shown {
 }
 
 /// Whether an answer shows that the credential was accepted. Only Testinium's own word does, and only one on plans:
-/// not a complaint of the credential, nor of a service that does not work.
+/// not an error about the credential, nor about a service that does not work.
 pub(in crate::machine) fn is_proof(answer: &Answer) -> bool {
     let Answer::Reply(Reply { status, body: Body::Envelope(envelope), retry_after: _ }) = answer else {
         return false;
     };
-    let is_of_plans = |complaint: &ReportedError| match complaint.sense {
+    let is_of_plans = |error: &ReportedError| match error.sense {
         Sense::Credential | Sense::Trouble => false,
         Sense::NotRunning | Sense::Other => true,
     };
