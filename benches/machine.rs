@@ -3,7 +3,9 @@
 //! A small world answers the machine's effects at once, and its clock jumps to whatever the machine waits for next, so
 //! that the time measured is the machine's own.
 
+use std::collections::hash_map::DefaultHasher;
 use std::collections::{BTreeSet, HashMap, VecDeque};
+use std::hash::{Hash, Hasher};
 use std::hint::black_box;
 use std::time::Duration;
 
@@ -137,20 +139,15 @@ fn halved(ids: i64, bad: &BTreeSet<i64>) -> usize {
     (1..=ids).collect::<Vec<_>>().chunks(100).map(|plans| of(plans, bad)).sum()
 }
 
-/// So many different ids among the first ones, by chance that follows from the number of the draw (SplitMix64).
+/// So many different ids among the first ones, by chance that follows from the number of the draw.
 fn drawn(ids: i64, bad: i64, draw: u64) -> BTreeSet<i64> {
-    let mut state = draw;
-    let mut next = || {
-        state = state.wrapping_add(0x9E37_79B9_7F4A_7C15);
-        let mixed = (state ^ (state >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
-        let mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
-        mixed ^ (mixed >> 31)
-    };
-    let mut chosen = BTreeSet::new();
-    while (chosen.len() as i64) < bad {
-        chosen.insert(1 + (next() % ids.unsigned_abs()) as i64);
-    }
-    chosen
+    let mut shuffled: Vec<_> = (1..=ids).collect();
+    shuffled.sort_by_key(|id| {
+        let mut hash = DefaultHasher::new();
+        (draw, id).hash(&mut hash);
+        hash.finish()
+    });
+    shuffled.into_iter().take(usize::try_from(bad).unwrap_or(0)).collect()
 }
 
 /// How many gateways there are, one a namespace, in the measurements that must not depend on it.

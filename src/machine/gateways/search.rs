@@ -57,8 +57,8 @@ impl Queue {
             return;
         };
         let other_half = self.suspect(second, SuspectHistory { not_before: now + HALF_WAITS, ..history });
-        if let Some(group) = self.suspects.iter_mut().find(|group| group.serial == first) {
-            group.history.other_half = other_half;
+        if let Some(place) = self.place_of_group(first) {
+            self.suspects[place].history.other_half = other_half;
         }
     }
 
@@ -71,7 +71,7 @@ impl Queue {
             self.suspects.push_back(group);
             return;
         }
-        let members = group.plans.iter().filter_map(|plan| self.take_from(*plan, group.serial)).collect();
+        let members = self.take_members(&group.plans, group.serial);
         self.halve(members, group.history, now);
     }
 
@@ -115,7 +115,7 @@ impl Queue {
             }
             let history = SuspectHistory { quarantined: true, ..group.history.of_blamed_part() };
             for plans in group.plans.chunks(history.parts.size_of(group.plans.len())) {
-                let members = plans.iter().filter_map(|plan| self.take_from(*plan, group.serial)).collect();
+                let members = self.take_members(plans, group.serial);
                 self.suspect(members, history);
             }
         }
@@ -124,11 +124,11 @@ impl Queue {
     /// Puts a plan that has tried a shut gate in vain back into its group, at the end.
     pub fn rejoin(&mut self, mut member: Member, history: SuspectHistory) {
         self.gather(&mut member);
-        let home = self.suspects.iter_mut().find(|group| Some(group.serial) == history.home);
-        let Some(group) = home else {
+        let Some(home) = history.home.and_then(|home| self.place_of_group(home)) else {
             self.suspect(vec![member], SuspectHistory { home: None, ..history });
             return;
         };
+        let group = &mut self.suspects[home];
         if !member.waiters.is_empty() {
             group.plans.push(member.plan);
             let position = Position::Suspect(group.serial);
@@ -145,8 +145,7 @@ impl Queue {
             let (serial, mut history) = (group.serial, group.history);
             let max = if history.pooled { max.min(self.search.draw()) } else { max };
             let rest = group.plans.split_off(group.plans.len().min(max));
-            let members: Vec<_> =
-                group.plans.into_iter().filter_map(|plan| self.take_from(plan, serial)).collect();
+            let members = self.take_members(&group.plans, serial);
             if !rest.is_empty() {
                 let rest = Suspects { serial, plans: rest, history };
                 history.other_half = None;
@@ -194,7 +193,7 @@ impl Queue {
 
     /// Drops a plan from its group, and the group with its last one: an empty one would be waited for in vain.
     pub(super) fn leave_group(&mut self, plan: PlanId, serial: u32) {
-        let Some(index) = self.suspects.iter().position(|group| group.serial == serial) else { return };
+        let Some(index) = self.place_of_group(serial) else { return };
         let group = &mut self.suspects[index];
         group.plans.retain(|other| *other != plan);
         if group.plans.is_empty() {
@@ -203,8 +202,16 @@ impl Queue {
     }
 
     fn take_group(&mut self, serial: Option<u32>) -> Option<Suspects> {
-        let index = self.suspects.iter().position(|group| Some(group.serial) == serial)?;
-        self.suspects.remove(index)
+        let place = self.place_of_group(serial?)?;
+        self.suspects.remove(place)
+    }
+
+    fn place_of_group(&self, serial: u32) -> Option<usize> {
+        self.suspects.iter().position(|group| group.serial == serial)
+    }
+
+    fn take_members(&mut self, plans: &[PlanId], serial: u32) -> Vec<Member> {
+        plans.iter().filter_map(|plan| self.take_from(*plan, serial)).collect()
     }
 
     fn take_from(&mut self, plan: PlanId, serial: u32) -> Option<Member> {

@@ -227,16 +227,14 @@ impl Settling<'_> {
     }
 
     fn together(&mut self, members: Vec<Member>, history: SuspectHistory, end: &Progress) {
-        let members = members.into_iter().map(|member| self.unanswered(member, end)).collect();
+        let members = self.all_unanswered(members, end);
         self.gateway.queue.suspect(members, history);
     }
 
-    fn split(&mut self, members: Vec<Member>, history: SuspectHistory, parts: Parts, end: &Progress) {
-        let mut members = members;
+    fn split(&mut self, mut members: Vec<Member>, history: SuspectHistory, parts: Parts, end: &Progress) {
         if parts == Parts::Halves {
-            let members = members.into_iter().map(|member| self.unanswered(member, end)).collect();
-            self.gateway.queue.halve(members, history, self.now.mono);
-            return;
+            let members = self.all_unanswered(members, end);
+            return self.gateway.queue.halve(members, history, self.now.mono);
         }
         let size = parts.size_of(members.len());
         while !members.is_empty() {
@@ -244,6 +242,10 @@ impl Settling<'_> {
             self.together(members, history, end);
             members = rest;
         }
+    }
+
+    fn all_unanswered(&mut self, members: Vec<Member>, end: &Progress) -> Vec<Member> {
+        members.into_iter().map(|member| self.unanswered(member, end)).collect()
     }
 
     /// Tells every waiter, and keeps only those that still want the plan.

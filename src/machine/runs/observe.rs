@@ -121,14 +121,12 @@ impl Runs {
         let Some(run) = self.by_id.get_mut(&id) else { return };
         let hurried = run.reconcile_annotation.as_deref() != view.reconcile_annotation.as_deref();
         run.version_list = self.lists.of(&view.key.namespace).serial;
-        let (gateway, held) = (run.gateway(), std::mem::take(&mut run.held));
+        self.room.release(run);
         let observed = catch_unwind(AssertUnwindSafe(|| run.observe(view, source, now)));
-        self.room.give_back(&gateway, held);
         let Ok(consequences) = observed else {
             return self.drop_after_panic(&view.key, demands);
         };
-        run.held = bytes_of(run.plans.len());
-        self.room.take(&run.gateway(), run.held);
+        self.room.hold(run);
         demands.push(Demand::Observed(id, run.version));
         if hurried {
             demands.push(Demand::Hurry(run.gateway()));
@@ -173,18 +171,14 @@ impl Runs {
 
     fn set_aside(&mut self, id: RunId, demands: &mut Vec<Demand>) -> bool {
         let Some(run) = self.by_id.get_mut(&id) else { return false };
-        let gateway = run.gateway();
-        self.room.give_back(&gateway, run.held);
-        if self.room.has(&gateway, run.held) {
-            self.room.take(&gateway, run.held);
+        self.room.release(run);
+        if self.room.has(&run.gateway(), bytes_of(run.plans.len())) {
+            self.room.hold(run);
             run.lacks_room = false;
             return false;
         }
-        run.held = 0;
         self.aside.add(run);
-        let plans = run.plans.iter().map(|plan| plan.id).collect();
-        demands.push(Demand::Withdraw { gateway, plans, run: id });
-        self.forget(id, demands);
+        self.drop_record(id, demands);
         true
     }
 
@@ -211,15 +205,13 @@ impl Runs {
         if run.at_rest() && consequences.announcements.is_empty() {
             return self.park(&run, now);
         }
-        let (gateway, bytes) = (run.gateway(), bytes_of(run.plans.len()));
-        run.lacks_room = !self.room.has(&gateway, bytes);
+        run.lacks_room = !self.room.has(&run.gateway(), bytes_of(run.plans.len()));
         // Its status tells of its request, so that a later reading finds it.
         let is_told = !run.all_settled() && !consequences.is_new && consequences.announcements.is_empty();
         if run.lacks_room && (source == Source::List || is_told) {
             return self.aside.add(&run);
         }
-        run.held = bytes;
-        self.room.take(&gateway, bytes);
+        self.room.hold(&mut run);
         if let Some(other) = self.neighbour_of(&run.key) {
             run.share_names(other);
         }
@@ -240,6 +232,12 @@ impl Runs {
         if uid.is_some_and(|uid| *uid != run.uid) {
             return;
         }
+        self.drop_record(id, demands);
+    }
+
+    /// Forgets a run with all that it waits for.
+    fn drop_record(&mut self, id: RunId, demands: &mut Vec<Demand>) {
+        let Some(run) = self.by_id.get(&id) else { return };
         let plans = run.plans.iter().map(|plan| plan.id).collect();
         demands.push(Demand::Withdraw { gateway: run.gateway(), plans, run: id });
         self.forget(id, demands);
@@ -295,7 +293,7 @@ impl Runs {
         let Some(mut run) = self.by_id.remove(&id) else { return };
         self.timers.set(&id, &mut run.timer, None);
         self.by_key.remove(&run.key);
-        self.room.give_back(&run.gateway(), run.held);
+        self.room.release(&mut run);
         if self.neighbour_of(&run.key).is_none() {
             self.lanes.remove(&run.key.namespace);
         }

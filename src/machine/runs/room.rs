@@ -101,24 +101,35 @@ impl Room {
 
     pub fn give_back(&mut self, gateway: &GatewayKey, bytes: usize) {
         self.taken = self.taken.saturating_sub(bytes);
-        if let Some(taken) = self.by_namespace.get_mut(&gateway.namespace) {
-            *taken = taken.saturating_sub(bytes);
-            if *taken == 0 {
-                self.by_namespace.remove(&gateway.namespace);
-            }
-        }
-        if let Some(taken) = self.by_gateway.get_mut(gateway) {
-            *taken = taken.saturating_sub(bytes);
-            if *taken == 0 {
-                self.by_gateway.remove(gateway);
-            }
-        }
+        subtract(&mut self.by_namespace, &gateway.namespace, bytes);
+        subtract(&mut self.by_gateway, gateway, bytes);
+    }
+
+    /// Takes the room of a record.
+    pub fn hold(&mut self, run: &mut Run) {
+        run.held = bytes_of(run.plans.len());
+        self.take(&run.gateway(), run.held);
+    }
+
+    /// Gives back the room of a record.
+    pub fn release(&mut self, run: &mut Run) {
+        self.give_back(&run.gateway(), std::mem::take(&mut run.held));
     }
 
     /// The bytes that are taken.
     #[cfg(debug_assertions)]
     pub fn taken(&self) -> usize {
         self.taken
+    }
+}
+
+/// Subtracts from one of the sums, and drops it once nothing is left.
+fn subtract<K: Ord>(sums: &mut BTreeMap<K, usize>, key: &K, bytes: usize) {
+    if let Some(sum) = sums.get_mut(key) {
+        *sum = sum.saturating_sub(bytes);
+        if *sum == 0 {
+            sums.remove(key);
+        }
     }
 }
 
