@@ -7,8 +7,10 @@ use strum::{IntoStaticStr, VariantArray};
 /// The reason of an event.
 #[derive(Clone, Copy, Debug, Eq, Hash, IntoStaticStr, PartialEq, VariantArray)]
 pub enum EventReason {
-    /// The stop has ended, and every plan is stopped or was not running.
+    /// The stop has ended, and Testinium has accepted it, apart from plans that were not running.
     StopAccepted,
+    /// The stop has ended, and no plan was running.
+    StopNotNeeded,
     /// The stop has ended, and only some of the plans are stopped.
     PartiallyStopped,
     /// The stop has ended, and no plan is stopped.
@@ -17,6 +19,10 @@ pub enum EventReason {
     StopExpired,
     /// The stop waits for its gateway.
     GatewayUnavailable,
+    /// A plan was answered in a way that says nothing of it, at a gateway that is well, and is asked for again.
+    PlanAskedAgain,
+    /// The run was deleted before its stop had ended.
+    StopAbandoned,
     /// The stop was taken back by a person, or ended because the run names another gateway.
     StopWithdrawn,
     /// The stop was taken back by a program, such as a GitOps controller.

@@ -23,7 +23,7 @@ use super::{Condition, rules};
     selectable = ".spec.stopped",
     selectable = ".spec.gatewayRef.name",
     printcolumn = r#"{"name": "Plans", "type": "string", "jsonPath": ".status.summary",
-        "description": "Settled plans of all plans"}"#,
+        "description": "Stopped plans of all plans"}"#,
     printcolumn = r#"{"name": "Stopped", "type": "string", "jsonPath": ".status.conditions[?(@.type==\"Stopped\")].status",
         "description": "Whether every plan is stopped"}"#,
     printcolumn = r#"{"name": "Reason", "type": "string", "jsonPath": ".status.conditions[?(@.type==\"Stopped\")].reason",
@@ -96,7 +96,7 @@ pub struct TestPlanRunStatus {
     /// When the run began: the creationTimestamp of this object, whether an operator was there or not.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub start_time: Option<Time>,
-    /// Settled plans of all plans, such as 3/3.
+    /// The plans that are stopped (Accepted or NotRunning), of all plans, such as 3/3.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub summary: Option<String>,
     /// The outcome of each plan.

@@ -21,6 +21,7 @@
 
 #![deny(clippy::disallowed_methods, clippy::disallowed_types)]
 
+mod advice;
 mod answer;
 mod backoff;
 mod call;
@@ -188,7 +189,7 @@ impl Machine {
                 self.gateways.observe(*view, now.mono);
                 self.outbox.observed(&entry, version, now.mono);
             }
-            Input::Gone(ObjectKey::Run(key), uid) => self.runs.gone(&key, Some(&uid), &mut self.demands),
+            Input::Gone(ObjectKey::Run(key), uid) => self.runs.deleted(&key, Some(&uid), &mut self.demands),
             Input::Gone(ObjectKey::Gateway(key), uid) => self.gateways.gone(&key, Some(&uid), out),
             Input::Unreadable(ObjectKey::Run(key), uid, _, text) => {
                 self.runs.unreadable(&key, &uid, text, &mut self.demands);

@@ -38,6 +38,7 @@ pub(crate) const MACHINE_ROOMS: &[&str] = &[
     "answer",
     "call",
     "condition_draft",
+    "advice",
     "wait_reason",
     "view",
     "effect",

@@ -1,12 +1,14 @@
 //! Events of a run: the announcements that it makes, and their words.
 
 use crate::api::{EventReason, TestPlanRunStatus, reason};
+use crate::machine::advice;
+use crate::machine::answer::Gist;
 use crate::machine::effect::Event;
-use crate::machine::ids::{ObjectKey, RunKey, Uid};
-use crate::machine::runs::advice;
+use crate::machine::ids::{ObjectKey, PlanId, RunKey, Uid};
 use crate::machine::runs::intent::{DecidingField, Meaning, Notice, gateway_name, meaning};
 use crate::machine::runs::memo::stopped;
 use crate::machine::runs::request::Withdrawal;
+use crate::machine::runs::tally::Tally;
 use crate::machine::view::RunView;
 use crate::machine::wait_reason::WaitReason;
 
@@ -50,15 +52,16 @@ pub fn status_refused() -> Announcement {
 pub fn taken_back(field: DecidingField, view: &RunView) -> Announcement {
     let by = field.set(view).map_or("", |set| set.manager.as_str());
     let is_person = ["", "testinium"].contains(&by) || by.starts_with("kubectl");
+    let by_whom = if by.is_empty() { String::new() } else { format!(" by \"{by}\"") };
     let again = advice::stop_again(&view.key);
     match field {
         DecidingField::Stopped if is_person => Announcement::normal(
             EventReason::StopWithdrawn,
-            "the stop was taken back: spec.stopped was set to false".to_owned(),
+            format!("the stop was taken back: spec.stopped was set to false{by_whom}"),
         ),
         DecidingField::Annotation | DecidingField::Retry if is_person => Announcement::normal(
             EventReason::StopWithdrawn,
-            "the stop was taken back: the annotation testinium.io/stop was set to a no".to_owned(),
+            format!("the stop was taken back: the annotation testinium.io/stop was set to a no{by_whom}"),
         ),
         DecidingField::Stopped => Announcement::warning(
             EventReason::StopReverted,
@@ -75,7 +78,8 @@ pub fn taken_back(field: DecidingField, view: &RunView) -> Announcement {
         DecidingField::GatewayRef => Announcement::warning(
             EventReason::StopWithdrawn,
             format!(
-                "spec.gatewayRef now names gateway \"{}\", which ends the stop; to stop the plans there, run: {again}",
+                "spec.gatewayRef was set to gateway \"{}\"{by_whom}, which ends the stop; to stop the plans there, run: \
+                 {again}",
                 gateway_name(view)
             ),
         ),
@@ -107,12 +111,18 @@ pub fn notice(
                 advice::unset_stopped(key)
             ),
         )),
-        Notice::Continues if unsent == 0 => None,
-        Notice::Continues => Some(Announcement::warning(
+        Notice::Continues(_) if unsent == 0 => None,
+        Notice::Continues(field) => Some(Announcement::warning(
             EventReason::StopContinues,
             format!(
-                "what asked for the stop was removed, which takes nothing back: {unsent} plans are still to be \
-                 stopped; to end the stop, run: {}",
+                "{} was removed, which takes nothing back: {unsent} plans are still to be stopped; to end the stop, \
+                 run: {}",
+                match field {
+                    DecidingField::Stopped => "spec.stopped",
+                    DecidingField::Annotation | DecidingField::Retry | DecidingField::GatewayRef => {
+                        "the annotation testinium.io/stop"
+                    }
+                },
                 // A no that is there already would be no other value.
                 if view.stop_annotation.as_deref().is_some_and(|value| meaning(value) == Meaning::No) {
                     advice::unset_stopped(key)
@@ -143,22 +153,49 @@ pub fn restored(run: &RunKey) -> String {
     )
 }
 
-/// The announcement of a status that says something for the first time, while its stop is asked for. `waits`: the
-/// reason for which the run waits, if it does.
-pub fn transition(
-    status: &TestPlanRunStatus,
-    all_settled: bool,
-    waits: Option<WaitReason>,
-) -> Option<Announcement> {
-    let stopped = stopped(status)?;
-    let message = stopped.message.clone();
-    Some(match stopped.reason.as_str() {
-        _ if !all_settled && waits.is_none() => return None,
-        _ if !all_settled => Announcement::warning(EventReason::GatewayUnavailable, message),
-        reason::NOT_REQUESTED => return None,
-        reason::ACCEPTED | reason::NOT_RUNNING => Announcement::normal(EventReason::StopAccepted, message),
-        reason::PARTIALLY_STOPPED => Announcement::warning(EventReason::PartiallyStopped, message),
-        reason::EXPIRED => Announcement::warning(EventReason::StopExpired, message),
-        _ => Announcement::warning(EventReason::StopFailed, message),
+/// The announcement of a status that says something for the first time: what has happened. The status has the whole
+/// sentence of what is. `waits`: the reason for which the run waits, if it does.
+pub fn transition(status: &TestPlanRunStatus, waits: Option<WaitReason>) -> Option<Announcement> {
+    let word = stopped(status)?.reason.as_str();
+    let stop = status.stop.as_ref()?;
+    let gateway = stop.gateway.as_ref().map_or("", |gateway| gateway.name.as_str());
+    let why =
+        stop.reason.as_deref().map(|why| format!("; it was asked for because: {why}")).unwrap_or_default();
+    let ended = || {
+        let tally = Tally::of(status.plans.iter().map(|plan| plan.outcome));
+        format!("the stop at gateway \"{gateway}\" has ended: {}{why}", tally.text())
+    };
+    Some(match word {
+        reason::ACCEPTED => Announcement::normal(EventReason::StopAccepted, ended()),
+        reason::NOT_RUNNING => Announcement::normal(EventReason::StopNotNeeded, ended()),
+        reason::PARTIALLY_STOPPED => Announcement::warning(EventReason::PartiallyStopped, ended()),
+        reason::EXPIRED => Announcement::warning(EventReason::StopExpired, ended()),
+        reason::FAILED => Announcement::warning(EventReason::StopFailed, ended()),
+        waiting if waits.is_some_and(|waits| waits.as_str() == waiting) => Announcement::warning(
+            EventReason::GatewayUnavailable,
+            format!("the stop waits for gateway \"{gateway}\": {waiting}{why}"),
+        ),
+        _ => return None,
     })
+}
+
+/// The announcement that a plan is asked for again although its gateway is well.
+pub fn asked_again(plan: PlanId, gist: Gist, gateway: &str) -> Announcement {
+    Announcement::warning(
+        EventReason::PlanAskedAgain,
+        format!(
+            "the answer of gateway \"{gateway}\" for plan {plan} was: {gist}; the operator asks for it again"
+        ),
+    )
+}
+
+/// The announcement that the object of a run is gone while its stop was under way.
+pub fn deleted(tally: &Tally) -> Announcement {
+    Announcement::warning(
+        EventReason::StopAbandoned,
+        format!(
+            "the run was deleted before its stop had ended, and what was not sent is not stopped: {}",
+            tally.text()
+        ),
+    )
 }

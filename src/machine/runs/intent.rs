@@ -100,8 +100,8 @@ pub enum Notice {
     EmptyAnnotation,
     /// The annotation became a no, but `spec.stopped` is true.
     NotWithdrawn,
-    /// The field that asked for the stop was removed, which takes nothing back.
-    Continues,
+    /// This field, which asked for the stop, was removed, which takes nothing back.
+    Continues(DecidingField),
     /// Two field managers set `spec.stopped` in turn.
     Contested,
     /// The run came out of a backup, and the request that it carries counts as seen.
@@ -297,7 +297,8 @@ fn notice(view: &RunView, before: &Observed, intent: &Intent) -> Option<Notice> 
     let field_removed = before.stopped == Some(true) && view.spec.stopped.is_none();
     match became {
         Some(Meaning::No) if stands && stopped => Some(Notice::NotWithdrawn),
-        _ if stands && !stopped && (emptied || removed || field_removed) => Some(Notice::Continues),
+        _ if stands && !stopped && (emptied || removed) => Some(Notice::Continues(DecidingField::Annotation)),
+        _ if stands && !stopped && field_removed => Some(Notice::Continues(DecidingField::Stopped)),
         Some(Meaning::Empty) => Some(Notice::EmptyAnnotation),
         Some(Meaning::Asks | Meaning::No) | None => None,
     }

@@ -192,9 +192,9 @@ fn rule_07_a_removal_and_an_empty_value_take_nothing_back() {
         ("an empty value", &[(ABSENT, Some("a")), (ABSENT, Some(" "))], &["new", "asked"]),
     ]);
     let rows: &[(&[Look<'_>], &[Notice])] = &[
-        (&[(TRUE, None), (ABSENT, None)], &[Notice::Continues]),
-        (&[(ABSENT, Some("a")), (ABSENT, None)], &[Notice::Continues]),
-        (&[(ABSENT, Some("a")), (ABSENT, Some(""))], &[Notice::Continues]),
+        (&[(TRUE, None), (ABSENT, None)], &[Notice::Continues(DecidingField::Stopped)]),
+        (&[(ABSENT, Some("a")), (ABSENT, None)], &[Notice::Continues(DecidingField::Annotation)]),
+        (&[(ABSENT, Some("a")), (ABSENT, Some(""))], &[Notice::Continues(DecidingField::Annotation)]),
         (&[(TRUE, Some("a")), (TRUE, None)], &[]),
         (&[(ABSENT, None), (ABSENT, Some(""))], &[Notice::EmptyAnnotation]),
         (&[(ABSENT, Some("")), (ABSENT, Some(""))], &[]),

@@ -13,7 +13,7 @@
 //! `what_has_surely_stopped_nothing_is_told_apart`, `a_verdict_that_is_held_crosses_a_new_request`; without it the
 //! model finds a counterexample: `without_asks_an_old_verdict_fulfils_a_new_request`.
 
-mod advice;
+mod conditions;
 pub mod demand;
 pub mod events;
 pub mod intent;
@@ -29,6 +29,8 @@ mod run_plans;
 mod run_status;
 pub mod statement;
 pub mod status;
+pub mod status_input;
+mod tally;
 mod writes;
 
 use std::collections::{BTreeMap, BTreeSet};

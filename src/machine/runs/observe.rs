@@ -42,9 +42,11 @@ use crate::machine::list::Extent;
 use crate::machine::runs::Runs;
 use crate::machine::runs::demand::Demand;
 use crate::machine::runs::events;
+use crate::machine::runs::plan::Plan;
 use crate::machine::runs::request::Source;
 use crate::machine::runs::room::bytes_of;
 use crate::machine::runs::run::{Consequences, Run};
+use crate::machine::runs::tally::Tally;
 use crate::machine::time::Now;
 use crate::machine::view::RunView;
 
@@ -66,7 +68,7 @@ impl Runs {
         let is_stale = |run: &Run| extent.covers(&run.key.namespace) && run.listed_in != serial;
         let stale = self.iter().filter(|(_, run)| is_stale(run)).map(|(_, run)| run.key.clone());
         let stale: Vec<_> = stale.collect();
-        stale.iter().for_each(|key| self.gone(key, None, demands));
+        stale.iter().for_each(|key| self.deleted(key, None, demands));
         self.parked.list_ended(extent, serial);
         self.aside.list_ended(extent, serial, &mut self.room);
     }
@@ -94,7 +96,7 @@ impl Runs {
                 (run.listed_in, run.version, run.watched_version) = (serial, view.version, view.version);
                 return self.observe_known(id, view, source, now, demands);
             }
-            self.gone(&view.key, None, demands);
+            self.deleted(&view.key, None, demands);
         }
         self.observe_new(view, view.version, source, now, demands);
     }
@@ -223,8 +225,21 @@ impl Runs {
         self.meet(id, consequences, demands);
     }
 
-    /// The object of a run is gone.
-    pub fn gone(&mut self, key: &RunKey, uid: Option<&Uid>, demands: &mut Vec<Demand>) {
+    /// The object of a run was deleted. If its stop had not ended, an event says so.
+    pub fn deleted(&mut self, key: &RunKey, uid: Option<&Uid>, demands: &mut Vec<Demand>) {
+        if let Some(run) = self.id_of(key).and_then(|id| self.get(id))
+            && uid.is_none_or(|uid| *uid == run.uid)
+            && run.is_stop_requested()
+            && !run.all_settled()
+        {
+            let tally = Tally::of(run.plans.iter().map(Plan::outcome));
+            demands.push(Demand::Tell(run.event(events::deleted(&tally))));
+        }
+        self.gone(key, uid, demands);
+    }
+
+    /// Nothing is known of a run any more.
+    fn gone(&mut self, key: &RunKey, uid: Option<&Uid>, demands: &mut Vec<Demand>) {
         self.parked.remove(key);
         self.aside.remove(key, &mut self.room);
         let Some(id) = self.id_of(key) else { return };

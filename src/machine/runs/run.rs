@@ -16,14 +16,14 @@ use crate::machine::effect::{Event, Target};
 use crate::machine::ids::{GatewayKey, Lane, ObjectKey, PlanId, RequestSeq, RunKey, Uid, Version};
 use crate::machine::limits::{QUICK_ANSWER, STOP_DEADLINE_SECONDS};
 use crate::machine::runs::events::{self, Announcement};
-use crate::machine::runs::intent::{History, Intent, Observed, StopState, decide_intent};
+use crate::machine::runs::intent::{DecidingField, History, Intent, Observed, StopState, decide_intent};
 use crate::machine::runs::memo::{StatusMemo, stopped};
 use crate::machine::runs::plan::{all_settled, distinct, remembered_plans};
 use crate::machine::runs::plan_list::PlanList;
 use crate::machine::runs::request::{Moment, Request, Source, Withdrawal};
 use crate::machine::runs::statement::Statement;
 use crate::machine::time::{Millis, Now};
-use crate::machine::view::{FieldSet, RunView};
+use crate::machine::view::RunView;
 use crate::machine::wait_reason::WaitReason;
 
 /// A run that is not at rest.
@@ -73,6 +73,10 @@ pub struct Run {
     pub published: Option<Option<WaitReason>>,
     /// The status that is on its way to the API server.
     pub statement: Option<Box<Statement>>,
+    /// A status whose write has ended without a reply that tells whether it was carried out.
+    pub unconfirmed: Option<Box<Statement>>,
+    /// An event has told of a bad answer to a plan of this request.
+    pub answer_told: bool,
     /// The moment at which the last write of its status ended.
     pub tried_at: Option<Millis>,
     /// The next moment at which the run acts by itself.
@@ -138,6 +142,8 @@ impl Run {
             unwritten: false,
             published: None,
             statement: None,
+            unconfirmed: None,
+            answer_told: false,
             tried_at: None,
             timer: None,
             due: None,
@@ -168,7 +174,8 @@ impl Run {
         self.version = view.version;
         let history = History { has_failures: self.has_failures(view), ..self.history() };
         let (intent, settled) = (decide_intent(view, &self.observed, history), history.settled);
-        let consequences = self.apply_intent(view, intent, settled, source, now);
+        let mut consequences = self.apply_intent(view, intent, settled, source, now);
+        consequences.announcements.extend(self.confirm());
         // An echo, mostly of the own last write: a run that had nothing to write has nothing to write now. While a
         // write is in flight, only an object with the status that it writes is its echo; one with the status from
         // before may come from somebody who has undone the write.
@@ -234,7 +241,7 @@ impl Run {
                 std::mem::take(&mut self.plans).into_iter().map(|plan| plan.id).collect()
             }
             StopState::Asked(_) if is_new => {
-                self.begin_request(asked_by.and_then(|field| field.set(view)), view, source, now);
+                self.begin_request(asked_by, view, source, now);
                 self.ask_anew(&view.spec.plans, &mut consequences.offer)
             }
             StopState::Asked(_) => {
@@ -281,7 +288,7 @@ impl Run {
         consequences
     }
 
-    fn begin_request(&mut self, set: Option<&FieldSet>, view: &RunView, source: Source, now: Now) {
+    fn begin_request(&mut self, asked_by: Option<DecidingField>, view: &RunView, source: Source, now: Now) {
         let stop = view.status.stop.as_ref();
         let handled = stop.and_then(|stop| stop.last_handled_request.as_deref());
         // A script that waits for the end of this request must not see the end of an earlier one (rule 14).
@@ -291,8 +298,17 @@ impl Run {
         self.request_seq.0 += 1;
         self.since = now.mono;
         (self.published, self.refresh_at) = (None, None);
-        self.unwritten = false;
-        self.request = Some(Request::new(set, view, source, now));
+        (self.unwritten, self.answer_told) = (false, false);
+        let set = asked_by.and_then(|field| field.set(view));
+        let mut request = Request::new(set, view, source, now);
+        // The value of an annotation says why its author has set it; the spec's reason may be an earlier one's.
+        let value = match asked_by {
+            Some(DecidingField::Annotation) => self.observed.annotation.as_deref(),
+            Some(DecidingField::Retry) => self.observed.retry.as_deref(),
+            Some(DecidingField::Stopped | DecidingField::GatewayRef) | None => None,
+        };
+        request.reason = value.map(Box::from).or(request.reason);
+        self.request = Some(request);
         self.withdrawal = None;
     }
 

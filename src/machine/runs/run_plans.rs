@@ -62,9 +62,14 @@ impl Run {
         let asks = self.is_stop_requested();
         let index = self.plans.position(plan)?;
         let goes_on = self.is_worth_another_call(&self.plans[index], now);
+        let is_told_as_under_way = self.published == Some(None);
         let plan = &mut self.plans[index];
-        // From the first bad answer on the plan's message names it.
-        if plan.last.is_none() && matches!(end, Progress::Unanswered(Some(_)) | Progress::Refused(Some(_))) {
+        // From the first bad answer on status names it, and how often the plan was asked for: at the first, second,
+        // fourth and eighth time, and so on.
+        let is_bad = matches!(end, Progress::Unanswered(Some(_)) | Progress::Refused(Some(_)));
+        let is_worth_telling =
+            plan.last.is_none() || (is_told_as_under_way && plan.attempts.is_power_of_two());
+        if is_bad && is_worth_telling {
             self.refresh_at.get_or_insert(now.mono + QUICK_ANSWER);
         }
         plan.maybe_stopped |= matches!(end, Progress::Unanswered(_));

@@ -25,7 +25,8 @@ use crate::machine::limits::{BETWEEN_PARTS, QUICK_ANSWER};
 use crate::machine::runs::events::{self, Announcement};
 use crate::machine::runs::run::{Due, Run};
 use crate::machine::runs::statement::Statement;
-use crate::machine::runs::status::{StatusInput, build_status};
+use crate::machine::runs::status::build_status;
+use crate::machine::runs::status_input::StatusInput;
 use crate::machine::time::{Millis, Now};
 use crate::machine::wait_reason::{WaitReason, Waiting};
 
@@ -78,6 +79,7 @@ impl Run {
             gateway_uid,
             reopened: self.reopened,
             without_messages,
+            deadline_seconds: self.deadline_seconds,
             now: now.wall,
         })
     }
@@ -97,38 +99,66 @@ impl Run {
             self.published = Some(reason);
             return None;
         }
-        let is_transition = self.memo.is_transition(&memo);
-        let status = Arc::new(status);
-        let request_seq = self.request_seq;
-        let statement =
-            Statement { request_seq, memo, status: status.clone(), reason, has_outcomes, is_transition };
-        self.statement = Some(Box::new(statement));
-        Some(status)
+        let is_news = self.memo.is_transition(&memo) && self.is_stop_requested();
+        let transition = is_news.then(|| events::transition(&status, reason)).flatten();
+        let bad_answer =
+            if transition.is_none() && reason.is_none() { self.bad_answer_to_tell() } else { None };
+        let is_complete = status.stop.as_ref().is_some_and(|stop| stop.completion_time.is_some());
+        self.statement = Some(Box::new(Statement {
+            request_seq: self.request_seq,
+            memo,
+            reason,
+            has_outcomes,
+            closes_again: is_complete && std::mem::take(&mut self.reopened),
+            tells_bad_answer: bad_answer.is_some(),
+            announcement: transition.or(bad_answer),
+        }));
+        Some(Arc::new(status))
     }
 
     /// Takes in the result of a write. `list`: the latest list of runs. Yields an announcement, if there is one to
     /// make.
     pub fn stated(&mut self, result: WriteResult, list: u32, now: Now) -> Option<Announcement> {
-        let statement = *self.statement.take()?;
+        let statement = self.statement.take()?;
         self.tried_at = Some(now.mono);
         let WriteResult::Done(version) = result else {
             self.dirty = true;
             self.unwritten |= statement.has_outcomes;
+            self.reopened |= statement.closes_again;
             self.refresh_at.get_or_insert(now.mono);
-            return None;
+            self.unconfirmed = Some(statement);
+            // Its echo may have come before the reply was lost.
+            return self.confirm();
         };
+        self.unconfirmed = None;
         self.version_list = list;
-        if self.version < version {
-            (self.version, self.memo) = (version, statement.memo);
-        }
         if self.request_seq == statement.request_seq {
             self.published = Some(statement.reason);
         }
-        let status = &statement.status;
-        self.reopened &= status.stop.as_ref().is_none_or(|stop| stop.completion_time.is_none());
-        if !statement.is_transition || !self.is_stop_requested() {
+        self.answer_told |= statement.tells_bad_answer;
+        let Statement { memo, announcement, .. } = *statement;
+        if self.version < version {
+            (self.version, self.memo) = (version, memo);
+        }
+        announcement
+    }
+
+    /// The announcement of a write whose reply was lost, once the object shows that it was carried out.
+    pub fn confirm(&mut self) -> Option<Announcement> {
+        let statement = self.unconfirmed.take_if(|statement| statement.memo.is_same(&self.memo))?;
+        self.answer_told |= statement.tells_bad_answer;
+        if statement.closes_again {
+            self.reopened = false;
+        }
+        statement.announcement
+    }
+
+    /// The announcement of the first bad answer to a plan of this request that is asked again while its gateway is well.
+    fn bad_answer_to_tell(&self) -> Option<Announcement> {
+        if self.answer_told || !self.is_stop_requested() {
             return None;
         }
-        events::transition(status, self.all_settled(), statement.reason)
+        let plan = self.plans.iter().find(|plan| !plan.is_settled() && plan.last.is_some())?;
+        Some(events::asked_again(plan.id, plan.last?, self.observed.gateway.as_deref().unwrap_or_default()))
     }
 }

@@ -138,10 +138,10 @@ fn an_older_version_and_an_older_object_change_nothing() {
     observe(&mut runs, &stopped, 0);
     assert!(observe(&mut runs, &old, 10).is_empty(), "an echo of the past");
     let mut demands = Vec::new();
-    runs.gone(&old.key, Some(&"another".into()), &mut demands);
+    runs.deleted(&old.key, Some(&"another".into()), &mut demands);
     assert!(demands.is_empty(), "another object of that name has gone");
-    runs.gone(&old.key, Some(&old.uid), &mut demands);
-    assert_eq!(told(&demands), ["withdraw default [1, 2]", "forgotten"]);
+    runs.deleted(&old.key, Some(&old.uid), &mut demands);
+    assert_eq!(told(&demands), ["tell StopAbandoned", "withdraw default [1, 2]", "forgotten"]);
 }
 
 #[test]
@@ -155,7 +155,7 @@ fn a_list_that_did_not_bring_a_run_ends_it() {
     assert!(demands.is_empty());
     runs.list_began(&ALL);
     runs.list_ended(&ALL, &mut demands);
-    assert_eq!(told(&demands), ["withdraw default [1, 2]", "forgotten"]);
+    assert_eq!(told(&demands), ["tell StopAbandoned", "withdraw default [1, 2]", "forgotten"]);
     assert!(runs.lanes.is_empty(), "a namespace without runs has no lane");
 }
 
@@ -301,7 +301,7 @@ fn a_clock_that_jumps_is_noticed_within_a_minute() {
 fn a_parked_run_is_forgotten_with_its_object() {
     let view = parked(30_000);
     type Step<'a> = (&'a str, &'a dyn Fn(&mut Runs));
-    let gone = |runs: &mut Runs| runs.gone(&view.key, Some(&view.uid), &mut Vec::new());
+    let gone = |runs: &mut Runs| runs.deleted(&view.key, Some(&view.uid), &mut Vec::new());
     let unlisted = |runs: &mut Runs| {
         runs.list_began(&ALL);
         runs.list_ended(&ALL, &mut Vec::new());

@@ -1,9 +1,10 @@
 //! A status on its way to the API server, with the facts that it states.
+//!
+//! The reply to a write speaks of what was written, and of nothing that has happened since: so all that the reply will
+//! need is put here when the write begins.
 
-use std::sync::Arc;
-
-use crate::api::TestPlanRunStatus;
 use crate::machine::ids::RequestSeq;
+use crate::machine::runs::events::Announcement;
 use crate::machine::runs::memo::StatusMemo;
 use crate::machine::wait_reason::WaitReason;
 
@@ -14,11 +15,14 @@ pub struct Statement {
     pub request_seq: RequestSeq,
     /// The memo that will be kept of it.
     pub memo: StatusMemo,
-    pub status: Arc<TestPlanRunStatus>,
     /// The reason for which the run waits, if it does.
     pub reason: Option<WaitReason>,
     /// Whether it tells of outcomes that the status before did not tell.
     pub has_outcomes: bool,
-    /// Whether it says something that an event should tell a person.
-    pub is_transition: bool,
+    /// Whether it calls a stop complete to which plans had been added since it was complete before.
+    pub closes_again: bool,
+    /// The event that is made once it is known to be written: what it says for the first time.
+    pub announcement: Option<Announcement>,
+    /// Whether that event is about the first bad answer to a plan.
+    pub tells_bad_answer: bool,
 }

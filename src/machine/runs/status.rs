@@ -1,59 +1,25 @@
 //! The whole status of a run, built from all that is known of it.
 //!
 //! A pure function. Given the status it made before and nothing new, it makes the same status again, times included,
-//! so that comparing the two tells whether there is anything to write. For that reason no message holds a counter of
-//! attempts, a time still running, or an error's changing text.
+//! so that comparing the two tells whether there is anything to write.
 
 use std::ops::Deref;
 
-use jiff::Timestamp;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 
-use crate::api::{
-    ConditionStatus, GatewayUsed, Outcome, PlanStatus, StopStatus, TestPlanRunStatus, condition, reason,
-};
-use crate::machine::condition_draft::ConditionDraft;
-use crate::machine::ids::{PlanId, RunKey, Uid};
-use crate::machine::limits::{MESSAGES_MAX, NAMED_IDS_MAX};
-use crate::machine::runs::advice;
-use crate::machine::runs::events;
-use crate::machine::runs::intent::{Observed, StopState};
-use crate::machine::runs::memo::StatusMemo;
+use crate::api::{GatewayUsed, Outcome, PlanStatus, StopStatus, TestPlanRunStatus};
+use crate::machine::limits::MESSAGES_MAX;
+use crate::machine::runs::conditions::conditions;
+use crate::machine::runs::intent::StopState;
 use crate::machine::runs::plan::Plan;
-use crate::machine::runs::request::{Request, Withdrawal};
+use crate::machine::runs::status_input::StatusInput;
+use crate::machine::runs::tally::Tally;
 use crate::machine::time::whole_seconds;
-use crate::machine::wait_reason::Waiting;
-
-/// All that is known of a run.
-#[derive(Clone, Copy, Debug)]
-pub struct StatusInput<'a> {
-    pub generation: i64,
-    /// The number of different plans in the spec, where no stop was asked for.
-    pub total: usize,
-    /// The memo of the status that was last read or written.
-    pub memo: &'a StatusMemo,
-    pub key: &'a RunKey,
-    /// The object's creationTimestamp.
-    pub created: Option<Timestamp>,
-    pub observed: &'a Observed,
-    pub request: Option<&'a Request>,
-    pub withdrawal: Option<&'a Withdrawal>,
-    pub plans: &'a [Plan],
-    /// Plans of the spec that the stop does not cover.
-    pub unasked: &'a [PlanId],
-    pub waiting: Option<&'a Waiting>,
-    pub gateway_uid: Option<&'a Uid>,
-    /// Plans were asked for since the stop was complete, so that it is complete once more.
-    pub reopened: bool,
-    /// The gateway's words are left out: the API server refused the status with them.
-    pub without_messages: bool,
-    pub now: Timestamp,
-}
 
 /// The status of the run.
 pub fn build_status(input: StatusInput<'_>) -> TestPlanRunStatus {
     let now = whole_seconds(input.now);
-    let tally = Tally::of(input.plans);
+    let tally = Tally::of(input.plans.iter().map(Plan::outcome));
     let conditions = conditions(&input, &tally)
         .into_iter()
         .map(|draft| {
@@ -72,12 +38,13 @@ pub fn build_status(input: StatusInput<'_>) -> TestPlanRunStatus {
     }
 }
 
+/// The plans that are stopped, of all.
 fn summary(input: &StatusInput<'_>, tally: &Tally) -> String {
     let total = match input.observed.stop {
         StopState::None => input.total,
         StopState::Asked(_) | StopState::Withdrawn(_) => input.plans.len() + input.unasked.len(),
     };
-    format!("{}/{total}", tally.settled())
+    format!("{}/{total}", tally.good())
 }
 
 fn plans(input: &StatusInput<'_>) -> Vec<PlanStatus> {
@@ -174,171 +141,6 @@ fn gateway(input: &StatusInput<'_>, complete: bool) -> GatewayUsed {
         name: input.observed.gateway.as_deref().unwrap_or_default().to_owned(),
         uid: uid.map(str::to_owned),
     }
-}
-
-/// The numbers of plans by outcome.
-#[derive(Debug, Default)]
-struct Tally {
-    pending: usize,
-    accepted: usize,
-    not_running: usize,
-    rejected: usize,
-    unknown: usize,
-    expired: usize,
-    withdrawn: usize,
-}
-
-impl Tally {
-    fn of(plans: &[Plan]) -> Self {
-        let mut tally = Self::default();
-        for plan in plans {
-            *match plan.outcome() {
-                Outcome::Pending => &mut tally.pending,
-                Outcome::Accepted => &mut tally.accepted,
-                Outcome::NotRunning => &mut tally.not_running,
-                Outcome::Rejected => &mut tally.rejected,
-                Outcome::Unknown => &mut tally.unknown,
-                Outcome::Expired => &mut tally.expired,
-                Outcome::Withdrawn => &mut tally.withdrawn,
-            } += 1;
-        }
-        tally
-    }
-
-    fn settled(&self) -> usize {
-        self.good() + self.bad() + self.withdrawn
-    }
-
-    fn good(&self) -> usize {
-        self.accepted + self.not_running
-    }
-
-    fn bad(&self) -> usize {
-        self.rejected + self.unknown + self.expired
-    }
-
-    /// Such as "2 accepted, 1 rejected"; "none" if the plans of the stop were all removed from the run.
-    fn text(&self) -> String {
-        let parts = [
-            (self.pending, "pending"),
-            (self.accepted, "accepted"),
-            (self.not_running, "not running"),
-            (self.rejected, "rejected"),
-            (self.unknown, "unknown"),
-            (self.expired, "expired"),
-            (self.withdrawn, "taken back before they were sent"),
-        ];
-        let parts: Vec<_> = parts
-            .iter()
-            .filter(|(count, _)| *count > 0)
-            .map(|(count, word)| format!("{count} {word}"))
-            .collect();
-        if parts.is_empty() { "none".to_owned() } else { parts.join(", ") }
-    }
-}
-
-fn conditions(input: &StatusInput<'_>, tally: &Tally) -> Vec<ConditionDraft> {
-    use ConditionStatus::{False, True, Unknown};
-    let drafts = |rows: &[(&'static str, ConditionStatus, &'static str)], message: &str| {
-        rows.iter()
-            .map(|(type_, status, reason)| ConditionDraft::new(type_, *status, reason, message))
-            .collect()
-    };
-    let (ready, stopped, reconciling, stalled) =
-        (condition::READY, condition::STOPPED, condition::RECONCILING, condition::STALLED);
-    let at_rest = |word, message: &str| drafts(&[(ready, True, word), (stopped, False, word)], message);
-    let gateway = input.observed.gateway.as_deref().unwrap_or_default();
-    match input.observed.stop {
-        StopState::None if input.observed.is_restored() => {
-            at_rest(reason::RESTORED, &events::restored(input.key))
-        }
-        StopState::None => at_rest(reason::NOT_REQUESTED, "no stop is asked for"),
-        StopState::Withdrawn(_) if tally.pending > 0 => drafts(
-            &[
-                (ready, False, reason::PROGRESSING),
-                (stopped, Unknown, reason::WITHDRAWN),
-                (reconciling, True, reason::PROGRESSING),
-            ],
-            "the stop was taken back; a call that had already begun has not been answered yet",
-        ),
-        StopState::Withdrawn(_) if input.plans.iter().any(Plan::is_withdrawn) => {
-            at_rest(reason::WITHDRAWN, &withdrawn(input, tally))
-        }
-        StopState::Withdrawn(_) => at_rest(reason::NOT_REQUESTED, &ended_before(input, tally)),
-        StopState::Asked(_) if tally.pending > 0 => match input.waiting {
-            None => drafts(
-                &[
-                    (ready, False, reason::PROGRESSING),
-                    (stopped, Unknown, reason::STOPPING),
-                    (reconciling, True, reason::PROGRESSING),
-                ],
-                &format!("the plans are being stopped at gateway \"{gateway}\""),
-            ),
-            Some(waiting) => drafts(
-                &[
-                    (ready, False, reason::DEPENDENCY_NOT_READY),
-                    (stopped, Unknown, waiting.reason.as_str()),
-                    (reconciling, True, reason::PROGRESSING_WITH_RETRY),
-                ],
-                &waiting.message,
-            ),
-        },
-        StopState::Asked(_) if !input.unasked.is_empty() => {
-            at_rest(reason::NOT_REQUESTED, &added_since(input, tally))
-        }
-        StopState::Asked(_) if tally.bad() == 0 => {
-            let word = if tally.accepted > 0 { reason::ACCEPTED } else { reason::NOT_RUNNING };
-            let message = format!("at gateway \"{gateway}\": {}", tally.text());
-            drafts(&[(ready, True, reason::SUCCEEDED), (stopped, True, word)], &message)
-        }
-        StopState::Asked(_) => {
-            let word = match tally {
-                _ if tally.good() > 0 => reason::PARTIALLY_STOPPED,
-                _ if tally.expired == tally.bad() => reason::EXPIRED,
-                _ => reason::FAILED,
-            };
-            let message = format!(
-                "at gateway \"{gateway}\": {}; status.plans says why; to ask again for what was not stopped, run: {}",
-                tally.text(),
-                advice::retry(input.key)
-            );
-            drafts(&[(ready, False, reason::FAILED), (stopped, False, word), (stalled, True, word)], &message)
-        }
-    }
-}
-
-fn withdrawn(input: &StatusInput<'_>, tally: &Tally) -> String {
-    format!("the stop{} was taken back; its plans: {}", asked_at(input), tally.text())
-}
-
-fn ended_before(input: &StatusInput<'_>, tally: &Tally) -> String {
-    format!(
-        "no stop is asked for any more; the stop{} had ended before it was taken back: {}",
-        asked_at(input),
-        tally.text()
-    )
-}
-
-fn added_since(input: &StatusInput<'_>, tally: &Tally) -> String {
-    let ids: Vec<_> = input.unasked.iter().take(NAMED_IDS_MAX).map(ToString::to_string).collect();
-    let more = match input.unasked.len().saturating_sub(NAMED_IDS_MAX) {
-        0 => String::new(),
-        more => format!(" and {more} more"),
-    };
-    format!(
-        "plans {}{more} were added after the stop{} was complete, and no stop is asked for them; the earlier plans: \
-         {}; to stop all of them, run: {}",
-        ids.join(", "),
-        asked_at(input),
-        tally.text(),
-        advice::stop_again(input.key)
-    )
-}
-
-fn asked_at(input: &StatusInput<'_>) -> String {
-    input.request.map_or_else(String::new, |request| {
-        format!(" asked for at {}", request.asked.time.strftime("%Y-%m-%dT%H:%M:%SZ"))
-    })
 }
 
 #[cfg(test)]

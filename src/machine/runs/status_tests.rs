@@ -5,9 +5,12 @@ use crate::api::{PlanReason, Trigger};
 use crate::machine::answer::{Gist, NoAnswer};
 use crate::machine::call::Settled;
 use crate::machine::checks::fixtures::wall;
-use crate::machine::ids::CallId;
+use crate::machine::ids::{CallId, PlanId, RunKey};
+use crate::machine::runs::intent::Observed;
+use crate::machine::runs::memo::StatusMemo;
 use crate::machine::runs::plan::PlanState;
-use crate::machine::wait_reason::WaitReason;
+use crate::machine::runs::request::{Moment, Request};
+use crate::machine::wait_reason::{WaitReason, Waiting};
 
 const ASKED: StopState = StopState::Asked(Trigger::Spec);
 const WITHDRAWN: StopState = StopState::Withdrawn(Trigger::Spec);
@@ -37,6 +40,7 @@ fn status(
         gateway_uid: None,
         reopened: false,
         without_messages: false,
+        deadline_seconds: 3600,
         now: wall(0),
     })
 }
@@ -154,13 +158,13 @@ fn every_condition_says_the_generation_and_the_time() {
 }
 
 #[test]
-fn the_summary_counts_the_plans_that_have_their_outcome() {
+fn the_summary_counts_the_plans_that_are_stopped() {
     use Outcome::{Accepted, Pending, Rejected, Withdrawn};
     let rows: [(StopState, &[Outcome], &[i64], &str); 4] = [
         (StopState::None, &[], &[], "0/9"),
-        (ASKED, &[Accepted, Pending, Rejected], &[], "2/3"),
+        (ASKED, &[Accepted, Pending, Rejected], &[], "1/3"),
         (ASKED, &[Accepted], &[7, 8], "1/3"),
-        (WITHDRAWN, &[Accepted, Withdrawn], &[], "2/2"),
+        (WITHDRAWN, &[Accepted, Withdrawn], &[], "1/2"),
     ];
     for (stop, outcomes, unasked, expected) in rows {
         assert_eq!(status(stop, outcomes, None, unasked).summary.as_deref(), Some(expected));
@@ -192,6 +196,7 @@ fn messages_of_plans_are_left_out_beyond_their_number() {
         gateway_uid: None,
         reopened: false,
         without_messages,
+        deadline_seconds: 3600,
         now: wall(0),
     };
     let count = |status: TestPlanRunStatus| status.plans.iter().filter(|plan| plan.message.is_some()).count();
@@ -203,4 +208,88 @@ fn messages_of_plans_are_left_out_beyond_their_number() {
 fn a_plan_that_waits_after_a_bad_answer_tells_it() {
     let plan = Plan { last: Some(Gist::Lost(NoAnswer::Timeout)), ..plan(1, Outcome::Pending) };
     assert_eq!(plan.last_answer().as_deref(), Some("the gateway's last answer: none in time"));
+}
+
+#[test]
+fn three_hundred_plans_of_which_fifteen_were_refused_name_the_first_five() {
+    let outcomes: Vec<_> =
+        (0..300).map(|id| if id % 20 == 0 { Outcome::Rejected } else { Outcome::Accepted }).collect();
+    let status = status(ASKED, &outcomes, None, &[]);
+    let stopped = crate::machine::runs::memo::stopped(&status).expect("it tells").message.clone();
+    assert!(stopped.starts_with("plans 1, 21, 41, 61, 81 and 10 more were not stopped"), "{stopped}");
+    assert!(stopped.contains("(285 accepted, 15 rejected)"), "{stopped}");
+    assert_eq!(status.summary.as_deref(), Some("285/300"));
+}
+
+/// What `kubectl describe` shows of conditions and of the event beside them: no sentence stands there twice.
+#[test]
+fn no_sentence_is_told_twice() {
+    use Outcome::{Accepted, Expired, NotRunning, Pending, Rejected, Withdrawn};
+    let waiting = Waiting { reason: WaitReason::SecretNotFound, message: "there is no Secret".to_owned() };
+    let rows: [(StopState, &[Outcome], Option<&Waiting>, &[i64]); 10] = [
+        (StopState::None, &[], None, &[]),
+        (ASKED, &[Pending], None, &[]),
+        (ASKED, &[Pending], Some(&waiting), &[]),
+        (ASKED, &[Accepted], None, &[]),
+        (ASKED, &[NotRunning], None, &[]),
+        (ASKED, &[Accepted, Rejected], None, &[]),
+        (ASKED, &[Expired], None, &[]),
+        (ASKED, &[Accepted], None, &[2]),
+        (WITHDRAWN, &[Accepted, Withdrawn], None, &[]),
+        (WITHDRAWN, &[Pending], None, &[]),
+    ];
+    for (stop, outcomes, waiting, unasked) in rows {
+        let status = status(stop, outcomes, waiting, unasked);
+        let event = crate::machine::runs::events::transition(&status, waiting.map(|waiting| waiting.reason));
+        let messages = status.conditions.iter().map(|condition| condition.message.clone());
+        let mut sentences: Vec<_> = messages
+            .chain(event.map(|event| event.message))
+            .flat_map(|message| message.split("; ").map(str::to_owned).collect::<Vec<_>>())
+            .collect();
+        let count = sentences.len();
+        sentences.sort();
+        sentences.dedup();
+        assert_eq!(sentences.len(), count, "{stop:?} {outcomes:?}: {sentences:?}");
+    }
+}
+
+#[test]
+fn a_plan_that_is_asked_again_is_named_with_the_answer_the_calls_and_the_end() {
+    let request = Request {
+        asked: Moment { time: wall(0), mono: 0 },
+        requested_by: None,
+        field_manager: None,
+        reason: None,
+    };
+    let gist = Gist::Status { status: 500, own: true };
+    let told = |attempts| {
+        let bad = Plan { last: Some(gist), attempts, ..plan(2, Outcome::Pending) };
+        let plans = [plan(1, Outcome::Accepted), bad];
+        let observed = Observed { stop: ASKED, gateway: Some("default".into()), ..Observed::default() };
+        let status = build_status(StatusInput {
+            generation: 1,
+            total: 0,
+            memo: &StatusMemo::default(),
+            key: &RunKey::new("team", "nightly"),
+            created: None,
+            observed: &observed,
+            request: Some(&request),
+            withdrawal: None,
+            plans: &plans,
+            unasked: &[],
+            waiting: None,
+            gateway_uid: None,
+            reopened: false,
+            without_messages: false,
+            deadline_seconds: 60,
+            now: wall(0),
+        });
+        status.conditions.into_iter().map(|condition| condition.message).collect::<Vec<_>>()
+    };
+    let once = told(1);
+    assert!(once[1].contains("plan 2, which was asked for once") && once[1].contains("HTTP 500"), "{once:?}");
+    let end = wall(60_000).strftime("%Y-%m-%dT%H:%M:%SZ").to_string();
+    assert!(once[2].contains(&format!("until {end}")), "{once:?}");
+    assert!(told(7)[1].contains("at least 4 times"), "{:?}", told(7));
+    assert_eq!(told(4), told(7), "a number that seldom changes");
 }

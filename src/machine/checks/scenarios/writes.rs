@@ -62,6 +62,7 @@ fn h16_answer_while_the_situation_is_written() {
     world.reply(situation);
     world.write_all();
     assert_eq!((world.trace.writes.len(), world.outcomes("one")), (2, vec![Accepted]));
+    assert_eq!(world.trace.told, ["StopAccepted"], "each write is told as what it says");
 
     let mut world = World::of(&[("one", &[1])]);
     world.stop("one");
@@ -183,6 +184,37 @@ fn h24_write_timed_out_but_landed() {
     world.run_until_settled();
     assert_eq!((world.machine.active(), world.unsettled()), (0, None));
     assert_eq!((world.trace.posts.len(), world.trace.writes.len()), (1, 1));
+    assert_eq!(world.trace.told, ["StopAccepted"], "its event was not lost with the reply");
+}
+
+/// A plan is added while the outcome of the others is written: their outcome is told, and the stop is complete once
+/// more when the added plan has its own.
+#[test]
+fn what_a_write_says_is_told_whatever_has_happened_since() {
+    let mut world = World::of(&[("one", &[1])]);
+    world.stop("one");
+    world.answered(How::ByNature);
+    let outcome = world.request();
+    let first = world.now;
+    world.land(outcome);
+    world.edit("one", |run| run.spec.plans.push(2));
+    world.reply(outcome);
+    assert_eq!(world.trace.told, ["StopAccepted"]);
+    world.pass(5_000);
+    world.run_until_settled();
+    assert_eq!(world.outcomes("one"), [Accepted, Accepted]);
+    let stop = world.run("one").status.stop.clone().expect("a stop");
+    let completed = stop.completion_time.expect("it is complete").0.as_millisecond();
+    assert!(completed > crate::machine::checks::fixtures::wall(first).as_millisecond(), "complete once more");
+
+    let mut world = World::of(&[("one", &[1])]);
+    world.stop("one");
+    world.answered(How::ByNature);
+    let outcome = world.request();
+    world.land(outcome);
+    world.withdraw("one");
+    world.reply(outcome);
+    assert_eq!(world.trace.told, ["StopAccepted"], "it was complete when it was written");
 }
 
 /// A conflict is told although nobody has changed the object: no event will come, but a read shows that it was no

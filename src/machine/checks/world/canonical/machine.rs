@@ -124,6 +124,9 @@ impl Canonical for Run {
             unwritten,
             published,
             statement,
+            // These two decide on events alone.
+            unconfirmed: _,
+            answer_told: _,
             tried_at,
             timer,
             // No run of a model waits for a time of day.
@@ -232,9 +235,10 @@ impl Canonical for Detail {
 
 // === outbox ===
 
-fields!(Statement { request_seq, memo, reason, has_outcomes, is_transition } but {
-    // What will be kept of it has the whole of it.
-    status,
+fields!(Statement { request_seq, memo, reason, has_outcomes, closes_again } but {
+    // These two decide on an event only.
+    announcement,
+    tells_bad_answer,
 });
 
 impl Canonical for Outbox {
