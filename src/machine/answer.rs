@@ -4,6 +4,8 @@
 
 use std::fmt;
 
+use strum::VariantArray;
+
 use crate::machine::ids::PlanId;
 use crate::machine::time::Millis;
 use crate::machine::words::Sense;
@@ -71,7 +73,7 @@ pub enum Gist {
 }
 
 /// The reason for which no answer came.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+#[derive(Clone, Copy, Debug, Eq, PartialEq, VariantArray)]
 pub enum NoAnswer {
     /// The time for one call was up.
     Timeout,
@@ -130,15 +132,54 @@ impl fmt::Display for Gist {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Status { status, own: true } => write!(f, "HTTP {status}"),
-            Self::Status { status, own: false } => write!(f, "HTTP {status}, not in Testinium's form"),
-            Self::Lost(no_answer) => f.write_str(match no_answer {
-                NoAnswer::Timeout => "none in time",
-                NoAnswer::Dns => "none, the host name can't be resolved",
-                NoAnswer::Connect => "none, there is no connection",
-                NoAnswer::Tls => "none, the TLS handshake failed",
-                NoAnswer::Broken => "cut off, the connection broke",
-                NoAnswer::AddressRefused => "none, the address is refused",
-            }),
+            Self::Status { status, own: false } => write!(f, "HTTP {status}{NOT_OWN}"),
+            Self::Lost(no_answer) => f.write_str(no_answer.in_words()),
         }
+    }
+}
+
+const NOT_OWN: &str = ", not in Testinium's form";
+
+// === impl Gist ===
+
+impl Gist {
+    /// The gist of which these are the words; none if they are those of nothing that this version says.
+    pub fn of_words(words: &str) -> Option<Self> {
+        let Some(status) = words.strip_prefix("HTTP ") else {
+            let no_answer = NoAnswer::VARIANTS.iter().find(|no_answer| no_answer.in_words() == words)?;
+            return Some(Self::Lost(*no_answer));
+        };
+        let (status, own) = status.strip_suffix(NOT_OWN).map_or((status, true), |status| (status, false));
+        Some(Self::Status { status: status.parse().ok()?, own })
+    }
+}
+
+// === impl NoAnswer ===
+
+impl NoAnswer {
+    fn in_words(self) -> &'static str {
+        match self {
+            Self::Timeout => "none in time",
+            Self::Dns => "none, the host name can't be resolved",
+            Self::Connect => "none, there is no connection",
+            Self::Tls => "none, the TLS handshake failed",
+            Self::Broken => "cut off, the connection broke",
+            Self::AddressRefused => "none, the address is refused",
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_gist_is_read_back_from_its_words() {
+        let lost = NoAnswer::VARIANTS.iter().map(|no_answer| Gist::Lost(*no_answer));
+        let status = [(500, true), (404, false)].map(|(status, own)| Gist::Status { status, own });
+        for gist in lost.chain(status) {
+            assert_eq!(Gist::of_words(&gist.to_string()), Some(gist));
+        }
+        assert_eq!(["", "HTTP", "HTTP many", "HTTP 70000"].map(Gist::of_words), [None; 4]);
     }
 }

@@ -1,9 +1,11 @@
 //! The reasons for which plans wait: a closed set for programs, and a sentence for people.
 
+use strum::VariantArray;
+
 use crate::api::reason;
 
 /// A reason for which plans wait. Each has its own word in conditions, which scripts match on.
-#[derive(Clone, Copy, Debug, Eq, Hash, Ord, PartialEq, PartialOrd)]
+#[derive(Clone, Copy, Debug, Eq, Hash, Ord, PartialEq, PartialOrd, VariantArray)]
 pub enum WaitReason {
     GatewayNotFound,
     /// Whether there is such a gateway is not known, since gateways can't be listed.
@@ -54,6 +56,11 @@ impl WaitReason {
             Self::Unreachable => reason::UNREACHABLE,
             Self::Misconfigured => reason::MISCONFIGURED,
         }
+    }
+
+    /// The reason with this word; none if no reason for waiting has it.
+    pub fn of_word(word: &str) -> Option<Self> {
+        Self::VARIANTS.iter().copied().find(|reason| reason.as_str() == word)
     }
 
     pub fn who_acts(self) -> Acts {

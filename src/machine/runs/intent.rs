@@ -121,6 +121,14 @@ pub enum Meaning {
 // === impl Observed ===
 
 impl Observed {
+    /// Whether the fields that ask are as they were last seen.
+    pub fn has_seen(&self, view: &RunView) -> bool {
+        self.stopped == view.spec.stopped
+            && self.annotation.as_deref() == view.stop_annotation.as_deref()
+            && self.retry.as_deref() == view.retry_annotation.as_deref()
+            && self.restore.as_deref() == view.restored.as_deref()
+    }
+
     /// The memory in the status of an object.
     pub fn of_status(status: &TestPlanRunStatus) -> Self {
         let Some(stop) = &status.stop else { return Self::default() };

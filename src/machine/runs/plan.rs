@@ -40,6 +40,8 @@ pub enum PlanState {
 /// The message of a plan that was sent and not answered.
 const SENT_UNANSWERED: &str = "the stop was sent, but no answer came";
 
+const LAST_ANSWER: &str = "the gateway's last answer: ";
+
 // === impl Plan ===
 
 impl Plan {
@@ -119,7 +121,7 @@ impl Plan {
 
     /// The gateway's last answer in words, if that was no good answer.
     pub fn last_answer(&self) -> Option<String> {
-        self.last.map(|gist| format!("the gateway's last answer: {gist}"))
+        self.last.map(|gist| format!("{LAST_ANSWER}{gist}"))
     }
 }
 
@@ -137,6 +139,11 @@ pub fn settled_in(status: &PlanStatus) -> Option<Settled> {
         Outcome::Pending => None,
         outcome => Some(Settled { outcome, detail }),
     }
+}
+
+/// The last bad answer that a status tells of a plan that is still to be stopped.
+fn last_answer_in(status: &PlanStatus) -> Option<Gist> {
+    Gist::of_words(status.message.as_deref()?.strip_prefix(LAST_ANSWER)?)
 }
 
 /// The plans of a spec in its order, each once.
@@ -169,7 +176,7 @@ pub(in crate::machine) fn remembered_plans(
                 plan.maybe_stopped = true;
                 plan.state = PlanState::Settled(plan.withdrawn());
             }
-            None => {}
+            None => plan.last = last_answer_in(status),
         }
         plan
     };

@@ -11,7 +11,7 @@
 
 use jiff::Timestamp;
 
-use crate::api::{ConditionStatus, TestPlanRunStatus};
+use crate::api::{ConditionStatus, TestPlanRunStatus, reason};
 use crate::machine::effect::{Event, Target};
 use crate::machine::ids::{GatewayKey, Lane, ObjectKey, PlanId, RequestSeq, RunKey, Uid, Version};
 use crate::machine::limits::{QUICK_ANSWER, STOP_DEADLINE_SECONDS};
@@ -162,9 +162,25 @@ impl Run {
         };
         let intent = decide_intent(view, &run.observed, history);
         let settled = history.settled;
+        run.published = run.already_told(view);
         let mut consequences = run.apply_intent(view, intent, settled, source, now);
         consequences.offer = run.queued().collect();
         (run, consequences)
+    }
+
+    /// What status already tells of the stop: the reason for which it waits. A restart changes nothing of that, so it is
+    /// told anew only when something else is known. None if the status is of another generation, or tells of no stop
+    /// that is under way, or if other fields ask than it remembers.
+    fn already_told(&self, view: &RunView) -> Option<Option<WaitReason>> {
+        let is_of_now = view.status.observed_generation == Some(view.generation)
+            && self.observed.has_seen(view)
+            && !all_settled(&self.plans);
+        let stopped = stopped(&view.status).filter(|stopped| stopped.status == ConditionStatus::Unknown)?;
+        let waits = match stopped.reason.as_str() {
+            reason::STOPPING => None,
+            word => Some(WaitReason::of_word(word)?),
+        };
+        is_of_now.then_some(waits)
     }
 
     /// Takes in the object as it now is: its whole intent replaces the earlier one.

@@ -62,11 +62,11 @@ fn a_withdrawal_during_a_long_call_is_told_soon() {
     world.write_all();
     world.hear_all();
     world.withdraw("one");
-    world.pass(20_000);
+    world.pass(1_000);
     world.write_all();
     world.hear_all();
     let stop = world.run("one").status.stop.clone().expect("a stop");
-    assert!(stop.withdrawn_time.is_some(), "20 s later: {}", message(&world, "one"));
+    assert!(stop.withdrawn_time.is_some(), "a second later: {}", message(&world, "one"));
 }
 
 #[test]
@@ -76,10 +76,24 @@ fn a_plan_removed_while_the_gateway_is_away_leaves_the_status() {
     world.stop("one");
     world.live(2_000, How::ByNature);
     world.edit("one", |run| run.spec.plans.retain(|plan| *plan == 1));
-    world.live(600_000, How::ByNature);
+    world.live(1_000, How::ByNature);
     let run = world.run("one");
-    assert_eq!(run.status.observed_generation, Some(run.generation), "ten minutes later");
+    assert_eq!(run.status.observed_generation, Some(run.generation), "a second later");
     assert_eq!(world.outcomes("one"), [Pending]);
+}
+
+#[test]
+fn a_plan_added_while_the_gateway_is_away_is_told_within_a_second() {
+    for how in [How::Status(503), How::Unreachable] {
+        let mut world = World::of(&[("one", &[1])]);
+        world.stop("one");
+        world.live(60_000, how);
+        world.edit("one", |run| run.spec.plans.push(2));
+        world.live(1_000, how);
+        let run = world.run("one");
+        assert_eq!(run.status.observed_generation, Some(run.generation), "a second later");
+        assert_eq!(world.outcomes("one"), [Pending, Pending]);
+    }
 }
 
 /// The reply to a write comes that was made for an earlier request.

@@ -2,8 +2,9 @@
 
 use jiff::Timestamp;
 
+use super::suspend;
 use crate::api::Outcome::{Accepted, Expired, NotRunning, Pending};
-use crate::machine::checks::world::{How, Nature, World};
+use crate::machine::checks::world::{How, Nature, World, gateway_key};
 use crate::machine::limits::WRITES_MAX;
 use crate::machine::{Answer, FieldSet, Input, Kind, NoAnswer};
 
@@ -193,4 +194,33 @@ fn what_was_answered_in_part_is_written_before_the_end() {
     world.write_all();
     assert!(world.trace.drained);
     assert_eq!(world.outcomes("one"), [Accepted, Pending]);
+}
+
+/// Runs that wait, each for another cause: a new process finds in their statuses what it would write, and writes nothing
+/// until it knows better.
+#[test]
+fn a_restart_writes_nothing_of_runs_that_go_on_waiting() {
+    let causes: [(&str, fn(&mut World), How); 7] = [
+        ("suspended", |world| suspend(world, true), How::ByNature),
+        ("no gateway", |world| world.server.delete_gateway(&gateway_key("default")), How::ByNature),
+        ("trouble", |_| {}, How::Status(503)),
+        ("a page of somebody else", |_| {}, How::Status(404)),
+        ("a credential that is no good", |_| {}, How::Expired(401)),
+        ("no answer in time", |_| {}, How::Late),
+        ("no connection", |_| {}, How::Unreachable),
+    ];
+    for (name, cause, how) in causes {
+        let mut world = World::of(&[("one", &[1, 2]), ("two", &[3])]);
+        world.edit_gateway("default", |gateway| gateway.spec.retry = None);
+        cause(&mut world);
+        world.hear_all();
+        world.stop("one");
+        world.stop("two");
+        world.live(600_000, how);
+        let (writes, told) = (world.trace.writes.len(), world.trace.told.len());
+        world.crash();
+        world.live(60_000, how);
+        assert_eq!(world.trace.writes.len(), writes, "{name}: {:?}", world.run("one").status.conditions);
+        assert_eq!(world.trace.told.len(), told, "{name}: {:?}", world.trace.told);
+    }
 }
