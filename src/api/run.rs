@@ -224,6 +224,10 @@ pub struct StopStatus {
     /// Value of the annotation testinium.io/stop whose stop is complete. Wait for this one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub last_handled_request: Option<String>,
+    /// The last value of the annotation testinium.io/retry of which every plan has its outcome, even if the annotation is
+    /// gone. A script that asks again waits for it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub last_handled_retry: Option<String>,
 }
 
 /// The source of the request for the stop: Spec (spec.stopped) or Annotation (testinium.io/stop).

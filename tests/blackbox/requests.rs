@@ -202,6 +202,7 @@ fn rule_03_a_retry_asks_for_what_was_not_stopped_and_keeps_the_rest() {
     retry(&stage, "once");
     let status = stage.wait_for("nightly", "Accepted");
     assert_eq!(outcomes(&status), ["1 Accepted", "2 Accepted", "3 Accepted", "4 Accepted"]);
+    assert_eq!(status["stop"]["lastHandledRetry"], "once");
     assert_eq!(stage.calls()[before..], [[2, 3]]);
     // Nothing is left to be retried, and what is spent stays spent.
     retry(&stage, "twice");

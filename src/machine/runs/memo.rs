@@ -37,6 +37,7 @@ pub struct StatusMemo {
 #[derive(Clone, Debug, Default, Eq, PartialEq)]
 pub struct CarriedOver {
     pub last_handled_request: Option<Box<str>>,
+    pub last_handled_retry: Option<Box<str>>,
     /// The other fields are of the present request, and default if the status tells of another one.
     pub attempts: i64,
     pub completion_time: Option<Timestamp>,
@@ -109,18 +110,20 @@ impl StatusMemo {
 impl CarriedOver {
     fn of(stop: &StopStatus, observed: &Observed, request: Option<&Request>) -> Self {
         let last_handled_request = stop.last_handled_request.as_deref().map(Box::from);
+        let last_handled_retry = stop.last_handled_retry.as_deref().map(Box::from);
         let trigger = match observed.stop {
             StopState::Asked(trigger) | StopState::Withdrawn(trigger) => Some(trigger),
             StopState::None => None,
         };
         let time = request.map(|request| whole_seconds(request.asked.time));
         if trigger.is_none() || stop.trigger != trigger || stop.request_time != time {
-            return Self { last_handled_request, ..Self::default() };
+            return Self { last_handled_request, last_handled_retry, ..Self::default() };
         }
         let name = observed.gateway.as_deref().unwrap_or_default();
         let gateway = stop.gateway.as_ref().filter(|gateway| gateway.name == name);
         Self {
             last_handled_request,
+            last_handled_retry,
             attempts: stop.attempts.unwrap_or(0),
             completion_time: when(&stop.completion_time),
             gateway_uid: gateway.and_then(|gateway| gateway.uid.as_deref()).map(Box::from),
@@ -198,11 +201,12 @@ fn hash_stop(stop: &StopStatus, hash: &mut DefaultHasher) {
         observed_restore,
         request,
         last_handled_request,
+        last_handled_retry,
     } = stop;
     (trigger, when(request_time), requested_by, field_manager, reason, gateway).hash(hash);
     (attempts, when(completion_time), when(withdrawn_time), withdrawn_by).hash(hash);
     (observed_stopped, observed_request, observed_retry, observed_restore).hash(hash);
-    (request, last_handled_request).hash(hash);
+    (request, last_handled_request, last_handled_retry).hash(hash);
 }
 
 fn when(time: &Option<Time>) -> Option<Timestamp> {

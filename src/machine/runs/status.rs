@@ -10,7 +10,7 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use crate::api::{GatewayUsed, Outcome, PlanStatus, StopStatus, TestPlanRunStatus};
 use crate::machine::limits::MESSAGES_MAX;
 use crate::machine::runs::conditions::conditions;
-use crate::machine::runs::intent::StopState;
+use crate::machine::runs::intent::{StopState, asks};
 use crate::machine::runs::plan::Plan;
 use crate::machine::runs::status_input::StatusInput;
 use crate::machine::runs::tally::Tally;
@@ -106,20 +106,31 @@ fn stop(input: &StatusInput<'_>, tally: &Tally) -> Option<StopStatus> {
         withdrawn_time: input.withdrawal.map(|withdrawal| whole_seconds(withdrawal.time)),
         withdrawn_by: input.withdrawal.and_then(|withdrawal| text(&withdrawal.by)),
         request: text(&observed.request),
-        last_handled_request: last_handled_request(input, complete),
+        last_handled_request: handled(
+            observed.request.as_deref(),
+            carried_over.and_then(|carried_over| carried_over.last_handled_request.as_deref()),
+            input,
+            complete,
+        ),
+        last_handled_retry: handled(
+            observed.retry.as_deref().filter(|retry| asks(retry)),
+            carried_over.and_then(|carried_over| carried_over.last_handled_retry.as_deref()),
+            input,
+            complete,
+        ),
         ..memory
     })
 }
 
 /// The last annotation request that settled. One that is asked for again has not settled until it does so again
 /// (rule 14).
-fn last_handled_request(input: &StatusInput<'_>, complete: bool) -> Option<String> {
-    let request = input.observed.request.as_deref().filter(|_| input.observed.is_stop_requested());
-    let before = input
-        .memo
-        .carried_over
-        .as_deref()
-        .and_then(|carried_over| carried_over.last_handled_request.as_deref());
+fn handled(
+    request: Option<&str>,
+    before: Option<&str>,
+    input: &StatusInput<'_>,
+    complete: bool,
+) -> Option<String> {
+    let request = request.filter(|_| input.observed.is_stop_requested());
     let handled =
         if complete { request.or(before) } else { before.filter(|before| Some(*before) != request) };
     handled.map(str::to_owned)

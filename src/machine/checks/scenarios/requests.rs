@@ -64,12 +64,36 @@ fn rule_03_a_retry_asks_for_what_was_not_stopped_and_keeps_the_rest() {
     assert_eq!((world.trace.posts[0].as_slice(), world.stopped("one")), (&[2][..], reason::ACCEPTED));
     let status = &world.run("one").status;
     let stop = status.stop.clone().expect("a stop");
+    assert_eq!(stop.last_handled_retry.as_deref(), Some("once"));
     assert!(stop.completion_time > stop.request_time && status.plans[1].request_time.is_some(), "{status:?}");
     // Nothing is left to be retried, and the value is spent, also for the next process.
     retry(&mut world, "twice");
     world.crash();
     world.run_until_settled();
     assert_eq!((world.stopped("one"), world.trace.posts.len()), (reason::ACCEPTED, 1));
+    let handled =
+        |world: &World| world.run("one").status.stop.clone().and_then(|stop| stop.last_handled_retry);
+    assert_eq!(handled(&world).as_deref(), Some("twice"), "nobody waits for it in vain");
+}
+
+/// The same value is set once more, after its removal was seen: who waits for its end must not see the earlier one.
+#[test]
+fn rule_14_a_retry_with_a_value_that_was_handled_is_told_at_once() {
+    let mut world = World::of(&[("one", &[1])]);
+    world.fake_gateway.natures.insert(1, Nature::Rejected);
+    world.stop("one");
+    world.run_until_settled();
+    retry(&mut world, "again");
+    world.run_until_settled();
+    world.edit("one", |run| run.retry_annotation = None);
+    world.run_until_settled();
+    retry(&mut world, "again");
+    world.write_all();
+    let stop = world.run("one").status.stop.clone().expect("a stop");
+    assert_eq!((stop.last_handled_retry, world.under_way().len()), (None, 1), "no time has passed");
+    world.run_until_settled();
+    let stop = world.run("one").status.stop.clone().expect("a stop");
+    assert_eq!(stop.last_handled_retry.as_deref(), Some("again"));
 }
 
 #[test]

@@ -109,13 +109,14 @@ impl Canonical for StopStatus {
             observed_restore,
             request,
             last_handled_request,
+            last_handled_retry,
         } = self;
         (trigger, (request_time, gateway)).canonical(sink);
         sink.count(attempts.unwrap_or_default());
         // Whether there is such a time decides, but not which one.
         (completion_time.is_some(), withdrawn_time.is_some()).canonical(sink);
         (observed_stopped, (observed_request, (observed_retry, observed_restore))).canonical(sink);
-        (request, last_handled_request).canonical(sink);
+        (request, (last_handled_request, last_handled_retry)).canonical(sink);
     }
 }
 
