@@ -23,6 +23,7 @@ mod lease;
 mod limits;
 mod logins;
 mod managers;
+mod many_gateways;
 mod memory;
 mod neighbours;
 mod network;
