@@ -38,6 +38,7 @@ mod secrets;
 mod sharing;
 mod stop;
 mod sweep;
+mod tour;
 mod troubleshooting;
 mod unread_log;
 mod waiting;

@@ -34,6 +34,16 @@ pub struct Output {
 // === impl Output ===
 
 impl Output {
+    /// The output of a command that has ended. `arguments`: what an error calls it.
+    pub(crate) fn new(output: std::process::Output, arguments: String) -> Self {
+        Self {
+            stdout: String::from_utf8_lossy(&output.stdout).into_owned(),
+            stderr: String::from_utf8_lossy(&output.stderr).into_owned(),
+            status: output.status,
+            arguments,
+        }
+    }
+
     /// The standard output, if the command succeeded.
     pub fn success(self) -> Result<String, Error> {
         if self.status.success() {
@@ -111,12 +121,7 @@ impl Kubectl {
         })
         .map_err(Error::io(attempt()))?;
         let arguments: Vec<_> = arguments.iter().map(|a| a.as_ref().to_string_lossy()).collect();
-        Ok(Output {
-            stdout: String::from_utf8_lossy(&output.stdout).into_owned(),
-            stderr: String::from_utf8_lossy(&output.stderr).into_owned(),
-            status: output.status,
-            arguments: arguments.join(" "),
-        })
+        Ok(Output::new(output, arguments.join(" ")))
     }
 
     /// Applies manifests given as YAML or JSON text; returns what `kubectl` said.
