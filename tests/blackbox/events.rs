@@ -1,6 +1,5 @@
 //! The texts of events, and the commands in them, pasted into a shell as they stand.
 
-use std::process::Command;
 use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
@@ -8,8 +7,9 @@ use testinium_testbed::arena::Arena;
 use testinium_testbed::kubectl::wait_until;
 use testinium_testbed::process::Signal;
 use testinium_testbed::simulator::Config;
+use testinium_testbed::terminal::Terminal;
 
-use crate::cluster::{Namespace, ok, repository, site};
+use crate::cluster::{Namespace, cluster, ok, repository, site};
 use crate::operator::{SOON, Stage};
 
 impl Stage {
@@ -81,17 +81,9 @@ fn until_sentence_goes_on(text: &str) -> &str {
 /// Pastes a command into a shell whose kubectl is bound to this cluster, and to no namespace.
 #[track_caller]
 pub(crate) fn paste(namespace: &Namespace, command: &str) {
-    let kubectl = crate::cluster::cluster().kubectl().command::<&str>(&[]);
-    let directory = std::path::Path::new(kubectl.get_program()).parent().expect("kubectl has a directory");
-    let path = format!("{}:{}", directory.display(), std::env::var("PATH").unwrap_or_default());
-    let mut shell = Command::new("sh");
-    shell.args(["-c", command]).env("PATH", path);
-    for (name, value) in kubectl.get_envs() {
-        if let Some(value) = value {
-            shell.env(name, value);
-        }
-    }
-    let output = shell.output().expect("a shell starts");
+    let directory = tempfile::tempdir().expect("a temporary directory");
+    let terminal = ok(Terminal::new(cluster(), "default", directory.path()));
+    let output = ok(terminal.run(command));
     assert!(output.status.success(), "{command}\nof {}: {output:?}", namespace.name);
 }
 

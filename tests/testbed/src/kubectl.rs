@@ -28,19 +28,19 @@ pub struct Output {
     pub stdout: String,
     pub stderr: String,
     pub status: ExitStatus,
-    arguments: String,
+    command: String,
 }
 
 // === impl Output ===
 
 impl Output {
-    /// The output of a command that has ended. `arguments`: what an error calls it.
-    pub(crate) fn new(output: std::process::Output, arguments: String) -> Self {
+    /// The output of a command that has ended.
+    pub(crate) fn new(output: std::process::Output, command: String) -> Self {
         Self {
             stdout: String::from_utf8_lossy(&output.stdout).into_owned(),
             stderr: String::from_utf8_lossy(&output.stderr).into_owned(),
             status: output.status,
-            arguments,
+            command,
         }
     }
 
@@ -50,7 +50,7 @@ impl Output {
             return Ok(self.stdout);
         }
         let stderr = self.stderr.trim_end().to_owned();
-        Err(Error::Kubectl { arguments: self.arguments, status: self.status, stderr })
+        Err(Error::Command { command: self.command, status: self.status, stderr })
     }
 }
 
@@ -121,7 +121,7 @@ impl Kubectl {
         })
         .map_err(Error::io(attempt()))?;
         let arguments: Vec<_> = arguments.iter().map(|a| a.as_ref().to_string_lossy()).collect();
-        Ok(Output::new(output, arguments.join(" ")))
+        Ok(Output::new(output, format!("kubectl {}", arguments.join(" "))))
     }
 
     /// Applies manifests given as YAML or JSON text; returns what `kubectl` said.
