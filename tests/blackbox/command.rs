@@ -1,9 +1,8 @@
 //! The command line of the real binary.
 
-use std::fs;
 use std::process::{Command, Output};
 
-use crate::cluster::{Namespace, OPERATOR, cluster, ok, repository};
+use crate::cluster::{OPERATOR, cluster, ok, repository};
 
 fn operator(arguments: &[&str]) -> Output {
     let mut command = Command::new(OPERATOR);
@@ -90,17 +89,5 @@ fn a_failure_ends_with_1_and_says_what_was_attempted() {
 fn folders_of_manifests_can_be_applied_file_by_file() {
     for folder in ["crds", "deploy/manifests"] {
         ok(cluster().kubectl().apply_file(&repository(folder)));
-    }
-}
-
-#[test]
-fn the_examples_of_the_manual_are_accepted() {
-    let namespace = Namespace::create();
-    let manual = fs::read_to_string(repository("README.md")).expect("there is a README");
-    let examples: Vec<_> =
-        manual.split("```yaml\n").skip(1).filter_map(|rest| rest.split("```").next()).collect();
-    assert!(!examples.is_empty(), "the README shows what to write");
-    for example in examples {
-        ok(namespace.kubectl.apply(example));
     }
 }

@@ -1,6 +1,5 @@
 //! The texts of events, and the commands in them, pasted into a shell as they stand.
 
-use std::process::Command;
 use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
@@ -8,8 +7,9 @@ use testinium_testbed::arena::Arena;
 use testinium_testbed::kubectl::wait_until;
 use testinium_testbed::process::Signal;
 use testinium_testbed::simulator::Config;
+use testinium_testbed::terminal::Terminal;
 
-use crate::cluster::{Namespace, ok, repository, site};
+use crate::cluster::{Namespace, cluster, ok, repository, site};
 use crate::operator::{SOON, Stage};
 
 impl Stage {
@@ -81,17 +81,9 @@ fn until_sentence_goes_on(text: &str) -> &str {
 /// Pastes a command into a shell whose kubectl is bound to this cluster, and to no namespace.
 #[track_caller]
 pub(crate) fn paste(namespace: &Namespace, command: &str) {
-    let kubectl = crate::cluster::cluster().kubectl().command::<&str>(&[]);
-    let directory = std::path::Path::new(kubectl.get_program()).parent().expect("kubectl has a directory");
-    let path = format!("{}:{}", directory.display(), std::env::var("PATH").unwrap_or_default());
-    let mut shell = Command::new("sh");
-    shell.args(["-c", command]).env("PATH", path);
-    for (name, value) in kubectl.get_envs() {
-        if let Some(value) = value {
-            shell.env(name, value);
-        }
-    }
-    let output = shell.output().expect("a shell starts");
+    let directory = tempfile::tempdir().expect("a temporary directory");
+    let terminal = ok(Terminal::new(cluster(), "default", directory.path()));
+    let output = ok(terminal.run(command));
     assert!(output.status.success(), "{command}\nof {}: {output:?}", namespace.name);
 }
 
@@ -160,28 +152,91 @@ fn a_command_is_found_in_a_sentence() {
     }
 }
 
-/// Flux takes over what managers named kubectl have set, and undoes it.
+/// Flux takes over what managers named kubectl have set, and undoes it; a value that was there before asks for nothing;
+/// and whoever pastes a command must know which namespace it is about.
 #[test]
-fn commands_in_the_documents_that_ask_for_a_stop_last_under_flux() {
-    let mut found = 0;
-    let docs =
-        std::fs::read_dir(repository("docs")).expect("docs can be read").flatten().map(|entry| entry.path());
-    for page in
-        docs.chain([repository("README.md")]).filter(|path| path.extension().is_some_and(|e| e == "md"))
-    {
-        let text = std::fs::read_to_string(&page).expect("a page can be read");
-        for command in commands(&text) {
-            let about_runs = [" tpr", " testplanrun"].iter().any(|kind| command.contains(kind));
-            let annotates = command.contains("annotate ") && command.contains("testinium.io/");
-            let patches = command.contains("patch ") && command.contains("stopped");
-            if !about_runs || !annotates && !patches {
-                continue;
+fn commands_in_the_documents_that_ask_for_a_stop_do_so_each_time_and_last_under_flux() {
+    let docs = std::fs::read_dir(repository("docs")).expect("docs can be read").flatten();
+    let docs = docs.map(|entry| entry.path()).filter(|path| path.extension().is_some_and(|e| e == "md"));
+    let own = ["README.md", "tests/testbed/src/bin/demo.rs"].map(repository);
+    for page in docs.chain(own) {
+        let text = std::fs::read_to_string(&page).expect("a page can be read").replace("\\\n", " ");
+        let asking = asking_commands(&text);
+        let offers = ["README.md", "requests.md", "demo.rs"].iter().any(|name| page.ends_with(name));
+        assert!(!offers || !asking.is_empty(), "{} offers no command", page.display());
+        for command in asking {
+            if let Some(why) = fault(&command, &text) {
+                panic!("{}: {command}: {why}", page.display());
             }
-            found += 1;
-            let place = page.display();
-            assert!(command.contains("--field-manager=testinium"), "{place}: {command}");
-            assert!(!annotates || command.contains("--overwrite"), "{place}: {command}");
         }
     }
-    assert!(found >= 2, "found only {found} commands");
+}
+
+/// The commands in a text that ask for a stop, or take one back.
+fn asking_commands(text: &str) -> Vec<String> {
+    // In a source file a command ends with its literal, and in a page it may go on in the next line.
+    let found = match text.contains("\"#") {
+        true => text
+            .lines()
+            .flat_map(commands)
+            .filter_map(|line| Some(line.split("\"#").next()?.into()))
+            .collect(),
+        false => commands(text),
+    };
+    let is_about_runs = |command: &String| [" tpr", " testplanrun"].iter().any(|kind| command.contains(kind));
+    let asks = |command: &String| {
+        command.contains("annotate ") && command.contains("testinium.io/")
+            || command.contains("patch ") && command.contains("stopped")
+    };
+    found.into_iter().filter(|command: &String| is_about_runs(command) && asks(command)).collect()
+}
+
+/// The reason why a command must not be offered in this text, if there is one.
+fn fault(command: &str, text: &str) -> Option<&'static str> {
+    let has_namespace = command.contains(" -n ") || text.contains("set-context --current --namespace=");
+    if !command.contains("--field-manager=testinium") {
+        return Some("Flux undoes it");
+    }
+    if !has_namespace {
+        return Some("it is about an unknown namespace");
+    }
+    if !command.contains("annotate ") {
+        return None;
+    }
+    let value = command.split_once("testinium.io/").and_then(|(_, rest)| rest.split_once('='));
+    let value = value.map_or("", |(_, value)| value);
+    let is_set_to_the_time = |name: &str| text.contains(&format!("{name}=$(date +%s)\n"));
+    let variable = value.strip_prefix("\"$").and_then(|rest| rest.split_once('"'));
+    let changes = value == "no"
+        || value.starts_with("\"$(date +%s)\"")
+        || variable.is_some_and(|(name, _)| is_set_to_the_time(name));
+    match (command.contains("--overwrite"), changes) {
+        (false, _) => Some("it fails where there is a value"),
+        (true, false) => Some("it asks for nothing the second time"),
+        (true, true) => None,
+    }
+}
+
+#[test]
+fn a_command_that_must_not_be_offered_is_found() {
+    let good = "kubectl -n qa annotate tpr a --overwrite --field-manager=testinium testinium.io/stop=\"$(date +%s)\"";
+    assert_eq!(fault(good, ""), None);
+    let by_variable = good.replace("$(date +%s)", "$request");
+    assert_eq!(fault(&by_variable, "request=$(date +%s)\n"), None);
+    assert_eq!(fault(&good.replace("\"$(date +%s)\"", "no"), ""), None);
+    assert_eq!(
+        fault(&good.replace("-n qa ", ""), "kubectl config set-context --current --namespace=N"),
+        None
+    );
+    for bad in [
+        good.replace("-n qa ", ""),
+        good.replace("--overwrite ", ""),
+        good.replace("--field-manager=testinium ", ""),
+        good.replace("\"$(date +%s)\"", "incident-4711"),
+        good.replace("$(date +%s)", "now"),
+        by_variable,
+    ] {
+        assert!(fault(&bad, "request=now\n").is_some(), "{bad}");
+        assert_eq!(asking_commands(&format!("    r#\"{bad}\"#,\n    \"--overwrite\"")), [bad]);
+    }
 }

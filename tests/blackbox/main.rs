@@ -39,6 +39,7 @@ mod secrets;
 mod sharing;
 mod stop;
 mod sweep;
+mod tour;
 mod troubleshooting;
 mod unread_log;
 mod waiting;

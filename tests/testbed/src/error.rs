@@ -51,8 +51,8 @@ pub enum Error {
     #[error("the directory {0} is in use by another control plane")]
     DirectoryInUse(PathBuf),
 
-    #[error("`kubectl {arguments}` ended with {status}: {stderr}")]
-    Kubectl { arguments: String, status: ExitStatus, stderr: String },
+    #[error("`{command}` ended with {status}: {stderr}")]
+    Command { command: String, status: ExitStatus, stderr: String },
 
     #[error("failed to read {what} as JSON")]
     Json { what: String, source: serde_json::Error },

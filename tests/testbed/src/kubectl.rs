@@ -28,19 +28,29 @@ pub struct Output {
     pub stdout: String,
     pub stderr: String,
     pub status: ExitStatus,
-    arguments: String,
+    command: String,
 }
 
 // === impl Output ===
 
 impl Output {
+    /// The output of a command that has ended.
+    pub(crate) fn new(output: std::process::Output, command: String) -> Self {
+        Self {
+            stdout: String::from_utf8_lossy(&output.stdout).into_owned(),
+            stderr: String::from_utf8_lossy(&output.stderr).into_owned(),
+            status: output.status,
+            command,
+        }
+    }
+
     /// The standard output, if the command succeeded.
     pub fn success(self) -> Result<String, Error> {
         if self.status.success() {
             return Ok(self.stdout);
         }
         let stderr = self.stderr.trim_end().to_owned();
-        Err(Error::Kubectl { arguments: self.arguments, status: self.status, stderr })
+        Err(Error::Command { command: self.command, status: self.status, stderr })
     }
 }
 
@@ -111,12 +121,7 @@ impl Kubectl {
         })
         .map_err(Error::io(attempt()))?;
         let arguments: Vec<_> = arguments.iter().map(|a| a.as_ref().to_string_lossy()).collect();
-        Ok(Output {
-            stdout: String::from_utf8_lossy(&output.stdout).into_owned(),
-            stderr: String::from_utf8_lossy(&output.stderr).into_owned(),
-            status: output.status,
-            arguments: arguments.join(" "),
-        })
+        Ok(Output::new(output, format!("kubectl {}", arguments.join(" "))))
     }
 
     /// Applies manifests given as YAML or JSON text; returns what `kubectl` said.

@@ -16,5 +16,6 @@ pub mod process;
 mod record;
 mod serve;
 pub mod simulator;
+pub mod terminal;
 
 pub use error::{Error, chain};
