@@ -4,6 +4,7 @@ use std::error::Error;
 use std::io::Write;
 use std::process::ExitCode;
 
+use rustix::process::{Resource, getrlimit, setrlimit};
 use testinium_operator::cli::{Cli, Command, CrdsArgs, RunArgs};
 use testinium_operator::{api, operator, telemetry, text};
 
@@ -23,6 +24,7 @@ fn main() -> ExitCode {
 
 fn run(settings: RunArgs) -> Result<(), Box<dyn Error>> {
     telemetry::init_logging(settings.log_format, settings.log_level)?;
+    raise_file_limit();
     // One thread: a stop is a dozen wake-ups of microseconds, and handing each from thread to thread costs more than
     // what a second processor could take over.
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
@@ -30,6 +32,16 @@ fn run(settings: RunArgs) -> Result<(), Box<dyn Error>> {
     // A name server that does not answer must not hold up the end.
     runtime.shutdown_background();
     ended.map_err(|error| text::error_line(&error).into())
+}
+
+/// Lets the process open as many files as it may: each connection is one. The lower limit is there for programs that
+/// use `select`, which none of this does.
+fn raise_file_limit() {
+    let mut limit = getrlimit(Resource::Nofile);
+    limit.current = limit.maximum;
+    if let Err(error) = setrlimit(Resource::Nofile, limit) {
+        tracing::warn!(%error, "failed to raise the limit of open files");
+    }
 }
 
 /// Prints the definitions, or writes them into a directory, one file each.

@@ -23,7 +23,7 @@ struct Entry {
 // === impl Connections ===
 
 impl Connections {
-    /// A reading of a gateway's credential begins. Yields the connection so far: the next one may take over its client.
+    /// A reading of a gateway's credential begins. Yields the connection so far: its login may still be good.
     pub(super) fn reading_began(&mut self, gateway: &GatewayKey, epoch: Epoch) -> Option<Arc<Connection>> {
         let entry = self.by_gateway.entry(gateway.clone()).or_insert(Entry { reading: epoch, open: None });
         entry.reading = epoch;
@@ -68,7 +68,7 @@ mod tests {
         assert!(connections.get(&key, Epoch(1)).is_some());
         assert!(connections.get(&key, Epoch(2)).is_none());
 
-        assert!(connections.reading_began(&key, Epoch(2)).is_some(), "its client may be taken over");
+        assert!(connections.reading_began(&key, Epoch(2)).is_some(), "its login may still be good");
         assert!(connections.get(&key, Epoch(1)).is_some(), "calls go on meanwhile");
         connections.keep(&key, Epoch(2), connection().await);
         assert!(connections.get(&key, Epoch(1)).is_none() && connections.get(&key, Epoch(2)).is_some());

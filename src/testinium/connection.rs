@@ -9,12 +9,12 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use jiff::Timestamp;
-use reqwest::Client;
 use reqwest::header::{AUTHORIZATION, CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue};
 use secrecy::{ExposeSecret, SecretString};
 use url::Url;
 
 use super::address::Guard;
+use super::clients::TlsClient;
 use super::credential_data::{CredentialData, checked_token};
 use super::error::{ConnectError, invalid};
 use super::login::{Granted, Login, login};
@@ -29,7 +29,8 @@ const COMPANY_ID: HeaderName = HeaderName::from_static("x-company-id");
 /// All that a call needs beside its plans, prepared once from the gateway's spec and Secrets.
 pub struct Connection {
     pub(super) gateway: GatewayKey,
-    pub(super) http: Client,
+    /// The client that it shares with every connection of the same TLS setup.
+    pub(super) http: Arc<TlsClient>,
     pub(super) guard: Arc<Guard>,
     pub(super) stop_url: Url,
     /// The headers of every stop, the token among them.
@@ -40,15 +41,13 @@ pub struct Connection {
     pub(super) token: SecretString,
     /// The login that the token is of. Other gateways' connections may have it as well.
     granted: Option<Arc<Granted>>,
-    /// The setup that the client was made for: the next connection may take the client over.
-    tls: Arc<TlsSetup>,
 }
 
 /// Makes a connection to a gateway: checks its spec and the content of its Secrets, and logs in if that is its way and
 /// no other gateway has done so with the same Secret.
 ///
-/// Takes over the client of an earlier connection if its TLS is still the same. Also says how long the token is good
-/// for, if that is known.
+/// Also says how long the token is good for, if that is known. `earlier`: the connection of the reading before, whose
+/// login may still be good.
 pub async fn connect(
     view: &GatewayView,
     data: CredentialData,
@@ -57,10 +56,7 @@ pub async fn connect(
 ) -> Result<(Connection, Option<Millis>), ConnectError> {
     let spec = CheckedSpec::new(view).map_err(ConnectError::Invalid)?;
     let tls = TlsSetup::new(view.spec.tls.as_ref(), &spec, &data)?;
-    let (http, tls) = match earlier {
-        Some(earlier) if *earlier.tls == tls => (earlier.http.clone(), earlier.tls.clone()),
-        _ => network.client(Arc::new(tls)).await?,
-    };
+    let http = network.clients.client(tls, &network.guard).await?;
     let guard = network.guard.clone();
     let CheckedSpec { stop_url, company_id, timeout, login: by_login } = spec;
     let (token, granted) = match by_login {
@@ -68,14 +64,14 @@ pub async fn connect(
             Login::new(grant, &data)?;
             let secret = data.login_secret.clone();
             let key = secret.as_ref().map(|secret| LoginKey::new(&token_url, secret, grant));
-            let (http, guard, grant) = (http.clone(), guard.clone(), grant.clone());
+            let (client, guard, grant) = (http.client.clone(), guard.clone(), grant.clone());
             let made =
-                async move { login(&http, &guard, &token_url, &Login::new(&grant, &data)?, timeout).await };
+                async move { login(&client, &guard, &token_url, &Login::new(&grant, &data)?, timeout).await };
             let granted = match key.zip(secret) {
                 Some((key, secret)) => {
                     network.logins.recall(&key, view, &secret, Timestamp::now());
                     let earlier = earlier.and_then(|earlier| earlier.granted.as_ref());
-                    network.logins.token(Wanted { key, earlier, tls: &tls, timeout }, made).await?
+                    network.logins.token(Wanted { key, earlier, tls: &http.setup, timeout }, made).await?
                 }
                 None => Arc::new(made.await?),
             };
@@ -88,7 +84,7 @@ pub async fn connect(
     };
     let headers = stop_headers(company_id, &token)?;
     let (gateway, good_for) = (view.key.clone(), granted.as_ref().map(|granted| granted.good_for()));
-    Ok((Connection { gateway, http, guard, stop_url, headers, timeout, token, granted, tls }, good_for))
+    Ok((Connection { gateway, http, guard, stop_url, headers, timeout, token, granted }, good_for))
 }
 
 /// The headers of every stop: the token, the company if there is one, and the form of the body.
@@ -195,14 +191,20 @@ mod tests {
             ..bearer("simulated-token")
         };
         let (first, _) = connect(&view, ca(&site), None, &network).await.expect("it is usable");
+        // Another gateway, which has no earlier connection, shares it as well.
+        let (next, _) = connect(&view, ca(&site), None, &network).await.expect("it is usable");
+        assert!(Arc::ptr_eq(&first.http, &next.http), "equal certificates are kept once");
         for (name, data, same) in [
             ("the same", ca(&site), true),
             ("another token", CredentialData { token: secret("other"), ..ca(&site) }, true),
             ("another CA", ca(&other), false),
         ] {
             let (next, _) = connect(&view, data, Some(&first), &network).await.expect("it is usable");
-            assert_eq!(Arc::ptr_eq(&first.tls, &next.tls), same, "{name}");
+            assert_eq!(Arc::ptr_eq(&first.http, &next.http), same, "{name}");
         }
+        let kept = Arc::downgrade(&first.http);
+        drop((first, next));
+        assert!(kept.upgrade().is_none(), "nobody has this setup any more");
     }
 
     #[tokio::test]

@@ -8,6 +8,7 @@
 //! followed; and no address is called that belongs to the cluster's inside.
 
 mod address;
+mod clients;
 mod connection;
 mod credential_data;
 pub mod envelope;

@@ -1,26 +1,19 @@
-//! The network as all gateways share it: the addresses that are refused, and the clients without TLS of their own.
-//!
-//! A client keeps a pool of open connections and, with the system's CA certificates, about 1 MiB: so all gateways
-//! without TLS material of their own share one, and one with its own keeps its client until the material changes.
+//! The network as all gateways share it: the addresses that are refused, the clients, and the logins.
 
 use std::fmt;
 use std::net::IpAddr;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 
 use ipnet::IpNet;
-use reqwest::Client;
 
 use super::address::Guard;
-use super::error::{ConnectError, invalid};
+use super::clients::Clients;
 use super::logins::Logins;
-use super::tls::{TlsSetup, Trust};
-use crate::aside;
 
 /// The parts that all gateways share.
 pub struct Network {
     pub(super) guard: Arc<Guard>,
-    system: Mutex<Option<Client>>,
-    plain: Mutex<Option<Client>>,
+    pub(super) clients: Clients,
     pub(super) logins: Logins,
 }
 
@@ -40,8 +33,7 @@ impl Network {
         install_crypto();
         Self {
             guard: Arc::new(Guard::new(allowed, api_server)),
-            system: Mutex::default(),
-            plain: Mutex::default(),
+            clients: Clients::default(),
             logins: Logins::default(),
         }
     }
@@ -49,27 +41,6 @@ impl Network {
     /// The API server's addresses are these from now on.
     pub fn know_api_server(&self, addresses: Vec<IpAddr>) {
         self.guard.know_api_server(addresses);
-    }
-
-    /// A client for this setup: a shared one, unless the setup is the gateway's own.
-    pub(super) async fn client(&self, tls: Arc<TlsSetup>) -> Result<(Client, Arc<TlsSetup>), ConnectError> {
-        let shared = match &*tls {
-            TlsSetup { trust: Trust::System, identity: None } => &self.system,
-            TlsSetup { trust: Trust::Nobody, identity: None } => &self.plain,
-            TlsSetup { .. } => {
-                let (of_its_own, guard) = (tls.clone(), self.guard.clone());
-                let client = aside::work(tls.size(), move || of_its_own.client(guard)).await;
-                let client = client
-                    .map_err(|aside::Panicked| invalid("the certificates of spec.tls can't be used"))?;
-                return Ok((client?, tls));
-            }
-        };
-        let mut shared = shared.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(client) = &*shared {
-            return Ok((client.clone(), tls));
-        }
-        let client = tls.client(self.guard.clone())?;
-        Ok((shared.insert(client).clone(), tls))
     }
 }
 

@@ -46,6 +46,7 @@ async fn read(connection: &Connection, bytes: Vec<u8>, success: bool) -> Body {
 fn stop_request(connection: &Connection, plans: &[PlanId], last_on_connection: bool) -> RequestBuilder {
     let request = connection
         .http
+        .client
         .post(connection.stop_url.clone())
         .timeout(connection.timeout)
         .headers(connection.headers.clone())

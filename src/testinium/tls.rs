@@ -51,6 +51,11 @@ impl TlsSetup {
         Ok(Self { trust, identity })
     }
 
+    /// Whether nothing in it is a gateway's own.
+    pub fn is_common(&self) -> bool {
+        matches!(self, Self { trust: Trust::System | Trust::Nobody, identity: None })
+    }
+
     /// The bytes that there are to read. The arithmetic of a key takes longer than its length tells.
     pub fn size(&self) -> usize {
         const OF_A_KEY: usize = 16 * 1024;

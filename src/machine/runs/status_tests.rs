@@ -226,7 +226,8 @@ fn three_hundred_plans_of_which_fifteen_were_refused_name_the_first_five() {
 fn no_sentence_is_told_twice() {
     use Outcome::{Accepted, Expired, NotRunning, Pending, Rejected, Withdrawn};
     let waiting = Waiting { reason: WaitReason::SecretNotFound, message: "there is no Secret".to_owned() };
-    let rows: [(StopState, &[Outcome], Option<&Waiting>, &[i64]); 10] = [
+    type Row<'a> = (StopState, &'a [Outcome], Option<&'a Waiting>, &'a [i64]);
+    let rows: [Row<'_>; 10] = [
         (StopState::None, &[], None, &[]),
         (ASKED, &[Pending], None, &[]),
         (ASKED, &[Pending], Some(&waiting), &[]),

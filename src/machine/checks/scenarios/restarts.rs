@@ -200,7 +200,8 @@ fn what_was_answered_in_part_is_written_before_the_end() {
 /// until it knows better.
 #[test]
 fn a_restart_writes_nothing_of_runs_that_go_on_waiting() {
-    let causes: [(&str, fn(&mut World), How); 7] = [
+    type Cause = (&'static str, fn(&mut World), How);
+    let causes: [Cause; 7] = [
         ("suspended", |world| suspend(world, true), How::ByNature),
         ("no gateway", |world| world.server.delete_gateway(&gateway_key("default")), How::ByNature),
         ("trouble", |_| {}, How::Status(503)),
