@@ -71,6 +71,14 @@ pub struct RunArgs {
         num_args = 0..=1, require_equals = true, default_missing_value = "true")]
     pub leader_elect: bool,
 
+    /// Believe the annotation testinium.io/stop-requested-by, and tell it as status.stop.requestedBy.
+    ///
+    /// Anybody who may edit a run may write the annotation. So set this only where an admission policy sets it to the
+    /// user who asks, and refuses any other value.
+    #[arg(verbatim_doc_comment, long, env = "TESTINIUM_TRUST_REQUESTED_BY", value_name = "BOOL", action = ArgAction::Set,
+        default_value_t = false, num_args = 0..=1, require_equals = true, default_missing_value = "true")]
+    pub trust_requested_by: bool,
+
     /// Name of the Lease.
     #[arg(verbatim_doc_comment, long, env = "TESTINIUM_LEASE_NAME", value_name = "NAME", default_value = "testinium-operator",
         value_parser = values::object_name)]
@@ -286,7 +294,7 @@ mod tests {
         let cli = Cli::command();
         let run = cli.find_subcommand("run").expect("there is a command run");
         let flags: Vec<_> = run.get_arguments().filter(|arg| arg.get_id() != "help").collect();
-        assert_eq!(flags.len(), 13, "each further flag is one more to learn");
+        assert_eq!(flags.len(), 14, "each further flag is one more to learn");
         for flag in flags {
             let long = flag.get_long().expect("flags are long");
             let expected = format!("TESTINIUM_{}", long.replace('-', "_").to_uppercase());

@@ -60,7 +60,8 @@ pub async fn run(settings: RunArgs) -> Result<(), OperatorError> {
     let (events, writer) = Events::new(clients.requests.clone(), metrics.clone());
     background.spawn("the writer of events", writer);
     let mut election = Election::begin(&clients, &settings, &health);
-    let effects = Effects { clients, network, events, metrics, fence: election.fence() };
+    let (fence, trust_requested_by) = (election.fence(), settings.trust_requested_by);
+    let effects = Effects { clients, network, events, metrics, fence, trust_requested_by };
     let operator = Operator { effects: Arc::new(effects), health, settings };
     operator.terms(&mut signals, &mut background, &mut election).await?;
     // The queue of events ends with those who hand them in.

@@ -42,7 +42,7 @@ pub struct TestiniumGatewaySpec {
     /// Address of the gateway, such as https://testinium.example.com/Testinium.Gateway; stops are sent to
     /// <url>/stop/execution.
     #[schemars(length(min = 1, max = 2048))]
-    #[x_kube(validation = rules::url())]
+    #[x_kube(validation = rules::url(), validation = rules::base_url())]
     pub url: String,
     /// Allow an http address. The token then travels unencrypted: for tests only.
     #[serde(default, rename = "allowPlainHTTP", skip_serializing_if = "Option::is_none")]

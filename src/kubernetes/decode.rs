@@ -11,6 +11,8 @@ use serde::de::DeserializeOwned;
 use serde_json::value::RawValue;
 
 use super::metadata::{Identity, Lean, Meta, Whole};
+use super::notes::{self, Notes};
+use super::values::canonical;
 use crate::machine::{GatewayView, Input, Key, Kind, ObjectKey, ObjectView, RunView, Uid, Version};
 use crate::text::bounded;
 
@@ -37,10 +39,10 @@ pub fn run(json: &[u8]) -> Decoded<RunView> {
             uid: known.uid,
             version: known.version,
             generation: meta.generation,
-            stop_annotation: annotations.stop,
-            retry_annotation: annotations.retry,
-            requested_by: annotations.requested_by,
-            reconcile_annotation: annotations.reconcile,
+            stop_annotation: annotations.stop.map(canonical),
+            retry_annotation: annotations.retry.map(canonical),
+            requested_by: annotations.requested_by.map(canonical),
+            reconcile_annotation: annotations.reconcile.map(canonical),
             restored: meta.labels.and_then(|labels| labels.restored),
             created: meta.creation_timestamp,
             written,
@@ -63,7 +65,7 @@ pub fn gateway(json: &[u8]) -> Decoded<GatewayView> {
         uid: known.uid,
         version: known.version,
         generation: meta.generation,
-        reconcile_annotation: meta.annotations.unwrap_or_default().reconcile,
+        reconcile_annotation: meta.annotations.unwrap_or_default().reconcile.map(canonical),
         spec,
         status,
     })
@@ -129,7 +131,7 @@ fn contained<'a, Spec, Status, V>(
 ) -> Decoded<V>
 where
     Spec: DeserializeOwned,
-    Status: DeserializeOwned + Default,
+    Status: Notes,
 {
     // The closure is dropped with everything that a panic leaves half done: nothing outside can see it.
     catch_unwind(AssertUnwindSafe(|| decode(json, view)))
@@ -142,7 +144,7 @@ fn decode<'a, Spec, Status, V>(
 ) -> Decoded<V>
 where
     Spec: DeserializeOwned,
-    Status: DeserializeOwned + Default,
+    Status: Notes,
 {
     // An object is read in one go if it is well formed; else part by part, to tell its name and what is wrong.
     let whole = serde_json::from_slice::<Whole<'a, Spec, Status>>(json).or_else(|_| by_parts(json));
@@ -171,7 +173,7 @@ where
 fn by_parts<'a, Spec, Status, V>(json: &'a [u8]) -> Result<Whole<'a, Spec, Status>, Decoded<V>>
 where
     Spec: DeserializeOwned,
-    Status: DeserializeOwned,
+    Status: Notes,
 {
     let lean: Lean<'_> = serde_json::from_slice(json).map_err(|error| Decoded::Nameless(plain(&error)))?;
     let identity: Identity<'_> = parse("metadata", lean.metadata).map_err(Decoded::Nameless)?;
@@ -179,7 +181,7 @@ where
         let metadata = parse("metadata", lean.metadata)?;
         let spec = lean.spec.ok_or_else(|| "spec: missing, expected an object".to_owned())?;
         let spec = parse("spec", spec)?;
-        let status = lean.status.map(|status| parse("status", status)).transpose()?;
+        let status = lean.status.map(notes::read);
         Ok(Whole { metadata, spec, status })
     };
     parts().map_err(|why| broken(&identity, why))

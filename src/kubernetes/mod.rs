@@ -12,9 +12,11 @@ mod events;
 pub mod keys;
 mod lease;
 mod metadata;
+mod notes;
 mod request;
 mod resource;
 pub mod secrets;
+mod values;
 mod watch;
 mod write;
 

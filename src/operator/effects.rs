@@ -23,6 +23,8 @@ pub(super) struct Effects {
     pub(super) metrics: Metrics,
     /// The Lease's fence is asked before every call and every write.
     pub(super) fence: Fence,
+    /// Whether the annotation that names who asks is believed.
+    pub(super) trust_requested_by: bool,
 }
 
 /// The result of an effect.

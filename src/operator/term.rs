@@ -11,7 +11,8 @@ use super::connections::Connections;
 use super::effects::{Done, Effects, contained};
 use super::limits::HEARTBEAT;
 use crate::machine::{
-    Answer, CredentialRead, Effect, Input, Limits, Machine, Millis, NoAnswer, Now, Tally, WriteResult,
+    Answer, CredentialRead, Effect, Input, Limits, Machine, Millis, NoAnswer, Now, ObjectView, Tally,
+    WriteResult,
 };
 
 /// A term of leadership: the machine and all that runs for it.
@@ -59,11 +60,17 @@ impl Term {
 
     /// Hands inputs to the machine and carries out what it asks for.
     pub(super) fn feed(&mut self, inputs: impl IntoIterator<Item = Input>) {
-        let metrics = &self.effects.metrics;
-        let inputs = inputs.into_iter().inspect(|input| {
-            if let Input::Unreadable(key, ..) = input {
-                metrics.object_unreadable(key.kind());
+        let (metrics, trust) = (&self.effects.metrics, self.effects.trust_requested_by);
+        let inputs = inputs.into_iter().map(|mut input| {
+            match &mut input {
+                Input::Unreadable(key, ..) => metrics.object_unreadable(key.kind()),
+                // Anybody who may edit a run may write the name of somebody else.
+                Input::Seen(ObjectView::Run(view)) | Input::Read(_, Some(view)) if !trust => {
+                    view.requested_by = None;
+                }
+                _ => {}
             }
+            input
         });
         let mut effects = Vec::new();
         let mono = u64::try_from(self.started.elapsed().as_millis()).unwrap_or(u64::MAX);

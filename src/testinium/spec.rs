@@ -25,6 +25,11 @@ impl<'a> CheckedSpec<'a> {
     /// The spec, or what is wrong with it, for users.
     pub fn new(view: &'a GatewayView) -> Result<Self, String> {
         let base = view.spec.url.trim_end_matches('/');
+        let lower = base.to_ascii_lowercase();
+        // The schema refuses it; an object from before that rule may still have it.
+        if lower.ends_with("/stop/execution") || lower.ends_with("/stop") {
+            return Err("spec.url must not end in /stop/execution, which the operator adds".to_owned());
+        }
         let stop_url = checked_url("spec.url", &format!("{base}/stop/execution"), view)?;
         let company_id = company_id(view)?;
         let login = match &view.spec.auth.password {

@@ -12,6 +12,23 @@ fn refuses<'a>(cases: impl IntoIterator<Item = (Value, &'a str)>) {
     Namespace::create().refuses(cases.into_iter().map(|(spec, reason)| (gateway("gateway", spec), reason)));
 }
 
+/// It is what an API page shows. Stops would go to `.../stop/execution/stop/execution`.
+#[test]
+fn an_address_of_the_stop_endpoint_is_refused_with_what_to_write() {
+    let ends = [
+        "/stop/execution",
+        "/stop/execution/",
+        "/Stop/Execution",
+        "/stop",
+        "/stop/",
+        "/Testinium.Gateway/stop/execution",
+    ];
+    let url = |end: &str| json!({"url": format!("https://testinium.example.com{end}")});
+    let why = "write the address without /stop/execution";
+    refuses(ends.map(|end| (url(end), why)));
+    accepts(["/stopped", "/stop/executions", "/nonstop"].map(url));
+}
+
 #[test]
 fn an_address_has_a_scheme_and_a_host_and_nothing_secret() {
     let both = |url: &str| [json!({"url": url}), json!({"auth": password(url)})];

@@ -15,6 +15,7 @@ mod edges;
 mod events;
 mod explain;
 mod foreign;
+mod foreign_words;
 mod gateway_admission;
 mod gateways;
 mod kept;
