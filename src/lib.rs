@@ -9,6 +9,7 @@ pub mod kubernetes;
 pub mod machine;
 pub mod operator;
 pub mod retry_after;
+pub mod seldom;
 pub mod telemetry;
 pub mod testinium;
 pub mod text;

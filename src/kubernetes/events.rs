@@ -1,8 +1,8 @@
 //! Events, which people read in `kubectl describe`: they go through a bounded queue that never delays anything.
 //!
-//! Under a burst, events are dropped and counted, those of type Normal first: they are the first thing that an
-//! emergency can do without.
+//! Each event is an object of its own, made once: it tells of a change, and no change is told twice.
 
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use jiff::Timestamp;
@@ -14,6 +14,7 @@ use kube::api::PostParams;
 use tokio::sync::mpsc;
 use tokio::time::{sleep_until, timeout};
 
+use super::event_queue::EventQueue;
 use super::resource;
 use crate::machine::Event;
 use crate::telemetry::Metrics;
@@ -22,19 +23,19 @@ use crate::text::{bounded, error_line};
 /// The queue of events, from the side of those who hand them in. Clones share it.
 #[derive(Clone, Debug)]
 pub struct Events {
-    queue: mpsc::Sender<(Event, Timestamp)>,
+    queue: Arc<Mutex<EventQueue>>,
+    /// It rings when there is something in the queue.
+    bell: mpsc::Sender<()>,
     metrics: Metrics,
 }
 
-/// The most events that wait: with the pace below, the last one is written most of a minute later.
-const QUEUE: usize = 100;
-/// The most events of type Normal that wait; the rest of the queue is kept for events that warn.
-const QUEUE_OF_NORMAL: usize = 60;
 /// The number of events that are written at once: as many as people wait for.
 const BURST: u32 = 20;
 /// The time between two events after that, so that the API server's capacity goes to status writes, which cost as much.
 const PACE: Duration = Duration::from_millis(500);
 const LIMIT: Duration = Duration::from_secs(5);
+/// The longest name of an object that stands in the name of its event; the limit of the whole is 253.
+const NAME_CHARS_MAX: usize = 200;
 /// The API server's limit is 1024.
 const NOTE_BYTES_MAX: usize = 1000;
 
@@ -58,27 +59,37 @@ impl Pace {
 impl Events {
     /// A queue, and the task that empties it, which ends when the last clone is gone and all is written.
     pub fn new(client: kube::Client, metrics: Metrics) -> (Self, impl Future<Output = ()>) {
-        let (queue, events) = mpsc::channel(QUEUE);
-        (Self { queue, metrics }, write_all(client, events))
+        let (bell, rung) = mpsc::channel(1);
+        let queue = Arc::<Mutex<EventQueue>>::default();
+        (Self { queue: queue.clone(), bell, metrics }, write_all(client, queue, rung))
     }
 
     pub fn tell(&self, event: Event, now: Timestamp) {
         tracing::info!(object = %event.about, reason = event.reason.as_str(), note = event.message, "event");
-        let is_crowded = QUEUE - self.queue.capacity() >= QUEUE_OF_NORMAL;
-        if (is_crowded && !event.warning) || self.queue.try_send((event, now)).is_err() {
+        let dropped = self.queue.lock().unwrap_or_else(PoisonError::into_inner).push(event, now);
+        if dropped {
             self.metrics.event_dropped();
         }
+        // A bell that rings already need not be rung again.
+        let _ = self.bell.try_send(());
     }
 }
 
-async fn write_all(client: kube::Client, mut events: mpsc::Receiver<(Event, Timestamp)>) {
+async fn write_all(client: kube::Client, queue: Arc<Mutex<EventQueue>>, mut bell: mpsc::Receiver<()>) {
     let instance = std::env::var("HOSTNAME").unwrap_or_else(|_| "testinium-operator".to_owned());
     let mut pace = Pace { paid_until: Instant::now() };
     let mut count = 0_u64;
     let mut failing = false;
-    while let Some((event, time)) = events.recv().await {
+    loop {
+        let next = queue.lock().unwrap_or_else(PoisonError::into_inner).pop();
+        let Some((event, time)) = next else {
+            match bell.recv().await {
+                Some(()) => continue,
+                None => return,
+            }
+        };
         // At the end of the process there are no status writes that the pace would make room for, and little time.
-        if !events.is_closed() {
+        if !bell.is_closed() {
             sleep_until(pace.next(Instant::now()).into()).await;
         }
         count += 1;
@@ -100,7 +111,7 @@ async fn write_all(client: kube::Client, mut events: mpsc::Receiver<(Event, Time
 fn kubernetes_event(event: Event, time: Timestamp, instance: &str, count: u64) -> KubernetesEvent {
     let resource = resource::of(event.about.kind());
     let namespace = event.about.namespace.to_string();
-    let name: String = event.about.name.chars().take(200).collect();
+    let name = beginning_of(&event.about.name);
     KubernetesEvent {
         metadata: ObjectMeta {
             name: Some(format!("{name}.{:x}{count:x}", time.as_microsecond())),
@@ -126,11 +137,15 @@ fn kubernetes_event(event: Event, time: Timestamp, instance: &str, count: u64) -
     }
 }
 
+/// The beginning of an object's name. What follows it begins with a dot, so it must end as a part of a name may.
+fn beginning_of(name: &str) -> &str {
+    let end = name.char_indices().nth(NAME_CHARS_MAX).map_or(name.len(), |(end, _)| end);
+    name[..end].trim_end_matches(['-', '.'])
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::api::EventReason;
-    use crate::machine::{ObjectKey, RunKey};
 
     #[test]
     fn a_burst_is_written_at_once_and_the_rest_at_its_pace() {
@@ -153,24 +168,17 @@ mod tests {
         );
     }
 
-    #[tokio::test]
-    async fn what_warns_has_room_where_what_went_well_has_none() {
-        let (queue, mut events) = mpsc::channel(QUEUE);
-        let told = Events { queue, metrics: Metrics::default() };
-        let event = |warning| Event {
-            about: ObjectKey::Run(RunKey::new("team", "nightly")),
-            uid: "1".into(),
-            warning,
-            reason: EventReason::StopAccepted,
-            message: String::new(),
-        };
-        (0..QUEUE).for_each(|_| told.tell(event(false), Timestamp::UNIX_EPOCH));
-        told.tell(event(true), Timestamp::UNIX_EPOCH);
-        drop(told);
-        let mut warnings = Vec::new();
-        while let Some((event, _)) = events.recv().await {
-            warnings.push(event.warning);
+    #[test]
+    fn the_name_of_an_event_is_one_whatever_the_name_of_its_object() {
+        let cut = "x".repeat(199);
+        for (name, expected) in [
+            ("nightly".to_owned(), "nightly"),
+            (format!("{cut}-y"), cut.as_str()),
+            (format!("{cut}.y"), cut.as_str()),
+            (format!("{}-.-y", &cut[..197]), &cut[..197]),
+        ] {
+            assert_eq!(beginning_of(&name), expected);
         }
-        assert_eq!((warnings.len(), warnings.last()), (QUEUE_OF_NORMAL + 1, Some(&true)));
+        assert_eq!(beginning_of(&"x".repeat(253)).len(), NAME_CHARS_MAX);
     }
 }

@@ -8,6 +8,7 @@
 mod api_server;
 mod client;
 pub mod decode;
+mod event_queue;
 mod events;
 pub mod keys;
 mod lease;

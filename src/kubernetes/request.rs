@@ -106,6 +106,14 @@ impl Reply {
         details.is_some_and(|details| details.causes.iter().any(|cause| cause.field == field))
     }
 
+    /// Whether the object is larger than the datastore takes: in the words of etcd, or of the connection to it.
+    pub(super) fn says_too_large(&self) -> bool {
+        let message = self.parsed().message;
+        ["etcdserver: request is too large", "message larger than max"]
+            .iter()
+            .any(|words| message.contains(words))
+    }
+
     /// The time to wait before another try, if the API server names one.
     pub(super) fn retry_after(&self) -> Option<Millis> {
         let seconds = self.parsed().details.and_then(|details| details.retry_after_seconds);

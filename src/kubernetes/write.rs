@@ -17,6 +17,7 @@ use super::decode::{self, Decoded};
 use super::request::{self, FIELD_MANAGER, NoReply, Reply};
 use super::resource;
 use crate::machine::{Kind, MetadataChange, RunKey, RunView, Target, Version, WriteBody, WriteResult};
+use crate::seldom::Seldom;
 
 /// Writes to an object. A write that finds another object of that name, or a newer version, changes nothing.
 pub async fn write(client: &kube::Client, to: &Target, body: &WriteBody) -> WriteResult {
@@ -154,6 +155,8 @@ fn classify(result: &Result<Reply, NoReply>) -> WriteResult {
         // The write itself is not at fault: the token has expired, or the server has no time.
         401 | 408 | 425 | 429 => WriteResult::Failed { retry_after: reply.retry_after() },
         400..=499 => WriteResult::Refused(reply.status),
+        // etcd, or the connection to it, has a limit for an object. It will not grow.
+        500..=599 if reply.says_too_large() => WriteResult::Refused(reply.status),
         _ => WriteResult::Failed { retry_after: reply.retry_after() },
     }
 }
@@ -177,14 +180,27 @@ fn log_failure(to: &Target, body: &WriteBody, result: &Result<Reply, NoReply>) {
         WriteBody::Metadata(_) => "metadata",
         WriteBody::Deletion => "deletion",
     };
-    match result {
-        Ok(reply) if reply.is_success() || matches!(reply.status, 404 | 409) => {}
-        Ok(reply) => {
-            tracing::warn!(?kind, object = %to.key, what, why = reply.message(), "failed to write")
+    let name = format!("{kind:?} {what}");
+    let (code, why) = match result {
+        Ok(reply) if reply.is_success() => {
+            if FAILED.is_over(&name) {
+                tracing::info!(?kind, what, "writes succeed again");
+            }
+            return;
         }
-        Err(why) => tracing::warn!(?kind, object = %to.key, what, %why, "failed to write"),
+        Ok(reply) if matches!(reply.status, 404 | 409) => return,
+        Ok(reply) => (reply.status.to_string(), reply.message()),
+        Err(why) => (String::new(), why.to_string()),
+    };
+    // By the status, since the text names the object, and thousands of them may fail in the same way. An event tells
+    // of each status that is refused.
+    if let Some(left_out) = FAILED.is_due(&name, &code) {
+        tracing::warn!(?kind, object = %to.key, what, why, left_out, "failed to write");
     }
 }
+
+/// The kinds of writes of which the log says that one has failed.
+static FAILED: Seldom = Seldom::new();
 
 /// A write takes 2 ms; one that takes this long has met a server or network in trouble, and is safe to repeat.
 const LIMIT: Duration = Duration::from_secs(10);
@@ -211,6 +227,17 @@ mod tests {
             (200, r#"{"metadata":{"resourceVersion":"x"}}"#, failed(None)),
             (200, r#"{"metadata":{"#, failed(None)),
             (301, "", failed(None)),
+            (
+                500,
+                r#"{"kind":"Status","message":"etcdserver: request is too large"}"#,
+                WriteResult::Refused(500),
+            ),
+            (
+                500,
+                r#"{"message":"rpc error: code = ResourceExhausted desc = trying to send message larger than max (2100000 vs. 2097152)"}"#,
+                WriteResult::Refused(500),
+            ),
+            (500, r#"{"message":"etcdserver: request timed out"}"#, failed(None)),
             (400, "", WriteResult::Refused(400)),
             (401, "", failed(None)),
             (403, "", WriteResult::Refused(403)),

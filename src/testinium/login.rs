@@ -24,6 +24,7 @@ use super::{json, refusal};
 use crate::api::PasswordGrant;
 use crate::aside;
 use crate::machine::{Millis, NoAnswer};
+use crate::seldom::Seldom;
 
 /// The life of a token if the answer does not say it: that of Testinium's documented example. If it lasts longer, a
 /// login too many is made in an hour; if shorter, the first 401 leads to one.
@@ -150,6 +151,9 @@ impl Granted {
     }
 }
 
+/// The token endpoints of which the log says that a login got no answer.
+static UNANSWERED: Seldom = Seldom::new();
+
 /// Asks for a token, once.
 pub(super) async fn login(
     http: &Client,
@@ -161,6 +165,10 @@ pub(super) async fn login(
     let request = login.request(http, url)?.timeout(timeout);
     match send(guard, url, request).await {
         Ok(received) => {
+            let token_endpoint = &url[..Position::AfterPath];
+            if UNANSWERED.is_over(token_endpoint) {
+                tracing::info!(token_endpoint, "logins are answered again");
+            }
             let size = received.body.as_ref().map_or(0, Vec::len);
             let judged = aside::work(size, move || judge(&received)).await;
             judged.unwrap_or_else(|aside::Panicked| {
@@ -169,12 +177,10 @@ pub(super) async fn login(
         }
         Err((no_answer, error)) => {
             let error = login.secrets().clean_error(&error);
-            tracing::warn!(
-                token_endpoint = &url[..Position::AfterPath],
-                ?no_answer,
-                error,
-                "a login got no answer"
-            );
+            let token_endpoint = &url[..Position::AfterPath];
+            if let Some(left_out) = UNANSWERED.is_due(token_endpoint, &error) {
+                tracing::warn!(token_endpoint, ?no_answer, error, left_out, "a login got no answer");
+            }
             Err(failed(format!("the token endpoint {}", lost(no_answer)), None))
         }
     }

@@ -3,7 +3,7 @@
 use reqwest::RequestBuilder;
 use reqwest::header::CONNECTION;
 use secrecy::ExposeSecret;
-use tracing::warn;
+use tracing::{info, warn};
 
 use super::connection::Connection;
 use super::envelope;
@@ -11,6 +11,10 @@ use super::http::{Received, send};
 use super::redact::Secrets;
 use crate::aside;
 use crate::machine::{Answer, Body, PlanId, Reply};
+use crate::seldom::Seldom;
+
+/// The gateways of which the log says that a call got no answer.
+static UNANSWERED: Seldom = Seldom::new();
 
 /// Sends `POST <url>/stop/execution` with these plans.
 ///
@@ -24,11 +28,16 @@ pub async fn post_stop(connection: &Connection, plans: &[PlanId], last_on_connec
                 Some(bytes) => read(connection, bytes, status.is_success()).await,
                 None => Body::Other,
             };
+            if UNANSWERED.is_over(&connection.gateway.to_string()) {
+                info!(gateway = %connection.gateway, "calls are answered again");
+            }
             Answer::Reply(Reply { status: status.as_u16(), retry_after, body })
         }
         Err((no_answer, error)) => {
             let error = Secrets::new([connection.token.expose_secret()]).clean_error(&error);
-            warn!(gateway = %connection.gateway, ?no_answer, error, "a call got no answer");
+            if let Some(left_out) = UNANSWERED.is_due(&connection.gateway.to_string(), &error) {
+                warn!(gateway = %connection.gateway, ?no_answer, error, left_out, "a call got no answer");
+            }
             Answer::Lost(no_answer)
         }
     }

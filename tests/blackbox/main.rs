@@ -37,6 +37,7 @@ mod rotation;
 mod rows;
 mod schema_walk;
 mod secrets;
+mod seldom;
 mod sharing;
 mod stop;
 mod sweep;

@@ -12,6 +12,7 @@ pub(crate) const ROOMS: &[&str] = &[
     "api",
     "machine",
     "aside",
+    "seldom",
     "text",
     "retry_after",
     "testinium",
