@@ -45,7 +45,7 @@ pub async fn run(settings: RunArgs) -> Result<(), OperatorError> {
     let mut background = Background::default();
     for (what, address, pages) in [
         ("health probes", settings.health_probe_bind_address, Pages::Health(health.clone())),
-        ("metrics", settings.metrics_bind_address, Pages::Metrics(metrics.clone())),
+        ("metrics", settings.metrics_bind_address, Pages::Metrics(Box::new(metrics.clone()))),
     ] {
         background.serve(what, address, pages).await?;
     }
@@ -59,7 +59,7 @@ pub async fn run(settings: RunArgs) -> Result<(), OperatorError> {
     );
     let (events, writer) = Events::new(clients.requests.clone(), metrics.clone());
     background.spawn("the writer of events", writer);
-    let mut election = Election::begin(&clients, &settings, &health);
+    let mut election = Election::begin(&clients, &settings, &health, &metrics);
     let (fence, trust_requested_by) = (election.fence(), settings.trust_requested_by);
     let effects = Effects { clients, network, events, metrics, fence, trust_requested_by };
     let operator = Operator { effects: Arc::new(effects), health, settings };

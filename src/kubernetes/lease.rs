@@ -18,7 +18,7 @@ use kube::api::PostParams;
 use tokio::sync::Notify;
 use tokio::time::{sleep, timeout, timeout_at};
 
-use crate::telemetry::Health;
+use crate::telemetry::{Health, Metrics};
 use crate::text::error_line;
 
 /// The life of a Lease, from when its record was last seen to change.
@@ -53,6 +53,7 @@ pub struct Elector {
     identity: String,
     fence: Fence,
     health: Health,
+    metrics: Metrics,
     seen: Option<Seen>,
     /// A record of ours was sent and may be the present one, even if the answer never came.
     may_hold: bool,
@@ -147,7 +148,14 @@ impl Fence {
 
 impl Elector {
     /// `identity` is never used by another process, nor by a later one of the same name.
-    pub fn new(client: kube::Client, namespace: &str, name: &str, identity: String, health: Health) -> Self {
+    pub fn new(
+        client: kube::Client,
+        namespace: &str,
+        name: &str,
+        identity: String,
+        health: Health,
+        metrics: Metrics,
+    ) -> Self {
         health.stands_for_lease();
         Self {
             api: Api::namespaced(client, namespace),
@@ -155,6 +163,7 @@ impl Elector {
             identity,
             fence: Fence::shut(),
             health,
+            metrics,
             seen: None,
             may_hold: false,
         }
@@ -203,6 +212,7 @@ impl Elector {
             }
             Err(why) => {
                 self.health.lease_failed(&why);
+                self.metrics.lease_failed();
                 let is_news = |(before, at): &(String, Instant)| {
                     *before != why && now.saturating_duration_since(*at) > BETWEEN_WARNINGS
                 };

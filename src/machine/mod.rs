@@ -55,14 +55,16 @@ pub use self::ids::*;
 pub use self::input::{CredentialRead, Input, WriteResult};
 pub use self::limits::{Limits, OriginLimits, REFUSED_LOGIN_PAUSE};
 pub use self::list::Extent;
+pub use self::runs::census::Census;
 pub use self::time::{Millis, Now};
 pub use self::view::{FieldSet, GatewayView, ObjectView, RunView};
+pub use self::wait_reason::WaitReason;
 
 use self::gateways::Gateways;
 use self::limits::DRAIN_CALLS;
 use self::outbox::{EntryKey, Fired, Outbox, Urgency};
 use self::runs::{Demand, Runs, events};
-use crate::api::Outcome;
+use crate::api::{EventReason, Outcome};
 
 /// Everything that decides.
 #[derive(Clone, Debug)]
@@ -84,6 +86,8 @@ pub struct Machine {
 #[derive(Clone, Debug, Default)]
 pub struct Tally {
     pub settled: Vec<Outcome>,
+    /// The ends of stops, each with the time since it was asked for.
+    pub ended: Vec<(EventReason, Millis)>,
     pub panics: usize,
 }
 
@@ -157,6 +161,11 @@ impl Machine {
     /// Plans that wait for a call.
     pub fn queued(&self) -> usize {
         self.gateways.queued()
+    }
+
+    /// The runs that wait. It costs a walk over all of them.
+    pub fn census(&self, now: Now) -> Census {
+        self.runs.census(now)
     }
 
     pub fn take_tally(&mut self) -> Tally {

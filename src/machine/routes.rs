@@ -44,6 +44,7 @@ impl Machine {
             Demand::Forgotten(run) => self.outbox.forget(&EntryKey::Run(run)),
             Demand::Read(key) => out.push(Effect::ReadRun(key)),
             Demand::Settled(outcome) => self.tally.settled.push(outcome),
+            Demand::Ended(end, took) => self.tally.ended.push((end, took)),
             Demand::Panicked => self.tally.panics += 1,
         }
     }

@@ -78,3 +78,9 @@ impl WaitReason {
         }
     }
 }
+
+impl From<WaitReason> for &'static str {
+    fn from(reason: WaitReason) -> Self {
+        reason.as_str()
+    }
+}

@@ -9,7 +9,7 @@ use tokio::task::JoinHandle;
 use super::error::OperatorError;
 use crate::cli::RunArgs;
 use crate::kubernetes::{Clients, Elector, Fence};
-use crate::telemetry::Health;
+use crate::telemetry::{Health, Metrics};
 
 /// This process's part in the election of a leader.
 pub(super) struct Election {
@@ -23,7 +23,7 @@ pub(super) struct Election {
 
 impl Election {
     /// Begins to stand for the Lease, unless the settings want no election.
-    pub(super) fn begin(clients: &Clients, settings: &RunArgs, health: &Health) -> Self {
+    pub(super) fn begin(clients: &Clients, settings: &RunArgs, health: &Health, metrics: &Metrics) -> Self {
         let release = Arc::new(Notify::new());
         if !settings.leader_elect {
             return Self { fence: Fence::open(), task: None, release };
@@ -32,8 +32,8 @@ impl Election {
         let host = std::env::var("HOSTNAME").unwrap_or_else(|_| "testinium-operator".to_owned());
         // An identity is never used twice, so that a restarted process does not take itself for the one before.
         let identity = format!("{host}_{}_{:x}", std::process::id(), Timestamp::now().as_nanosecond());
-        let (client, health) = (clients.watches.clone(), health.clone());
-        let elector = Elector::new(client, namespace, &settings.lease_name, identity, health);
+        let (client, health, metrics) = (clients.watches.clone(), health.clone(), metrics.clone());
+        let elector = Elector::new(client, namespace, &settings.lease_name, identity, health, metrics);
         let fence = elector.fence();
         let released = release.clone();
         let task = tokio::spawn(elector.run(async move { released.notified().await }));

@@ -13,3 +13,5 @@ pub(super) const HEARTBEAT: Duration = Duration::from_secs(10);
 /// The longest time in which calls and writes under way may end after a signal. Until then no other replica acts, and
 /// what one namespace's gateway or webhooks hold up would hold up all. The pod is given 45 s.
 pub(super) const DRAIN: Duration = Duration::from_secs(5);
+/// Least time between two counts of the runs that wait, which cost a walk over all of them.
+pub(super) const BETWEEN_COUNTS: Duration = Duration::from_secs(5);

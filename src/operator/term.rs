@@ -9,7 +9,7 @@ use tokio::task::JoinSet;
 
 use super::connections::Connections;
 use super::effects::{Done, Effects, contained};
-use super::limits::HEARTBEAT;
+use super::limits::{BETWEEN_COUNTS, HEARTBEAT};
 use crate::machine::{
     Answer, CredentialRead, Effect, Input, Limits, Machine, Millis, NoAnswer, Now, ObjectView, Tally,
     WriteResult,
@@ -25,6 +25,15 @@ pub(super) struct Term {
     pub(super) tasks: JoinSet<()>,
     done: mpsc::UnboundedSender<Done>,
     drained: bool,
+    /// When the runs that wait were counted last.
+    counted_at: Option<Instant>,
+}
+
+impl Drop for Term {
+    /// What this replica did is not what it does.
+    fn drop(&mut self) {
+        self.effects.metrics.stand_by();
+    }
 }
 
 // === impl Term ===
@@ -41,6 +50,7 @@ impl Term {
             tasks: JoinSet::new(),
             done,
             drained: false,
+            counted_at: None,
         }
     }
 
@@ -76,7 +86,7 @@ impl Term {
         let mono = u64::try_from(self.started.elapsed().as_millis()).unwrap_or(u64::MAX);
         let now = Now { mono: Millis(mono), wall: Timestamp::now() };
         self.machine.handle(now, inputs, &mut effects);
-        self.count();
+        self.count(now);
         effects.into_iter().for_each(|effect| self.carry_out(effect));
     }
 
@@ -95,9 +105,14 @@ impl Term {
         self.feed(inputs);
     }
 
-    fn count(&mut self) {
+    fn count(&mut self, now: Now) {
         let metrics = &self.effects.metrics;
-        let Tally { settled, panics } = self.machine.take_tally();
+        let Tally { settled, ended, panics } = self.machine.take_tally();
+        ended.into_iter().for_each(|(end, took)| metrics.stop_ended(end, took));
+        if self.counted_at.is_none_or(|at| at.elapsed() >= BETWEEN_COUNTS) {
+            metrics.set_census(&self.machine.census(now));
+            self.counted_at = Some(Instant::now());
+        }
         settled.into_iter().for_each(|outcome| metrics.plan_settled(outcome));
         (0..panics).for_each(|_| metrics.panic_contained());
         metrics.set_runs_active(self.machine.active());

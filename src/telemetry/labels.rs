@@ -9,10 +9,11 @@ use std::hash::Hash;
 use prometheus_client::encoding::{EncodeLabelSet, LabelSetEncoder};
 use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::family::Family;
+use prometheus_client::metrics::gauge::Gauge;
 use strum::{IntoStaticStr, VariantArray};
 
-use crate::api::Outcome;
-use crate::machine::{Answer, Body, Kind, NoAnswer, WriteResult};
+use crate::api::{EventReason, Outcome};
+use crate::machine::{Answer, Body, Kind, NoAnswer, WaitReason, WriteResult};
 
 /// An enum that is the only label of a family. The value of the label is the name of the variant.
 pub(super) trait Label: Copy + Eq + Hash + Into<&'static str> + VariantArray {
@@ -75,6 +76,23 @@ pub(super) fn counters<L: Label>() -> Counters<L> {
     counters
 }
 
+/// A gauge for each value of a label.
+pub(super) type Gauges<L> = Family<Labels<L>, Gauge>;
+
+/// Gauges that all start at zero: one for each value that the label can have.
+pub(super) fn gauges<L: Label>() -> Gauges<L> {
+    let gauges = Gauges::<L>::default();
+    set_all(&gauges, |_| 0);
+    gauges
+}
+
+/// Sets the gauge of each value.
+pub(super) fn set_all<L: Label>(gauges: &Gauges<L>, count: impl Fn(L) -> usize) {
+    for value in L::VARIANTS.iter().copied().filter(|value| value.is_counted()) {
+        gauges.get_or_create(&Labels(value)).set(i64::try_from(count(value)).unwrap_or(i64::MAX));
+    }
+}
+
 /// Adds one to the counter of this value.
 pub(super) fn count<L: Label>(counters: &Counters<L>, value: L) {
     counters.get_or_create(&Labels(value)).inc();
@@ -97,6 +115,26 @@ impl Label for Outcome {
     fn is_counted(self) -> bool {
         self != Self::Pending
     }
+}
+
+impl Label for EventReason {
+    const NAME: &'static str = "end";
+
+    /// The other events tell of no end of a stop.
+    fn is_counted(self) -> bool {
+        matches!(
+            self,
+            Self::StopAccepted
+                | Self::StopNotNeeded
+                | Self::PartiallyStopped
+                | Self::StopFailed
+                | Self::StopExpired
+        )
+    }
+}
+
+impl Label for WaitReason {
+    const NAME: &'static str = "reason";
 }
 
 impl Label for Kind {

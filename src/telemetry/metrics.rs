@@ -1,10 +1,11 @@
-//! Counters, gauges and the one histogram.
+//! Counters, gauges and histograms.
 //!
 //! Every series is there from the start, so that a rate is zero and not absent. docs/metrics.md describes each metric;
 //! a test compares that page with what is served.
 
 use std::fmt;
 use std::sync::Arc;
+use std::sync::atomic::AtomicU64;
 use std::time::Duration;
 
 use prometheus_client::encoding::text;
@@ -13,10 +14,10 @@ use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::metrics::histogram::Histogram;
 use prometheus_client::registry::{Registry, Unit};
 
-use super::labels::{CallResult, Counters, WriteClass, count, counters};
+use super::labels::{CallResult, Counters, Gauges, WriteClass, count, counters, gauges, set_all};
 use super::logging::lines_dropped;
-use crate::api::Outcome;
-use crate::machine::{Answer, Kind, WriteResult};
+use crate::api::{EventReason, Outcome};
+use crate::machine::{Answer, Census, Kind, Millis, WaitReason, WriteResult};
 
 /// All metrics. Clones share them.
 #[derive(Clone, Debug)]
@@ -25,19 +26,28 @@ pub struct Metrics {
     calls: Counters<CallResult>,
     call_duration: Histogram,
     plans_settled: Counters<Outcome>,
+    stops_ended: Counters<EventReason>,
+    stop_duration: Histogram,
     status_writes: Counters<WriteClass>,
     watch_restarts: Counters<Kind>,
     unreadable_objects: Counters<Kind>,
     events_dropped: Counter,
     panics_contained: Counter,
     log_lines_dropped: Counter,
+    lease_failures: Counter,
     runs_active: Gauge,
     runs_set_aside: Gauge,
+    runs_waiting: Gauges<WaitReason>,
+    oldest_stop: Gauge<f64, AtomicU64>,
     plans_queued: Gauge,
     calls_in_flight: Gauge,
     leader: Gauge,
     tasks: Gauge,
 }
+
+/// Seconds: from a quick answer up to the longest time that a stop waits by default.
+const STOP_DURATION_BUCKETS: [f64; 12] =
+    [0.01, 0.05, 0.1, 0.5, 1.0, 2.0, 5.0, 15.0, 60.0, 300.0, 900.0, 3600.0];
 
 /// Seconds: from an answer of the same network up to the longest time that a gateway can be given.
 const CALL_DURATION_BUCKETS: [f64; 13] =
@@ -50,14 +60,19 @@ impl Default for Metrics {
             calls: counters(),
             call_duration: Histogram::new(CALL_DURATION_BUCKETS),
             plans_settled: counters(),
+            stops_ended: counters(),
+            stop_duration: Histogram::new(STOP_DURATION_BUCKETS),
             status_writes: counters(),
             watch_restarts: counters(),
             unreadable_objects: counters(),
             events_dropped: Counter::default(),
             panics_contained: Counter::default(),
             log_lines_dropped: lines_dropped(),
+            lease_failures: Counter::default(),
             runs_active: Gauge::default(),
             runs_set_aside: Gauge::default(),
+            runs_waiting: gauges(),
+            oldest_stop: Gauge::default(),
             plans_queued: Gauge::default(),
             calls_in_flight: Gauge::default(),
             leader: Gauge::default(),
@@ -78,6 +93,31 @@ impl Metrics {
     /// A plan is settled, and the outcome is about to be written.
     pub fn plan_settled(&self, outcome: Outcome) {
         count(&self.plans_settled, outcome);
+    }
+
+    /// A stop has ended, and its status tells it.
+    pub fn stop_ended(&self, end: EventReason, took: Millis) {
+        count(&self.stops_ended, end);
+        self.stop_duration.observe(seconds(took));
+    }
+
+    /// The Lease could not be read, taken or renewed.
+    pub fn lease_failed(&self) {
+        self.lease_failures.inc();
+    }
+
+    /// The runs that wait.
+    pub fn set_census(&self, census: &Census) {
+        set_all(&self.runs_waiting, |reason| census.waiting.get(&reason).copied().unwrap_or(0));
+        self.oldest_stop.set(census.oldest.map_or(0.0, seconds));
+    }
+
+    /// This replica does nothing any more, or not yet.
+    pub fn stand_by(&self) {
+        self.set_census(&Census::default());
+        for gauge in [&self.runs_active, &self.runs_set_aside, &self.plans_queued, &self.calls_in_flight] {
+            set(gauge, 0);
+        }
     }
 
     /// A status write has ended.
@@ -142,14 +182,19 @@ impl Metrics {
             calls,
             call_duration,
             plans_settled,
+            stops_ended,
+            stop_duration,
             status_writes,
             watch_restarts,
             unreadable_objects,
             events_dropped,
             panics_contained,
             log_lines_dropped,
+            lease_failures,
             runs_active,
             runs_set_aside,
+            runs_waiting,
+            oldest_stop,
             plans_queued,
             calls_in_flight,
             leader,
@@ -157,9 +202,27 @@ impl Metrics {
         } = self;
         let mut r = Registry::with_prefix("testinium");
         r.register("plans_settled", "Plans that were settled, by outcome", plans_settled.clone());
+        r.register(
+            "stops_ended",
+            "Stops that have ended, by how they ended, once their status tells it",
+            stops_ended.clone(),
+        );
+        r.register_with_unit(
+            "stop_duration",
+            "Time from the request for a stop to the status that tells its end",
+            Unit::Seconds,
+            stop_duration.clone(),
+        );
         r.register("plans_queued", "Plans that wait for a call to a gateway", plans_queued.clone());
         r.register("runs_active", "Runs that are being stopped or wait for something", runs_active.clone());
         r.register("runs_set_aside", "Runs that wait for room in memory", runs_set_aside.clone());
+        r.register("runs_waiting", "Runs whose status tells that they wait, by reason", runs_waiting.clone());
+        r.register_with_unit(
+            "oldest_stop",
+            "Time since the oldest stop that has not ended was asked for",
+            Unit::Seconds,
+            oldest_stop.clone(),
+        );
         r.register("gateway_calls", "Calls to gateways that have ended, by how they ended", calls.clone());
         r.register_with_unit(
             "gateway_call_duration",
@@ -192,6 +255,11 @@ impl Metrics {
             "Kubernetes events that were not sent because too many were waiting",
             events_dropped.clone(),
         );
+        r.register(
+            "lease_failures",
+            "Times that the Lease could not be read, taken or renewed",
+            lease_failures.clone(),
+        );
         r.register("leader", "1 if this replica acts, 0 if it stands by", leader.clone());
         r.register(
             "panics_contained",
@@ -206,6 +274,10 @@ impl Metrics {
         r.register("tasks", "Tasks of this process that have not ended", tasks.clone());
         r
     }
+}
+
+fn seconds(time: Millis) -> f64 {
+    Duration::from_millis(time.0).as_secs_f64()
 }
 
 fn set(gauge: &Gauge, count: usize) {
@@ -247,6 +319,24 @@ mod tests {
         ] {
             assert_eq!(line(&after, series), format!("{series} {value}"));
         }
+    }
+
+    #[test]
+    fn a_standby_shows_nothing_of_its_last_term() {
+        let metrics = Metrics::default();
+        let before = metrics.encode().expect("metrics can be encoded");
+        metrics.set_runs_active(3);
+        metrics.set_plans_queued(5);
+        metrics.set_census(&Census {
+            waiting: [(WaitReason::Unreachable, 3)].into(),
+            oldest: Some(Millis(61_500)),
+        });
+        let text = metrics.encode().expect("metrics can be encoded");
+        let unreachable = "testinium_runs_waiting{reason=\"Unreachable\"}";
+        assert_eq!(line(&text, unreachable), format!("{unreachable} 3"));
+        assert_eq!(line(&text, "testinium_oldest_stop_seconds "), "testinium_oldest_stop_seconds 61.5");
+        metrics.stand_by();
+        assert_eq!(metrics.encode().expect("metrics can be encoded"), before);
     }
 
     #[test]

@@ -23,7 +23,7 @@ fn every_difference_is_found() {
     for (right, wrong, count) in [
         ("| `testinium_leader` |", "| `testinium_leads` |", 2),
         ("| `testinium_tasks` | gauge |", "| `testinium_tasks` | counter |", 2),
-        ("| histogram | seconds |", "| histogram | |", 2),
+        ("call_duration_seconds` | histogram | seconds |", "call_duration_seconds` | histogram | |", 2),
         ("| counter | | `outcome` |", "| counter | | `result` |", 2),
         ("Panics that cost one run or one request and not the process.", "Panics.", 2),
         ("| | | `Withdrawn` |", "| | | `TakenBack` |", 2),

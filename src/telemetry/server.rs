@@ -56,7 +56,7 @@ pub enum Pages {
     /// `/healthz` and `/readyz`.
     Health(Health),
     /// `/metrics`.
-    Metrics(Metrics),
+    Metrics(Box<Metrics>),
 }
 
 impl fmt::Debug for Pages {
@@ -247,7 +247,7 @@ mod tests {
     #[tokio::test]
     async fn metrics_are_told_in_the_format_of_openmetrics() {
         let metrics = Metrics::default();
-        let address = start(Pages::Metrics(metrics.clone())).await;
+        let address = start(Pages::Metrics(Box::new(metrics.clone()))).await;
         metrics.set_leader(true);
         let page = get(address, "/metrics").await;
         assert!(
@@ -259,7 +259,7 @@ mod tests {
 
     #[tokio::test]
     async fn other_paths_and_methods_are_refused() {
-        let address = start(Pages::Metrics(Metrics::default())).await;
+        let address = start(Pages::Metrics(Box::default())).await;
         assert!(get(address, "/healthz").await.starts_with("HTTP/1.1 404 "));
         let post = send(address, "POST /metrics HTTP/1.1\r\nHost: x\r\nContent-Length: 0\r\n\r\n").await;
         assert!(post.starts_with("HTTP/1.1 405 ") && post.contains("allow: GET, HEAD\r\n"), "{post}");
@@ -269,7 +269,7 @@ mod tests {
 
     #[tokio::test]
     async fn a_huge_request_is_refused() {
-        let address = start(Pages::Metrics(Metrics::default())).await;
+        let address = start(Pages::Metrics(Box::default())).await;
         let huge = format!("GET /metrics HTTP/1.1\r\nHost: {}\r\n\r\n", "x".repeat(MAX_REQUEST));
         let refused = send(address, &huge).await;
         assert!(!refused.starts_with("HTTP/1.1 200 "), "{refused}");
@@ -304,7 +304,7 @@ mod tests {
 
     #[tokio::test]
     async fn who_does_not_read_an_answer_makes_room_for_who_asks() {
-        let address = start(Pages::Metrics(Metrics::default())).await;
+        let address = start(Pages::Metrics(Box::default())).await;
         let mut unread = Vec::new();
         for _ in 0..2 * MAX_CONNECTIONS {
             let mut stream = TcpStream::connect(address).await.expect("everybody is let in");

@@ -14,6 +14,7 @@ mod deploy;
 mod edges;
 mod events;
 mod explain;
+mod figures;
 mod foreign;
 mod foreign_words;
 mod gateway_admission;

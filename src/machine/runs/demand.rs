@@ -1,9 +1,10 @@
 //! The demands that runs make of the other parts of the machine.
 
-use crate::api::Outcome;
+use crate::api::{EventReason, Outcome};
 use crate::machine::call::Waiter;
 use crate::machine::effect::Event;
 use crate::machine::ids::{GatewayKey, PlanId, RunId, RunKey, Version};
+use crate::machine::time::Millis;
 
 /// One demand of a run. The machine hands it on; runs know none of the other parts.
 #[derive(Clone, Debug, PartialEq)]
@@ -35,6 +36,8 @@ pub enum Demand {
     Read(RunKey),
     /// A plan has its outcome, which a metric counts.
     Settled(Outcome),
+    /// A stop has ended in this way, so long after it was asked for, and status tells it. Metrics count it.
+    Ended(EventReason, Millis),
     /// A panic was caught, which a metric counts.
     Panicked,
 }

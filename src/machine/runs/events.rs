@@ -7,7 +7,7 @@ use crate::machine::effect::Event;
 use crate::machine::ids::{ObjectKey, PlanId, RunKey, Uid};
 use crate::machine::runs::intent::{DecidingField, Meaning, Notice, gateway_name, meaning};
 use crate::machine::runs::memo::stopped;
-use crate::machine::runs::request::Withdrawal;
+use crate::machine::runs::request::{Moment, Withdrawal};
 use crate::machine::runs::tally::Tally;
 use crate::machine::view::RunView;
 use crate::machine::wait_reason::WaitReason;
@@ -18,21 +18,23 @@ pub struct Announcement {
     pub warning: bool,
     pub reason: EventReason,
     pub message: String,
+    /// If it tells of the end of a stop: the moment at which that was asked for.
+    pub asked: Option<Moment>,
 }
 
 // === impl Announcement ===
 
 impl Announcement {
     fn normal(reason: EventReason, message: String) -> Self {
-        Self { warning: false, reason, message }
+        Self { warning: false, reason, message, asked: None }
     }
 
     fn warning(reason: EventReason, message: String) -> Self {
-        Self { warning: true, reason, message }
+        Self { warning: true, reason, message, asked: None }
     }
 
     pub fn about(self, about: ObjectKey, uid: Uid) -> Event {
-        let Self { warning, reason, message } = self;
+        let Self { warning, reason, message, asked: _ } = self;
         Event { about, uid, warning, reason, message }
     }
 }

@@ -13,6 +13,7 @@
 //! `what_has_surely_stopped_nothing_is_told_apart`, `a_verdict_that_is_held_crosses_a_new_request`; without it the
 //! model finds a counterexample: `without_asks_an_old_verdict_fulfils_a_new_request`.
 
+pub mod census;
 mod conditions;
 pub mod demand;
 pub mod events;

@@ -47,6 +47,7 @@ use crate::machine::runs::request::Source;
 use crate::machine::runs::room::bytes_of;
 use crate::machine::runs::run::{Consequences, Run};
 use crate::machine::runs::tally::Tally;
+use crate::machine::runs::writes::ended;
 use crate::machine::time::Now;
 use crate::machine::view::RunView;
 
@@ -133,7 +134,7 @@ impl Runs {
         if hurried {
             demands.push(Demand::Hurry(run.gateway()));
         }
-        self.meet(id, consequences, demands);
+        self.meet(id, consequences, now, demands);
     }
 
     /// Takes in a run without a record that was read because its time had come, or because there was room for it. The
@@ -222,7 +223,7 @@ impl Runs {
         self.lanes.entry(run.key.namespace.clone()).or_insert(lane);
         self.by_key.insert(run.key.clone(), id);
         self.by_id.insert(id, Box::new(run));
-        self.meet(id, consequences, demands);
+        self.meet(id, consequences, now, demands);
     }
 
     /// The object of a run was deleted. If its stop had not ended, an event says so.
@@ -266,7 +267,7 @@ impl Runs {
     }
 
     /// Hands on the consequences of an observation.
-    fn meet(&mut self, id: RunId, consequences: Consequences, demands: &mut Vec<Demand>) {
+    fn meet(&mut self, id: RunId, consequences: Consequences, now: Now, demands: &mut Vec<Demand>) {
         let Some(run) = self.by_id.get(&id) else { return };
         let Consequences { withdraw, offer, is_new, announcements } = consequences;
         if let Some((gateway, plans)) = withdraw {
@@ -279,7 +280,10 @@ impl Runs {
         if is_new {
             demands.push(Demand::HurryForRequest(run.gateway()));
         }
-        demands.extend(announcements.into_iter().map(|announcement| Demand::Tell(run.event(announcement))));
+        for announcement in announcements {
+            demands.extend(ended(&announcement, now));
+            demands.push(Demand::Tell(run.event(announcement)));
+        }
         demands.push(Demand::Reschedule(id));
     }
 

@@ -77,6 +77,11 @@ impl Moment {
         Self { time: now.wall, mono: signed(now.mono) }
     }
 
+    /// The time from this moment until now.
+    pub fn age(self, now: Now) -> Millis {
+        Millis(u64::try_from(signed(now.mono).saturating_sub(self.mono)).unwrap_or(0))
+    }
+
     /// The later of two; the first if they are the same.
     pub fn max(self, other: Self) -> Self {
         if other.mono > self.mono { other } else { self }

@@ -100,10 +100,13 @@ impl Run {
             return None;
         }
         let is_news = self.memo.is_transition(&memo) && self.is_stop_requested();
-        let transition = is_news.then(|| events::transition(&status, reason)).flatten();
+        let mut transition = is_news.then(|| events::transition(&status, reason)).flatten();
         let bad_answer =
             if transition.is_none() && reason.is_none() { self.bad_answer_to_tell() } else { None };
         let is_complete = status.stop.as_ref().is_some_and(|stop| stop.completion_time.is_some());
+        if let Some(transition) = transition.as_mut().filter(|_| is_complete) {
+            transition.asked = self.request.as_ref().map(|request| request.asked);
+        }
         self.statement = Some(Box::new(Statement {
             request_seq: self.request_seq,
             memo,

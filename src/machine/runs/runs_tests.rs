@@ -8,6 +8,7 @@ use crate::machine::checks::fixtures::{self, wall};
 use crate::machine::ids::Kind;
 use crate::machine::limits::{BETWEEN_PARTS, CLOCK_CHECK, QUICK_ANSWER};
 use crate::machine::list::Extent;
+use crate::machine::runs::census::Census;
 use crate::machine::runs::request::Source;
 use crate::machine::runs::run::Due;
 use crate::machine::view::RunView;
@@ -46,6 +47,7 @@ fn told(demands: &[Demand]) -> Vec<String> {
         Demand::Forgotten(_) => "forgotten".to_owned(),
         Demand::Read(key) => format!("read {}", key.name),
         Demand::Settled(outcome) => format!("settled {outcome:?}"),
+        Demand::Ended(end, took) => format!("ended {end:?} after {} ms", took.0),
         Demand::Panicked => "panicked".to_owned(),
     };
     demands.iter().map(told).collect()
@@ -329,4 +331,21 @@ fn a_reading_that_fails_is_tried_again() {
     demands.clear();
     runs.run_timers(at(2_000 + CLOCK_CHECK.0), &mut demands);
     assert_eq!(told(&demands), ["read nightly"]);
+}
+
+/// Runs that wait, by what their statuses tell, and the age of the oldest stop.
+#[test]
+fn the_census_counts_what_waits() {
+    let mut runs = Runs::new(usize::MAX);
+    let mut demands = Vec::new();
+    for (name, asked) in [("one", true), ("two", true), ("three", false)] {
+        let mut view = fixtures::run("team", name, vec![1]);
+        view.spec.stopped = Some(asked);
+        runs.observe(&view, at(1_000), &mut demands);
+    }
+    assert_eq!(runs.census(at(61_000)), Census { waiting: [].into(), oldest: Some(Millis(60_000)) });
+    let id = runs.id_of(&RunKey::new("team", "one")).expect("it waits");
+    runs.by_id.get_mut(&id).expect("it waits").published = Some(Some(WaitReason::Suspended));
+    assert_eq!(runs.census(at(61_000)).waiting, [(WaitReason::Suspended, 1)].into());
+    assert_eq!(Runs::new(usize::MAX).census(at(61_000)), Census::default());
 }

@@ -7,7 +7,7 @@ use crate::machine::ids::{RunId, Uid, Version};
 use crate::machine::input::WriteResult;
 use crate::machine::runs::Runs;
 use crate::machine::runs::demand::Demand;
-use crate::machine::runs::events;
+use crate::machine::runs::events::{self, Announcement};
 use crate::machine::time::Now;
 use crate::machine::wait_reason::Waiting;
 
@@ -42,6 +42,7 @@ impl Runs {
         let Some(run) = self.by_id.get_mut(&id) else { return };
         let list = self.lists.of(&run.key.namespace).serial;
         if let Some(announcement) = run.stated(result, list, now) {
+            demands.extend(ended(&announcement, now));
             demands.push(Demand::Tell(run.event(announcement)));
         }
     }
@@ -58,4 +59,10 @@ impl Runs {
             run.version_list = self.lists.of(&run.key.namespace).serial;
         }
     }
+}
+
+/// If this tells of the end of a stop: how long it took.
+pub(super) fn ended(announcement: &Announcement, now: Now) -> Option<Demand> {
+    let asked = announcement.asked?;
+    Some(Demand::Ended(announcement.reason, asked.age(now)))
 }
