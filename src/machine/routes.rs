@@ -87,11 +87,12 @@ impl Machine {
         if run.at_rest() && self.outbox.is_idle(key) {
             return self.runs.retire(id, now, &mut self.demands);
         }
-        let (reason, since) = self.gateways.wait_of(&run.gateway(), run.is_stop_requested(), now.mono);
-        let due = run.status_due(reason, since + REASON_SETTLES).map(|(at, due)| match due {
-            Due::Outcome => (at, Urgency::Outcome),
-            Due::Situation => (at, Urgency::Situation),
-        });
+        let wait = self.gateways.wait_of(&run.gateway(), run.is_stop_requested(), now.mono);
+        let due =
+            run.status_due(wait.reason(), wait.reason_since + REASON_SETTLES).map(|(at, due)| match due {
+                Due::Outcome => (at, Urgency::Outcome),
+                Due::Situation => (at, Urgency::Situation),
+            });
         let may_be_set_aside = due.is_none() && run.may_be_set_aside() && self.outbox.is_idle(key);
         let later = self.outbox.schedule(key, &run.key.namespace, due, now.mono);
         self.runs.arm(id, later);

@@ -1,5 +1,8 @@
 //! The reasons for which plans wait: a closed set for programs, and a sentence for people.
 
+use std::collections::hash_map::DefaultHasher;
+use std::hash::{Hash, Hasher};
+
 use crate::api::reason;
 
 /// A reason for which plans wait. Each has its own word in conditions, which scripts match on.
@@ -17,6 +20,14 @@ pub enum WaitReason {
     Forbidden,
     Unreachable,
     Misconfigured,
+}
+
+/// A cause for which plans wait: the reason, and a digest of the words that say more of it. If it changes, that is news
+/// for people, even if the reason is still the same.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub struct Cause {
+    pub reason: WaitReason,
+    pub(in crate::machine) text: u64,
 }
 
 /// The party that has to act before waiting plans go on.
@@ -40,6 +51,24 @@ pub struct Waiting {
 // === impl WaitReason ===
 
 impl WaitReason {
+    const ALL: [Self; 10] = [
+        Self::GatewayNotFound,
+        Self::GatewayNotListed,
+        Self::GatewayUnreadable,
+        Self::Suspended,
+        Self::SecretNotFound,
+        Self::InvalidCredential,
+        Self::AuthenticationFailed,
+        Self::Forbidden,
+        Self::Unreachable,
+        Self::Misconfigured,
+    ];
+
+    /// The reason with this word.
+    pub fn of_word(word: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|reason| reason.as_str() == word)
+    }
+
     /// The word in conditions.
     pub fn as_str(self) -> &'static str {
         match self {
@@ -68,6 +97,57 @@ impl WaitReason {
             | Self::AuthenticationFailed
             | Self::Forbidden
             | Self::Misconfigured => Acts::Person,
+        }
+    }
+}
+
+// === impl Cause ===
+
+impl Cause {
+    /// Of all words that say more of the reason, those count that stay the same while the cause does: names, and the
+    /// status of an HTTP answer, but no other numbers, such as times, ports and addresses.
+    pub fn new(reason: WaitReason, text: &str) -> Self {
+        let mut hash = DefaultHasher::new();
+        let mut before = "";
+        for word in text.split_whitespace() {
+            let is_number = word.contains(|c: char| c.is_ascii_digit());
+            if !is_number || word.contains('"') || before.ends_with("HTTP") {
+                word.hash(&mut hash);
+            }
+            before = word;
+        }
+        Self { reason, text: hash.finish() }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_word_is_read_back_as_its_reason() {
+        assert_eq!(WaitReason::Misconfigured as usize + 1, WaitReason::ALL.len());
+        for (place, reason) in WaitReason::ALL.into_iter().enumerate() {
+            assert_eq!((reason as usize, WaitReason::of_word(reason.as_str())), (place, Some(reason)));
+        }
+        assert_eq!(WaitReason::of_word(reason::SUCCEEDED), None);
+    }
+
+    #[test]
+    fn a_cause_is_told_apart_by_what_a_person_has_to_know_and_by_no_other_number() {
+        let cause = |text| Cause::new(WaitReason::Unreachable, text);
+        for (one, other) in [
+            ("answered (HTTP 500)", "answered (HTTP 503)"),
+            ("there is no Secret \"a1\"", "there is no Secret \"a2\""),
+            ("can't be connected to", "did not answer in time"),
+        ] {
+            assert_ne!(cause(one), cause(other), "{one}, {other}");
+        }
+        for (one, other) in [
+            ("no answer after 20 ms", "no answer after 3017 ms"),
+            ("closed by 10.0.0.1:6443 (HTTP 503)", "closed by [fd00::1]:443 (HTTP 503)"),
+        ] {
+            assert_eq!(cause(one), cause(other), "{one}, {other}");
         }
     }
 }
