@@ -203,11 +203,45 @@ fn a_changed_cause_is_told_although_its_reason_is_the_same() {
     let stage = stage();
     stage.wait_for_gateway("NotTried");
     stage.namespace.run(&["delete", "secret", "token"]);
-    stop(&stage, "nightly", 1);
     let mut slower = patient();
     slower["limits"] = json!({"requestsPerSecond": 1});
     stage.gateway(slower);
+    stop(&stage, "nightly", 1);
+    assert!(message(&stage.wait_for_gateway("SecretNotFound")).contains("there is no Secret"));
+    stage.namespace.apply(&json!({
+        "apiVersion": "v1", "kind": "Secret", "metadata": {"name": "token"}, "stringData": {"other": "value"},
+    }));
+    wait_for_message(&stage, "has no key");
+    stage.simulator.down().expect("the gateway goes away");
+    stage.token("simulated-token");
+    wait_for_message(&stage, "can't be connected to");
+    stage.simulator.script(When::always(), Reply::empty(503));
+    stage.simulator.up().expect("the gateway comes back");
+    wait_for_message(&stage, "HTTP 503");
+    stage.simulator.clear_scripts();
+    stage.wait_for("nightly", "Accepted");
+    assert!(message(&stage.wait_for_gateway("Succeeded")).contains("accepts the credential"));
+}
+
+#[test]
+fn an_edit_is_told_soon_while_the_new_login_hangs() {
+    let stage = stage();
     stage.wait_for_gateway("NotTried");
+    // Nothing answers there, and the login may take five minutes.
+    let silent = std::net::TcpListener::bind("127.0.0.1:0").expect("a free port");
+    let address = silent.local_addr().expect("it is bound");
+    stage.namespace.apply(&json!({
+        "apiVersion": "v1", "kind": "Secret", "metadata": {"name": "login"},
+        "stringData": {"username": "u", "password": "p", "clientKey": "k"},
+    }));
+    let mut login = patient();
+    login["auth"] = json!({"password": {
+        "tokenURL": format!("http://{address}/token"), "secretRef": {"name": "login"},
+    }});
+    stage.gateway(login);
+    let status = stage.wait_for_gateway("Progressing");
+    assert_eq!(condition(&status, "Ready").expect("Ready")["status"], "Unknown");
+    assert_eq!(condition(&status, "Reconciling").expect("Reconciling")["status"], "True");
 }
 
 #[test]
@@ -223,7 +257,7 @@ fn a_status_that_was_wiped_or_overwritten_is_mended() {
         assert_eq!(message(&stage.wait_for_gateway("NotTried")), before);
     }
     stage.catch_up();
-    assert_eq!(gateway_writes(&stage, 3), 3, "one, and one for each");
+    assert_eq!(gateway_writes(&stage, 5), 5, "one, the two by hand, and one for each of these");
 }
 
 #[test]
