@@ -172,8 +172,9 @@ impl Published {
     /// The write has ended.
     pub fn end_write(&mut self, result: WriteResult, now: Millis) {
         self.not_before = now + BETWEEN_GATEWAY_WRITES;
-        let pause = BETWEEN_GATEWAY_WRITES.0.checked_shl(self.texts.into()).unwrap_or(u64::MAX);
-        self.text_at = now + Millis(pause).min(TEXT_PAUSE_MAX);
+        // Doubled ten times, it is longer than the longest pause.
+        let pause = Millis(BETWEEN_GATEWAY_WRITES.0 << self.texts.min(10));
+        self.text_at = now + pause.min(TEXT_PAUSE_MAX);
         match (result, self.writing.take()) {
             // Something newer may have been seen already.
             (WriteResult::Done(version), Some(written)) if self.told.version <= version => {
@@ -227,4 +228,21 @@ fn digest(status: &TestiniumGatewayStatus) -> u64 {
         (type_, status, reason, message, observed_generation).hash(&mut hash);
     }
     hash.finish()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_pause_before_another_text_grows_and_never_shrinks() {
+        let pause = |texts| {
+            let mut published = Published { texts, ..Published::default() };
+            published.end_write(WriteResult::Conflict, Millis(0));
+            published.text_at
+        };
+        assert_eq!([0, 1, 2].map(pause), [5_000, 10_000, 20_000].map(Millis));
+        assert!((0..u8::MAX).all(|texts| pause(texts) <= pause(texts + 1)));
+        assert_eq!(pause(u8::MAX), TEXT_PAUSE_MAX);
+    }
 }

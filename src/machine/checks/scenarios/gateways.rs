@@ -156,7 +156,22 @@ fn a_condition_of_another_controller_and_the_own_echo_are_no_reason_to_write() {
     }
 }
 
-/// The wipe comes between the landing of the own write and its reply.
+/// A list that was served before the own write brings the gateway as it was before.
+#[test]
+fn a_status_of_the_past_is_no_reason_to_write() {
+    let mut world = world();
+    world.stop("one");
+    world.flow(How::ByNature);
+    world.pass(6_000);
+    world.relist(Kind::Gateways);
+    let server = world.server.clone();
+    world.gateways.serve(&server);
+    world.write_all();
+    world.live(60_000, How::ByNature);
+    assert_eq!((says(&world).1.as_str(), world.trace.gateway_writes), (reason::SUCCEEDED, 1));
+}
+
+/// The own write has been carried out when the wipe comes, and its reply is still to come.
 #[test]
 fn a_status_that_is_wiped_before_its_write_is_acknowledged_is_mended() {
     let mut world = world();
