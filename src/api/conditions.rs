@@ -54,6 +54,7 @@ pub mod reason {
     pub const PROGRESSING_WITH_RETRY: &str = "ProgressingWithRetry";
     pub const DEPENDENCY_NOT_READY: &str = "DependencyNotReady";
     pub const SUCCEEDED: &str = "Succeeded";
+    pub const NOT_TRIED: &str = "NotTried";
     pub const FAILED: &str = "Failed";
     pub const WITHDRAWN: &str = "Withdrawn";
     pub const RESTORED: &str = "Restored";

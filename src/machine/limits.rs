@@ -36,6 +36,10 @@ pub const REASON_SETTLES: Millis = Millis(30_000);
 pub const GATEWAY_STATUS_SETTLES: Millis = Millis(1_000);
 /// Least time between two writes of one gateway's status.
 pub const BETWEEN_GATEWAY_WRITES: Millis = Millis(5_000);
+/// The longest pause before a gateway's status tells a changed text under the same reason. The pause doubles with each
+/// such change in a row, and begins anew once no text has changed for this long: an outage whose words change with each
+/// try must not become a stream of writes.
+pub const TEXT_PAUSE_MAX: Millis = Millis(600_000);
 /// A login that was refused is not tried again sooner, or the account could be locked.
 pub const REFUSED_LOGIN_PAUSE: Millis = Millis(300_000);
 /// The first pause between two readings of a missing Secret: the person who has just made it is watching.

@@ -88,8 +88,9 @@ impl Machine {
         if run.at_rest() && self.outbox.is_idle(key) {
             return self.runs.retire(id, now, &mut self.demands);
         }
-        let (reason, since) = self.gateways.wait_of(&run.gateway(), run.is_stop_requested(), now.mono);
-        let due = run.status_due(reason, since + REASON_SETTLES).map(|(at, due)| match due {
+        let wait = self.gateways.wait_of(&run.gateway(), run.is_stop_requested(), now.mono);
+        let settles_at = (wait.reason_since + REASON_SETTLES, wait.since + REASON_SETTLES);
+        let due = run.status_due(wait.cause, settles_at).map(|(at, due)| match due {
             Due::Outcome => (at, Urgency::Outcome),
             Due::Situation => (at, Urgency::Situation),
         });

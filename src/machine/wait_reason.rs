@@ -1,5 +1,8 @@
 //! The reasons for which plans wait: a closed set for programs, and a sentence for people.
 
+use std::collections::hash_map::DefaultHasher;
+use std::hash::{Hash, Hasher};
+
 use strum::VariantArray;
 
 use crate::api::reason;
@@ -21,6 +24,14 @@ pub enum WaitReason {
     Misconfigured,
 }
 
+/// A cause for which plans wait: the reason, and a digest of the words that say more of it. If it changes, that is news
+/// for people, even if the reason is still the same.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub struct Cause {
+    pub reason: WaitReason,
+    pub(in crate::machine) text: u64,
+}
+
 /// The party that has to act before waiting plans go on.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub enum Acts {
@@ -32,10 +43,10 @@ pub enum Acts {
     Nobody,
 }
 
-/// A reason for waiting, with a sentence that says it to people.
+/// A cause for waiting, with a sentence that says it to people.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct Waiting {
-    pub reason: WaitReason,
+    pub cause: Cause,
     pub message: String,
 }
 
@@ -82,5 +93,69 @@ impl WaitReason {
 impl From<WaitReason> for &'static str {
     fn from(reason: WaitReason) -> Self {
         reason.as_str()
+    }
+}
+
+/// The digest of words that are not known.
+const NOT_KNOWN: u64 = 0;
+
+// === impl Cause ===
+
+impl Cause {
+    /// A cause of which the reason alone is known, such as one that a status has told.
+    pub fn of_reason(reason: WaitReason) -> Self {
+        Self { reason, text: NOT_KNOWN }
+    }
+
+    /// Whether a person who was told the one would learn nothing from the other.
+    pub fn says_the_same_as(self, other: Self) -> bool {
+        let is_same_text = self.text == other.text || [self.text, other.text].contains(&NOT_KNOWN);
+        self.reason == other.reason && is_same_text
+    }
+
+    /// Of all words that say more of the reason, those count that stay the same while the cause does: names, and the
+    /// status of an HTTP answer, but no other numbers, such as times, ports and addresses.
+    pub fn new(reason: WaitReason, text: &str) -> Self {
+        let mut hash = DefaultHasher::new();
+        let mut before = "";
+        for word in text.split_whitespace() {
+            let is_number = word.contains(|c: char| c.is_ascii_digit());
+            if !is_number || word.contains('"') || before.ends_with("HTTP") {
+                word.hash(&mut hash);
+            }
+            before = word;
+        }
+        Self { reason, text: hash.finish() }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_word_is_read_back_as_its_reason() {
+        for reason in WaitReason::VARIANTS {
+            assert_eq!(WaitReason::of_word(reason.as_str()), Some(*reason));
+        }
+        assert_eq!(WaitReason::of_word(reason::SUCCEEDED), None);
+    }
+
+    #[test]
+    fn a_cause_is_told_apart_by_what_a_person_has_to_know_and_by_no_other_number() {
+        let cause = |text| Cause::new(WaitReason::Unreachable, text);
+        for (one, other) in [
+            ("answered (HTTP 500)", "answered (HTTP 503)"),
+            ("there is no Secret \"a1\"", "there is no Secret \"a2\""),
+            ("can't be connected to", "did not answer in time"),
+        ] {
+            assert_ne!(cause(one), cause(other), "{one}, {other}");
+        }
+        for (one, other) in [
+            ("no answer after 20 ms", "no answer after 3017 ms"),
+            ("closed by 10.0.0.1:6443 (HTTP 503)", "closed by [fd00::1]:443 (HTTP 503)"),
+        ] {
+            assert_eq!(cause(one), cause(other), "{one}, {other}");
+        }
     }
 }

@@ -1,6 +1,6 @@
 //! A gateway's life while runs wait for it: edited, deleted, made anew, its Secret changed, and what its status says.
 
-use serde_json::json;
+use serde_json::{Value, json};
 use testinium_testbed::kubectl::wait_until;
 use testinium_testbed::simulator::{Config, Hold, Nature, Reply, Simulator, When};
 
@@ -40,7 +40,7 @@ fn an_answer_of_an_address_that_was_edited_meanwhile_says_nothing() {
     let mut moved = patient();
     moved["url"] = json!(moved_to.url());
     stage.gateway(moved);
-    stage.wait_for_gateway("Succeeded");
+    stage.wait_for_gateway("NotTried");
     hold.release();
     assert_eq!(outcomes(&stage.wait_for("nightly", "Accepted")), ["1 Accepted"]);
     assert_eq!((stage.calls().len(), moved_to.calls().len()), (1, 1));
@@ -57,7 +57,7 @@ fn an_edit_that_leaves_the_address_alone_leaves_the_answer_valid() {
     let mut slower = patient();
     slower["limits"] = json!({"requestsPerSecond": 1});
     stage.gateway(slower);
-    stage.wait_for_gateway("Succeeded");
+    stage.wait_for_gateway("NotTried");
     hold.release();
     stage.wait_for("nightly", "Accepted");
     assert_eq!(stage.calls(), [[1]]);
@@ -125,11 +125,11 @@ fn a_gateways_status_tells_each_change_once_and_runs_that_wait_point_at_it() {
         assert!(condition(&status, "Stalled").is_none() && condition(&status, "Reconciling").is_none());
     };
     // A trouble, the condition that goes with it, and how the run that meets it reads.
-    let bad = |reason: &str, beside: Option<&str>, waits: &str| {
+    let bad = |reason: &str, beside: &str, waits: &str| {
         let status = stage.wait_for_gateway(reason);
         assert_eq!(condition(&status, "Ready").expect("Ready")["status"], "False");
         for type_ in ["Stalled", "Reconciling"] {
-            assert_eq!(condition(&status, type_).is_some(), beside == Some(type_), "{reason}: {type_}");
+            assert_eq!(condition(&status, type_).is_some(), beside == type_, "{reason}: {type_}");
         }
         let run = stage.wait_for(waits, reason);
         let stopped = condition(&run, "Stopped").expect("Stopped");
@@ -142,28 +142,28 @@ fn a_gateways_status_tells_each_change_once_and_runs_that_wait_point_at_it() {
         }
         assert_eq!(condition(&run, "Ready").expect("Ready")["reason"], "DependencyNotReady");
     };
-    good("Succeeded");
+    good("NotTried");
 
     let mut suspended = patient();
     suspended["suspend"] = json!(true);
     stage.gateway(suspended);
-    stage.wait_for_gateway("Suspended");
+    good("Suspended");
     stop(&stage, "held", 1);
-    bad("Suspended", None, "held");
+    stage.wait_for("held", "Suspended");
     stage.gateway(patient());
     stage.wait_for("held", "Accepted");
     good("Succeeded");
 
     stage.simulator.set_token("another-token");
     stop(&stage, "refused", 2);
-    bad("AuthenticationFailed", Some("Stalled"), "refused");
+    bad("AuthenticationFailed", "Stalled", "refused");
     stage.token("another-token");
     stage.wait_for("refused", "Accepted");
     good("Succeeded");
 
     stage.simulator.down().expect("the gateway goes away");
     stop(&stage, "out", 3);
-    bad("Unreachable", Some("Reconciling"), "out");
+    bad("Unreachable", "Reconciling", "out");
     stage.simulator.up().expect("the gateway comes back");
     stage.wait_for("out", "Accepted");
     good("Succeeded");
@@ -171,7 +171,7 @@ fn a_gateways_status_tells_each_change_once_and_runs_that_wait_point_at_it() {
     let elsewhere = stage.simulator.elsewhere_url();
     stage.simulator.script(When::always(), Reply::redirect(307, &elsewhere));
     stop(&stage, "led-away", 4);
-    bad("Misconfigured", Some("Stalled"), "led-away");
+    bad("Misconfigured", "Stalled", "led-away");
     stage.simulator.clear_scripts();
     stage.wait_for("led-away", "Accepted");
     good("Succeeded");
@@ -180,6 +180,106 @@ fn a_gateways_status_tells_each_change_once_and_runs_that_wait_point_at_it() {
     stage.catch_up();
     let writes = gateway_writes(&stage, 9);
     assert_eq!(writes, 9, "one for each time that the status was waited for");
+}
+
+/// The message of the gateway's condition Ready.
+fn message(status: &Value) -> String {
+    condition(status, "Ready").expect("Ready")["message"].as_str().unwrap_or_default().to_owned()
+}
+
+/// Waits until the message of the gateway's condition Ready has this part.
+fn wait_for_message(stage: &Stage, part: &str) {
+    ok(wait_until(&format!("the gateway to say {part:?}"), SOON, || {
+        let status = ok(stage.namespace.kubectl.get_json(&["tgw", "default"]))["status"].clone();
+        match condition(&status, "Ready") {
+            Some(ready) if ready["message"].as_str().is_some_and(|text| text.contains(part)) => Ok(()),
+            _ => Err(status),
+        }
+    }));
+}
+
+#[test]
+fn a_changed_cause_is_told_although_its_reason_is_the_same() {
+    let stage = stage();
+    stage.wait_for_gateway("NotTried");
+    stage.namespace.run(&["delete", "secret", "token"]);
+    let mut slower = patient();
+    slower["limits"] = json!({"requestsPerSecond": 1});
+    stage.gateway(slower);
+    stop(&stage, "nightly", 1);
+    assert!(message(&stage.wait_for_gateway("SecretNotFound")).contains("there is no Secret"));
+    stage.namespace.apply(&json!({
+        "apiVersion": "v1", "kind": "Secret", "metadata": {"name": "token"}, "stringData": {"other": "value"},
+    }));
+    wait_for_message(&stage, "has no key");
+    stage.simulator.down().expect("the gateway goes away");
+    stage.token("simulated-token");
+    wait_for_message(&stage, "can't be connected to");
+    stage.simulator.script(When::always(), Reply::empty(503));
+    stage.simulator.up().expect("the gateway comes back");
+    wait_for_message(&stage, "HTTP 503");
+    stage.simulator.clear_scripts();
+    stage.wait_for("nightly", "Accepted");
+    assert!(message(&stage.wait_for_gateway("Succeeded")).contains("accepts the credential"));
+}
+
+#[test]
+fn an_edit_is_told_soon_while_the_new_login_hangs() {
+    let stage = stage();
+    stage.wait_for_gateway("NotTried");
+    // Nothing answers there, and the login may take five minutes.
+    let silent = std::net::TcpListener::bind("127.0.0.1:0").expect("a free port");
+    let address = silent.local_addr().expect("it is bound");
+    stage.namespace.apply(&json!({
+        "apiVersion": "v1", "kind": "Secret", "metadata": {"name": "login"},
+        "stringData": {"username": "u", "password": "p", "clientKey": "k"},
+    }));
+    let mut login = patient();
+    login["auth"] = json!({"password": {
+        "tokenURL": format!("http://{address}/token"), "secretRef": {"name": "login"},
+    }});
+    stage.gateway(login);
+    let status = stage.wait_for_gateway("Progressing");
+    assert_eq!(condition(&status, "Ready").expect("Ready")["status"], "Unknown");
+    assert_eq!(condition(&status, "Reconciling").expect("Reconciling")["status"], "True");
+}
+
+#[test]
+fn a_status_that_was_wiped_or_overwritten_is_mended() {
+    let stage = stage();
+    let before = message(&stage.wait_for_gateway("NotTried"));
+    let overwritten = json!([{"type": "Ready", "status": "False", "reason": "Broken", "message": "by hand",
+        "lastTransitionTime": "2026-01-01T00:00:00Z"}]);
+    for conditions in [json!([]), overwritten] {
+        let patch = json!({"status": {"conditions": conditions}}).to_string();
+        let patch = format!("--patch={patch}");
+        stage.namespace.run(&["patch", "tgw", "default", "--subresource=status", "--type=merge", &patch]);
+        assert_eq!(message(&stage.wait_for_gateway("NotTried")), before);
+    }
+    stage.catch_up();
+    assert_eq!(gateway_writes(&stage, 5), 5, "one, the two by hand, and one for each of these");
+}
+
+#[test]
+fn a_restart_writes_no_gateway_status_that_nothing_has_changed() {
+    let mut stage = stage();
+    stage.simulator.down().expect("the gateway goes away");
+    stop(&stage, "out", 1);
+    let status = stage.wait_for_gateway("Unreachable");
+    stage.namespace.apply(&run("out", json!({"plans": [1], "stopped": false})));
+    stage.wait_for("out", "Withdrawn");
+    let writes = gateway_writes(&stage, 1);
+    stage.stop_operator();
+    stage.start_operator();
+    stage.catch_up();
+    // Once a status that needs a write has had it, this one would have had it as well.
+    stage.namespace.apply(&stage.gateway_named("other", json!({})));
+    ok(wait_until("another gateway's status", SOON, || {
+        let other = ok(stage.namespace.kubectl.get_json(&["tgw", "other"]));
+        condition(&other["status"], "Ready").map(|_| ()).ok_or_else(|| other.to_string())
+    }));
+    assert_eq!(stage.wait_for_gateway("Unreachable"), status);
+    assert_eq!(gateway_writes(&stage, writes + 1), writes + 1, "that of the other gateway");
 }
 
 /// Status writes of the gateway, once there are so many.

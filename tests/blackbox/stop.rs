@@ -238,7 +238,7 @@ fn an_idle_operator_writes_nothing_and_calls_nobody() {
     stage.stop("stopped");
     stage.wait_for("stopped", "Accepted");
     stage.wait_for("at-rest", "NotRequested");
-    stage.namespace.run(&["wait", "tgw/default", "--for=condition=Ready", "--timeout=30s"]);
+    stage.wait_for_gateway("Succeeded");
     // Half a minute of silence is the claim itself: what is waited for is that nothing comes.
     let before = (stage.all_writes(), stage.simulator.requests().len());
     let noise = wait_until("something to happen", SOON, || {

@@ -94,7 +94,8 @@ impl Gateways {
         }
         settling.gateway.spoken |= answer.is_own();
         let verdict = verdict(answer, &call.plans(), settling.gateway.spoken);
-        if proves(answer, &verdict) {
+        let is_proof = proves(answer, &verdict);
+        if is_proof {
             settling.gateway.credential.proven(call.credential);
             settling.gateway.note_served(id);
         }
@@ -106,6 +107,7 @@ impl Gateways {
                 }
             }
             answered => {
+                settling.gateway.answered(call.credential, is_proof);
                 if moves_gate && was_probe {
                     settling.gateway.open();
                 }

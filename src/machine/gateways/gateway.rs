@@ -6,7 +6,8 @@ use std::sync::Arc;
 use crate::machine::backoff::chance;
 use crate::machine::call::Member;
 use crate::machine::effect::Effect;
-use crate::machine::gateways::credential::{Change, Credential};
+use crate::machine::gateways::claim::{Claim, Knowledge};
+use crate::machine::gateways::credential::{Change, Credential, CredentialError};
 use crate::machine::gateways::gate::Gate;
 use crate::machine::gateways::held::Held;
 use crate::machine::gateways::origin::Readiness;
@@ -20,10 +21,8 @@ use crate::machine::gateways::verdict::{Trouble, TroubleKind};
 use crate::machine::gateways::wait_cause::WaitCause;
 use crate::machine::ids::{CallId, Epoch, GatewayKey, PlanId, SecretVersion};
 use crate::machine::input::CredentialRead;
-use crate::machine::limits::REASON_SETTLES;
 use crate::machine::time::Millis;
 use crate::machine::view::GatewayView;
-use crate::machine::wait_reason::WaitReason;
 
 /// A gateway, or the place of one that runs wait for.
 #[derive(Clone, Debug)]
@@ -43,6 +42,8 @@ pub struct Gateway {
     pub seq: u32,
     /// Whether the address has answered in Testinium's form since the object was last edited.
     pub spoken: bool,
+    /// Whether an answer has shown that it works and takes the credential in use, since the object was last edited.
+    pub proven: bool,
     /// The latest call with a good answer in Testinium's form.
     pub last_served_call: u32,
     /// The number of calls under way.
@@ -94,6 +95,7 @@ impl Gateway {
             gate: Gate::Open,
             seq: 0,
             spoken: false,
+            proven: false,
             last_served_call: 0,
             calls: 0,
             rate: Rate::default(),
@@ -119,9 +121,6 @@ impl Gateway {
         let moved = before.as_ref().is_none_or(|b| {
             b.uid != view.uid || b.spec.url != view.spec.url || b.spec.company_id != view.spec.company_id
         });
-        if before.as_ref().is_none_or(|b| b.uid != view.uid) {
-            self.published.restart(&view.status, now);
-        }
         if moved {
             self.endpoint.0 += 1;
         }
@@ -129,10 +128,16 @@ impl Gateway {
             self.seq += 1;
             self.gate = Gate::Open;
             self.spoken = false;
+            self.unprove();
             self.credential.restart();
         } else if hurried {
             self.gate.hurry(now);
             self.credential.want();
+        }
+        if before.as_ref().is_none_or(|b| b.uid != view.uid) {
+            self.published.restart(&view, now);
+        } else {
+            self.published.observe(&view);
         }
         self.settings = Some(Arc::new(Settings::of(&view.spec)));
         self.view = Some(Arc::new(view));
@@ -154,13 +159,42 @@ impl Gateway {
         }
     }
 
-    /// The reason of that cause.
-    pub fn wait_reason(&self, unknown: WaitCause<'_>) -> Option<WaitReason> {
-        self.wait_cause(unknown).map(WaitCause::reason)
+    /// What is known of the gateway, for its own status. What the status said before this term stays until a call or a
+    /// reading of this term shows something else.
+    pub fn knowledge<'a>(&'a self, unknown: WaitCause<'a>) -> Knowledge<'a> {
+        let inherited = self.published.inherited.as_deref();
+        match self.wait_cause(unknown) {
+            Some(cause) => Knowledge::Waits(cause),
+            None if self.credential.is_unread() => {
+                inherited.map_or(Knowledge::BeingRead, Knowledge::Inherited)
+            }
+            None if self.proven => Knowledge::Proven,
+            None => inherited
+                .filter(|said| !said.is_about_credential(&self.key.name))
+                .map_or(Knowledge::NotTried, Knowledge::Inherited),
+        }
+    }
+
+    /// Nothing that is known of its calls counts any more: the object was edited, or there is another credential.
+    fn unprove(&mut self) {
+        self.proven = false;
+        self.published.inherited = None;
+    }
+
+    /// A call with this credential was answered, and not in a way that shuts the gate. `is_proof`: only a gateway that
+    /// works and takes the credential answers so.
+    pub fn answered(&mut self, credential: Epoch, is_proof: bool) {
+        self.proven |= is_proof && credential == self.credential.epoch;
+        let is_refuted = |claim| matches!(claim, Claim::Waits(_));
+        if self.published.inherited.as_ref().is_some_and(|said| is_refuted(said.claim)) {
+            self.published.inherited = None;
+        }
     }
 
     /// Shuts the gate for the trouble that one of its own calls met.
     pub fn shut(&mut self, trouble: Trouble, now: Millis, seed: u64) {
+        self.published.inherited = None;
+        self.proven &= !trouble.doubts_credential;
         let failures = if trouble.doubts_credential {
             self.credential.rejected(now, trouble.kind == TroubleKind::Unauthorized);
             // Only a proven credential ends this count: a login that works and a token that doesn't must not chase
@@ -225,11 +259,21 @@ impl Gateway {
     /// Takes in the end of a reading.
     pub fn credential_read(&mut self, epoch: Epoch, read: CredentialRead, now: Millis) {
         let is_latest = self.credential.reading == Some(epoch);
+        // A credential that was not read before in this term may be the one that the status speaks of.
+        let is_first = match &self.credential.error {
+            Some(CredentialError::Missing(_) | CredentialError::Invalid(_) | CredentialError::Refused(_)) => {
+                false
+            }
+            Some(CredentialError::Failed(_)) | None => self.credential.version.is_none(),
+        };
         let change = self.credential.read(epoch, read, now);
         if is_latest {
             self.held_are_ready(epoch);
         }
         let is_shut = self.gate != Gate::Open;
+        if change == Change::New && !is_first || change == Change::Renewed && is_shut {
+            self.unprove();
+        }
         match change {
             Change::None => {}
             Change::New if is_shut => self.open(),
@@ -329,14 +373,12 @@ impl Gateway {
 
     /// The moment at which the runs that wait here are to be told of a changed reason.
     pub fn notify_at(&self) -> Option<Millis> {
-        let Published { reason, since, waiters_notified, .. } = &self.published;
-        (*waiters_notified != Some(*reason) && self.awaited()).then(|| *since + REASON_SETTLES)
+        self.published.notify_at().filter(|_| self.awaited())
     }
 
     /// The moment from which on the gateway's own status is to be written, if it is to be.
     pub fn status_due(&self) -> Option<Millis> {
-        let view = self.view.as_ref().filter(|_| !self.credential.is_unread())?;
-        self.published.due(view.generation)
+        self.published.due(self.view.as_ref()?.generation)
     }
 
     /// The moment at which the next call with fresh ids may begin: at once after a quiet spell or with a full batch,

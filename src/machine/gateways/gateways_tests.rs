@@ -141,13 +141,49 @@ fn a_changed_reason_is_told_to_runs_once_it_has_stood_for_a_while() {
     turn(&mut gateways, 1_000);
     assert!(gateways.publish(Millis(1_000)).notified.is_empty(), "it has just begun");
     let told = gateways.wait_of(&key("a"), true, Millis(2_000));
-    assert_eq!(told, (Some(WaitReason::Suspended), Millis(1_000)));
+    assert_eq!((told.reason(), told.since), (Some(WaitReason::Suspended), Millis(1_000)));
     let settled = 1_000 + REASON_SETTLES.0;
     turn(&mut gateways, settled - 1);
     assert!(gateways.publish(Millis(settled - 1)).notified.is_empty());
     turn(&mut gateways, settled);
     let notified: Vec<_> = gateways.publish(Millis(settled)).notified.into_iter().collect();
     assert_eq!(notified, [RunId(6)], "the run whose plan waits, and no other");
+}
+
+/// Reads the credential of a gateway, as if its Secret were missing in this way.
+fn missing(gateways: &mut Gateways, why: &str, now: u64) -> Vec<RunId> {
+    gateways.edit(&key("a"), |gateway| gateway.credential.want());
+    turn(gateways, now);
+    let (key, epoch) = reading(gateways).expect("it is being read");
+    gateways.credential_read(&key, epoch, CredentialRead::Missing(why.to_owned()), Millis(now));
+    turn(gateways, now);
+    gateways.publish(Millis(now)).notified.into_iter().collect()
+}
+
+#[test]
+fn a_changed_cause_under_the_same_reason_is_told_to_runs_once_it_has_stood_for_a_while() {
+    let mut gateways = ready(&["a"]);
+    let settles = REASON_SETTLES.0;
+    missing(&mut gateways, "no Secret", 1_000);
+    gateways.offer(&key("a"), &[PlanId(3)], waiter(6));
+    assert_eq!(missing(&mut gateways, "no Secret", 1_000 + settles), [RunId(6)]);
+    assert!(missing(&mut gateways, "no key", 2_000 + settles).is_empty(), "it has just begun");
+    let wait = gateways.wait_of(&key("a"), true, Millis(3_000 + settles));
+    let since = (Millis(2_000 + settles), Millis(1_000));
+    assert_eq!((wait.reason(), (wait.since, wait.reason_since)), (Some(WaitReason::SecretNotFound), since));
+    assert_eq!(missing(&mut gateways, "no key", 2_000 + 2 * settles), [RunId(6)]);
+    assert!(missing(&mut gateways, "no key", 2_000 + 4 * settles).is_empty(), "it is told once");
+}
+
+#[test]
+fn words_that_change_all_the_time_hold_up_no_change_of_the_reason() {
+    let mut gateways = ready(&["a"]);
+    missing(&mut gateways, "no key", 1_000);
+    gateways.offer(&key("a"), &[PlanId(3)], waiter(6));
+    for (second, why) in (2..=30).zip(["no Secret", "no key"].into_iter().cycle()) {
+        assert!(missing(&mut gateways, why, 1_000 * second).is_empty());
+    }
+    assert_eq!(missing(&mut gateways, "no key", 1_000 + REASON_SETTLES.0), [RunId(6)]);
 }
 
 #[test]
@@ -247,7 +283,7 @@ fn a_gateway_that_cannot_be_read_says_so_until_it_can_or_is_gone() {
         gateways.offer(&key("a"), &[PlanId(1)], waiter(1));
         gateways.unreadable(&key("a"), "1".into(), "spec.url: missing", &mut Vec::new());
         step(&mut gateways);
-        assert_eq!(gateways.wait_of(&key("a"), true, Millis(2)).0, expected, "{name}");
+        assert_eq!(gateways.wait_of(&key("a"), true, Millis(2)).reason(), expected, "{name}");
     }
 }
 
@@ -255,7 +291,7 @@ fn a_gateway_that_cannot_be_read_says_so_until_it_can_or_is_gone() {
 fn a_gateway_that_is_asked_for_and_is_not_there_says_so() {
     let mut gateways = Gateways::new(OriginLimits::default(), 7);
     gateways.offer(&key("a"), &[PlanId(1)], waiter(1));
-    let reason = |gateways: &Gateways| gateways.wait_of(&key("a"), true, Millis(0)).0;
+    let reason = |gateways: &Gateways| gateways.wait_of(&key("a"), true, Millis(0)).reason();
     assert_eq!(reason(&gateways), Some(WaitReason::GatewayNotListed));
     gateways.list_began(&ALL);
     gateways.list_ended(&ALL, &mut Vec::new());

@@ -6,12 +6,13 @@
 //! among ten thousand gateways as among ten.
 
 mod calls;
+pub mod claim;
 pub mod credential;
 pub mod gate;
 pub mod gateway;
 pub mod held;
 pub mod origin;
-mod publish;
+pub mod publish;
 pub mod queue;
 pub mod rate;
 pub mod readings;

@@ -4,41 +4,59 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use crate::machine::effect::{Target, WriteBody};
-use crate::machine::gateways::status::build_gateway_status;
+use crate::machine::gateways::claim::build_gateway_status;
+use crate::machine::gateways::status::Lasting;
 use crate::machine::gateways::wait_cause::WaitCause;
 use crate::machine::gateways::{Gateways, Unreadable};
 use crate::machine::ids::{GatewayKey, ObjectKey, RunId, Uid, Version};
 use crate::machine::input::WriteResult;
-use crate::machine::limits::REASON_SETTLES;
 use crate::machine::list::Lists;
 use crate::machine::time::{Millis, Now, whole_seconds};
 use crate::machine::view::GatewayView;
-use crate::machine::wait_reason::{WaitReason, Waiting};
+use crate::machine::wait_reason::{Cause, WaitReason, Waiting};
 
 /// The runs and gateways to reschedule after gateways were published.
 #[derive(Debug, Default)]
 pub struct Publication {
-    /// Runs that wait where the reason has changed, and has stood for a while.
+    /// Runs that wait where the cause has changed, and has stood for a while.
     pub notified: BTreeSet<RunId>,
     /// Gateways whose own status may be due.
     pub gateways: BTreeSet<GatewayKey>,
 }
 
+/// The cause for which a run waits, if it does, and since when its gateway has published it.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub struct Wait {
+    pub cause: Option<Cause>,
+    pub since: Millis,
+    /// Since when the cause has had its present reason. Its words may have changed later.
+    pub reason_since: Millis,
+}
+
+// === impl Wait ===
+
+impl Wait {
+    pub fn reason(&self) -> Option<WaitReason> {
+        self.cause.map(|cause| cause.reason)
+    }
+}
+
 // === impl Gateways ===
 
 impl Gateways {
-    /// The reason for which a run of this gateway waits, and the moment since which the gateway has published it.
-    pub fn wait_of(
-        &self,
-        key: &GatewayKey,
-        is_stop_requested: bool,
-        now: Millis,
-    ) -> (Option<WaitReason>, Millis) {
-        let gateway = self.get(key);
-        let reason = self.cause_of(key, is_stop_requested).map(WaitCause::reason);
-        let published = gateway.map(|gateway| &gateway.published);
-        let since = published.filter(|published| published.reason == reason);
-        (reason, since.map_or(now, |published| published.since))
+    /// The cause for which a run of this gateway waits, and the moment since which the gateway has published it.
+    pub fn wait_of(&self, key: &GatewayKey, is_stop_requested: bool, now: Millis) -> Wait {
+        let cause = self.cause_of(key, is_stop_requested).map(WaitCause::cause);
+        let mut wait = Wait { cause, since: now, reason_since: now };
+        let Some(gateway) = self.get(key) else { return wait };
+        let Lasting { value, since, reason_since } = gateway.published.cause;
+        if value.map(|cause| cause.reason) == wait.reason() {
+            wait.reason_since = reason_since;
+        }
+        if value == cause {
+            wait.since = since;
+        }
+        wait
     }
 
     /// The reason for which a run of this gateway waits, in words, and the uid of the gateway's object.
@@ -57,19 +75,18 @@ impl Gateways {
         }
     }
 
-    /// Publishes the reason for waiting of each gateway to which something has happened, and yields the runs to tell.
+    /// Publishes the cause for waiting of each gateway to which something has happened, and yields the runs to tell.
     pub fn publish(&mut self, now: Millis) -> Publication {
         let gateways = std::mem::take(&mut self.unpublished);
         let mut notified = BTreeSet::new();
         for key in &gateways {
             let Some(gateway) = self.by_key.get_mut(key) else { continue };
-            let reason = gateway.wait_reason(unknown(&self.lists, &self.unreadable, key));
-            let published = &mut gateway.published;
-            if published.reason != reason {
-                (published.reason, published.since) = (reason, now);
-            }
-            if published.waiters_notified != Some(reason) && published.since + REASON_SETTLES <= now {
-                published.waiters_notified = Some(reason);
+            let unknown = unknown(&self.lists, &self.unreadable, key);
+            let cause = gateway.wait_cause(unknown).map(WaitCause::cause);
+            let claim = gateway.view.as_ref().map(|_| gateway.knowledge(unknown).claim());
+            gateway.published.publish(cause, claim, now);
+            if gateway.published.notify_at().is_some_and(|at| at <= now) {
+                gateway.published.waiters_notified = Some(cause);
                 notified.extend(gateway.queue.waiters());
             }
         }
@@ -92,7 +109,7 @@ impl Gateways {
         }
     }
 
-    /// Begins to write the status of a gateway.
+    /// Begins to write the status of a gateway, unless it says what it should.
     pub fn state(
         &mut self,
         key: &GatewayKey,
@@ -102,14 +119,13 @@ impl Gateways {
         let gateway = self.by_key.get_mut(key)?;
         let view = gateway.view.clone()?;
         let unknown = unknown(&self.lists, &self.unreadable, key);
-        let mut waiting = gateway.wait_cause(unknown).map(|cause| cause.in_words(&key.name));
-        if let Some(waiting) = waiting.as_mut().filter(|_| without_messages) {
-            waiting.message = waiting.reason.as_str().to_owned();
+        let mut said = gateway.knowledge(unknown).say(&key.name);
+        if without_messages {
+            said.message = said.claim.word().to_owned();
         }
-        let time = whole_seconds(now.wall);
-        let status = build_gateway_status(&view.status, view.generation, waiting.as_ref(), &time);
-        gateway.published.begin_write(view.generation);
-        Some((target(&view), WriteBody::GatewayStatus(Arc::new(status))))
+        let status = build_gateway_status(&view.status, view.generation, &said, &whole_seconds(now.wall));
+        let is_news = gateway.published.begin_write(&status, said.claim, now.mono);
+        is_news.then(|| (target(&view), WriteBody::GatewayStatus(Arc::new(status))))
     }
 
     /// The object of a gateway, as it was last known.

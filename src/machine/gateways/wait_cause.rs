@@ -3,7 +3,7 @@
 use crate::machine::gateways::credential::CredentialError;
 use crate::machine::gateways::gate::Shut;
 use crate::machine::gateways::verdict::TroubleKind;
-use crate::machine::wait_reason::{WaitReason, Waiting};
+use crate::machine::wait_reason::{Cause, WaitReason, Waiting};
 
 /// The cause for which plans wait. It is not yet put into words, which cost time and are seldom needed.
 #[derive(Clone, Copy, Debug)]
@@ -50,6 +50,18 @@ impl<'a> WaitCause<'a> {
         }
     }
 
+    /// The cause as far as a change of it is news.
+    pub fn cause(self) -> Cause {
+        let reason = self.reason();
+        match self {
+            Self::NoGateway | Self::Suspended => Cause::new(reason, ""),
+            Self::NotListed(why) => Cause::new(reason, without_words_of_others(why)),
+            Self::Unreadable(why) => Cause::new(reason, why),
+            Self::Credential(error) => credential_cause(reason, error.text()),
+            Self::Shut(shut) => Cause::new(reason, &shut.text),
+        }
+    }
+
     /// The cause in words, for the gateway with this name.
     pub fn in_words(self, name: &str) -> Waiting {
         let message = match self {
@@ -60,12 +72,108 @@ impl<'a> WaitCause<'a> {
             Self::Unreadable(why) => {
                 format!("gateway \"{name}\" can't be read: {why}; correct it, and the stop goes on")
             }
-            Self::Suspended => {
-                format!("gateway \"{name}\" is suspended; set its spec.suspend to false to let stops go on")
-            }
-            Self::Credential(error) => format!("gateway \"{name}\": {}", error.text()),
-            Self::Shut(shut) => format!("gateway \"{name}\" {}", shut.text),
+            Self::Suspended => format!(
+                "gateway \"{name}\" is suspended, and calls are held; set its spec.suspend to false to let stops go on"
+            ),
+            Self::Credential(error) => format!("{}{}", before_credential_error(name), error.text()),
+            Self::Shut(shut) => format!("{}{}", before_trouble(name), shut.text),
         };
-        Waiting { reason: self.reason(), message }
+        Waiting { cause: self.cause(), message }
+    }
+}
+
+/// The cause that a status of the gateway with this name told in these words.
+pub fn cause_told(reason: WaitReason, message: &str, name: &str) -> Cause {
+    let trouble = message.strip_prefix(&before_trouble(name));
+    match (reason, message.strip_prefix(&before_credential_error(name))) {
+        (WaitReason::Suspended, _) => Cause::new(reason, ""),
+        (_, Some(text)) => credential_cause(reason, text),
+        (_, None) => Cause::new(reason, trouble.unwrap_or(message)),
+    }
+}
+
+/// Whether such a message was about the credential as it was read, and not about a call.
+pub fn is_about_credential(message: &str, name: &str) -> bool {
+    message.starts_with(&before_credential_error(name))
+}
+
+fn before_credential_error(name: &str) -> String {
+    format!("gateway \"{name}\": ")
+}
+
+fn before_trouble(name: &str) -> String {
+    format!("gateway \"{name}\" ")
+}
+
+fn credential_cause(reason: WaitReason, text: &str) -> Cause {
+    match reason {
+        // A token endpoint is quoted by its published codes alone.
+        WaitReason::AuthenticationFailed => Cause::new(reason, text),
+        _ => Cause::new(reason, without_words_of_others(text)),
+    }
+}
+
+/// What stands before the words of somebody else, such as those of an API server, which change from time to time.
+fn without_words_of_others(text: &str) -> &str {
+    text.split_once(": ").map_or(text, |(own, _)| own)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::machine::gateways::gate::Gate;
+    use crate::machine::gateways::verdict::Trouble;
+    use crate::machine::time::Millis;
+
+    fn shut(kind: TroubleKind, text: &'static str) -> Shut {
+        let trouble = Trouble {
+            kind,
+            text: text.into(),
+            retry_after: None,
+            strikes: 0,
+            maybe_stopped: false,
+            doubts_credential: false,
+            blamed: None,
+        };
+        let backoff = crate::machine::backoff::Backoff { initial: Millis(1), max: Millis(1) };
+        let mut gate = Gate::Open;
+        gate.shut(trouble, 0, Millis(0), backoff, 0);
+        match gate {
+            Gate::Open => panic!("it was shut"),
+            Gate::Shut(shut) => shut,
+        }
+    }
+
+    #[test]
+    fn a_cause_is_read_back_from_the_words_that_told_it() {
+        let errors = [
+            CredentialError::Missing("there is no Secret \"token\" in its namespace; create it".to_owned()),
+            CredentialError::Invalid("the token contains a line break: write it in one line".to_owned()),
+            CredentialError::Refused("the token endpoint refused the login: 401 (BAD: no)".to_owned()),
+            CredentialError::Failed("Secret \"token\" could not be read: timeout".to_owned()),
+        ];
+        let gates = [
+            shut(TroubleKind::Down, "answered (HTTP 503); it is asked again by itself"),
+            shut(TroubleKind::Unauthorized, "does not accept the credential: (HTTP 401)"),
+        ];
+        let causes = errors.iter().map(WaitCause::Credential).chain(gates.iter().map(WaitCause::Shut));
+        for cause in causes.chain([WaitCause::Suspended]) {
+            let Waiting { cause: told, message } = cause.in_words("default");
+            let reason = told.reason;
+            assert_eq!(cause_told(reason, &message, "default"), cause.cause(), "{message}");
+            let is_credential = matches!(cause, WaitCause::Credential(_));
+            assert_eq!(is_about_credential(&message, "default"), is_credential, "{message}");
+        }
+    }
+
+    #[test]
+    fn words_of_an_api_server_make_no_other_cause_and_those_of_a_login_do() {
+        let failed =
+            |why: &str| CredentialError::Failed(format!("Secret \"token\" could not be read: {why}"));
+        let (one, other) = (failed("etcdserver: request timed out"), failed("connection refused"));
+        assert_eq!(WaitCause::Credential(&one).cause(), WaitCause::Credential(&other).cause());
+        let refused = |code: &str| CredentialError::Refused(format!("the login was refused: 401 ({code})"));
+        let (one, other) = (refused("INVALID_CLIENT"), refused("INVALID_GRANT"));
+        assert_ne!(WaitCause::Credential(&one).cause(), WaitCause::Credential(&other).cause());
     }
 }

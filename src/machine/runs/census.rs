@@ -25,8 +25,8 @@ impl Runs {
     pub fn census(&self, now: Now) -> Census {
         let mut census = Census::default();
         for (_, run) in self.iter().filter(|(_, run)| run.is_stop_requested() && !run.all_settled()) {
-            if let Some(Some(reason)) = run.published {
-                *census.waiting.entry(reason).or_default() += 1;
+            if let Some(Some(cause)) = run.published {
+                *census.waiting.entry(cause.reason).or_default() += 1;
             }
             let age = run.request.as_ref().map(|request| request.asked.age(now));
             census.oldest = census.oldest.max(age);

@@ -87,9 +87,9 @@ fn under_way(input: &StatusInput<'_>, tally: &Tally) -> Vec<ConditionDraft> {
                 condition::READY,
                 False,
                 reason::DEPENDENCY_NOT_READY,
-                &format!("the stop waits for its gateway ({})", waiting.reason.as_str()),
+                &format!("the stop waits for its gateway ({})", waiting.cause.reason.as_str()),
             ),
-            draft(condition::STOPPED, Unknown, waiting.reason.as_str(), &waiting.message),
+            draft(condition::STOPPED, Unknown, waiting.cause.reason.as_str(), &waiting.message),
             draft(condition::RECONCILING, True, reason::PROGRESSING_WITH_RETRY, &goes_on),
         ],
     }

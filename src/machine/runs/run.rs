@@ -24,7 +24,7 @@ use crate::machine::runs::request::{Moment, Request, Source, Withdrawal};
 use crate::machine::runs::statement::Statement;
 use crate::machine::time::{Millis, Now};
 use crate::machine::view::RunView;
-use crate::machine::wait_reason::WaitReason;
+use crate::machine::wait_reason::{Cause, WaitReason};
 
 /// A run that is not at rest.
 #[derive(Clone, Debug)]
@@ -69,8 +69,8 @@ pub struct Run {
     pub dirty: bool,
     /// Verdicts that status does not say yet.
     pub unwritten: bool,
-    /// The reason for waiting that status tells. None: nothing was written about this request yet.
-    pub published: Option<Option<WaitReason>>,
+    /// The cause for waiting that status tells. None: nothing was written about this request yet.
+    pub published: Option<Option<Cause>>,
     /// The status that is on its way to the API server.
     pub statement: Option<Box<Statement>>,
     /// A status whose write has ended without a reply that tells whether it was carried out.
@@ -171,14 +171,14 @@ impl Run {
     /// What status already tells of the stop: the reason for which it waits. A restart changes nothing of that, so it is
     /// told anew only when something else is known. None if the status is of another generation, or tells of no stop
     /// that is under way, or if other fields ask than it remembers.
-    fn already_told(&self, view: &RunView) -> Option<Option<WaitReason>> {
+    fn already_told(&self, view: &RunView) -> Option<Option<Cause>> {
         let is_of_now = view.status.observed_generation == Some(view.generation)
             && self.observed.has_seen(view)
             && !all_settled(&self.plans);
         let stopped = stopped(&view.status).filter(|stopped| stopped.status == ConditionStatus::Unknown)?;
         let waits = match stopped.reason.as_str() {
             reason::STOPPING => None,
-            word => Some(WaitReason::of_word(word)?),
+            word => Some(Cause::of_reason(WaitReason::of_word(word)?)),
         };
         is_of_now.then_some(waits)
     }

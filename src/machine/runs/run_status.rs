@@ -3,7 +3,7 @@
 //! **R20.** A status falls due only if it would change the object. At once if every plan has its outcome or was
 //! withdrawn, and then with the urgency of an outcome if it tells one; `BETWEEN_PARTS` after the last write for a part
 //! of the outcomes; `QUICK_ANSWER` after the request for a situation (on its way, or waiting), or at once if status
-//! still tells the success of an earlier request; and a *changed* reason for waiting once it has stood for
+//! still tells the success of an earlier request; and a *changed* cause for waiting once it has stood for
 //! `REASON_SETTLES`. So an outage that comes and goes costs a run two writes.
 //! Tests: `when_a_status_is_due`, `a_part_of_the_outcomes_waits_for_the_rest_for_a_while`,
 //! `a_gateway_that_is_down_costs_two_writes_however_long_it_lasts`,
@@ -28,14 +28,14 @@ use crate::machine::runs::statement::Statement;
 use crate::machine::runs::status::build_status;
 use crate::machine::runs::status_input::StatusInput;
 use crate::machine::time::{Millis, Now};
-use crate::machine::wait_reason::{WaitReason, Waiting};
+use crate::machine::wait_reason::{Cause, Waiting};
 
 // === impl Run ===
 
 impl Run {
-    /// The moment from which on the status is to be written, if it is to be. `settles_at`: the moment at which a
-    /// changed reason for waiting will have stood long enough.
-    pub fn status_due(&self, waits: Option<WaitReason>, settles_at: Millis) -> Option<(Millis, Due)> {
+    /// The moment from which on the status is to be written, if it is to be. `waits`: the cause for which the run waits.
+    /// `settles_at`: the moment at which its reason will have stood long enough, and the one for its words.
+    pub fn status_due(&self, waits: Option<Cause>, settles_at: (Millis, Millis)) -> Option<(Millis, Due)> {
         if self.statement.is_some() {
             return None;
         }
@@ -47,8 +47,12 @@ impl Run {
         let part = self.unwritten.then(|| self.tried_at.unwrap_or(self.since) + BETWEEN_PARTS);
         let situation = match self.published {
             None => Some(self.since + if self.tell_at_once { Millis(0) } else { QUICK_ANSWER }),
-            Some(published) if published != waits => Some(settles_at),
-            Some(_) => None,
+            Some(published) => match (published, waits) {
+                (None, None) => None,
+                (Some(told), Some(present)) if told.says_the_same_as(present) => None,
+                (Some(told), Some(present)) if told.reason == present.reason => Some(settles_at.1),
+                _ => Some(settles_at.0),
+            },
         };
         let refresh = self.refresh_at.filter(|_| self.published.is_some());
         let due = [part, situation, refresh].into_iter().flatten().min()?;
@@ -88,7 +92,7 @@ impl Run {
     pub fn state(
         &mut self,
         status: TestPlanRunStatus,
-        reason: Option<WaitReason>,
+        cause: Option<Cause>,
     ) -> Option<Arc<TestPlanRunStatus>> {
         let has_outcomes = std::mem::take(&mut self.unwritten);
         self.dirty = false;
@@ -96,13 +100,14 @@ impl Run {
         let memo = self.memo_of(&status);
         if self.memo.is_same(&memo) {
             // Such as after a write whose reply was lost: the echo shows that it had been carried out.
-            self.published = Some(reason);
+            self.published = Some(cause);
             return None;
         }
         let is_news = self.memo.is_transition(&memo) && self.is_stop_requested();
-        let mut transition = is_news.then(|| events::transition(&status, reason)).flatten();
+        let mut transition =
+            is_news.then(|| events::transition(&status, cause.map(|cause| cause.reason))).flatten();
         let bad_answer =
-            if transition.is_none() && reason.is_none() { self.bad_answer_to_tell() } else { None };
+            if transition.is_none() && cause.is_none() { self.bad_answer_to_tell() } else { None };
         let is_complete = status.stop.as_ref().is_some_and(|stop| stop.completion_time.is_some());
         if let Some(transition) = transition.as_mut().filter(|_| is_complete) {
             transition.asked = self.request.as_ref().map(|request| request.asked);
@@ -110,7 +115,7 @@ impl Run {
         self.statement = Some(Box::new(Statement {
             request_seq: self.request_seq,
             memo,
-            reason,
+            cause,
             has_outcomes,
             closes_again: is_complete && std::mem::take(&mut self.reopened),
             tells_bad_answer: bad_answer.is_some(),
@@ -136,7 +141,7 @@ impl Run {
         self.unconfirmed = None;
         self.version_list = list;
         if self.request_seq == statement.request_seq {
-            self.published = Some(statement.reason);
+            self.published = Some(statement.cause);
         }
         self.answer_told |= statement.tells_bad_answer;
         let Statement { memo, announcement, .. } = *statement;

@@ -12,7 +12,7 @@ use crate::machine::runs::census::Census;
 use crate::machine::runs::request::Source;
 use crate::machine::runs::run::Due;
 use crate::machine::view::RunView;
-use crate::machine::wait_reason::WaitReason;
+use crate::machine::wait_reason::{Cause, WaitReason};
 
 const ALL: Extent = Extent { kind: Kind::Runs, namespace: None };
 
@@ -190,14 +190,18 @@ fn a_list_ends_no_run_and_no_parked_one_of_another_namespace() {
 
 #[test]
 fn when_a_status_is_due() {
-    let suspended = Some(WaitReason::Suspended);
-    let settles_at = Millis(31_000);
+    let suspended = Some(Cause::new(WaitReason::Suspended, "of this"));
+    let (settles_at, words_settle_at) = (Millis(31_000), Millis(41_000));
+    let other_words = Some(Cause::new(WaitReason::Suspended, "of that"));
+    let of_a_status = Some(Cause::of_reason(WaitReason::Suspended));
     let accepted = Progress::Settled(Settled::plain(Outcome::Accepted));
-    type Row = (&'static str, Vec<Progress>, Option<Option<WaitReason>>, Option<(Millis, Due)>);
+    type Row = (&'static str, Vec<Progress>, Option<Option<Cause>>, Option<(Millis, Due)>);
     let rows: Vec<Row> = vec![
         ("a new request that has no answer yet", vec![], None, Some((QUICK_ANSWER, Due::Situation))),
         ("it waits, and that is published", vec![], Some(suspended), None),
+        ("it waits, as a status has told before", vec![], Some(of_a_status), None),
         ("it waits for another reason", vec![], Some(None), Some((settles_at, Due::Situation))),
+        ("it waits in other words", vec![], Some(other_words), Some((words_settle_at, Due::Situation))),
         ("all settled", vec![Progress::Began, accepted], None, Some((Millis(0), Due::Outcome))),
     ];
     for (name, steps, published, expected) in rows {
@@ -206,7 +210,7 @@ fn when_a_status_is_due() {
         steps.iter().for_each(|step| drop(progress(&mut runs, step, 10)));
         let run = runs.by_id.values_mut().next().expect("a run");
         run.published = published;
-        assert_eq!(run.status_due(suspended, settles_at), expected, "{name}");
+        assert_eq!(run.status_due(suspended, (settles_at, words_settle_at)), expected, "{name}");
     }
 }
 
@@ -216,9 +220,12 @@ fn a_part_of_the_outcomes_waits_for_the_rest_for_a_while() {
     observe(&mut runs, &view(Some(true)), 0);
     let run = runs.by_id.values_mut().next().expect("a run");
     (run.published, run.unwritten) = (Some(None), true);
-    assert_eq!(run.status_due(None, Millis(0)), Some((BETWEEN_PARTS, Due::Outcome)));
+    assert_eq!(run.status_due(None, (Millis(0), Millis(0))), Some((BETWEEN_PARTS, Due::Outcome)));
     run.tried_at = Some(Millis(2_000));
-    assert_eq!(run.status_due(None, Millis(0)), Some((Millis(2_000) + BETWEEN_PARTS, Due::Outcome)));
+    assert_eq!(
+        run.status_due(None, (Millis(0), Millis(0))),
+        Some((Millis(2_000) + BETWEEN_PARTS, Due::Outcome))
+    );
 }
 
 #[test]
@@ -345,7 +352,8 @@ fn the_census_counts_what_waits() {
     }
     assert_eq!(runs.census(at(61_000)), Census { waiting: [].into(), oldest: Some(Millis(60_000)) });
     let id = runs.id_of(&RunKey::new("team", "one")).expect("it waits");
-    runs.by_id.get_mut(&id).expect("it waits").published = Some(Some(WaitReason::Suspended));
+    runs.by_id.get_mut(&id).expect("it waits").published =
+        Some(Some(Cause::of_reason(WaitReason::Suspended)));
     assert_eq!(runs.census(at(61_000)).waiting, [(WaitReason::Suspended, 1)].into());
     assert_eq!(Runs::new(usize::MAX).census(at(61_000)), Census::default());
 }

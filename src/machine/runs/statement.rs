@@ -6,7 +6,7 @@
 use crate::machine::ids::RequestSeq;
 use crate::machine::runs::events::Announcement;
 use crate::machine::runs::memo::StatusMemo;
-use crate::machine::wait_reason::WaitReason;
+use crate::machine::wait_reason::Cause;
 
 /// A status that is being written.
 #[derive(Clone, Debug)]
@@ -15,8 +15,8 @@ pub struct Statement {
     pub request_seq: RequestSeq,
     /// The memo that will be kept of it.
     pub memo: StatusMemo,
-    /// The reason for which the run waits, if it does.
-    pub reason: Option<WaitReason>,
+    /// The cause for which the run waits, if it does.
+    pub cause: Option<Cause>,
     /// Whether it tells of outcomes that the status before did not tell.
     pub has_outcomes: bool,
     /// Whether it calls a stop complete to which plans had been added since it was complete before.

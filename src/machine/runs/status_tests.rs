@@ -10,7 +10,7 @@ use crate::machine::runs::intent::Observed;
 use crate::machine::runs::memo::StatusMemo;
 use crate::machine::runs::plan::PlanState;
 use crate::machine::runs::request::{Moment, Request};
-use crate::machine::wait_reason::{WaitReason, Waiting};
+use crate::machine::wait_reason::{Cause, WaitReason, Waiting};
 
 const ASKED: StopState = StopState::Asked(Trigger::Spec);
 const WITHDRAWN: StopState = StopState::Withdrawn(Trigger::Spec);
@@ -64,7 +64,7 @@ fn told(status: &TestPlanRunStatus) -> Vec<String> {
 #[test]
 fn the_conditions_of_each_situation() {
     use Outcome::{Accepted, Expired, NotRunning, Pending, Rejected, Unknown, Withdrawn};
-    let waiting = Waiting { reason: WaitReason::Suspended, message: "wait".to_owned() };
+    let waiting = Waiting { cause: Cause::of_reason(WaitReason::Suspended), message: "wait".to_owned() };
     let ended = ["Ready=True:NotRequested", "Stopped=False:NotRequested"].as_slice();
     let failed = |reason: &str| {
         vec![
@@ -225,7 +225,10 @@ fn three_hundred_plans_of_which_fifteen_were_refused_name_the_first_five() {
 #[test]
 fn no_sentence_is_told_twice() {
     use Outcome::{Accepted, Expired, NotRunning, Pending, Rejected, Withdrawn};
-    let waiting = Waiting { reason: WaitReason::SecretNotFound, message: "there is no Secret".to_owned() };
+    let waiting = Waiting {
+        cause: Cause::of_reason(WaitReason::SecretNotFound),
+        message: "there is no Secret".to_owned(),
+    };
     type Row<'a> = (StopState, &'a [Outcome], Option<&'a Waiting>, &'a [i64]);
     let rows: [Row<'_>; 10] = [
         (StopState::None, &[], None, &[]),
@@ -241,7 +244,8 @@ fn no_sentence_is_told_twice() {
     ];
     for (stop, outcomes, waiting, unasked) in rows {
         let status = status(stop, outcomes, waiting, unasked);
-        let event = crate::machine::runs::events::transition(&status, waiting.map(|waiting| waiting.reason));
+        let event =
+            crate::machine::runs::events::transition(&status, waiting.map(|waiting| waiting.cause.reason));
         let messages = status.conditions.iter().map(|condition| condition.message.clone());
         let mut sentences: Vec<_> = messages
             .chain(event.map(|event| event.message))

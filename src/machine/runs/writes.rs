@@ -33,7 +33,7 @@ impl Runs {
             return None;
         };
         let to = run.target();
-        let status = run.state(status, waiting.map(|waiting| waiting.reason))?;
+        let status = run.state(status, waiting.map(|waiting| waiting.cause))?;
         Some((to, WriteBody::RunStatus(status)))
     }
 

@@ -367,3 +367,20 @@ fn a_status_wiped_during_a_call_is_mended() {
     }
     assert!(world.run("one").status.stop.is_some(), "20 s later");
 }
+
+/// The Secret is missing, and then it is there without the key: another thing to be done, though the reason's word is the
+/// same. Then the connection is refused, and then the gateway answers 503.
+#[test]
+fn another_cause_is_told_though_its_reason_is_the_same() {
+    let mut world = World::of(&[("one", &[1])]);
+    world.stop("one");
+    world.live(60_000, How::Unreachable);
+    let (refused, writes) = (message(&world, "one"), world.trace.writes.len());
+    world.live(400_000, How::Status(503));
+    let down = message(&world, "one");
+    assert_eq!(world.stopped("one"), reason::UNREACHABLE);
+    assert!(down != refused && down.contains("503"), "{refused}; {down}");
+    assert_eq!(world.trace.writes.len(), writes + 1, "once");
+    world.live(1_000_000, How::Status(503));
+    assert_eq!(world.trace.writes.len(), writes + 1, "and no more");
+}

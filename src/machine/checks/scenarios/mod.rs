@@ -5,6 +5,7 @@ mod answers;
 mod basics;
 mod crossings;
 mod edits;
+mod gateways;
 mod namespaces;
 mod proofs;
 mod requests;

@@ -87,6 +87,7 @@ fn rule_14_a_retry_with_a_value_that_was_handled_is_told_at_once() {
     world.run_until_settled();
     world.edit("one", |run| run.retry_annotation = None);
     world.run_until_settled();
+    world.now += 5_000;
     retry(&mut world, "again");
     world.write_all();
     let stop = world.run("one").status.stop.clone().expect("a stop");

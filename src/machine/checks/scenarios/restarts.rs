@@ -36,7 +36,7 @@ fn h01_crash_between_post_and_answer() {
 fn h05_false_and_true_again_while_no_operator_ran() {
     let mut world = World::of(&[("one", &[1])]);
     world.stop("one");
-    world.run_until_settled();
+    world.flow(How::ByNature);
     let settled = world.run("one").status.stop.clone();
     let flip = |world: &mut World, later: u64| {
         world.now += later;

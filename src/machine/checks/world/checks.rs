@@ -1,6 +1,7 @@
 //! The invariants, each checked at the moment at which it could break.
 
 use std::collections::BTreeSet;
+use std::sync::Arc;
 
 use super::reference::answers::Shown;
 use super::reference::{Claim, documented, is_settled};
@@ -9,7 +10,9 @@ use crate::api::{Outcome, PlanStatus, TestPlanRunStatus};
 use crate::machine::checks::fixtures::wall;
 use crate::machine::gateways::gate::Gate;
 use crate::machine::limits::WRITES_MAX;
-use crate::machine::{CredentialRead, GatewayKey, Input, ObjectView, PlanId, RunView, Target};
+use crate::machine::{
+    CredentialRead, GatewayKey, GatewayView, Input, ObjectKey, ObjectView, PlanId, RunView, Target, WriteBody,
+};
 
 /// Reasons for which a gate may move.
 #[derive(Debug)]
@@ -152,6 +155,15 @@ impl World {
         }
         for claim in asks.iter().filter(|claim| is_settled(after, claim.plan)) {
             self.reference.written.insert(claim.clone());
+        }
+    }
+
+    /// A write of a gateway's status is about to land. What changes nothing is not written.
+    pub(in crate::machine) fn check_gateway_write(&mut self, to: &Target, body: &WriteBody) {
+        let (ObjectKey::Gateway(key), WriteBody::GatewayStatus(status)) = (&to.key, body) else { return };
+        let lands = |view: &&Arc<GatewayView>| view.uid == to.uid && view.version == to.version;
+        if self.server.gateways.get(key).filter(lands).is_some_and(|view| view.status == **status) {
+            self.violation("I8", format!("a write of {key} changes nothing"));
         }
     }
 

@@ -77,6 +77,8 @@ pub(in crate::machine) struct FakeGateway {
     pub(in crate::machine) stale: Option<How>,
     /// There is no such Secret.
     pub(in crate::machine) secret_missing: bool,
+    /// There is one, without the key of the token.
+    pub(in crate::machine) key_missing: bool,
 }
 
 /// The pause that an overloaded gateway asks for.
@@ -166,6 +168,8 @@ impl FakeGateway {
         let version = SecretVersion(self.secret.to_string());
         if self.secret_missing {
             CredentialRead::Missing("there is no Secret \"token\"".to_owned())
+        } else if self.key_missing {
+            CredentialRead::Missing("Secret \"token\" has no key \"token\"; add it".to_owned())
         } else if known_bad.as_ref() == Some(&version) {
             CredentialRead::Unchanged
         } else {

@@ -25,6 +25,8 @@ pub(in crate::machine) struct Trace {
     pub(in crate::machine) posts: Vec<Vec<i64>>,
     /// Statuses of runs that were written.
     pub(in crate::machine) writes: Vec<Key>,
+    /// Statuses of gateways that were written.
+    pub(in crate::machine) gateway_writes: usize,
     pub(in crate::machine) told: Vec<&'static str>,
     /// Readings of a Secret.
     pub(in crate::machine) readings: usize,

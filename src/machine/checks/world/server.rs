@@ -217,6 +217,9 @@ impl Server {
             return WriteResult::Conflict;
         }
         let WriteBody::GatewayStatus(status) = body else { return WriteResult::Refused(400) };
+        if gateway.status == **status {
+            return WriteResult::Done(gateway.version);
+        }
         let view = GatewayView { status: (**status).clone(), ..(**gateway).clone() };
         WriteResult::Done(self.put_gateway(view))
     }

@@ -48,11 +48,14 @@ impl World {
         let done = match request {
             ServerRequest::Write { serial, to, body, asks } => {
                 let before = self.server.run_of(&to.key).cloned();
+                self.check_gateway_write(&to, &body);
                 let result = self.server.write(&to, &body);
                 if let (WriteResult::Done(_), Some(before)) = (result, before) {
                     let after = self.server.run_of(&to.key).cloned();
                     after.into_iter().for_each(|after| self.check_landed(&before, &after, &asks, orphan));
                     self.trace.writes.push((*to.key).clone());
+                } else if let (WriteResult::Done(_), WriteBody::GatewayStatus(_)) = (result, &body) {
+                    self.trace.gateway_writes += 1;
                 }
                 Input::Wrote(serial, result)
             }

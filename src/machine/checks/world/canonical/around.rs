@@ -78,12 +78,13 @@ impl Canonical for ServerList {
 impl Canonical for FakeGateway {
     fn canonical(&self, sink: &mut Sink) {
         let Self {
-            // The same in all states of one model, as are the next one and `stale`.
+            // The same in all states of one model, as are the next one, `stale` and `key_missing`.
             natures: _,
             error_detail: _,
             secret,
             stale: _,
             secret_missing,
+            key_missing: _,
         } = self;
         sink.sorted(Sort::Secret, u64::from(*secret));
         secret_missing.canonical(sink);

@@ -3,6 +3,7 @@
 use super::{Canonical, LONG_PAST, Sink, Sort, fields};
 use crate::machine::call::{Member, Waiter};
 use crate::machine::fair_queue::{Entries, FairQueue};
+use crate::machine::gateways::claim::{Claim, Said};
 use crate::machine::gateways::credential::{Credential, CredentialError};
 use crate::machine::gateways::gate::{Gate, Shut};
 use crate::machine::gateways::gateway::Gateway;
@@ -12,10 +13,11 @@ use crate::machine::gateways::queue::{Position, Queue, Waiting};
 use crate::machine::gateways::rate::Rate;
 use crate::machine::gateways::readings::Readings;
 use crate::machine::gateways::settle::Call;
-use crate::machine::gateways::status::Published;
+use crate::machine::gateways::status::{Lasting, Published, Told};
 use crate::machine::gateways::suspects::{Search, SuspectHistory, Suspects};
 use crate::machine::gateways::verdict::Parts;
 use crate::machine::gateways::{Gateways, Unreadable};
+use crate::machine::wait_reason::Cause;
 use crate::machine::*;
 
 fields!(Gateways { by_key, origins, calls, readings, unreadable, lists, may_call, ending, touched, unpublished, queued } but {
@@ -105,6 +107,7 @@ impl Canonical for Gateway {
             gate,
             seq,
             spoken,
+            proven,
             last_served_call,
             calls,
             rate,
@@ -130,7 +133,7 @@ impl Canonical for Gateway {
         sink.sorted(Sort::Move, u64::from(*seq));
         sink.sorted(Sort::Call, u64::from(*last_served_call));
         sink.sorted(Sort::Endpoint, endpoint.0);
-        (*spoken, (gate, *last_start)).canonical(sink);
+        ((*spoken, *proven), (gate, *last_start)).canonical(sink);
         (queue, (in_flight, *fresh_next)).canonical(sink);
         (published, (held, sent_again)).canonical(sink);
     }
@@ -185,7 +188,7 @@ impl Canonical for Shut {
     fn canonical(&self, sink: &mut Sink) {
         let Self {
             kind,
-            // For people.
+            // For people; the published cause has a digest of it.
             text: _,
             until,
             worth_a_try_at,
@@ -232,7 +235,7 @@ impl Canonical for Credential {
 
 impl Canonical for CredentialError {
     fn canonical(&self, sink: &mut Sink) {
-        // The texts are for people.
+        // The texts are for people; the published cause has a digest of them.
         sink.plain(match self {
             Self::Missing(_) => 0,
             Self::Invalid(_) => 1,
@@ -242,7 +245,34 @@ impl Canonical for CredentialError {
     }
 }
 
-fields!(Published { reason, since, waiters_notified, written, not_before });
+fields!(Published { cause, waiters_notified, claim, inherited, told, writing, not_before, texts, text_at });
+
+fields!(Told { version, generation, claim, digest });
+
+impl<T: Canonical> Canonical for Lasting<T> {
+    fn canonical(&self, sink: &mut Sink) {
+        let Self { value, since, reason_since } = self;
+        (value, (*since, *reason_since)).canonical(sink);
+    }
+}
+
+fields!(Cause { reason, text });
+
+impl Canonical for Claim {
+    fn canonical(&self, sink: &mut Sink) {
+        match self {
+            Self::Waits(cause) => cause.canonical(sink),
+            Self::BeingRead => sink.plain(0),
+            Self::NotTried => sink.plain(1),
+            Self::Proven => sink.plain(2),
+        }
+    }
+}
+
+fields!(Said { claim } but {
+    // For people; the claim has a digest of what counts in it.
+    message,
+});
 
 impl Canonical for Queue {
     fn canonical(&self, sink: &mut Sink) {

@@ -236,7 +236,7 @@ impl Canonical for Detail {
 
 // === outbox ===
 
-fields!(Statement { request_seq, memo, reason, has_outcomes, closes_again } but {
+fields!(Statement { request_seq, memo, cause, has_outcomes, closes_again } but {
     // These two decide on an event only.
     announcement,
     tells_bad_answer,
