@@ -46,6 +46,14 @@ pub const REFUSED_LOGIN_PAUSE: Millis = Millis(300_000);
 pub const POLL_FIRST: Millis = Millis(1_000);
 /// The longest pause between two readings of a missing Secret while a run waits.
 pub const POLL_MAX: Millis = Millis(15_000);
+/// The first and the longest pause between two readings of a missing Secret while nobody waits: the gateway's status says
+/// that it is missing.
+pub const LOOK_FIRST: Millis = Millis(5_000);
+pub const LOOK_MAX: Millis = Millis(60_000);
+/// After so many readings in a row the pause is longer: nobody seems to be about to make the Secret.
+pub const LOOKS: u8 = 16;
+/// The longer pause.
+pub const LOOK_LATER: Millis = Millis(300_000);
 /// Least time between two readings of a Secret that an answer has put in doubt.
 pub const BETWEEN_CHECKS: Millis = Millis(2_000);
 /// Least time between two logins that are made although the gateway has not said that the token is no good.

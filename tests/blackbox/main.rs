@@ -24,6 +24,7 @@ mod leadership;
 mod lease;
 mod limits;
 mod logins;
+mod looking_again;
 mod managers;
 mod many_gateways;
 mod memory;

@@ -1,11 +1,15 @@
 //! The state of a gateway's credential, and the moment of its next reading. The secret itself never comes here.
 //!
 //! A credential is read when its gateway is first seen and after each edit; again at four fifths of the time that it is
-//! good for; whenever an answer puts it in doubt; and while it is missing and a plan waits (R18).
+//! good for; whenever an answer puts it in doubt; and while it is missing or refused, since its gateway's status says so:
+//! every few seconds if a plan waits (R18), and else more and more seldom, after a while every five minutes.
 
 use crate::machine::ids::{Epoch, SecretVersion};
 use crate::machine::input::CredentialRead;
-use crate::machine::limits::{BETWEEN_CHECKS, BETWEEN_RENEWALS, POLL_FIRST, POLL_MAX, REFUSED_LOGIN_PAUSE};
+use crate::machine::limits::{
+    BETWEEN_CHECKS, BETWEEN_RENEWALS, LOOK_FIRST, LOOK_LATER, LOOK_MAX, LOOKS, POLL_FIRST, POLL_MAX,
+    REFUSED_LOGIN_PAUSE,
+};
 use crate::machine::time::Millis;
 
 /// The state of the credential.
@@ -33,6 +37,8 @@ pub struct Credential {
     pub(in crate::machine) insists: bool,
     /// The next reading, if anybody waits by then.
     pub(in crate::machine) poll_at: Option<Millis>,
+    /// The next reading, if nobody waits by then.
+    pub(in crate::machine) look_at: Option<Millis>,
     pub(in crate::machine) polls: u8,
     /// The next reading, whether or not anybody waits: the credential is about to expire.
     pub(in crate::machine) refresh_at: Option<Millis>,
@@ -119,6 +125,7 @@ impl Credential {
         self.failures = self.failures.saturating_add(1);
         self.polls = 0;
         self.poll_at = Some(now + POLL_FIRST);
+        self.look_at = Some(now + LOOK_FIRST);
         self.again |= surely;
         if surely {
             self.good_until = self.good_until.map(|at| at.min(now));
@@ -152,7 +159,8 @@ impl Credential {
         if self.reading.is_some() {
             return None;
         }
-        let poll = self.poll_at.filter(|_| awaited && (self.error.is_some() || doubted));
+        let poll = if awaited { self.poll_at } else { self.look_at };
+        let poll = poll.filter(|_| self.error.is_some() || doubted);
         [poll, self.refresh_at, self.check_at()].into_iter().flatten().min()
     }
 
@@ -163,6 +171,7 @@ impl Credential {
         now: Millis,
         is_login: bool,
         doubted: bool,
+        awaited: bool,
     ) -> Option<SecretVersion> {
         let forced = std::mem::take(&mut self.again);
         let refreshing = self.refresh_at.is_some_and(|at| at <= now);
@@ -178,7 +187,10 @@ impl Credential {
         self.insists = forced || refreshing;
         self.reading = Some(epoch);
         match &self.refused {
-            Some((version, at)) if now < *at + REFUSED_LOGIN_PAUSE => return Some(version.clone()),
+            // While nobody waits, a login that was refused is not made again: only another Secret is worth one.
+            Some((version, at)) if now < *at + REFUSED_LOGIN_PAUSE || (!awaited && !forced) => {
+                return Some(version.clone());
+            }
             _ => {}
         }
         let repeat_login = is_login && (forced || refreshing || renewing);
@@ -195,6 +207,7 @@ impl Credential {
         // come.
         self.read_at = Some(now);
         self.poll_at = Some(now + self.pause());
+        self.look_at = Some(now + self.pause_of_looks());
         self.polls = self.polls.saturating_add(1);
         match read {
             CredentialRead::Have { version, good_for } => {
@@ -245,6 +258,11 @@ impl Credential {
         self.error = Some(error);
     }
 
+    /// The pause before the next reading while nobody waits.
+    fn pause_of_looks(&self) -> Millis {
+        if self.polls < LOOKS { Millis(LOOK_FIRST.0 << self.polls.min(4)).min(LOOK_MAX) } else { LOOK_LATER }
+    }
+
     fn pause(&self) -> Millis {
         Millis(POLL_FIRST.0 << self.polls.min(4)).min(POLL_MAX)
     }
@@ -262,7 +280,7 @@ mod tests {
     fn an_edited_gateway_has_no_credential_until_it_is_read_anew() {
         let mut credential = Credential::default();
         credential.want();
-        assert_eq!(credential.begin(Epoch(1), Millis(0), false, false), None);
+        assert_eq!(credential.begin(Epoch(1), Millis(0), false, false, true), None);
         assert_eq!(credential.read(Epoch(1), have(), Millis(1)), Change::New);
         credential.restart();
         assert!(!credential.is_there());
@@ -270,13 +288,48 @@ mod tests {
     }
 
     #[test]
+    fn a_secret_that_nobody_waits_for_is_looked_for_more_and_more_seldom() {
+        let mut credential = Credential::default();
+        credential.want();
+        let (mut now, mut pauses) = (Millis(0), Vec::new());
+        for epoch in 1..22 {
+            credential.begin(Epoch(epoch), now, false, false, false);
+            credential.read(Epoch(epoch), CredentialRead::Missing("no Secret".to_owned()), now);
+            let next = credential.due_at(false, false).expect("it is looked for");
+            assert!(credential.due_at(true, false).is_some_and(|at| at < next), "sooner if somebody waits");
+            pauses.push((next.0 - now.0) / 1000);
+            now = next;
+        }
+        let (growing, rest) = pauses.split_at(4);
+        let (first, later) = rest.split_at(usize::from(LOOKS) - 4);
+        assert_eq!(growing, [5, 10, 20, 40]);
+        assert!(first.iter().all(|pause| *pause == 60), "{pauses:?}");
+        assert!(later.iter().all(|pause| *pause == 300), "{pauses:?}");
+    }
+
+    #[test]
+    fn a_refused_login_that_nobody_waits_for_is_not_made_again_by_itself() {
+        let mut credential = Credential::default();
+        credential.begin(Epoch(1), Millis(0), true, false, true);
+        credential.read(Epoch(1), refusal(), Millis(0));
+        let later = Millis(3_600_000);
+        assert_eq!(
+            credential.begin(Epoch(2), later, true, false, false),
+            Some(SecretVersion("1".to_owned()))
+        );
+        credential.read(Epoch(2), CredentialRead::Unchanged, later);
+        assert!(!credential.is_there());
+        assert_eq!(credential.begin(Epoch(3), later, true, false, true), None, "somebody waits");
+    }
+
+    #[test]
     fn a_reading_from_before_an_edit_means_nothing() {
         let mut credential = Credential::default();
-        credential.begin(Epoch(1), Millis(0), false, false);
+        credential.begin(Epoch(1), Millis(0), false, false, true);
         credential.restart();
         assert_eq!(credential.read(Epoch(1), have(), Millis(1)), Change::None);
         assert!(!credential.is_there());
-        credential.begin(Epoch(2), Millis(1), false, false);
+        credential.begin(Epoch(2), Millis(1), false, false, true);
         assert_eq!(credential.read(Epoch(1), have(), Millis(2)), Change::None);
         assert_eq!(credential.read(Epoch(2), have(), Millis(3)), Change::New);
     }
@@ -284,11 +337,11 @@ mod tests {
     #[test]
     fn what_is_there_again_is_no_longer_missing() {
         let mut credential = Credential::default();
-        credential.begin(Epoch(1), Millis(0), false, false);
+        credential.begin(Epoch(1), Millis(0), false, false, true);
         credential.read(Epoch(1), have(), Millis(0));
         for read in [CredentialRead::Missing("no Secret".to_owned()), CredentialRead::Unchanged] {
             let there = read == CredentialRead::Unchanged;
-            credential.begin(Epoch(2), Millis(0), false, true);
+            credential.begin(Epoch(2), Millis(0), false, true, true);
             credential.read(Epoch(2), read, Millis(0));
             assert_eq!(credential.is_there(), there);
         }
@@ -306,10 +359,10 @@ mod tests {
     fn refused_refresh() -> Credential {
         let mut credential = Credential::default();
         credential.want();
-        credential.begin(Epoch(1), Millis(0), true, false);
+        credential.begin(Epoch(1), Millis(0), true, false, true);
         credential.read(Epoch(1), login(), Millis(0));
         assert!(credential.due(Millis(48_000), false, false));
-        assert_eq!(credential.begin(Epoch(2), Millis(48_000), true, false), None);
+        assert_eq!(credential.begin(Epoch(2), Millis(48_000), true, false, true), None);
         assert_eq!(credential.read(Epoch(2), refusal(), Millis(48_000)), Change::None);
         credential
     }
@@ -320,7 +373,7 @@ mod tests {
         assert!(credential.is_there() && credential.epoch == Epoch(1));
         assert!(!credential.due(Millis(59_999), true, false), "the same login is not tried again");
         assert_eq!(credential.due_at(false, false), Some(Millis(60_000)));
-        let known = credential.begin(Epoch(3), Millis(60_000), true, false);
+        let known = credential.begin(Epoch(3), Millis(60_000), true, false, true);
         assert_eq!(known, Some(SecretVersion("1".to_owned())), "the Secret is looked at, and nothing more");
         credential.read(Epoch(3), CredentialRead::Unchanged, Millis(60_000));
         assert_eq!(credential.error, Some(CredentialError::Refused("no".to_owned())));
@@ -338,10 +391,10 @@ mod tests {
     #[test]
     fn a_token_that_the_gateway_has_refused_does_not_outlive_a_refused_login() {
         let mut credential = Credential::default();
-        credential.begin(Epoch(1), Millis(0), true, false);
+        credential.begin(Epoch(1), Millis(0), true, false, true);
         credential.read(Epoch(1), login(), Millis(0));
         credential.rejected(Millis(1), true);
-        credential.begin(Epoch(2), Millis(1), true, true);
+        credential.begin(Epoch(2), Millis(1), true, true, true);
         credential.read(Epoch(2), refusal(), Millis(2));
         assert!(!credential.is_there());
     }
@@ -349,14 +402,14 @@ mod tests {
     #[test]
     fn an_edit_does_not_try_a_refused_login_again_before_its_pause_is_over() {
         let mut credential = Credential::default();
-        credential.begin(Epoch(1), Millis(0), true, false);
+        credential.begin(Epoch(1), Millis(0), true, false, true);
         let version = SecretVersion("1".to_owned());
         let refused = CredentialRead::Refused { version: version.clone(), why: "wrong password".to_owned() };
         credential.read(Epoch(1), refused, Millis(0));
         credential.restart();
-        assert_eq!(credential.begin(Epoch(2), Millis(299_999), true, false), Some(version));
+        assert_eq!(credential.begin(Epoch(2), Millis(299_999), true, false, true), Some(version));
         credential.read(Epoch(2), CredentialRead::Unchanged, Millis(299_999));
         assert!(!credential.is_there() && credential.error.is_some());
-        assert_eq!(credential.begin(Epoch(3), Millis(300_000), true, false), None);
+        assert_eq!(credential.begin(Epoch(3), Millis(300_000), true, false, true), None);
     }
 }

@@ -236,7 +236,7 @@ impl Gateway {
             self.waits_for_reading = true;
             return;
         };
-        let known_bad = self.credential.begin(epoch, now, is_login, doubted);
+        let known_bad = self.credential.begin(epoch, now, is_login, doubted, self.awaited());
         out.push(Effect::ReadCredential { gateway: view, epoch, known_bad });
     }
 

@@ -357,3 +357,19 @@ fn what_a_status_said_before_a_restart_is_replaced_by_what_is_seen() {
     world.live(20_000, How::ByNature);
     assert_eq!(says(&world).1, reason::NOT_TRIED, "it was read");
 }
+
+/// The gateway was declared first and its Secret later, and no run waits. Its status does not say for ever that the Secret
+/// is missing.
+#[test]
+fn a_secret_that_comes_later_is_found_though_nobody_waits() {
+    for (late, within) in [(8_000, 20_000), (600_000, 62_000), (7_200_000, 302_000)] {
+        let mut world = world();
+        world.fake_gateway.secret_missing = true;
+        world.edit_gateway("default", |gateway| gateway.spec.timeout_seconds = Some(9));
+        world.live(late, How::ByNature);
+        assert_eq!(says(&world), (ConditionStatus::False, reason::SECRET_NOT_FOUND.to_owned()));
+        world.fake_gateway.secret_missing = false;
+        world.live(within, How::ByNature);
+        assert_eq!(says(&world), (ConditionStatus::True, reason::NOT_TRIED.to_owned()), "{late} ms later");
+    }
+}

@@ -17,6 +17,7 @@ use crate::machine::gateways::status::{Lasting, Published, Told};
 use crate::machine::gateways::suspects::{Search, SuspectHistory, Suspects};
 use crate::machine::gateways::verdict::Parts;
 use crate::machine::gateways::{Gateways, Unreadable};
+use crate::machine::limits::LOOKS;
 use crate::machine::wait_reason::Cause;
 use crate::machine::*;
 
@@ -216,6 +217,7 @@ impl Canonical for Credential {
             insists,
             poll_at,
             polls,
+            look_at,
             refresh_at,
             refused,
             good_until,
@@ -226,7 +228,8 @@ impl Canonical for Credential {
         (*reading, (*again, (*check, *renew))).canonical(sink);
         (*renewed_at, (*read_at, *insists)).canonical(sink);
         // Pauses grow with the first four.
-        (*poll_at, (*polls).min(4)).canonical(sink);
+        (*poll_at, (*polls).min(LOOKS)).canonical(sink);
+        look_at.canonical(sink);
         (*refresh_at, refused).canonical(sink);
         // The words themselves are for people.
         (*good_until, untold.is_some()).canonical(sink);
