@@ -75,4 +75,27 @@ pub mod reason {
     pub const UNREACHABLE: &str = "Unreachable";
     pub const MISCONFIGURED: &str = "Misconfigured";
     pub const SUSPENDED: &str = "Suspended";
+
+    /// All reasons of the condition Stopped.
+    pub const OF_STOPPED: [&str; 19] = [
+        NOT_REQUESTED,
+        RESTORED,
+        WITHDRAWN,
+        STOPPING,
+        ACCEPTED,
+        NOT_RUNNING,
+        PARTIALLY_STOPPED,
+        FAILED,
+        EXPIRED,
+        GATEWAY_NOT_FOUND,
+        GATEWAY_NOT_LISTED,
+        GATEWAY_UNREADABLE,
+        SUSPENDED,
+        SECRET_NOT_FOUND,
+        INVALID_CREDENTIAL,
+        AUTHENTICATION_FAILED,
+        FORBIDDEN,
+        UNREACHABLE,
+        MISCONFIGURED,
+    ];
 }

@@ -109,6 +109,11 @@ mod tests {
     }
 
     #[test]
+    fn the_page_says_what_to_do_at_each_reason_of_the_condition_stopped() {
+        assert_eq!(explained("What to do"), crate::api::reason::OF_STOPPED);
+    }
+
+    #[test]
     fn the_page_explains_each_reason_of_a_plan() {
         let words: Vec<_> = PlanReason::VARIANTS.iter().map(|reason| reason.as_str()).collect();
         assert_eq!(explained("The reasons of plans"), words);

@@ -5,6 +5,7 @@
 //! Lease try again by themselves, since the machine owns all other retries. An object that can't be read is a value,
 //! never an error.
 
+mod advice;
 mod api_server;
 mod client;
 pub mod decode;

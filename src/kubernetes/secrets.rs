@@ -8,6 +8,7 @@ use kube::Resource;
 use kube::api::GetParams;
 use secrecy::{ExposeSecret, SecretString};
 
+use super::advice;
 use super::keys::{self, Encoding, Found, Value, Wanted};
 use super::request::{self, NoReply, Reply};
 use crate::api::CaKind;
@@ -76,6 +77,8 @@ struct Reader<'a> {
 struct Read {
     /// The kind and name of the object, in words.
     name: String,
+    /// The command that adds a key to it.
+    add: Box<dyn Fn(&str) -> String + Send + Sync>,
     state: LoginSecret,
     values: Vec<(Wanted, Value)>,
 }
@@ -98,7 +101,9 @@ impl Reader<'_> {
         let path = K::url_path(&(), Some(self.namespace));
         let request = kube::core::Request::new(path).get(name, &GetParams::default());
         let request = request.map_err(|error| failed(&what, &error.to_string()))?;
-        let body = answered(&what, self.send(request).await)?;
+        let keys: Vec<_> = wanted.iter().map(|(key, _)| *key).collect();
+        let create = || advice::create(encoding, self.namespace, name, &keys);
+        let body = answered(&what, create, self.send(request).await)?;
         let wanted: Vec<_> = wanted
             .iter()
             .map(|(key, bytes_max)| Wanted { key: (*key).to_owned(), bytes_max: *bytes_max })
@@ -110,7 +115,9 @@ impl Reader<'_> {
         };
         let state = LoginSecret { version: format!("{uid}/{version}"), written };
         self.versions.push(state.version.clone());
-        Ok(Read { name: what, state, values: wanted.into_iter().zip(values).collect() })
+        let (namespace, name) = (self.namespace.to_owned(), name.to_owned());
+        let add = Box::new(move |key: &str| advice::add_key(encoding, &namespace, &name, key));
+        Ok(Read { name: what, add, state, values: wanted.into_iter().zip(values).collect() })
     }
 
     async fn send(&self, request: Request<Vec<u8>>) -> Result<Reply, NoReply> {
@@ -118,11 +125,19 @@ impl Reader<'_> {
     }
 }
 
-fn answered(what: &str, answer: Result<Reply, NoReply>) -> Result<Vec<u8>, CredentialRead> {
+/// `create`: the command that creates the object.
+fn answered(
+    what: &str,
+    create: impl FnOnce() -> String,
+    answer: Result<Reply, NoReply>,
+) -> Result<Vec<u8>, CredentialRead> {
     match answer {
         Ok(reply) if reply.is_success() => Ok(reply.body),
         Ok(reply) if reply.status == 404 => {
-            Err(CredentialRead::Missing(format!("there is no {what} in its namespace; create it")))
+            let create = create();
+            Err(CredentialRead::Missing(format!(
+                "there is no {what} in its namespace; create it; to do so, run: {create}"
+            )))
         }
         Ok(reply) if reply.status == 403 => {
             Err(CredentialRead::Missing(format!("the operator may not read {what}: {}", reply.message())))
@@ -144,8 +159,13 @@ fn failed(what: &str, why: &str) -> CredentialRead {
 
 impl Read {
     fn required(&mut self, key: &str) -> Result<SecretString, CredentialRead> {
-        self.optional(key)?
-            .ok_or_else(|| CredentialRead::Missing(format!("{} has no key \"{key}\"; add it", self.name)))
+        self.optional(key)?.ok_or_else(|| {
+            let add = (self.add)(key);
+            CredentialRead::Missing(format!(
+                "{} has no key \"{key}\"; add it; to do so, run: {add}",
+                self.name
+            ))
+        })
     }
 
     /// The value of a key that was asked for.

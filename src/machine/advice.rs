@@ -27,6 +27,32 @@ pub fn unset_stopped(run: &Key) -> String {
     )
 }
 
+/// The command that shows the gateways of a namespace.
+pub fn list_gateways(gateway: &Key) -> String {
+    format!("kubectl get testiniumgateways -n {}", gateway.namespace)
+}
+
+/// The command that lets a suspended gateway go on.
+pub fn resume(gateway: &Key) -> String {
+    format!(
+        "kubectl patch testiniumgateway {} -n {} --type=merge --field-manager=testinium -p '{{\"spec\":{{\"suspend\":false}}}}'",
+        gateway.name, gateway.namespace
+    )
+}
+
+/// The command that opens a gateway in an editor.
+pub fn edit_gateway(gateway: &Key) -> String {
+    format!("kubectl edit testiniumgateway {} -n {}", gateway.name, gateway.namespace)
+}
+
+/// The command that shows which Secret a gateway takes its credential from.
+pub fn show_credential(gateway: &Key) -> String {
+    format!(
+        "kubectl get testiniumgateway {} -n {} -o jsonpath='{{.spec.auth}}'",
+        gateway.name, gateway.namespace
+    )
+}
+
 fn annotate(run: &Key, annotation: &str, value: &str) -> String {
     format!(
         "kubectl annotate testplanrun {} -n {} --overwrite --field-manager=testinium testinium.io/{annotation}={value}",

@@ -137,6 +137,7 @@ mod tests {
     fn every_word_is_read_back_as_its_reason() {
         for reason in WaitReason::VARIANTS {
             assert_eq!(WaitReason::of_word(reason.as_str()), Some(*reason));
+            assert!(reason::OF_STOPPED.contains(&reason.as_str()), "users are told of it");
         }
         assert_eq!(WaitReason::of_word(reason::SUCCEEDED), None);
     }

@@ -4,6 +4,7 @@
 //! The lists of steps below say what each command is for and what must come of it, so a command that fails, that says
 //! something else, or that is left out of a page is found.
 
+use std::collections::BTreeSet;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use serde_json::{Value, json};
@@ -13,7 +14,7 @@ use testinium_testbed::process::Guarded;
 use testinium_testbed::simulator::{Config, Hold, Nature, Reply, Simulator, When};
 use testinium_testbed::terminal::Terminal;
 
-use crate::cluster::{Namespace, OPERATOR, cluster, ok, repository, run};
+use crate::cluster::{Namespace, OPERATOR, cluster, gateway, ok, repository, run};
 use crate::operator::{SOON, outcomes};
 use crate::waiting::stopped_reason;
 
@@ -36,7 +37,7 @@ const README: &[Step] = &[
     ("?(@.reason)", &["999 Rejected: there is no such plan"]),
     ("retry=$(date +%s)", &[]),
     ("testinium.io/retry=\"$retry\"", &["testplanrun.testinium.io/checkout annotated"]),
-    ("{.status.stop.observedRetry}", &["testplanrun.testinium.io/checkout condition met"]),
+    ("{.status.stop.lastHandledRetry}", &["testplanrun.testinium.io/checkout condition met"]),
     ("testinium.io/stop=no", &["testplanrun.testinium.io/checkout annotated"]),
     ("\"stopped\":false", &["testplanrun.testinium.io/nightly patched"]),
 ];
@@ -56,8 +57,7 @@ const REQUESTS: &[Step] = &[
     // After a retry.
     ("retry=$(date +%s)", &[]),
     ("testinium.io/retry=\"$retry\"", &["testplanrun.testinium.io/checkout annotated"]),
-    ("{.status.stop.observedRetry}", &["testplanrun.testinium.io/checkout condition met"]),
-    ("{.status.stop.completionTime}", &["testplanrun.testinium.io/checkout condition met"]),
+    ("{.status.stop.lastHandledRetry}", &["testplanrun.testinium.io/checkout condition met"]),
     ("?(@.reason)", &["999 Rejected InvalidRequest there is no such plan"]),
     // The table of who uses which.
     ("\"stopped\":true", &["testplanrun.testinium.io/nightly patched (no change)"]),
@@ -231,7 +231,9 @@ fn the_tour_and_the_commands_of_requests_do_what_they_say_when_pasted() {
     let (nightly, checkout) =
         (demo.wait_for_reason("nightly", &at_rest), demo.wait_for_reason("checkout", &at_rest));
     assert_eq!(outcomes(&nightly), ["614 NotRunning", "615 NotRunning", "312 NotRunning"]);
-    assert_eq!(outcomes(&checkout)[..2], ["703 Accepted", "704 Accepted"]);
+    // Both runs may have been in one call, of which the gateway had stopped some plans before it named a bad one.
+    let stopped = |outcome: &String| outcome.ends_with(" Accepted") || outcome.ends_with(" NotRunning");
+    assert!(outcomes(&checkout)[..2].iter().all(stopped), "{checkout}");
     // Who asks again within one second asks for nothing.
     let request =
         nightly["stop"]["request"].as_str().and_then(|value| value.parse().ok()).unwrap_or(u64::MAX);
@@ -241,7 +243,7 @@ fn the_tour_and_the_commands_of_requests_do_what_they_say_when_pasted() {
     }));
     demo.walk(&requests(), REQUESTS);
     let alone = demo.calls().into_iter().filter(|plans| *plans == [999]).count();
-    assert_eq!(alone, 2, "each retry asks for what failed, and for nothing else: {:?}", demo.calls());
+    assert!(alone >= 2, "each retry asks for what failed, and for nothing else: {:?}", demo.calls());
 }
 
 #[test]
@@ -300,7 +302,7 @@ fn the_plans_that_failed_of_300_are_found_by_one_command() {
 }
 
 #[test]
-fn two_waits_in_turn_see_the_end_of_a_retry() {
+fn a_wait_sees_the_end_of_a_retry_and_no_earlier_one() {
     let demo = Demo::with_gateway(Config::default());
     demo.namespace.apply(&run("checkout", json!({"plans": [703, 999], "stopped": true})));
     demo.wait_for_reason("checkout", &["PartiallyStopped"]);
@@ -309,15 +311,45 @@ fn two_waits_in_turn_see_the_end_of_a_retry() {
     demo.simulator.script(When::always(), Reply::natural().held(&hold));
     let all = requests();
     let annotate = command_with(&all, "testinium.io/retry=\"$retry\"");
-    let seen = command_with(&all, "{.status.stop.observedRetry}");
-    ok(demo.type_in(&format!("retry=a && {annotate} && {seen}")).success());
-    // Seen, but not ended, and the end of the stop before is gone.
-    let ended = command_with(&all, "wait tpr/checkout --for=jsonpath='{.status.stop.completionTime}'");
-    let asked = demo.type_in(&ended.replace("--timeout=60s", "--timeout=0"));
+    let ended = command_with(&all, "{.status.stop.lastHandledRetry}");
+    ok(demo.type_in(&format!("retry=a && {annotate}")).success());
+    let asked = demo.type_in(&format!("retry=a && {}", ended.replace("--timeout=60s", "--timeout=1s")));
     assert!(!asked.status.success(), "{asked:?}");
     hold.release();
-    ok(demo.type_in(&ended).success());
+    ok(demo.type_in(&format!("retry=a && {ended}")).success());
     assert_eq!(outcomes(&demo.status("checkout")), ["703 Accepted", "999 Accepted"]);
+}
+
+/// Each command that a message advises, as docs/troubleshooting.md shows the messages, does what it says when it is pasted.
+/// The page has `team` for the namespace.
+#[test]
+fn every_command_that_a_message_advises_can_be_pasted() {
+    let page = std::fs::read_to_string(repository("docs/troubleshooting.md")).expect("the page can be read");
+    let commands: BTreeSet<&str> =
+        page.lines().filter_map(|line| Some(line.split_once(", run: ")?.1)).collect();
+    assert!(commands.len() >= 7, "{commands:#?}");
+    for command in commands {
+        let namespace = Namespace::create();
+        let directory = tempfile::tempdir().expect("a temporary directory");
+        namespace.apply(&run("nightly", json!({"plans": [614]})));
+        namespace.apply(&gateway(
+            "default",
+            json!({
+                "url": "https://testinium.example.com", "suspend": true,
+                "auth": {"bearerToken": {"secretRef": {"name": "testinium-token"}}},
+            }),
+        ));
+        if command.contains(" patch secret ") {
+            namespace.run(&["create", "secret", "generic", "testinium-token"]);
+        }
+        let terminal = ok(Terminal::new(cluster(), &namespace.name, directory.path()));
+        assert!(command.contains(" -n team"), "{command} names no namespace");
+        let pasted = command.replace(" -n team", &format!(" -n {}", namespace.name));
+        // An editor that changes nothing; a secret that somebody has put into the variable.
+        let typed = format!("export EDITOR=true TOKEN=secret USERNAME=u PASSWORD=p; {pasted}");
+        let output = ok(terminal.run(&typed));
+        assert!(output.status.success(), "{command}: {output:?}");
+    }
 }
 
 /// What `docs/requests.md` warns of, so that it is known if a later kubectl does better.

@@ -5,6 +5,7 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use crate::api::{ConditionStatus, TestiniumGatewayStatus, condition, reason};
 use crate::machine::condition_draft::{ConditionDraft, foreign};
 use crate::machine::gateways::wait_cause::{WaitCause, cause_told, is_about_credential};
+use crate::machine::ids::GatewayKey;
 use crate::machine::wait_reason::{Acts, Cause, WaitReason};
 
 /// The claim that a status makes of its gateway.
@@ -90,13 +91,13 @@ impl Knowledge<'_> {
         }
     }
 
-    /// The claim with its sentence, for the gateway with this name.
-    pub fn say(&self, name: &str) -> Said {
+    /// The claim with its sentence.
+    pub fn say(&self, gateway: &GatewayKey) -> Said {
         let message = match self {
-            Self::Waits(cause) => cause.in_words(name).message,
+            Self::Waits(cause) => cause.in_words(gateway).message,
             Self::Inherited(said) => match said.claim {
                 Claim::Waits(cause) if cause.reason == WaitReason::Suspended => {
-                    WaitCause::Suspended.in_words(name).message
+                    WaitCause::Suspended.in_words(gateway).message
                 }
                 Claim::Waits(_) => said.message.clone(),
                 Claim::BeingRead => BEING_READ.to_owned(),
@@ -121,26 +122,36 @@ pub fn build_gateway_status(
     use ConditionStatus::{False, True, Unknown};
     let Said { claim, message } = said;
     let word = claim.word();
-    let draft = |type_, status, reason| ConditionDraft::new(type_, status, reason, message);
-    let mut drafts = Vec::new();
-    match claim {
-        Claim::Proven | Claim::NotTried => drafts.push(draft(condition::READY, True, word)),
-        Claim::BeingRead => drafts.extend([
-            draft(condition::READY, Unknown, word),
-            draft(condition::RECONCILING, True, reason::PROGRESSING),
-        ]),
+    let ready = |status| ConditionDraft::new(condition::READY, status, word, message);
+    // Ready has the sentence that says what is. The other condition says in its own words what that means.
+    let beside = |type_, reason, message: &str| ConditionDraft::new(type_, True, reason, message);
+    let drafts = match claim {
+        Claim::Proven | Claim::NotTried => vec![ready(True)],
+        Claim::BeingRead => vec![
+            ready(Unknown),
+            beside(condition::RECONCILING, reason::PROGRESSING, "the operator is preparing its calls"),
+        ],
         Claim::Waits(cause) => match cause.reason.who_acts() {
-            Acts::Person => {
-                drafts.extend([draft(condition::READY, False, word), draft(condition::STALLED, True, word)])
-            }
-            Acts::Time => drafts.extend([
-                draft(condition::READY, False, word),
-                draft(condition::RECONCILING, True, reason::PROGRESSING_WITH_RETRY),
-            ]),
+            Acts::Person => vec![
+                ready(False),
+                beside(
+                    condition::STALLED,
+                    word,
+                    "calls go on once somebody has changed what the condition Ready names",
+                ),
+            ],
+            Acts::Time => vec![
+                ready(False),
+                beside(
+                    condition::RECONCILING,
+                    reason::PROGRESSING_WITH_RETRY,
+                    "the operator tries again by itself while a run waits",
+                ),
+            ],
             // It is as somebody wants it: who waits for it to be ready would wait for ever.
-            Acts::Nobody => drafts.push(draft(condition::READY, True, word)),
+            Acts::Nobody => vec![ready(True)],
         },
-    }
+    };
     let since = |type_: &str, status| {
         let before = base.conditions.iter().find(|other| other.type_ == type_ && other.status == status)?;
         Some(before.last_transition_time.0)

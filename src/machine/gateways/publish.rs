@@ -62,7 +62,7 @@ impl Gateways {
     /// The reason for which a run of this gateway waits, in words, and the uid of the gateway's object.
     pub fn context_of(&self, key: &GatewayKey, is_stop_requested: bool) -> (Option<Waiting>, Option<Uid>) {
         let gateway = self.get(key);
-        let waiting = self.cause_of(key, is_stop_requested).map(|cause| cause.in_words(&key.name));
+        let waiting = self.cause_of(key, is_stop_requested).map(|cause| cause.in_words(key));
         let view = gateway.and_then(|gateway| gateway.view.as_ref());
         (waiting, view.map(|view| view.uid.clone()))
     }
@@ -119,7 +119,7 @@ impl Gateways {
         let gateway = self.by_key.get_mut(key)?;
         let view = gateway.view.clone()?;
         let unknown = unknown(&self.lists, &self.unreadable, key);
-        let mut said = gateway.knowledge(unknown).say(&key.name);
+        let mut said = gateway.knowledge(unknown).say(key);
         if without_messages {
             said.message = said.claim.word().to_owned();
         }

@@ -200,7 +200,7 @@ impl Told {
         let is_whole = |said: &Said| {
             let now = Time(Timestamp::UNIX_EPOCH);
             let generation = status.observed_generation;
-            let said = Knowledge::Inherited(said).say(&view.key.name);
+            let said = Knowledge::Inherited(said).say(&view.key);
             let again = generation.map(|generation| build_gateway_status(status, generation, &said, &now));
             again.is_some_and(|again| self::digest(&again) == digest)
         };

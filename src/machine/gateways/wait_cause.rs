@@ -1,8 +1,10 @@
 //! The cause for which plans wait at a gateway.
 
+use crate::machine::advice;
 use crate::machine::gateways::credential::CredentialError;
 use crate::machine::gateways::gate::Shut;
 use crate::machine::gateways::verdict::TroubleKind;
+use crate::machine::ids::GatewayKey;
 use crate::machine::wait_reason::{Cause, WaitReason, Waiting};
 
 /// The cause for which plans wait. It is not yet put into words, which cost time and are seldom needed.
@@ -62,9 +64,10 @@ impl<'a> WaitCause<'a> {
         }
     }
 
-    /// The cause in words, for the gateway with this name.
-    pub fn in_words(self, name: &str) -> Waiting {
-        let message = match self {
+    /// The cause in words, with the command that helps if there is one.
+    pub fn in_words(self, gateway: &GatewayKey) -> Waiting {
+        let name = &gateway.name;
+        let mut message = match self {
             Self::NoGateway => format!(
                 "there is no TestiniumGateway \"{name}\" in this namespace; create it, and the stop goes on"
             ),
@@ -78,7 +81,42 @@ impl<'a> WaitCause<'a> {
             Self::Credential(error) => format!("{}{}", before_credential_error(name), error.text()),
             Self::Shut(shut) => format!("{}{}", before_trouble(name), shut.text),
         };
+        if let Some((what_for, command)) = self.advice(gateway) {
+            message.push_str(&format!("; {what_for}{RUN}{command}"));
+        }
         Waiting { cause: self.cause(), message }
+    }
+
+    /// A command that helps, and what it is for. Texts about a missing object have their own.
+    fn advice(self, gateway: &GatewayKey) -> Option<(&'static str, String)> {
+        match self {
+            Self::NoGateway => Some(("to see which there are", advice::list_gateways(gateway))),
+            Self::Unreadable(_) => Some(("to correct it", advice::edit_gateway(gateway))),
+            Self::Suspended => Some(("to do so", advice::resume(gateway))),
+            Self::Credential(CredentialError::Refused(_) | CredentialError::Invalid(_)) => {
+                Some(("to see where the credential comes from", advice::show_credential(gateway)))
+            }
+            Self::Shut(Shut { kind: TroubleKind::Unauthorized | TroubleKind::Forbidden, .. }) => {
+                Some(("to see where the credential comes from", advice::show_credential(gateway)))
+            }
+            Self::Shut(Shut { kind: TroubleKind::Misconfigured, .. }) => {
+                Some(("to correct it", advice::edit_gateway(gateway)))
+            }
+            Self::NotListed(_)
+            | Self::Credential(CredentialError::Missing(_) | CredentialError::Failed(_))
+            | Self::Shut(Shut { kind: TroubleKind::Down, .. }) => None,
+        }
+    }
+}
+
+/// What stands between the purpose of a command and the command.
+const RUN: &str = ", run: ";
+
+/// The text before the command that it advises.
+fn without_advice(text: &str) -> &str {
+    match text.rfind("; to ") {
+        Some(at) if text[at..].contains(RUN) => &text[..at],
+        _ => text,
     }
 }
 
@@ -88,7 +126,7 @@ pub fn cause_told(reason: WaitReason, message: &str, name: &str) -> Cause {
     match (reason, message.strip_prefix(&before_credential_error(name))) {
         (WaitReason::Suspended, _) => Cause::new(reason, ""),
         (_, Some(text)) => credential_cause(reason, text),
-        (_, None) => Cause::new(reason, trouble.unwrap_or(message)),
+        (_, None) => Cause::new(reason, without_advice(trouble.unwrap_or(message))),
     }
 }
 
@@ -106,6 +144,7 @@ fn before_trouble(name: &str) -> String {
 }
 
 fn credential_cause(reason: WaitReason, text: &str) -> Cause {
+    let text = without_advice(text);
     match reason {
         // A token endpoint is quoted by its published codes alone.
         WaitReason::AuthenticationFailed => Cause::new(reason, text),
@@ -147,7 +186,10 @@ mod tests {
     #[test]
     fn a_cause_is_read_back_from_the_words_that_told_it() {
         let errors = [
-            CredentialError::Missing("there is no Secret \"token\" in its namespace; create it".to_owned()),
+            CredentialError::Missing(
+                "there is no Secret \"token\" in its namespace; create it; to do so, run: kubectl create"
+                    .to_owned(),
+            ),
             CredentialError::Invalid("the token contains a line break: write it in one line".to_owned()),
             CredentialError::Refused("the token endpoint refused the login: 401 (BAD: no)".to_owned()),
             CredentialError::Failed("Secret \"token\" could not be read: timeout".to_owned()),
@@ -155,10 +197,11 @@ mod tests {
         let gates = [
             shut(TroubleKind::Down, "answered (HTTP 503); it is asked again by itself"),
             shut(TroubleKind::Unauthorized, "does not accept the credential: (HTTP 401)"),
+            shut(TroubleKind::Misconfigured, "answered (HTTP 302)"),
         ];
         let causes = errors.iter().map(WaitCause::Credential).chain(gates.iter().map(WaitCause::Shut));
         for cause in causes.chain([WaitCause::Suspended]) {
-            let Waiting { cause: told, message } = cause.in_words("default");
+            let Waiting { cause: told, message } = cause.in_words(&GatewayKey::new("team", "default"));
             let reason = told.reason;
             assert_eq!(cause_told(reason, &message, "default"), cause.cause(), "{message}");
             let is_credential = matches!(cause, WaitCause::Credential(_));
