@@ -16,7 +16,7 @@ use tokio::time::{sleep_until, timeout};
 
 use super::event_queue::EventQueue;
 use super::resource;
-use crate::machine::Event;
+use crate::machine::{Event, REASON_GIVEN};
 use crate::telemetry::Metrics;
 use crate::text::{bounded, error_line};
 
@@ -65,7 +65,9 @@ impl Events {
     }
 
     pub fn tell(&self, event: Event, now: Timestamp) {
-        tracing::info!(object = %event.about, reason = event.reason.as_str(), note = event.message, "event");
+        // The reason that a person has given may hold anything. It is in the object, for those who may read that.
+        let note = event.message.split(REASON_GIVEN).next().unwrap_or_default();
+        tracing::info!(object = %event.about, reason = event.reason.as_str(), note, "event");
         let dropped = self.queue.lock().unwrap_or_else(PoisonError::into_inner).push(event, now);
         if dropped {
             self.metrics.event_dropped();

@@ -22,6 +22,9 @@ pub struct Announcement {
     pub asked: Option<Moment>,
 }
 
+/// What stands in a message before the reason that a person has given, which is that person's own text.
+pub const REASON_GIVEN: &str = "; it was asked for because: ";
+
 // === impl Announcement ===
 
 impl Announcement {
@@ -162,7 +165,7 @@ pub fn transition(status: &TestPlanRunStatus, waits: Option<WaitReason>) -> Opti
     let stop = status.stop.as_ref()?;
     let gateway = stop.gateway.as_ref().map_or("", |gateway| gateway.name.as_str());
     let why =
-        stop.reason.as_deref().map(|why| format!("; it was asked for because: {why}")).unwrap_or_default();
+        stop.reason.as_deref().map(|why| format!("{REASON_GIVEN}{why}")).unwrap_or_default();
     let ended = || {
         let tally = Tally::of(status.plans.iter().map(|plan| plan.outcome));
         format!("the stop at gateway \"{gateway}\" has ended: {}{why}", tally.text())
