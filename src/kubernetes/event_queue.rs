@@ -1,10 +1,10 @@
 //! The events that wait to be written: bounded, and shared by the namespaces.
 //!
 //! Pure. Namespaces take turns, so whoever has many events to tell does not hold up the others. When there is no room,
-//! the namespace with the most events gives way, and of its events those of type Normal first: they are the first thing
-//! that an emergency can do without.
+//! those of type Normal go first, since they are the first thing that an emergency can do without; then the namespace
+//! with the most events gives way. But a few events of each namespace are let in whatever the others have to tell.
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 
 use jiff::Timestamp;
@@ -15,12 +15,16 @@ use crate::machine::Event;
 pub(super) const EVENTS_MAX: usize = 100;
 /// The most events that wait when one of type Normal is let in; the rest of the room is kept for events that warn.
 pub(super) const NORMAL_MAX: usize = 60;
+/// The number of events of type Normal of each namespace that do not give way to warnings of others, and are let in
+/// although others have filled the queue: so that a namespace in trouble silences no other.
+pub(super) const SHARE: usize = 5;
 
 /// The queue.
 #[derive(Debug, Default)]
 pub(super) struct EventQueue {
-    by_namespace: HashMap<Arc<str>, VecDeque<(Event, Timestamp)>>,
-    /// The namespaces that have events, the next one first.
+    /// No namespace is without an event.
+    by_namespace: BTreeMap<Arc<str>, VecDeque<(Event, Timestamp)>>,
+    /// The namespaces, the next one first.
     turns: VecDeque<Arc<str>>,
     count: usize,
 }
@@ -30,12 +34,18 @@ pub(super) struct EventQueue {
 impl EventQueue {
     /// Takes in an event. Yields whether one was dropped for it, or it was itself.
     pub fn push(&mut self, event: Event, time: Timestamp) -> bool {
-        let is_full = self.count >= EVENTS_MAX;
-        if (!event.warning && self.count >= NORMAL_MAX) || (is_full && !self.make_room(&event)) {
+        let namespace = event.about.namespace.clone();
+        let own = self.by_namespace.get(&namespace).map_or(0, VecDeque::len);
+        let is_crowded = self.count >= if event.warning { EVENTS_MAX } else { NORMAL_MAX };
+        if is_crowded && !event.warning && own >= SHARE {
             return true;
         }
-        let namespace = event.about.namespace.clone();
+        let is_full = self.count >= EVENTS_MAX;
+        if is_full && !self.make_room(&event, own) {
+            return true;
+        }
         let events = self.by_namespace.entry(namespace.clone()).or_default();
+        // Its turn may be gone with the event that was dropped.
         if events.is_empty() {
             self.turns.push_back(namespace);
         }
@@ -58,28 +68,40 @@ impl EventQueue {
         event
     }
 
-    /// Drops an event of the namespace that has the most, if that leaves room for this one. It does not where the event's
-    /// own namespace has the most, unless that has one of type Normal.
-    fn make_room(&mut self, event: &Event) -> bool {
-        let own = self.by_namespace.get(&event.about.namespace).map_or(0, VecDeque::len);
-        let Some((most, events)) = self.by_namespace.iter_mut().max_by_key(|(_, events)| events.len()) else {
-            return true;
-        };
-        let is_own = events.len() <= own;
-        let normal = events.iter().rposition(|(event, _)| !event.warning);
-        let dropped = match normal {
-            Some(place) => events.remove(place),
-            None if is_own => None,
-            None => events.pop_back(),
-        };
-        if events.is_empty() {
-            let most = most.clone();
-            self.by_namespace.remove(&most);
-            self.turns.retain(|namespace| *namespace != most);
+    /// Drops an event for this one, if another may go. `own`: the number of events of its namespace.
+    fn make_room(&mut self, event: &Event, own: usize) -> bool {
+        let normal = self.by_namespace.iter().max_by_key(|(_, events)| normal_of(events));
+        if let Some((namespace, _)) = normal.filter(|(_, events)| normal_of(events) > SHARE) {
+            return self.drop_last_of(&namespace.clone(), false);
         }
-        self.count -= usize::from(dropped.is_some());
-        dropped.is_some()
+        let most = self.by_namespace.iter().max_by_key(|(_, events)| events.len());
+        if let Some((namespace, _)) = most.filter(|(_, events)| events.len() > own) {
+            let namespace = namespace.clone();
+            return self.drop_last_of(&namespace, false) || self.drop_last_of(&namespace, true);
+        }
+        // Its own namespace has as many as any: a warning takes the place of one of type Normal there, if there is one.
+        event.warning && self.drop_last_of(&event.about.namespace, false)
     }
+
+    /// Drops the last event of a namespace that warns, or that does not.
+    fn drop_last_of(&mut self, namespace: &Arc<str>, warning: bool) -> bool {
+        let Some(events) = self.by_namespace.get_mut(namespace) else { return false };
+        let Some(place) = events.iter().rposition(|(event, _)| event.warning == warning) else {
+            return false;
+        };
+        events.remove(place);
+        self.count -= 1;
+        if events.is_empty() {
+            self.by_namespace.remove(namespace);
+            self.turns.retain(|other| other != namespace);
+        }
+        true
+    }
+}
+
+/// The number of events of type Normal.
+fn normal_of(events: &VecDeque<(Event, Timestamp)>) -> usize {
+    events.iter().filter(|(event, _)| !event.warning).count()
 }
 
 #[cfg(test)]
@@ -133,19 +155,60 @@ mod tests {
         assert_eq!(events, [true; EVENTS_MAX], "each one of type Normal gave way");
     }
 
+    #[test]
+    fn what_went_well_in_a_namespace_is_told_although_others_have_filled_the_queue() {
+        let mut queue = EventQueue::default();
+        (0..300).for_each(|_| {
+            push(&mut queue, "a", true);
+        });
+        let told = (0..20).filter(|_| {
+            push(&mut queue, "b", false);
+            queue.by_namespace.get("b").is_some_and(|events| events.len() <= SHARE)
+        });
+        assert_eq!(told.count(), 20, "no more than its share");
+        assert_eq!(queue.by_namespace.get("b").map(VecDeque::len), Some(SHARE));
+        (0..300).for_each(|_| {
+            push(&mut queue, "a", true);
+        });
+        assert_eq!(rest(&mut queue).iter().filter(|namespace| *namespace == "b").count(), SHARE);
+    }
+
+    #[test]
+    fn what_went_well_gives_way_before_anybodys_warning() {
+        let mut queue = EventQueue::default();
+        (0..30).for_each(|_| {
+            push(&mut queue, "b", false);
+        });
+        (0..EVENTS_MAX - 30).for_each(|_| {
+            push(&mut queue, "a", true);
+        });
+        assert!(push(&mut queue, "c", true));
+        let left = |namespace: &str| queue.by_namespace.get(namespace).map_or(0, VecDeque::len);
+        assert_eq!((left("a"), left("b"), left("c")), (EVENTS_MAX - 30, 29, 1));
+    }
+
     proptest! {
-        /// Whatever comes: the queue is bounded, a namespace with fewer events than its share loses no warning, and
-        /// between two events of one namespace every other one that waits has its turn.
+        /// Whatever comes: the queue is bounded, a namespace with fewer events than its share loses none, no warning is
+        /// dropped while more than a few of type Normal wait, and between two events of one namespace every other one
+        /// that waits has its turn.
         #[test]
         fn namespaces_share_the_queue(pushes in prop::collection::vec((0..5_usize, any::<bool>(), any::<bool>()), 0..600)) {
             const NAMES: [&str; 5] = ["a", "b", "c", "d", "e"];
+            let warnings = |queue: &EventQueue| {
+                queue.by_namespace.values().map(|events| events.len() - normal_of(events)).sum::<usize>()
+            };
             let mut queue = EventQueue::default();
             for (name, warning, pops) in pushes {
                 let before = queue.by_namespace.get(NAMES[name]).map_or(0, VecDeque::len);
+                let warned = warnings(&queue) + usize::from(warning);
+                let most_normal = queue.by_namespace.values().map(normal_of).max().unwrap_or_default();
                 let dropped = push(&mut queue, NAMES[name], warning);
                 let after = queue.by_namespace.get(NAMES[name]).map_or(0, VecDeque::len);
-                if warning && before < EVENTS_MAX / NAMES.len() {
-                    prop_assert_eq!(after, before + 1, "it was let in, whoever had to go: {}", dropped);
+                if before < if warning { EVENTS_MAX / NAMES.len() } else { SHARE } {
+                    prop_assert!(after > before || most_normal > SHARE, "it was let in: {}", dropped);
+                }
+                if most_normal > SHARE {
+                    prop_assert_eq!(warnings(&queue), warned);
                 }
                 if pops {
                     queue.pop();

@@ -33,7 +33,6 @@ use self::follow::{PERIOD, follow};
 use self::list::Lister;
 use self::watcher::Watcher;
 use crate::machine::{Backoff, Input, Millis};
-use crate::seldom::Seldom;
 use crate::telemetry::{Health, Metrics};
 
 /// The pause before the next list. A stop waits for the list, so even a long outage is not waited out for long.
@@ -72,9 +71,6 @@ pub async fn watch(
     }
 }
 
-/// The watches of which the log says that they broke.
-static BROKEN: Seldom = Seldom::new();
-
 /// A list, and the watches that follow it. `told`: the failure that the machine knows of.
 async fn round(watcher: &Watcher<'_>, lister: &mut Lister<'_>, told: &mut Option<String>) -> Ended {
     let path = &watcher.path;
@@ -83,13 +79,7 @@ async fn round(watcher: &Watcher<'_>, lister: &mut Lister<'_>, told: &mut Option
             if told.take().is_some() {
                 tracing::info!(path, "listed at last");
             }
-            let ended = follow(watcher, version).await;
-            if let Some(why) = ended.why()
-                && let Some(left_out) = BROKEN.is_due(path, why)
-            {
-                tracing::warn!(path, why, left_out, "a watch broke; listing again");
-            }
-            ended
+            follow(watcher, version).await
         }
         Err(ended) => {
             if let Some(why) = ended.why().filter(|why| told.as_deref() != Some(*why)) {

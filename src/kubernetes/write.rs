@@ -46,20 +46,29 @@ pub async fn read_run(client: &kube::Client, key: &RunKey) -> Option<Box<RunView
     let Ok(request) = Request::new(path).get(&key.name, &GetParams::default()) else {
         return None;
     };
-    match request::send(client, request, LIMIT).await {
-        Ok(reply) if reply.is_success() => match decode::run(&reply.body) {
-            Decoded::Seen(view) => Some(view),
-            Decoded::Unreadable { .. } | Decoded::Nameless(_) => None,
-        },
-        Ok(reply) if reply.status == 404 => None,
-        Ok(reply) => {
-            tracing::warn!(run = %key, why = reply.message(), "failed to read a run");
-            None
+    let why = match request::send(client, request, LIMIT).await {
+        Ok(reply) if reply.is_success() || reply.status == 404 => {
+            if UNREAD.is_over(&key.namespace, &key.name) {
+                tracing::info!(run = %key, "a run can be read again");
+            }
+            return seen(&reply);
         }
-        Err(why) => {
-            tracing::warn!(run = %key, %why, "failed to read a run");
-            None
-        }
+        Ok(reply) => reply.message(),
+        Err(why) => why.to_string(),
+    };
+    if let Some(left_out) = UNREAD.is_due(&key.namespace, &key.name, &why) {
+        tracing::warn!(run = %key, why, left_out, "failed to read a run");
+    }
+    None
+}
+
+fn seen(reply: &Reply) -> Option<Box<RunView>> {
+    if !reply.is_success() {
+        return None;
+    }
+    match decode::run(&reply.body) {
+        Decoded::Seen(view) => Some(view),
+        Decoded::Unreadable { .. } | Decoded::Nameless(_) => None,
     }
 }
 
@@ -180,27 +189,28 @@ fn log_failure(to: &Target, body: &WriteBody, result: &Result<Reply, NoReply>) {
         WriteBody::Metadata(_) => "metadata",
         WriteBody::Deletion => "deletion",
     };
-    let name = format!("{kind:?} {what}");
-    let (code, why) = match result {
+    let (namespace, name) = (&*to.key.namespace, format!("{kind:?} {} {what}", to.key.name));
+    let why = match result {
         Ok(reply) if reply.is_success() => {
-            if FAILED.is_over(&name) {
-                tracing::info!(?kind, what, "writes succeed again");
+            if FAILED.is_over(namespace, &name) {
+                tracing::info!(?kind, object = %to.key, what, "wrote at last");
             }
             return;
         }
         Ok(reply) if matches!(reply.status, 404 | 409) => return,
-        Ok(reply) => (reply.status.to_string(), reply.message()),
-        Err(why) => (String::new(), why.to_string()),
+        Ok(reply) => reply.message(),
+        Err(why) => why.to_string(),
     };
-    // By the status, since the text names the object, and thousands of them may fail in the same way. An event tells
-    // of each status that is refused.
-    if let Some(left_out) = FAILED.is_due(&name, &code) {
+    if let Some(left_out) = FAILED.is_due(namespace, &name, &why) {
         tracing::warn!(?kind, object = %to.key, what, why, left_out, "failed to write");
     }
 }
 
-/// The kinds of writes of which the log says that one has failed.
+/// The objects of which the log says that a write has failed.
 static FAILED: Seldom = Seldom::new();
+
+/// The runs of which the log says that they could not be read.
+static UNREAD: Seldom = Seldom::new();
 
 /// A write takes 2 ms; one that takes this long has met a server or network in trouble, and is safe to repeat.
 const LIMIT: Duration = Duration::from_secs(10);

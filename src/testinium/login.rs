@@ -163,10 +163,10 @@ pub(super) async fn login(
     timeout: Duration,
 ) -> Result<Granted, ConnectError> {
     let request = login.request(http, url)?.timeout(timeout);
+    let (host, token_endpoint) = (url.host_str().unwrap_or_default(), &url[..Position::AfterPath]);
     match send(guard, url, request).await {
         Ok(received) => {
-            let token_endpoint = &url[..Position::AfterPath];
-            if UNANSWERED.is_over(token_endpoint) {
+            if UNANSWERED.is_over(host, token_endpoint) {
                 tracing::info!(token_endpoint, "logins are answered again");
             }
             let size = received.body.as_ref().map_or(0, Vec::len);
@@ -177,8 +177,7 @@ pub(super) async fn login(
         }
         Err((no_answer, error)) => {
             let error = login.secrets().clean_error(&error);
-            let token_endpoint = &url[..Position::AfterPath];
-            if let Some(left_out) = UNANSWERED.is_due(token_endpoint, &error) {
+            if let Some(left_out) = UNANSWERED.is_due(host, token_endpoint, &error) {
                 tracing::warn!(token_endpoint, ?no_answer, error, left_out, "a login got no answer");
             }
             Err(failed(format!("the token endpoint {}", lost(no_answer)), None))

@@ -22,21 +22,22 @@ static UNANSWERED: Seldom = Seldom::new();
 /// several good ones for as long as it is open. HTTP/2 has no such header, and keeps its connection.
 pub async fn post_stop(connection: &Connection, plans: &[PlanId], last_on_connection: bool) -> Answer {
     let request = stop_request(connection, plans, last_on_connection);
+    let gateway = &connection.gateway;
     match send(&connection.guard, &connection.stop_url, request).await {
         Ok(Received { status, retry_after, body }) => {
             let body = match body {
                 Some(bytes) => read(connection, bytes, status.is_success()).await,
                 None => Body::Other,
             };
-            if UNANSWERED.is_over(&connection.gateway.to_string()) {
-                info!(gateway = %connection.gateway, "calls are answered again");
+            if UNANSWERED.is_over(&gateway.namespace, &gateway.name) {
+                info!(%gateway, "calls are answered again");
             }
             Answer::Reply(Reply { status: status.as_u16(), retry_after, body })
         }
         Err((no_answer, error)) => {
             let error = Secrets::new([connection.token.expose_secret()]).clean_error(&error);
-            if let Some(left_out) = UNANSWERED.is_due(&connection.gateway.to_string(), &error) {
-                warn!(gateway = %connection.gateway, ?no_answer, error, left_out, "a call got no answer");
+            if let Some(left_out) = UNANSWERED.is_due(&gateway.namespace, &gateway.name, &error) {
+                warn!(%gateway, ?no_answer, error, left_out, "a call got no answer");
             }
             Answer::Lost(no_answer)
         }

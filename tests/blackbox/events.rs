@@ -9,7 +9,7 @@ use testinium_testbed::process::Signal;
 use testinium_testbed::simulator::Config;
 use testinium_testbed::terminal::Terminal;
 
-use crate::cluster::{Namespace, cluster, ok, repository, site};
+use crate::cluster::{Namespace, cluster, ok, repository, run, site};
 use crate::operator::{SOON, Stage};
 
 impl Stage {
@@ -128,6 +128,43 @@ fn events_that_wait_when_the_operator_is_asked_to_stop_are_written_before_it_end
     let events = ok(site().client.list(&path));
     let told = events.iter().filter(|event| event["reason"] == "StopAccepted").count();
     assert_eq!(i64::try_from(told).expect("few"), RUNS, "{}", operator.log());
+}
+
+/// The name of its event is cut there, and may not end in a dash.
+#[test]
+fn a_run_with_a_dash_where_its_name_is_cut_has_its_event() {
+    let stage = Stage::start();
+    for (name, plan) in
+        [(format!("{}-{}", "x".repeat(199), "y".repeat(53)), 1), (format!("{}.y", "x".repeat(199)), 2)]
+    {
+        stage.settle(&name, plan);
+        stage.wait_for_event(&name, "StopAccepted");
+    }
+}
+
+/// What one namespace has to tell would take minutes at the pace of events.
+#[test]
+fn a_warning_is_not_held_up_by_three_hundred_of_another_namespace() {
+    let empty = |name: &str| {
+        let mut run = run(name, json!({"plans": [1]}));
+        run["metadata"]["annotations"] = json!({"testinium.io/stop": ""});
+        run
+    };
+    let (loud, quiet) = (Stage::prepare(), Stage::prepare());
+    let runs: Vec<_> = (0..300).map(|number| empty(&format!("loud-{number}"))).collect();
+    loud.namespace.apply(&json!({"apiVersion": "v1", "kind": "List", "items": runs}));
+    let flags = ["--leader-elect=false", "--watch-namespaces", &quiet.namespace.name];
+    let _operator = loud.spawn("operator.log", &flags);
+    let told = || {
+        let path = format!("/apis/events.k8s.io/v1/namespaces/{}/events", loud.namespace.name);
+        ok(site().client.list(&path)).len()
+    };
+    ok(wait_until("the first warnings", SOON, || if told() > 0 { Ok(()) } else { Err(loud.log()) }));
+    let begun = Instant::now();
+    quiet.namespace.apply(&empty("quiet"));
+    quiet.wait_for_warning("quiet", "InvalidAnnotation");
+    assert!(begun.elapsed() < Duration::from_secs(10), "took {:?}", begun.elapsed());
+    assert!(told() < 90, "others still wait, or were dropped: {}", told());
 }
 
 #[test]

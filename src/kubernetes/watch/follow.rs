@@ -5,6 +5,7 @@ use std::time::{Duration, Instant};
 use super::ended::Ended;
 use super::watcher::Watcher;
 use crate::kubernetes::request;
+use crate::seldom::Seldom;
 
 /// The API server ends a watch after this long, with a bookmark before: so its silence is noticed soon.
 pub(super) const PERIOD: Duration = Duration::from_secs(15);
@@ -15,16 +16,29 @@ const SILENT_MAX: u32 = 2;
 /// The API server waits three seconds for a version before it says that it has not reached it.
 const PROBE_LIMIT: Duration = Duration::from_secs(10);
 
+/// The watches of which the log says that they broke.
+static BROKEN: Seldom = Seldom::new();
+
 /// Watches from a version on, until a watch can't go on: then all is listed anew.
 pub(super) async fn follow(watcher: &Watcher<'_>, mut version: String) -> Ended {
+    let path = &watcher.path;
     let mut silent = 0;
     loop {
         match watch_once(watcher, &mut version).await {
             Ok(is_silent) => silent = if is_silent { silent + 1 } else { 0 },
             Err(ended) => {
                 watcher.note(&ended);
+                if let Some(why) = ended.why()
+                    && let Some(left_out) = BROKEN.is_due(path, "", why)
+                {
+                    tracing::warn!(path, why, left_out, "a watch broke; listing again");
+                }
                 return ended;
             }
+        }
+        // A watch that was opened says nothing yet; this one has lasted to its end.
+        if BROKEN.is_over(path, "") {
+            tracing::info!(path, "a watch works again");
         }
         watcher.health.watch_works(&watcher.path);
         if silent >= SILENT_MAX {

@@ -164,8 +164,7 @@ pub fn transition(status: &TestPlanRunStatus, waits: Option<WaitReason>) -> Opti
     let word = stopped(status)?.reason.as_str();
     let stop = status.stop.as_ref()?;
     let gateway = stop.gateway.as_ref().map_or("", |gateway| gateway.name.as_str());
-    let why =
-        stop.reason.as_deref().map(|why| format!("{REASON_GIVEN}{why}")).unwrap_or_default();
+    let why = stop.reason.as_deref().map(|why| format!("{REASON_GIVEN}{why}")).unwrap_or_default();
     let ended = || {
         let tally = Tally::of(status.plans.iter().map(|plan| plan.outcome));
         format!("the stop at gateway \"{gateway}\" has ended: {}{why}", tally.text())
