@@ -14,7 +14,7 @@ pub(super) fn url() -> Rule {
 
 /// The address of a gateway, not that of its stop endpoint: an API page shows the whole of it.
 pub(super) fn base_url() -> Rule {
-    Rule::new(r"!self.matches('(?i)/stop(/execution)?/*$')")
+    Rule::new(r"!self.matches('(?i)[^/:]/([^?#]*/)?stop(/execution)?/*$')")
         .message("write the address without /stop/execution at its end: the operator adds it")
 }
 

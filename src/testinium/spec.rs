@@ -25,10 +25,15 @@ impl<'a> CheckedSpec<'a> {
     /// The spec, or what is wrong with it, for users.
     pub fn new(view: &'a GatewayView) -> Result<Self, String> {
         let base = view.spec.url.trim_end_matches('/');
-        let lower = base.to_ascii_lowercase();
         // The schema refuses it; an object from before that rule may still have it.
-        if lower.ends_with("/stop/execution") || lower.ends_with("/stop") {
-            return Err("spec.url must not end in /stop/execution, which the operator adds".to_owned());
+        let path =
+            base.split_once("://").and_then(|(_, rest)| rest.split_once('/')).map_or("", |(_, path)| path);
+        let path = format!("/{}", path.to_ascii_lowercase());
+        if path.ends_with("/stop/execution") || path.ends_with("/stop") {
+            return Err(
+                "spec.url: write the address without /stop/execution at its end: the operator adds it"
+                    .to_owned(),
+            );
         }
         let stop_url = checked_url("spec.url", &format!("{base}/stop/execution"), view)?;
         let company_id = company_id(view)?;

@@ -27,6 +27,7 @@ fn an_address_of_the_stop_endpoint_is_refused_with_what_to_write() {
     let why = "write the address without /stop/execution";
     refuses(ends.map(|end| (url(end), why)));
     accepts(["/stopped", "/stop/executions", "/nonstop"].map(url));
+    accepts([json!({"url": "https://stop"}), json!({"url": "https://stop/"})]);
 }
 
 #[test]

@@ -1,7 +1,6 @@
 //! How many runs wait, for what, and for how long: for metrics.
 //!
-//! A walk over all records, which takes about a tenth of a microsecond for each; so it is made every few seconds, and
-//! not at every turn.
+//! It is a walk over all records, so it is made every few seconds, and not at every turn.
 
 use std::collections::BTreeMap;
 

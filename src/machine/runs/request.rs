@@ -13,6 +13,7 @@
 
 use jiff::Timestamp;
 
+use crate::api::Trigger;
 use crate::machine::time::{Millis, Now};
 use crate::machine::view::{FieldSet, RunView};
 
@@ -110,7 +111,12 @@ impl Request {
     /// The request that a status tells of.
     pub fn of_status(view: &RunView, source: Source, now: Now) -> Option<Self> {
         let stop = view.status.stop.as_ref().filter(|stop| stop.trigger.is_some())?;
-        let time = stop.request_time.as_ref().map(|time| time.0);
+        let set = match stop.trigger? {
+            Trigger::Spec => view.stopped_set.as_ref(),
+            Trigger::Annotation => view.annotation_set.as_ref().or(view.retry_set.as_ref()),
+        };
+        // A time that is lost or can't be read must not make the request young.
+        let time = stop.request_time.as_ref().map(|time| time.0).or(set.and_then(|set| set.time));
         Some(Self {
             asked: Moment::of_field(time, view, source, now),
             requested_by: stop.requested_by.as_deref().map(Box::from),
@@ -194,6 +200,19 @@ mod tests {
         assert_eq!(left(Some(70_000), Some(70_000), Source::List, 0), 30);
         assert_eq!(left(Some(70_000), Some(100_000), Source::List, -1000), 30, "a clock behind");
         assert_eq!(left(Some(200_000), None, Source::List, 0), 60, "an API server's clock that is ahead");
+    }
+
+    #[test]
+    fn rule_11_a_request_time_that_is_lost_from_a_status_makes_no_request_young() {
+        let mut view = view(Some(100_000));
+        view.stopped_set = Some(FieldSet { manager: "a".to_owned(), time: Some(whole(wall(30_000))) });
+        view.status.stop = Some(crate::api::StopStatus {
+            trigger: Some(Trigger::Spec),
+            ..crate::api::StopStatus::default()
+        });
+        let now = Now { mono: Millis(100_000), wall: wall(100_000) };
+        let request = Request::of_status(&view, Source::List, now).expect("there is a stop");
+        assert_eq!(request.asked.mono, 30_000);
     }
 
     #[test]

@@ -16,7 +16,9 @@ use crate::machine::effect::{Event, Target};
 use crate::machine::ids::{GatewayKey, Lane, ObjectKey, PlanId, RequestSeq, RunKey, Uid, Version};
 use crate::machine::limits::{QUICK_ANSWER, STOP_DEADLINE_SECONDS};
 use crate::machine::runs::events::{self, Announcement};
-use crate::machine::runs::intent::{DecidingField, History, Intent, Observed, StopState, decide_intent};
+use crate::machine::runs::intent::{
+    DecidingField, History, Intent, Observed, StopState, decide_intent, gateway_name,
+};
 use crate::machine::runs::memo::{StatusMemo, stopped};
 use crate::machine::runs::plan::{all_settled, distinct, remembered_plans};
 use crate::machine::runs::plan_list::PlanList;
@@ -151,6 +153,10 @@ impl Run {
             held: 0,
             lacks_room: false,
         };
+        if run.observed.stop != StopState::None {
+            // A stop of which status does not tell the gateway is at that of the spec: its plans are plans of that site.
+            run.observed.gateway.get_or_insert_with(|| gateway_name(view).into());
+        }
         run.plans = remembered_plans(view, &run.observed, source, now).into();
         let completed = view.status.stop.as_ref().is_some_and(|stop| stop.completion_time.is_some());
         let history = History {
@@ -327,6 +333,8 @@ impl Run {
             Some(DecidingField::Stopped | DecidingField::GatewayRef) | None => None,
         };
         request.reason = value.map(Box::from).or(request.reason);
+        // The policy that stamps who asks watches the other fields.
+        request.requested_by = request.requested_by.filter(|_| asked_by != Some(DecidingField::Retry));
         self.request = Some(request);
         self.withdrawal = None;
     }
