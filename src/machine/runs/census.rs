@@ -14,7 +14,7 @@ pub struct Census {
     /// By the reason that their statuses tell. Runs that are being stopped, or of which nothing is told yet, are not in
     /// it.
     pub waiting: BTreeMap<WaitReason, usize>,
-    /// The time since the oldest stop that has not ended was asked for.
+    /// The time since the stop of a plan was asked for, of the one that has waited for the longest.
     pub oldest: Option<Millis>,
 }
 
@@ -27,7 +27,8 @@ impl Runs {
             if let Some(Some(cause)) = run.published {
                 *census.waiting.entry(cause.reason).or_default() += 1;
             }
-            let age = run.request.as_ref().map(|request| request.asked.age(now));
+            let pending = run.plans.iter().filter(|plan| !plan.is_settled());
+            let age = pending.filter_map(|plan| run.asked_of(plan)).map(|asked| asked.age(now)).max();
             census.oldest = census.oldest.max(age);
         }
         census

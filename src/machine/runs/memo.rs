@@ -9,7 +9,7 @@ use std::hash::{Hash, Hasher};
 use jiff::Timestamp;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 
-use crate::api::{Condition, ConditionStatus, PlanStatus, StopStatus, TestPlanRunStatus, condition};
+use crate::api::{Condition, ConditionStatus, PlanStatus, StopStatus, TestPlanRunStatus, Trigger, condition};
 use crate::machine::condition_draft::foreign;
 use crate::machine::runs::intent::{Observed, StopState};
 use crate::machine::runs::request::Request;
@@ -92,13 +92,13 @@ impl StatusMemo {
         self.since.iter().find(is_this).map(|since| since.time)
     }
 
-    /// Whether the next status tells of another request, or of another reason of the condition Stopped.
+    /// Whether the next status tells of another request or end, or of another reason of the condition Stopped.
     pub fn is_transition(&self, next: &Self) -> bool {
         let is_transition = self.announce != next.announce;
         #[cfg(test)]
         assert_eq!(
             is_transition,
-            self.whole.stop != next.whole.stop || reason(&self.whole) != reason(&next.whole),
+            announced(&self.whole) != announced(&next.whole),
             "a digest tells what a comparison does"
         );
         is_transition
@@ -152,8 +152,18 @@ pub fn stopped(status: &TestPlanRunStatus) -> Option<&Condition> {
     status.conditions.iter().find(|other| other.type_ == condition::STOPPED)
 }
 
-fn reason(status: &TestPlanRunStatus) -> Option<&str> {
-    stopped(status).map(|stopped| stopped.reason.as_str())
+/// What an event tells of: the request, its end, and the reason of the condition Stopped. Other fields of the stop are
+/// memory, a change of which is nothing new.
+fn announced(status: &TestPlanRunStatus) -> (Option<Trigger>, [Option<Timestamp>; 3], Option<&str>) {
+    let stop = status.stop.as_ref();
+    let time = |time: fn(&StopStatus) -> &Option<Time>| stop.and_then(|stop| when(time(stop)));
+    let times = [
+        time(|stop| &stop.request_time),
+        time(|stop| &stop.completion_time),
+        time(|stop| &stop.withdrawn_time),
+    ];
+    let reason = stopped(status).map(|stopped| stopped.reason.as_str());
+    (stop.and_then(|stop| stop.trigger), times, reason)
 }
 
 /// The digests of a status: the one that announces, and that of the whole. Every field is named here, so that a field
@@ -161,12 +171,12 @@ fn reason(status: &TestPlanRunStatus) -> Option<&str> {
 fn digests(status: &TestPlanRunStatus) -> (u64, u64) {
     let TestPlanRunStatus { observed_generation, start_time, summary, plans, stop, conditions } = status;
     let mut hash = DefaultHasher::new();
+    announced(status).hash(&mut hash);
+    let announce = hash.finish();
     stop.is_some().hash(&mut hash);
     if let Some(stop) = stop {
         hash_stop(stop, &mut hash);
     }
-    reason(status).hash(&mut hash);
-    let announce = hash.finish();
     (observed_generation, when(start_time), summary, plans.len(), conditions.len()).hash(&mut hash);
     for plan in plans {
         let PlanStatus { id, outcome, reason, message, request_time } = plan;

@@ -24,10 +24,14 @@ impl Run {
         all_settled(&self.plans)
     }
 
+    /// The moment at which the stop of a plan was asked for.
+    pub fn asked_of(&self, plan: &Plan) -> Option<Moment> {
+        plan.asked.as_deref().copied().or(self.request.as_ref().map(|request| request.asked))
+    }
+
     /// The moment from which on the stop of a plan is given up.
     fn deadline_of(&self, plan: &Plan) -> Millis {
-        let asked = plan.asked.as_deref().copied().or(self.request.as_ref().map(|request| request.asked));
-        asked.map_or(Millis(u64::MAX), |asked| asked.deadline(self.deadline_seconds))
+        self.asked_of(plan).map_or(Millis(u64::MAX), |asked| asked.deadline(self.deadline_seconds))
     }
 
     /// The moment at which the next plan that waits for a call is given up.

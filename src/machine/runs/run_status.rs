@@ -23,6 +23,7 @@ use crate::machine::ids::Uid;
 use crate::machine::input::WriteResult;
 use crate::machine::limits::{BETWEEN_PARTS, QUICK_ANSWER};
 use crate::machine::runs::events::{self, Announcement};
+use crate::machine::runs::request::Moment;
 use crate::machine::runs::run::{Due, Run};
 use crate::machine::runs::statement::Statement;
 use crate::machine::runs::status::build_status;
@@ -110,7 +111,9 @@ impl Run {
             if transition.is_none() && cause.is_none() { self.bad_answer_to_tell() } else { None };
         let is_complete = status.stop.as_ref().is_some_and(|stop| stop.completion_time.is_some());
         if let Some(transition) = transition.as_mut().filter(|_| is_complete) {
-            transition.asked = self.request.as_ref().map(|request| request.asked);
+            // Plans that were added or retried were asked for later than the stop.
+            let asked = self.plans.iter().filter_map(|plan| self.asked_of(plan));
+            transition.asked = asked.reduce(Moment::max);
         }
         self.statement = Some(Box::new(Statement {
             request_seq: self.request_seq,

@@ -76,6 +76,39 @@ fn rule_03_a_retry_asks_for_what_was_not_stopped_and_keeps_the_rest() {
     assert_eq!(handled(&world).as_deref(), Some("twice"), "nobody waits for it in vain");
 }
 
+/// What is only remembered is no news: the end of a stop is told once, and counted once.
+#[test]
+fn rule_07_a_removal_after_the_end_tells_the_end_no_second_time() {
+    let mut world = World::of(&[("one", &[1])]);
+    annotate(&mut world, Some("a"));
+    world.run_until_settled();
+    assert_eq!(world.trace.told, ["StopAccepted"]);
+    world.machine.take_tally();
+    world.now += 5_000;
+    annotate(&mut world, None);
+    world.run_until_settled();
+    assert_eq!(world.run("one").status.stop.clone().and_then(|stop| stop.observed_request), None);
+    assert_eq!(world.trace.told, ["StopAccepted"]);
+    assert!(world.machine.take_tally().ended.is_empty());
+}
+
+/// The time that a retry took counts from the retry, and not from the stop.
+#[test]
+fn the_time_of_a_retry_counts_from_the_retry() {
+    let mut world = World::of(&[("one", &[1, 2])]);
+    world.fake_gateway.natures.insert(2, Nature::Rejected);
+    world.stop("one");
+    world.run_until_settled();
+    world.fake_gateway.natures.clear();
+    world.now += 86_400_000;
+    world.machine.take_tally();
+    retry(&mut world, "again");
+    world.run_until_settled();
+    let ended = world.machine.take_tally().ended;
+    assert_eq!(ended.len(), 1, "{ended:?}");
+    assert!(ended[0].1.0 < 5_000, "{ended:?}");
+}
+
 /// The same value is set once more, after its removal was seen: who waits for its end must not see the earlier one.
 #[test]
 fn rule_14_a_retry_with_a_value_that_was_handled_is_told_at_once() {
