@@ -80,8 +80,9 @@ struct Report {
 const LIMIT: Duration = Duration::from_secs(60);
 /// What is at rest for so long stays at rest.
 const REST: Duration = Duration::from_millis(300);
-/// The operator writes two events a second; after this long there is none that waits.
-const EVENTS_REST: Duration = Duration::from_secs(2);
+/// After so long without a write nothing is to come: events have their pace, and a gateway's status is written 5 s after
+/// the one before.
+const LAST_WRITE: Duration = Duration::from_secs(6);
 /// Points of a scenario that are played by default.
 const SAMPLE: usize = 20;
 /// Plays at a time: they wait more than they work. Beside other tests, fewer.
@@ -371,7 +372,7 @@ impl Play<'_> {
 
     /// Whoever has converged writes nothing more, once the events that waited are written.
     fn silence(&self) -> Result<Vec<String>, Error> {
-        quiet("the last event to be written", EVENTS_REST, || {
+        quiet("the last write", LAST_WRITE, || {
             Ok(self.operator.api.traffic().iter().filter(|exchange| oracles::is_write(exchange)).count())
         })?;
         let since = Instant::now();
