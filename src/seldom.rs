@@ -6,6 +6,7 @@
 
 use std::collections::BTreeMap;
 use std::collections::hash_map::DefaultHasher;
+use std::fmt::Display;
 use std::hash::{Hash, Hasher};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
@@ -59,7 +60,7 @@ impl Seldom {
     }
 
     /// All is well. Yields whether that is worth a line: trouble was told before.
-    pub fn is_over(&self, owner: &str, name: &str) -> bool {
+    pub fn is_over(&self, owner: &str, name: impl Display) -> bool {
         self.told().is_over(owner, name, Instant::now())
     }
 
@@ -93,12 +94,12 @@ impl Told {
         Some(0)
     }
 
-    fn is_over(&mut self, owner: &str, name: &str, now: Instant) -> bool {
-        // Nothing is wrong nearly always.
+    fn is_over(&mut self, owner: &str, name: impl Display, now: Instant) -> bool {
+        // Nothing is wrong nearly always: then the name is not even put together.
         if self.troubles.is_empty() {
             return false;
         }
-        let key = (owner.to_owned(), name.to_owned());
+        let key = (owner.to_owned(), name.to_string());
         let Some(trouble) = self.troubles.get_mut(&key) else { return false };
         if trouble.is_past(now) {
             let was_told = trouble.digest.is_some();

@@ -76,7 +76,8 @@ pub mod reason {
     pub const MISCONFIGURED: &str = "Misconfigured";
     pub const SUSPENDED: &str = "Suspended";
 
-    /// All reasons of the condition Stopped.
+    /// All reasons of the condition Stopped, which tests compare pages with.
+    #[cfg(test)]
     pub const OF_STOPPED: [&str; 19] = [
         NOT_REQUESTED,
         RESTORED,

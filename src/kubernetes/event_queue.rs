@@ -119,6 +119,7 @@ mod tests {
             warning,
             reason: EventReason::StopAccepted,
             message: String::new(),
+            given: None,
         }
     }
 

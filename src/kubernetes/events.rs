@@ -16,7 +16,7 @@ use tokio::time::{sleep_until, timeout};
 
 use super::event_queue::EventQueue;
 use super::resource;
-use crate::machine::{Event, REASON_GIVEN};
+use crate::machine::Event;
 use crate::telemetry::Metrics;
 use crate::text::{bounded, error_line};
 
@@ -66,8 +66,7 @@ impl Events {
 
     pub fn tell(&self, event: Event, now: Timestamp) {
         // The reason that a person has given may hold anything. It is in the object, for those who may read that.
-        let note = event.message.split(REASON_GIVEN).next().unwrap_or_default();
-        tracing::info!(object = %event.about, reason = event.reason.as_str(), note, "event");
+        tracing::info!(object = %event.about, reason = event.reason.as_str(), note = event.message, "event");
         let dropped = self.queue.lock().unwrap_or_else(PoisonError::into_inner).push(event, now);
         if dropped {
             self.metrics.event_dropped();
@@ -114,6 +113,8 @@ fn kubernetes_event(event: Event, time: Timestamp, instance: &str, count: u64) -
     let resource = resource::of(event.about.kind());
     let namespace = event.about.namespace.to_string();
     let name = beginning_of(&event.about.name);
+    let given = event.given.map(|given| format!("; it was asked for because: {given}")).unwrap_or_default();
+    let note = event.message + &given;
     KubernetesEvent {
         metadata: ObjectMeta {
             name: Some(format!("{name}.{:x}{count:x}", time.as_microsecond())),
@@ -132,7 +133,7 @@ fn kubernetes_event(event: Event, time: Timestamp, instance: &str, count: u64) -
         type_: Some(if event.warning { "Warning" } else { "Normal" }.to_owned()),
         reason: Some(event.reason.as_str().to_owned()),
         action: Some("StopPlans".to_owned()),
-        note: Some(bounded(event.message, NOTE_BYTES_MAX)),
+        note: Some(bounded(note, NOTE_BYTES_MAX)),
         reporting_controller: Some("testinium.io/operator".to_owned()),
         reporting_instance: Some(instance.chars().take(128).collect()),
         ..KubernetesEvent::default()

@@ -74,35 +74,38 @@ struct Reader<'a> {
 }
 
 /// The values that were found in an object.
-struct Read {
-    /// The kind and name of the object, in words.
-    name: String,
-    /// The command that adds a key to it.
-    add: Box<dyn Fn(&str) -> String + Send + Sync>,
+struct Read<'a> {
+    namespace: &'a str,
+    name: &'a str,
+    encoding: Encoding,
+    /// Its kind and name, in words.
+    what: String,
     state: LoginSecret,
     values: Vec<(Wanted, Value)>,
 }
 
 // === impl Reader ===
 
-impl Reader<'_> {
-    async fn credentials(&mut self, name: &str, keys: &[&str]) -> Result<Read, CredentialRead> {
+impl<'a> Reader<'a> {
+    async fn credentials(&mut self, name: &'a str, keys: &[&str]) -> Result<Read<'a>, CredentialRead> {
         let wanted: Vec<_> = keys.iter().map(|key| (*key, CREDENTIAL_BYTES_MAX)).collect();
         self.object::<Secret>(name, Encoding::Base64, &wanted).await
     }
 
     async fn object<K: Resource<DynamicType = ()>>(
         &mut self,
-        name: &str,
+        name: &'a str,
         encoding: Encoding,
         wanted: &[(&str, usize)],
-    ) -> Result<Read, CredentialRead> {
+    ) -> Result<Read<'a>, CredentialRead> {
         let what = format!("{} \"{name}\"", K::kind(&()));
         let path = K::url_path(&(), Some(self.namespace));
         let request = kube::core::Request::new(path).get(name, &GetParams::default());
         let request = request.map_err(|error| failed(&what, &error.to_string()))?;
-        let keys: Vec<_> = wanted.iter().map(|(key, _)| *key).collect();
-        let create = || advice::create(encoding, self.namespace, name, &keys);
+        let create = || {
+            let keys: Vec<_> = wanted.iter().map(|(key, _)| *key).collect();
+            advice::create(encoding, self.namespace, name, &keys)
+        };
         let body = answered(&what, create, self.send(request).await)?;
         let wanted: Vec<_> = wanted
             .iter()
@@ -115,9 +118,8 @@ impl Reader<'_> {
         };
         let state = LoginSecret { version: format!("{uid}/{version}"), written };
         self.versions.push(state.version.clone());
-        let (namespace, name) = (self.namespace.to_owned(), name.to_owned());
-        let add = Box::new(move |key: &str| advice::add_key(encoding, &namespace, &name, key));
-        Ok(Read { name: what, add, state, values: wanted.into_iter().zip(values).collect() })
+        let values = wanted.into_iter().zip(values).collect();
+        Ok(Read { namespace: self.namespace, name, encoding, what, state, values })
     }
 
     async fn send(&self, request: Request<Vec<u8>>) -> Result<Reply, NoReply> {
@@ -157,13 +159,13 @@ fn failed(what: &str, why: &str) -> CredentialRead {
 
 // === impl Read ===
 
-impl Read {
+impl Read<'_> {
     fn required(&mut self, key: &str) -> Result<SecretString, CredentialRead> {
         self.optional(key)?.ok_or_else(|| {
-            let add = (self.add)(key);
+            let add = advice::add_key(self.encoding, self.namespace, self.name, key);
             CredentialRead::Missing(format!(
                 "{} has no key \"{key}\"; add it; to do so, run: {add}",
-                self.name
+                self.what
             ))
         })
     }
@@ -173,7 +175,7 @@ impl Read {
         let Some(at) = self.values.iter().position(|(wanted, _)| wanted.key == key) else { return Ok(None) };
         let (Wanted { bytes_max, .. }, value) = self.values.swap_remove(at);
         let invalid = |why: String| {
-            Err(CredentialRead::Invalid(format!("the value of key \"{key}\" of {} {why}", self.name)))
+            Err(CredentialRead::Invalid(format!("the value of key \"{key}\" of {} {why}", self.what)))
         };
         match value {
             Value::Absent => Ok(None),

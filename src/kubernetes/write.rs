@@ -189,10 +189,11 @@ fn log_failure(to: &Target, body: &WriteBody, result: &Result<Reply, NoReply>) {
         WriteBody::Metadata(_) => "metadata",
         WriteBody::Deletion => "deletion",
     };
-    let (namespace, name) = (&*to.key.namespace, format!("{kind:?} {} {what}", to.key.name));
+    let namespace = &*to.key.namespace;
+    let name = format_args!("{kind:?} {} {what}", to.key.name);
     let why = match result {
         Ok(reply) if reply.is_success() => {
-            if FAILED.is_over(namespace, &name) {
+            if FAILED.is_over(namespace, name) {
                 tracing::info!(?kind, object = %to.key, what, "wrote at last");
             }
             return;
@@ -201,7 +202,7 @@ fn log_failure(to: &Target, body: &WriteBody, result: &Result<Reply, NoReply>) {
         Ok(reply) => reply.message(),
         Err(why) => why.to_string(),
     };
-    if let Some(left_out) = FAILED.is_due(namespace, &name, &why) {
+    if let Some(left_out) = FAILED.is_due(namespace, &name.to_string(), &why) {
         tracing::warn!(?kind, object = %to.key, what, why, left_out, "failed to write");
     }
 }

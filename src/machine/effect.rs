@@ -88,4 +88,6 @@ pub struct Event {
     pub warning: bool,
     pub reason: EventReason,
     pub message: String,
+    /// The reason that a person has given for what it tells of. It may hold anything.
+    pub given: Option<String>,
 }

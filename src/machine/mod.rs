@@ -56,7 +56,6 @@ pub use self::input::{CredentialRead, Input, WriteResult};
 pub use self::limits::{Limits, OriginLimits, REFUSED_LOGIN_PAUSE};
 pub use self::list::Extent;
 pub use self::runs::census::Census;
-pub use self::runs::events::REASON_GIVEN;
 pub use self::time::{Millis, Now};
 pub use self::view::{FieldSet, GatewayView, ObjectView, RunView};
 pub use self::wait_reason::WaitReason;

@@ -25,17 +25,15 @@ impl<'a> CheckedSpec<'a> {
     /// The spec, or what is wrong with it, for users.
     pub fn new(view: &'a GatewayView) -> Result<Self, String> {
         let base = view.spec.url.trim_end_matches('/');
+        let stop_url = checked_url("spec.url", &format!("{base}/stop/execution"), view)?;
+        let path = stop_url.path().to_ascii_lowercase();
         // The schema refuses it; an object from before that rule may still have it.
-        let path =
-            base.split_once("://").and_then(|(_, rest)| rest.split_once('/')).map_or("", |(_, path)| path);
-        let path = format!("/{}", path.to_ascii_lowercase());
-        if path.ends_with("/stop/execution") || path.ends_with("/stop") {
+        if ["/stop/stop/execution", "/stop/execution/stop/execution"].iter().any(|end| path.ends_with(end)) {
             return Err(
                 "spec.url: write the address without /stop/execution at its end: the operator adds it"
                     .to_owned(),
             );
         }
-        let stop_url = checked_url("spec.url", &format!("{base}/stop/execution"), view)?;
         let company_id = company_id(view)?;
         let login = match &view.spec.auth.password {
             Some(grant) => Some((grant, checked_url("spec.auth.password.tokenURL", &grant.token_url, view)?)),

@@ -3,6 +3,7 @@
 use super::*;
 use crate::machine::answer::{Answer, Body, Envelope, Reply};
 use crate::machine::checks::fixtures::{self, wall};
+use crate::machine::gateways::status::reason_of;
 use crate::machine::ids::{Lane, RequestSeq, SecretVersion};
 use crate::machine::limits::{READINGS_MAX, REASON_SETTLES};
 use crate::machine::runs::Runs;
@@ -141,7 +142,7 @@ fn a_changed_reason_is_told_to_runs_once_it_has_stood_for_a_while() {
     turn(&mut gateways, 1_000);
     assert!(gateways.publish(Millis(1_000)).notified.is_empty(), "it has just begun");
     let told = gateways.wait_of(&key("a"), true, Millis(2_000));
-    assert_eq!((told.reason(), told.since), (Some(WaitReason::Suspended), Millis(1_000)));
+    assert_eq!((reason_of(told.cause), told.since), (Some(WaitReason::Suspended), Millis(1_000)));
     let settled = 1_000 + REASON_SETTLES.0;
     turn(&mut gateways, settled - 1);
     assert!(gateways.publish(Millis(settled - 1)).notified.is_empty());
@@ -170,7 +171,10 @@ fn a_changed_cause_under_the_same_reason_is_told_to_runs_once_it_has_stood_for_a
     assert!(missing(&mut gateways, "no key", 2_000 + settles).is_empty(), "it has just begun");
     let wait = gateways.wait_of(&key("a"), true, Millis(3_000 + settles));
     let since = (Millis(2_000 + settles), Millis(1_000));
-    assert_eq!((wait.reason(), (wait.since, wait.reason_since)), (Some(WaitReason::SecretNotFound), since));
+    assert_eq!(
+        (reason_of(wait.cause), (wait.since, wait.reason_since)),
+        (Some(WaitReason::SecretNotFound), since)
+    );
     assert_eq!(missing(&mut gateways, "no key", 2_000 + 2 * settles), [RunId(6)]);
     assert!(missing(&mut gateways, "no key", 2_000 + 4 * settles).is_empty(), "it is told once");
 }
@@ -283,7 +287,7 @@ fn a_gateway_that_cannot_be_read_says_so_until_it_can_or_is_gone() {
         gateways.offer(&key("a"), &[PlanId(1)], waiter(1));
         gateways.unreadable(&key("a"), "1".into(), "spec.url: missing", &mut Vec::new());
         step(&mut gateways);
-        assert_eq!(gateways.wait_of(&key("a"), true, Millis(2)).reason(), expected, "{name}");
+        assert_eq!(reason_of(gateways.wait_of(&key("a"), true, Millis(2)).cause), expected, "{name}");
     }
 }
 
@@ -291,7 +295,7 @@ fn a_gateway_that_cannot_be_read_says_so_until_it_can_or_is_gone() {
 fn a_gateway_that_is_asked_for_and_is_not_there_says_so() {
     let mut gateways = Gateways::new(OriginLimits::default(), 7);
     gateways.offer(&key("a"), &[PlanId(1)], waiter(1));
-    let reason = |gateways: &Gateways| gateways.wait_of(&key("a"), true, Millis(0)).reason();
+    let reason = |gateways: &Gateways| reason_of(gateways.wait_of(&key("a"), true, Millis(0)).cause);
     assert_eq!(reason(&gateways), Some(WaitReason::GatewayNotListed));
     gateways.list_began(&ALL);
     gateways.list_ended(&ALL, &mut Vec::new());

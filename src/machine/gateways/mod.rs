@@ -12,7 +12,7 @@ pub mod gate;
 pub mod gateway;
 pub mod held;
 pub mod origin;
-pub mod publish;
+mod publish;
 pub mod queue;
 pub mod rate;
 pub mod readings;

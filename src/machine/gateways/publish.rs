@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use crate::machine::effect::{Target, WriteBody};
 use crate::machine::gateways::claim::build_gateway_status;
-use crate::machine::gateways::status::Lasting;
+use crate::machine::gateways::status::{Lasting, reason_of};
 use crate::machine::gateways::wait_cause::WaitCause;
 use crate::machine::gateways::{Gateways, Unreadable};
 use crate::machine::ids::{GatewayKey, ObjectKey, RunId, Uid, Version};
@@ -13,7 +13,7 @@ use crate::machine::input::WriteResult;
 use crate::machine::list::Lists;
 use crate::machine::time::{Millis, Now, whole_seconds};
 use crate::machine::view::GatewayView;
-use crate::machine::wait_reason::{Cause, WaitReason, Waiting};
+use crate::machine::wait_reason::{Cause, Waiting};
 
 /// The runs and gateways to reschedule after gateways were published.
 #[derive(Debug, Default)]
@@ -33,14 +33,6 @@ pub struct Wait {
     pub reason_since: Millis,
 }
 
-// === impl Wait ===
-
-impl Wait {
-    pub fn reason(&self) -> Option<WaitReason> {
-        self.cause.map(|cause| cause.reason)
-    }
-}
-
 // === impl Gateways ===
 
 impl Gateways {
@@ -50,7 +42,7 @@ impl Gateways {
         let mut wait = Wait { cause, since: now, reason_since: now };
         let Some(gateway) = self.get(key) else { return wait };
         let Lasting { value, since, reason_since } = gateway.published.cause;
-        if value.map(|cause| cause.reason) == wait.reason() {
+        if reason_of(value) == reason_of(cause) {
             wait.reason_since = reason_since;
         }
         if value == cause {

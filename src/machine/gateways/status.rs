@@ -180,13 +180,19 @@ impl Published {
             (WriteResult::Done(version), Some(written)) if self.told.version <= version => {
                 self.told = Told { version, ..written };
             }
-            (WriteResult::Done(_) | WriteResult::Gone | WriteResult::Conflict, _)
-            | (WriteResult::Refused(_) | WriteResult::Failed { .. }, _) => {}
+            (
+                WriteResult::Done(_)
+                | WriteResult::Gone
+                | WriteResult::Conflict
+                | WriteResult::Refused(_)
+                | WriteResult::Failed { .. },
+                _,
+            ) => {}
         }
     }
 }
 
-fn reason_of(cause: Option<Cause>) -> Option<WaitReason> {
+pub(super) fn reason_of(cause: Option<Cause>) -> Option<WaitReason> {
     cause.map(|cause| cause.reason)
 }
 

@@ -14,12 +14,12 @@ use crate::machine::runs::events;
 use crate::machine::runs::intent::StopState;
 use crate::machine::runs::plan::Plan;
 use crate::machine::runs::status_input::StatusInput;
-use crate::machine::runs::tally::{Tally, plans_by_name};
+use crate::machine::runs::tally::{PlanTally, plans_by_name, was_or_were};
 
 use ConditionStatus::{False, True, Unknown};
 
 /// The conditions that hold.
-pub fn conditions(input: &StatusInput<'_>, tally: &Tally) -> Vec<ConditionDraft> {
+pub fn conditions(input: &StatusInput<'_>, tally: &PlanTally) -> Vec<ConditionDraft> {
     match input.observed.stop {
         StopState::None if input.observed.is_restored() => {
             at_rest(reason::RESTORED, &events::restored(input.key))
@@ -71,7 +71,7 @@ fn being_taken_back() -> Vec<ConditionDraft> {
 }
 
 /// Plans are still to be stopped.
-fn under_way(input: &StatusInput<'_>, tally: &Tally) -> Vec<ConditionDraft> {
+fn under_way(input: &StatusInput<'_>, tally: &PlanTally) -> Vec<ConditionDraft> {
     let goes_on = match given_up_at(input) {
         Some(time) => format!("the operator goes on by itself until {} and then gives up", second(time)),
         None => "the operator goes on by itself".to_owned(),
@@ -96,7 +96,7 @@ fn under_way(input: &StatusInput<'_>, tally: &Tally) -> Vec<ConditionDraft> {
 }
 
 /// What the operator is about, and which plans have had a bad answer although the gateway is well.
-fn being_stopped(input: &StatusInput<'_>, tally: &Tally) -> String {
+fn being_stopped(input: &StatusInput<'_>, tally: &PlanTally) -> String {
     let gateway = gateway(input);
     let bad: Vec<_> = input.plans.iter().filter(|plan| !plan.is_settled() && plan.last.is_some()).collect();
     let Some(gist) = bad.first().and_then(|plan| plan.last) else {
@@ -109,7 +109,7 @@ fn being_stopped(input: &StatusInput<'_>, tally: &Tally) -> String {
         1 => "once".to_owned(),
         times => format!("at least {times} times"),
     };
-    let verb = if ids.len() == 1 { "was" } else { "were" };
+    let verb = was_or_were(&ids);
     format!(
         "gateway \"{gateway}\" gave no good answer for {}, which {verb} asked for {times}; the last answer was: {gist}; \
          the pauses between two calls grow, up to spec.retry.maxDelay of the gateway",
@@ -119,14 +119,12 @@ fn being_stopped(input: &StatusInput<'_>, tally: &Tally) -> String {
 
 /// The moment at which the last plan that is not stopped is given up.
 fn given_up_at(input: &StatusInput<'_>) -> Option<Timestamp> {
-    let asked = |plan: &Plan| {
-        plan.asked.as_deref().copied().or(input.request.map(|request| request.asked)).map(|asked| asked.time)
-    };
+    let asked = |plan: &Plan| plan.asked_at(input.request).map(|asked| asked.time);
     let last = input.plans.iter().filter(|plan| !plan.is_settled()).filter_map(asked).max()?;
     last.checked_add(SignedDuration::from_secs(input.deadline_seconds)).ok()
 }
 
-fn succeeded(input: &StatusInput<'_>, tally: &Tally) -> Vec<ConditionDraft> {
+fn succeeded(input: &StatusInput<'_>, tally: &PlanTally) -> Vec<ConditionDraft> {
     let word = if tally.accepted > 0 { reason::ACCEPTED } else { reason::NOT_RUNNING };
     let message = format!("gateway \"{}\" has answered for each plan: {}", gateway(input), tally.text());
     vec![
@@ -135,7 +133,7 @@ fn succeeded(input: &StatusInput<'_>, tally: &Tally) -> Vec<ConditionDraft> {
     ]
 }
 
-fn failed(input: &StatusInput<'_>, tally: &Tally) -> Vec<ConditionDraft> {
+fn failed(input: &StatusInput<'_>, tally: &PlanTally) -> Vec<ConditionDraft> {
     let word = match tally {
         _ if tally.good() > 0 => reason::PARTIALLY_STOPPED,
         _ if tally.expired == tally.bad() => reason::EXPIRED,
@@ -143,7 +141,7 @@ fn failed(input: &StatusInput<'_>, tally: &Tally) -> Vec<ConditionDraft> {
     };
     let ids: Vec<PlanId> =
         input.plans.iter().filter(|plan| plan.was_not_stopped()).map(|plan| plan.id).collect();
-    let verb = if ids.len() == 1 { "was" } else { "were" };
+    let verb = was_or_were(&ids);
     let message = format!(
         "{} {verb} not stopped at gateway \"{}\" ({}); status.plans says why; to ask again for what was not stopped, \
          run: {}",
@@ -166,11 +164,11 @@ fn failed(input: &StatusInput<'_>, tally: &Tally) -> Vec<ConditionDraft> {
     ]
 }
 
-fn withdrawn(input: &StatusInput<'_>, tally: &Tally) -> String {
+fn withdrawn(input: &StatusInput<'_>, tally: &PlanTally) -> String {
     format!("the stop{} was taken back; its plans: {}", asked_at(input), tally.text())
 }
 
-fn ended_before(input: &StatusInput<'_>, tally: &Tally) -> String {
+fn ended_before(input: &StatusInput<'_>, tally: &PlanTally) -> String {
     format!(
         "no stop is asked for any more; the stop{} had ended before it was taken back: {}",
         asked_at(input),
@@ -178,8 +176,8 @@ fn ended_before(input: &StatusInput<'_>, tally: &Tally) -> String {
     )
 }
 
-fn added_since(input: &StatusInput<'_>, tally: &Tally) -> String {
-    let verb = if input.unasked.len() == 1 { "was" } else { "were" };
+fn added_since(input: &StatusInput<'_>, tally: &PlanTally) -> String {
+    let verb = was_or_were(input.unasked);
     format!(
         "{} {verb} added after the stop{} was complete, and nobody has asked to stop what was added; the earlier plans: \
          {}; to stop all of them, run: {}",

@@ -8,7 +8,7 @@ use crate::machine::ids::{ObjectKey, PlanId, RunKey, Uid};
 use crate::machine::runs::intent::{DecidingField, Meaning, Notice, gateway_name, meaning};
 use crate::machine::runs::memo::stopped;
 use crate::machine::runs::request::{Moment, Withdrawal};
-use crate::machine::runs::tally::Tally;
+use crate::machine::runs::tally::PlanTally;
 use crate::machine::view::RunView;
 use crate::machine::wait_reason::WaitReason;
 
@@ -18,27 +18,26 @@ pub struct Announcement {
     pub warning: bool,
     pub reason: EventReason,
     pub message: String,
+    /// The reason that a person has given for the stop.
+    pub given: Option<String>,
     /// If it tells of the end of a stop: the moment at which that was asked for.
     pub asked: Option<Moment>,
 }
-
-/// What stands in a message before the reason that a person has given, which is that person's own text.
-pub const REASON_GIVEN: &str = "; it was asked for because: ";
 
 // === impl Announcement ===
 
 impl Announcement {
     fn normal(reason: EventReason, message: String) -> Self {
-        Self { warning: false, reason, message, asked: None }
+        Self { warning: false, reason, message, given: None, asked: None }
     }
 
     fn warning(reason: EventReason, message: String) -> Self {
-        Self { warning: true, reason, message, asked: None }
+        Self { warning: true, reason, message, given: None, asked: None }
     }
 
     pub fn about(self, about: ObjectKey, uid: Uid) -> Event {
-        let Self { warning, reason, message, asked: _ } = self;
-        Event { about, uid, warning, reason, message }
+        let Self { warning, reason, message, given, asked: _ } = self;
+        Event { about, uid, warning, reason, message, given }
     }
 }
 
@@ -164,12 +163,11 @@ pub fn transition(status: &TestPlanRunStatus, waits: Option<WaitReason>) -> Opti
     let word = stopped(status)?.reason.as_str();
     let stop = status.stop.as_ref()?;
     let gateway = stop.gateway.as_ref().map_or("", |gateway| gateway.name.as_str());
-    let why = stop.reason.as_deref().map(|why| format!("{REASON_GIVEN}{why}")).unwrap_or_default();
     let ended = || {
-        let tally = Tally::of(status.plans.iter().map(|plan| plan.outcome));
-        format!("the stop at gateway \"{gateway}\" has ended: {}{why}", tally.text())
+        let tally = PlanTally::of(status.plans.iter().map(|plan| plan.outcome));
+        format!("the stop at gateway \"{gateway}\" has ended: {}", tally.text())
     };
-    Some(match word {
+    let announcement = match word {
         reason::ACCEPTED => Announcement::normal(EventReason::StopAccepted, ended()),
         reason::NOT_RUNNING => Announcement::normal(EventReason::StopNotNeeded, ended()),
         reason::PARTIALLY_STOPPED => Announcement::warning(EventReason::PartiallyStopped, ended()),
@@ -177,10 +175,11 @@ pub fn transition(status: &TestPlanRunStatus, waits: Option<WaitReason>) -> Opti
         reason::FAILED => Announcement::warning(EventReason::StopFailed, ended()),
         waiting if waits.is_some_and(|waits| waits.as_str() == waiting) => Announcement::warning(
             EventReason::GatewayUnavailable,
-            format!("the stop waits for gateway \"{gateway}\": {waiting}{why}"),
+            format!("the stop waits for gateway \"{gateway}\": {waiting}"),
         ),
         _ => return None,
-    })
+    };
+    Some(Announcement { given: stop.reason.clone(), ..announcement })
 }
 
 /// The announcement that a plan is asked for again although its gateway is well.
@@ -194,7 +193,7 @@ pub fn asked_again(plan: PlanId, gist: Gist, gateway: &str) -> Announcement {
 }
 
 /// The announcement that the object of a run is gone while its stop was under way.
-pub fn deleted(tally: &Tally) -> Announcement {
+pub fn deleted(tally: &PlanTally) -> Announcement {
     Announcement::warning(
         EventReason::StopAbandoned,
         format!(

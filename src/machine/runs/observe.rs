@@ -46,8 +46,8 @@ use crate::machine::runs::plan::Plan;
 use crate::machine::runs::request::Source;
 use crate::machine::runs::room::bytes_of;
 use crate::machine::runs::run::{Consequences, Run};
-use crate::machine::runs::tally::Tally;
-use crate::machine::runs::writes::ended;
+use crate::machine::runs::tally::PlanTally;
+use crate::machine::runs::writes::announce;
 use crate::machine::time::Now;
 use crate::machine::view::RunView;
 
@@ -233,7 +233,7 @@ impl Runs {
             && run.is_stop_requested()
             && !run.all_settled()
         {
-            let tally = Tally::of(run.plans.iter().map(Plan::outcome));
+            let tally = PlanTally::of(run.plans.iter().map(Plan::outcome));
             demands.push(Demand::Tell(run.event(events::deleted(&tally))));
         }
         self.gone(key, uid, demands);
@@ -281,8 +281,7 @@ impl Runs {
             demands.push(Demand::HurryForRequest(run.gateway()));
         }
         for announcement in announcements {
-            demands.extend(ended(&announcement, now));
-            demands.push(Demand::Tell(run.event(announcement)));
+            announce(run, announcement, now, demands);
         }
         demands.push(Demand::Reschedule(id));
     }

@@ -8,7 +8,7 @@ use crate::machine::answer::Gist;
 use crate::machine::call::{Detail, Settled};
 use crate::machine::ids::{CallId, PlanId};
 use crate::machine::runs::intent::{Observed, StopState};
-use crate::machine::runs::request::{Moment, Source};
+use crate::machine::runs::request::{Moment, Request, Source};
 use crate::machine::time::Now;
 use crate::machine::view::RunView;
 
@@ -63,6 +63,11 @@ impl Plan {
 
     pub fn is_settled(&self) -> bool {
         matches!(self.state, PlanState::Settled(_))
+    }
+
+    /// The moment at which its stop was asked for. `request`: the request of the run.
+    pub fn asked_at(&self, request: Option<&Request>) -> Option<Moment> {
+        self.asked.as_deref().copied().or(request.map(|request| request.asked))
     }
 
     /// Its outcome, as status tells it.

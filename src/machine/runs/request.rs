@@ -14,6 +14,7 @@
 use jiff::Timestamp;
 
 use crate::api::Trigger;
+use crate::machine::runs::intent::DecidingField;
 use crate::machine::time::{Millis, Now};
 use crate::machine::view::{FieldSet, RunView};
 
@@ -98,13 +99,21 @@ impl Moment {
 // === impl Request ===
 
 impl Request {
-    /// A request that is made by a field which was set like this.
-    pub fn new(set: Option<&FieldSet>, view: &RunView, source: Source, now: Now) -> Self {
+    /// A request that is made by this field.
+    pub fn new(asked_by: Option<DecidingField>, view: &RunView, source: Source, now: Now) -> Self {
+        let set = asked_by.and_then(|field| field.set(view));
+        // The value of an annotation says why its author has set it; the spec's reason may be an earlier one's. The policy
+        // that stamps who asks does not watch the annotation that asks again.
+        let (value, is_stamped) = match asked_by {
+            Some(DecidingField::Annotation) => (view.stop_annotation.as_deref(), true),
+            Some(DecidingField::Retry) => (view.retry_annotation.as_deref(), false),
+            Some(DecidingField::Stopped | DecidingField::GatewayRef) | None => (None, true),
+        };
         Self {
             asked: Moment::of_field(set.and_then(|set| set.time), view, source, now),
-            requested_by: view.requested_by.as_deref().map(Box::from),
+            requested_by: view.requested_by.as_deref().filter(|_| is_stamped).map(Box::from),
             field_manager: set.map(|set| set.manager.as_str().into()),
-            reason: view.spec.reason.as_deref().map(Box::from),
+            reason: value.or(view.spec.reason.as_deref()).map(Box::from),
         }
     }
 

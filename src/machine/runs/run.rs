@@ -324,18 +324,7 @@ impl Run {
         self.since = now.mono;
         (self.published, self.refresh_at) = (None, None);
         (self.unwritten, self.answer_told) = (false, false);
-        let set = asked_by.and_then(|field| field.set(view));
-        let mut request = Request::new(set, view, source, now);
-        // The value of an annotation says why its author has set it; the spec's reason may be an earlier one's.
-        let value = match asked_by {
-            Some(DecidingField::Annotation) => self.observed.annotation.as_deref(),
-            Some(DecidingField::Retry) => self.observed.retry.as_deref(),
-            Some(DecidingField::Stopped | DecidingField::GatewayRef) | None => None,
-        };
-        request.reason = value.map(Box::from).or(request.reason);
-        // The policy that stamps who asks watches the other fields.
-        request.requested_by = request.requested_by.filter(|_| asked_by != Some(DecidingField::Retry));
-        self.request = Some(request);
+        self.request = Some(Request::new(asked_by, view, source, now));
         self.withdrawal = None;
     }
 

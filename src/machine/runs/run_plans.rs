@@ -26,7 +26,7 @@ impl Run {
 
     /// The moment at which the stop of a plan was asked for.
     pub fn asked_of(&self, plan: &Plan) -> Option<Moment> {
-        plan.asked.as_deref().copied().or(self.request.as_ref().map(|request| request.asked))
+        plan.asked_at(self.request.as_ref())
     }
 
     /// The moment from which on the stop of a plan is given up.

@@ -13,13 +13,13 @@ use crate::machine::runs::conditions::conditions;
 use crate::machine::runs::intent::{StopState, asks};
 use crate::machine::runs::plan::Plan;
 use crate::machine::runs::status_input::StatusInput;
-use crate::machine::runs::tally::Tally;
+use crate::machine::runs::tally::PlanTally;
 use crate::machine::time::whole_seconds;
 
 /// The status of the run.
 pub fn build_status(input: StatusInput<'_>) -> TestPlanRunStatus {
     let now = whole_seconds(input.now);
-    let tally = Tally::of(input.plans.iter().map(Plan::outcome));
+    let tally = PlanTally::of(input.plans.iter().map(Plan::outcome));
     let conditions = conditions(&input, &tally)
         .into_iter()
         .map(|draft| {
@@ -39,7 +39,7 @@ pub fn build_status(input: StatusInput<'_>) -> TestPlanRunStatus {
 }
 
 /// The plans that are stopped, of all.
-fn summary(input: &StatusInput<'_>, tally: &Tally) -> String {
+fn summary(input: &StatusInput<'_>, tally: &PlanTally) -> String {
     let total = match input.observed.stop {
         StopState::None => input.total,
         StopState::Asked(_) | StopState::Withdrawn(_) => input.plans.len() + input.unasked.len(),
@@ -70,7 +70,7 @@ fn plans(input: &StatusInput<'_>) -> Vec<PlanStatus> {
         .collect()
 }
 
-fn stop(input: &StatusInput<'_>, tally: &Tally) -> Option<StopStatus> {
+fn stop(input: &StatusInput<'_>, tally: &PlanTally) -> Option<StopStatus> {
     let observed = input.observed;
     let memory = StopStatus {
         observed_stopped: observed.stopped,

@@ -25,24 +25,40 @@ fn status(
     let plans: Vec<_> = (1..).zip(outcomes).map(|(id, outcome)| plan(id, *outcome)).collect();
     let unasked: Vec<_> = unasked.iter().copied().map(PlanId).collect();
     let observed = Observed { stop, gateway: Some("default".into()), ..Observed::default() };
+    let (memo, key) = (StatusMemo::default(), RunKey::new("team", "nightly"));
     build_status(StatusInput {
-        generation: 3,
         total: 9,
-        memo: &StatusMemo::default(),
-        key: &RunKey::new("team", "nightly"),
-        created: None,
-        observed: &observed,
-        request: None,
-        withdrawal: None,
-        plans: &plans,
         unasked: &unasked,
         waiting,
+        ..input(&memo, &key, &observed, &plans)
+    })
+}
+
+/// What is known of a run of which nothing else is known.
+fn input<'a>(
+    memo: &'a StatusMemo,
+    key: &'a RunKey,
+    observed: &'a Observed,
+    plans: &'a [Plan],
+) -> StatusInput<'a> {
+    StatusInput {
+        generation: 3,
+        total: 0,
+        memo,
+        key,
+        created: None,
+        observed,
+        request: None,
+        withdrawal: None,
+        plans,
+        unasked: &[],
+        waiting: None,
         gateway_uid: None,
         reopened: false,
         without_messages: false,
         deadline_seconds: 3600,
         now: wall(0),
-    })
+    }
 }
 
 fn plan(id: i64, outcome: Outcome) -> Plan {
@@ -181,24 +197,7 @@ fn messages_of_plans_are_left_out_beyond_their_number() {
     let many: Vec<_> = (0..200).map(refused).collect();
     let observed = Observed { stop: ASKED, ..Observed::default() };
     let (memo, key) = (StatusMemo::default(), RunKey::new("team", "nightly"));
-    let input = |without_messages| StatusInput {
-        generation: 1,
-        total: 0,
-        memo: &memo,
-        key: &key,
-        created: None,
-        observed: &observed,
-        request: None,
-        withdrawal: None,
-        plans: &many,
-        unasked: &[],
-        waiting: None,
-        gateway_uid: None,
-        reopened: false,
-        without_messages,
-        deadline_seconds: 3600,
-        now: wall(0),
-    };
+    let input = |without_messages| StatusInput { without_messages, ..input(&memo, &key, &observed, &many) };
     let count = |status: TestPlanRunStatus| status.plans.iter().filter(|plan| plan.message.is_some()).count();
     assert_eq!(count(build_status(input(false))), MESSAGES_MAX);
     assert_eq!(count(build_status(input(true))), 0);
@@ -271,23 +270,11 @@ fn a_plan_that_is_asked_again_is_named_with_the_answer_the_calls_and_the_end() {
         let bad = Plan { last: Some(gist), attempts, ..plan(2, Outcome::Pending) };
         let plans = [plan(1, Outcome::Accepted), bad];
         let observed = Observed { stop: ASKED, gateway: Some("default".into()), ..Observed::default() };
+        let (memo, key) = (StatusMemo::default(), RunKey::new("team", "nightly"));
         let status = build_status(StatusInput {
-            generation: 1,
-            total: 0,
-            memo: &StatusMemo::default(),
-            key: &RunKey::new("team", "nightly"),
-            created: None,
-            observed: &observed,
             request: Some(&request),
-            withdrawal: None,
-            plans: &plans,
-            unasked: &[],
-            waiting: None,
-            gateway_uid: None,
-            reopened: false,
-            without_messages: false,
             deadline_seconds: 60,
-            now: wall(0),
+            ..input(&memo, &key, &observed, &plans)
         });
         status.conditions.into_iter().map(|condition| condition.message).collect::<Vec<_>>()
     };

@@ -6,7 +6,7 @@ use crate::machine::limits::NAMED_IDS_MAX;
 
 /// The numbers of plans by outcome.
 #[derive(Debug, Default)]
-pub struct Tally {
+pub struct PlanTally {
     pub pending: usize,
     pub accepted: usize,
     pub not_running: usize,
@@ -16,9 +16,9 @@ pub struct Tally {
     pub withdrawn: usize,
 }
 
-// === impl Tally ===
+// === impl PlanTally ===
 
-impl Tally {
+impl PlanTally {
     pub fn of(outcomes: impl IntoIterator<Item = Outcome>) -> Self {
         let mut tally = Self::default();
         for outcome in outcomes {
@@ -73,6 +73,11 @@ pub fn plans_by_name(ids: &[PlanId]) -> String {
         0 => format!("{noun} {}", named.join(", ")),
         more => format!("{noun} {} and {more} more", named.join(", ")),
     }
+}
+
+/// The verb of a sentence about them.
+pub fn was_or_were(ids: &[PlanId]) -> &'static str {
+    if ids.len() == 1 { "was" } else { "were" }
 }
 
 #[cfg(test)]

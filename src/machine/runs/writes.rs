@@ -8,6 +8,7 @@ use crate::machine::input::WriteResult;
 use crate::machine::runs::Runs;
 use crate::machine::runs::demand::Demand;
 use crate::machine::runs::events::{self, Announcement};
+use crate::machine::runs::run::Run;
 use crate::machine::time::Now;
 use crate::machine::wait_reason::Waiting;
 
@@ -42,8 +43,7 @@ impl Runs {
         let Some(run) = self.by_id.get_mut(&id) else { return };
         let list = self.lists.of(&run.key.namespace).serial;
         if let Some(announcement) = run.stated(result, list, now) {
-            demands.extend(ended(&announcement, now));
-            demands.push(Demand::Tell(run.event(announcement)));
+            announce(run, announcement, now, demands);
         }
     }
 
@@ -61,8 +61,8 @@ impl Runs {
     }
 }
 
-/// If this tells of the end of a stop: how long it took.
-pub(super) fn ended(announcement: &Announcement, now: Now) -> Option<Demand> {
-    let asked = announcement.asked?;
-    Some(Demand::Ended(announcement.reason, asked.age(now)))
+/// Tells what a run announces. If that is the end of a stop, it counts.
+pub(super) fn announce(run: &Run, announcement: Announcement, now: Now, demands: &mut Vec<Demand>) {
+    demands.extend(announcement.asked.map(|asked| Demand::Ended(announcement.reason, asked.age(now))));
+    demands.push(Demand::Tell(run.event(announcement)));
 }

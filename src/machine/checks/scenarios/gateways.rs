@@ -12,6 +12,17 @@ fn world() -> World {
     World::settled(&[("one", &[1])], Options::default())
 }
 
+/// A world in which the first proof of the gateway is written to its status, and the reply is still to come.
+fn landed() -> (World, u64) {
+    let mut world = world();
+    world.stop("one");
+    world.flow(How::ByNature);
+    world.pass(6_000);
+    let write = world.request();
+    world.land(write);
+    (world, write)
+}
+
 fn status(world: &World) -> crate::api::TestiniumGatewayStatus {
     world.server.gateways[&gateway_key("default")].status.clone()
 }
@@ -127,12 +138,7 @@ fn a_status_that_somebody_has_wiped_or_changed_is_mended_at_the_next_sight() {
 #[test]
 fn a_condition_of_another_controller_and_the_own_echo_are_no_reason_to_write() {
     for event_first in [false, true] {
-        let mut world = world();
-        world.stop("one");
-        world.flow(How::ByNature);
-        world.pass(6_000);
-        let write = world.request();
-        world.land(write);
+        let (mut world, write) = landed();
         if event_first {
             world.hear(Kind::Gateways);
         }
@@ -174,12 +180,7 @@ fn a_status_of_the_past_is_no_reason_to_write() {
 /// The own write has been carried out when the wipe comes, and its reply is still to come.
 #[test]
 fn a_status_that_is_wiped_before_its_write_is_acknowledged_is_mended() {
-    let mut world = world();
-    world.stop("one");
-    world.flow(How::ByNature);
-    world.pass(6_000);
-    let write = world.request();
-    world.land(write);
+    let (mut world, write) = landed();
     world.edit_gateway("default", |gateway| gateway.status = Default::default());
     world.reply(write);
     world.live(6_000, How::ByNature);

@@ -4,6 +4,16 @@ use crate::api::Outcome::Accepted;
 use crate::machine::checks::world::{How, World, key, run_key};
 use crate::machine::{Input, Kind, WriteResult};
 
+/// A world in which the outcome of a run is written, and the reply is still to come.
+fn outcome_landed() -> (World, u64) {
+    let mut world = World::of(&[("one", &[1])]);
+    world.stop("one");
+    world.answered(How::ByNature);
+    let write = world.request();
+    world.land(write);
+    (world, write)
+}
+
 /// Whether the event of a write comes before or after its reply, the run is then at rest and forgotten.
 #[test]
 fn h06_own_echo() {
@@ -171,11 +181,7 @@ fn a_condition_of_another_controller_stays_and_costs_no_write() {
 /// A write whose reply is lost ends as a conflict, and its echo shows the own status: nothing is left to write.
 #[test]
 fn h24_write_timed_out_but_landed() {
-    let mut world = World::of(&[("one", &[1])]);
-    world.stop("one");
-    world.answered(How::ByNature);
-    let write = world.request();
-    world.land(write);
+    let (mut world, write) = outcome_landed();
     world.lose(write);
     world.pass(200);
     world.write_all();
@@ -191,12 +197,8 @@ fn h24_write_timed_out_but_landed() {
 /// more when the added plan has its own.
 #[test]
 fn what_a_write_says_is_told_whatever_has_happened_since() {
-    let mut world = World::of(&[("one", &[1])]);
-    world.stop("one");
-    world.answered(How::ByNature);
-    let outcome = world.request();
+    let (mut world, outcome) = outcome_landed();
     let first = world.now;
-    world.land(outcome);
     world.edit("one", |run| run.spec.plans.push(2));
     world.reply(outcome);
     assert_eq!(world.trace.told, ["StopAccepted"]);
@@ -207,11 +209,7 @@ fn what_a_write_says_is_told_whatever_has_happened_since() {
     let completed = stop.completion_time.expect("it is complete").0.as_millisecond();
     assert!(completed > crate::machine::checks::fixtures::wall(first).as_millisecond(), "complete once more");
 
-    let mut world = World::of(&[("one", &[1])]);
-    world.stop("one");
-    world.answered(How::ByNature);
-    let outcome = world.request();
-    world.land(outcome);
+    let (mut world, outcome) = outcome_landed();
     world.withdraw("one");
     world.reply(outcome);
     assert_eq!(world.trace.told, ["StopAccepted"], "it was complete when it was written");
