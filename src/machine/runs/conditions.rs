@@ -112,7 +112,7 @@ fn being_stopped(input: &StatusInput<'_>, tally: &PlanTally) -> String {
     let verb = was_or_were(&ids);
     format!(
         "gateway \"{gateway}\" gave no good answer for {}, which {verb} asked for {times}; the last answer was: {gist}; \
-         the pauses between two calls grow, up to spec.retry.maxDelay of the gateway",
+         the pauses between two calls grow, up to spec.retry.maxDelaySeconds of the gateway",
         plans_by_name(&ids)
     )
 }
