@@ -14,8 +14,8 @@ use jiff::{SignedDuration, Timestamp};
 use testinium_operator::api::{TestPlanRunSpec, TestPlanRunStatus, TestiniumGatewayStatus};
 use testinium_operator::machine::{
     Answer, Body, CredentialRead, Effect, Envelope, Extent, GatewayKey, GatewayView, Input, Kind, Limits,
-    Machine, Millis, Now, ObjectKey, ObjectView, Reply, RunKey, RunView, SecretVersion, Version, WriteBody,
-    WriteResult,
+    Machine, Millis, Now, ObjectKey, ObjectView, Reached, Reply, RunKey, RunView, SecretVersion, Version,
+    WriteBody, WriteResult,
 };
 
 /// Runs that are stopped together.
@@ -304,6 +304,9 @@ impl World {
                 let object = self.objects.get_mut(key)?;
                 (object.status, object.version) = (status.as_ref().clone(), version);
                 Some(Input::Seen(ObjectView::Run(Box::new(object.clone()))))
+            }
+            Effect::TryConnection { gateway, number, .. } => {
+                Some(Input::ConnectionTried(gateway, number, Reached::Opened))
             }
             Effect::ReadCredential { gateway, epoch, known_bad } => {
                 let version = SecretVersion("1".to_owned());

@@ -1,6 +1,7 @@
 //! The pause before another try: full-jitter exponential backoff, as a function of its inputs.
 
 use crate::machine::ids::Key;
+use crate::machine::limits::{LOOK_FIRST, LOOK_LATER, LOOK_MAX, LOOKS};
 use crate::machine::time::Millis;
 
 /// The bounds of a backoff.
@@ -22,6 +23,12 @@ impl Backoff {
         let jittered = Millis(chance % (cap + 1)).max(FLOOR);
         jittered.max(asked.unwrap_or_default()).min(self.max.max(FLOOR))
     }
+}
+
+/// The pause after so many looks in a row at what is missing or failing while nobody waits: it doubles up to its longest,
+/// and is longer still once nobody seems to be about to mend it.
+pub fn pause_of_looks(in_a_row: u8) -> Millis {
+    if in_a_row < LOOKS { Millis(LOOK_FIRST.0 << in_a_row.min(4)).min(LOOK_MAX) } else { LOOK_LATER }
 }
 
 /// A number that looks drawn by chance but depends on nothing but its inputs, so that a history replays.

@@ -9,8 +9,8 @@ use crate::machine::ids::{
 };
 use crate::machine::view::GatewayView;
 
-/// An act that the operator carries out at once. `Post`, `Write`, `ReadCredential` and `ReadRun` end in exactly one
-/// input.
+/// An act that the operator carries out at once. `Post`, `Write`, `ReadCredential`, `TryConnection` and `ReadRun` end in
+/// exactly one input.
 #[derive(Clone, Debug)]
 pub enum Effect {
     /// Send `POST <url>/stop/execution` with these plans; ends in `Answered`.
@@ -38,6 +38,13 @@ pub enum Effect {
         gateway: Arc<GatewayView>,
         epoch: Epoch,
         known_bad: Option<SecretVersion>,
+    },
+    /// Open a connection to the gateway, and close it without a request; ends in `ConnectionTried`.
+    TryConnection {
+        gateway: GatewayKey,
+        /// The reading whose connection is used.
+        credential: Epoch,
+        number: u32,
     },
     /// The gateway is gone: drop its connection with all that is secret in it, and keep none that a reading under way
     /// brings. A call under way goes on.

@@ -1,6 +1,6 @@
 //! The inputs of the machine: all that can reach it.
 
-use crate::machine::answer::Answer;
+use crate::machine::answer::{Answer, NoAnswer};
 use crate::machine::ids::{
     CallId, Epoch, GatewayKey, ObjectKey, RunKey, SecretVersion, Uid, Version, WriteSerial,
 };
@@ -24,6 +24,8 @@ pub enum Input {
     /// The end of a `ReadCredential` of that epoch.
     Credential(GatewayKey, Epoch, CredentialRead),
     Answered(CallId, Answer),
+    /// The end of the `TryConnection` with that number.
+    ConnectionTried(GatewayKey, u32, Reached),
     /// The end of a `Write`.
     Wrote(WriteSerial, WriteResult),
     /// The end of a `ReadRun`: with the run, or with nothing that the watch would not tell.
@@ -49,6 +51,15 @@ pub enum CredentialRead {
     Refused { version: SecretVersion, why: String },
     /// The Kubernetes API or the token endpoint did not answer properly; worth another try.
     Failed { why: String, retry_after: Option<Millis> },
+}
+
+/// The end of a try to open a connection.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Reached {
+    Opened,
+    NotOpened(NoAnswer),
+    /// Only a call can tell, such as behind a proxy.
+    NotKnown,
 }
 
 /// The end of a write to the Kubernetes API.

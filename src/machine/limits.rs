@@ -17,6 +17,8 @@ pub const NAMED_IDS_MAX: usize = 5;
 /// The longest time until a wall clock that jumps is noticed, while a run waits for a time of day.
 pub const CLOCK_CHECK: Millis = Millis(60_000);
 
+/// The pause after a reading of a run that has failed: a stop may wait for it.
+pub const READ_AGAIN: Millis = Millis(5_000);
 /// Readings under way at a time of runs for which there is room again.
 pub const ROOM_READS_MAX: usize = 16;
 
@@ -46,11 +48,11 @@ pub const REFUSED_LOGIN_PAUSE: Millis = Millis(300_000);
 pub const POLL_FIRST: Millis = Millis(1_000);
 /// The longest pause between two readings of a missing Secret while a run waits.
 pub const POLL_MAX: Millis = Millis(15_000);
-/// The first and the longest pause between two readings of a missing Secret while nobody waits: the gateway's status says
-/// that it is missing.
+/// The first and the longest pause between two looks at what a gateway's status calls missing or failing while nobody
+/// waits: readings of a Secret, logins, connections.
 pub const LOOK_FIRST: Millis = Millis(5_000);
 pub const LOOK_MAX: Millis = Millis(60_000);
-/// After so many readings in a row the pause is longer: nobody seems to be about to make the Secret.
+/// After so many looks in a row the pause is longer: nobody seems to be about to mend it.
 pub const LOOKS: u8 = 16;
 /// The longer pause.
 pub const LOOK_LATER: Millis = Millis(300_000);

@@ -52,7 +52,7 @@ pub use self::answer::{Answer, Body, Envelope, Gist, NoAnswer, Reply, ReportedEr
 pub use self::backoff::Backoff;
 pub use self::effect::{Effect, Event, MetadataChange, Target, WriteBody};
 pub use self::ids::*;
-pub use self::input::{CredentialRead, Input, WriteResult};
+pub use self::input::{CredentialRead, Input, Reached, WriteResult};
 pub use self::limits::{Limits, OriginLimits, REFUSED_LOGIN_PAUSE};
 pub use self::list::Extent;
 pub use self::runs::census::Census;
@@ -208,6 +208,9 @@ impl Machine {
                 out.push(Effect::Tell(events::unreadable(text).about(ObjectKey::Gateway(key), uid)));
             }
             Input::Credential(key, epoch, read) => self.gateways.credential_read(&key, epoch, read, now.mono),
+            Input::ConnectionTried(key, number, reached) => {
+                self.gateways.connection_tried(&key, number, reached, now.mono);
+            }
             Input::Answered(call, answer) => {
                 let progress = self.gateways.call_ended(call, &answer, now, &self.runs);
                 self.apply_progress(progress, now);

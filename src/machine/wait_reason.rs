@@ -96,6 +96,11 @@ impl From<WaitReason> for &'static str {
     }
 }
 
+/// The words for gateways that no connection can be made to.
+pub const NO_SUCH_HOST: &str = "has a host name that can't be resolved; check spec.url";
+pub const NOT_CONNECTED: &str = "can't be connected to; it is tried again by itself";
+const NO_CONNECTION: [&str; 2] = [NO_SUCH_HOST, NOT_CONNECTED];
+
 /// The digest of words that are not known.
 const NOT_KNOWN: u64 = 0;
 
@@ -105,6 +110,11 @@ impl Cause {
     /// A cause of which the reason alone is known, such as one that a status has told.
     pub fn of_reason(reason: WaitReason) -> Self {
         Self { reason, text: NOT_KNOWN }
+    }
+
+    /// Whether it is that no connection can be made. That is told without a call, too.
+    pub fn is_of_no_connection(self) -> bool {
+        NO_CONNECTION.iter().any(|text| self == Self::new(WaitReason::Unreachable, text))
     }
 
     /// Whether a person who was told the one would learn nothing from the other.

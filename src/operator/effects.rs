@@ -9,8 +9,8 @@ use jiff::Timestamp;
 
 use crate::kubernetes::{self, Clients, Events, Fence, secrets};
 use crate::machine::{
-    Answer, CallId, CredentialRead, Epoch, Event, GatewayKey, GatewayView, Input, NoAnswer, PlanId, RunKey,
-    SecretVersion, Target, WriteBody, WriteResult, WriteSerial,
+    Answer, CallId, CredentialRead, Epoch, Event, GatewayKey, GatewayView, Input, NoAnswer, PlanId, Reached,
+    RunKey, SecretVersion, Target, WriteBody, WriteResult, WriteSerial,
 };
 use crate::telemetry::Metrics;
 use crate::testinium::{self, ConnectError, Connection, Network};
@@ -88,6 +88,20 @@ impl Effects {
             }
             Err(read) => Done::Input(Input::Credential(key, epoch, read)),
         }
+    }
+
+    /// Opens a connection to a gateway, and closes it without a request.
+    pub(super) async fn try_connection(
+        self: Arc<Self>,
+        gateway: GatewayKey,
+        number: u32,
+        connection: Option<Arc<Connection>>,
+    ) -> Done {
+        let reached = match connection {
+            Some(connection) => testinium::try_connection(&connection).await,
+            None => Reached::NotKnown,
+        };
+        Done::Input(Input::ConnectionTried(gateway, number, reached))
     }
 
     /// Reads one run.

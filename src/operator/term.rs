@@ -11,8 +11,8 @@ use super::connections::Connections;
 use super::effects::{Done, Effects, contained};
 use super::limits::{BETWEEN_COUNTS, HEARTBEAT};
 use crate::machine::{
-    Answer, CredentialRead, Effect, Input, Limits, Machine, Millis, NoAnswer, Now, ObjectView, Tally,
-    WriteResult,
+    Answer, CredentialRead, Effect, Input, Limits, Machine, Millis, NoAnswer, Now, ObjectView, Reached,
+    Tally, WriteResult,
 };
 
 /// A term of leadership: the machine and all that runs for it.
@@ -141,6 +141,11 @@ impl Term {
                 let failed = CredentialRead::Failed { why, retry_after: None };
                 let lost = Input::Credential(gateway.key.clone(), epoch, failed);
                 self.spawn(effects.read_credential(gateway, epoch, known_bad, earlier), lost);
+            }
+            Effect::TryConnection { gateway, credential, number } => {
+                let connection = self.connections.get(&gateway, credential);
+                let lost = Input::ConnectionTried(gateway.clone(), number, Reached::NotKnown);
+                self.spawn(effects.try_connection(gateway, number, connection), lost);
             }
             Effect::Disconnect(gateway) => self.connections.disconnect(&gateway),
             Effect::ReadRun(key) => self.spawn(effects.read_run(key.clone()), Input::Read(key, None)),

@@ -20,7 +20,7 @@ use crate::text::chain;
 pub(super) const BODY_BYTES_MAX: usize = 64 * 1024;
 
 /// The longest time that connecting may take; a call with a shorter timeout ends before.
-const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
+pub(super) const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// A reply whose body was read to its end or to the bound. It may hold a token, so it can't be shown.
 pub(super) struct Received {
@@ -103,7 +103,10 @@ fn refused_after_handshake(error: &reqwest::Error) -> bool {
 }
 
 /// Whether such an error is among the causes. An io::Error hides the one that it was made of from `source`.
-fn find<E: Error + 'static>(error: &(dyn Error + 'static), is_it: impl Fn(&E) -> bool + Copy) -> bool {
+pub(super) fn find<E: Error + 'static>(
+    error: &(dyn Error + 'static),
+    is_it: impl Fn(&E) -> bool + Copy,
+) -> bool {
     let mut next = Some(error);
     while let Some(error) = next {
         let inner = error.downcast_ref::<io::Error>().and_then(io::Error::get_ref);

@@ -244,6 +244,7 @@ impl Simulation {
         self.rng.of(&[
             How::Lost,
             How::Late,
+            How::Unreachable,
             How::Status(500),
             How::Status(503),
             How::Status(429),
@@ -270,7 +271,10 @@ impl Simulation {
             0 => self.world.crash(),
             1 => self.world.relist(Kind::Runs),
             2 => self.world.relist(Kind::Gateways),
-            3 => self.default_answer = if self.rng.one_in(2) { How::ByNature } else { self.trouble() },
+            3 => {
+                self.default_answer = if self.rng.one_in(2) { How::ByNature } else { self.trouble() };
+                self.world.fake_gateway.unreachable = self.default_answer == How::Unreachable;
+            }
             4 => self.edit_gateway(),
             5 => {
                 let plan = 1 + self.rng.below(8) as i64;
@@ -290,6 +294,7 @@ impl Simulation {
     fn settle(&mut self) {
         (self.faults, self.outside, self.default_answer) = (false, 0, How::ByNature);
         self.world.fake_gateway.secret_missing = false;
+        self.world.fake_gateway.unreachable = false;
         for gateway in GATEWAYS.iter().map(|name| gateway_key(name)) {
             if !self.world.server.gateways.contains_key(&gateway) {
                 self.make_gateway(&gateway, 0);

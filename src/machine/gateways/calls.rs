@@ -137,6 +137,9 @@ impl Gateways {
             progress.append(&mut settling.out);
         }
         gateway.read_credential(&mut self.readings, now.mono, out);
+        if self.may_call.contains(&key.namespace) {
+            gateway.try_connection(now.mono, out);
+        }
         self.rest(key, now.mono);
     }
 
@@ -149,7 +152,11 @@ impl Gateways {
         let call_at = if may_call { gateway.call_at() } else { None };
         let credential_at = if may_call { gateway.credential_at() } else { gateway.held_at() };
         let later = call_at.filter(|at| *at > now);
-        let at = [later, credential_at, gateway.notify_at(), gateway.status_at].into_iter().flatten().min();
+        let look_at = gateway.look_at().filter(|_| may_call);
+        let at = [later, credential_at, look_at, gateway.notify_at(), gateway.status_at]
+            .into_iter()
+            .flatten()
+            .min();
         let is_idle = gateway.is_idle();
         self.timers.set(key, &mut gateway.timer, at.filter(|_| !is_idle));
         if let Some(settings) = &gateway.settings {

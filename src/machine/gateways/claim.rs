@@ -4,15 +4,20 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 
 use crate::api::{ConditionStatus, TestiniumGatewayStatus, condition, reason};
 use crate::machine::condition_draft::{ConditionDraft, foreign};
-use crate::machine::gateways::wait_cause::{WaitCause, cause_told, is_about_credential};
+use crate::machine::gateways::settings::Settings;
+use crate::machine::gateways::wait_cause::{WaitCause, cause_told, is_about_credential, of_the_past};
 use crate::machine::ids::GatewayKey;
-use crate::machine::wait_reason::{Acts, Cause, WaitReason};
+use crate::machine::limits::{LOOK_LATER, REFUSED_LOGIN_PAUSE};
+use crate::machine::view::GatewayView;
+use crate::machine::wait_reason::{Acts, Cause, WaitReason, Waiting};
 
 /// The claim that a status makes of its gateway.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub enum Claim {
     /// Calls wait.
     Waits(Cause),
+    /// The last call met a trouble. Nobody waits any more, so it is not known whether that is over.
+    Past(Cause),
     /// The credential has not been read since the last edit.
     BeingRead,
     /// The credential is there, and nothing is known of its worth.
@@ -32,8 +37,12 @@ pub struct Said {
 #[derive(Clone, Copy, Debug)]
 pub enum Knowledge<'a> {
     Waits(WaitCause<'a>),
+    /// A trouble that nobody waits for.
+    Past(WaitCause<'a>),
     /// Nothing has been seen in this term that replaces what the status says.
     Inherited(&'a Said),
+    /// The same, and nobody waits for what it says any more.
+    PastInherited(&'a Said),
     BeingRead,
     NotTried,
     Proven,
@@ -46,10 +55,18 @@ const PROVEN: &str = "Testinium has answered, and accepts the credential";
 // === impl Claim ===
 
 impl Claim {
+    /// The cause for which calls wait, or last waited.
+    pub fn cause(self) -> Option<Cause> {
+        match self {
+            Self::Waits(cause) | Self::Past(cause) => Some(cause),
+            Self::BeingRead | Self::NotTried | Self::Proven => None,
+        }
+    }
+
     /// The reason of the condition Ready.
     pub fn word(self) -> &'static str {
         match self {
-            Self::Waits(cause) => cause.reason.as_str(),
+            Self::Waits(cause) | Self::Past(cause) => cause.reason.as_str(),
             Self::BeingRead => reason::PROGRESSING,
             Self::NotTried => reason::NOT_TRIED,
             Self::Proven => reason::SUCCEEDED,
@@ -67,9 +84,27 @@ impl Said {
             reason::PROGRESSING => Claim::BeingRead,
             reason::NOT_TRIED => Claim::NotTried,
             reason::SUCCEEDED => Claim::Proven,
-            word => Claim::Waits(cause_told(WaitReason::of_word(word)?, &ready.message, name)),
+            word => {
+                let cause = cause_told(WaitReason::of_word(word)?, &ready.message, name);
+                if ready.status == ConditionStatus::Unknown {
+                    Claim::Past(cause)
+                } else {
+                    Claim::Waits(cause)
+                }
+            }
         };
         Some(Self { claim, message: ready.message.clone() })
+    }
+
+    /// The same said of the past: nobody waits for it any more.
+    pub fn past(&self, gateway: &GatewayKey) -> Self {
+        match self.claim {
+            Claim::Waits(cause) if cause.reason != WaitReason::Suspended => {
+                let message = of_the_past(&self.message);
+                Self { claim: Claim::Past(cause_told(cause.reason, &message, &gateway.name)), message }
+            }
+            _ => self.clone(),
+        }
     }
 
     /// Whether it is about the credential as it was read, and not about a call.
@@ -81,9 +116,10 @@ impl Said {
 // === impl Knowledge ===
 
 impl Knowledge<'_> {
-    pub fn claim(&self) -> Claim {
+    pub fn claim(&self, gateway: &GatewayKey) -> Claim {
         match self {
             Self::Waits(cause) => Claim::Waits(cause.cause()),
+            Self::Past(_) | Self::PastInherited(_) => self.say(gateway).claim,
             Self::Inherited(said) => said.claim,
             Self::BeingRead => Claim::BeingRead,
             Self::NotTried => Claim::NotTried,
@@ -94,12 +130,17 @@ impl Knowledge<'_> {
     /// The claim with its sentence.
     pub fn say(&self, gateway: &GatewayKey) -> Said {
         let message = match self {
+            Self::Past(cause) => {
+                let Waiting { cause, message } = cause.in_words(gateway);
+                return Said { claim: Claim::Waits(cause), message }.past(gateway);
+            }
+            Self::PastInherited(said) => return said.past(gateway),
             Self::Waits(cause) => cause.in_words(gateway).message,
             Self::Inherited(said) => match said.claim {
                 Claim::Waits(cause) if cause.reason == WaitReason::Suspended => {
                     WaitCause::Suspended.in_words(gateway).message
                 }
-                Claim::Waits(_) => said.message.clone(),
+                Claim::Waits(_) | Claim::Past(_) => said.message.clone(),
                 Claim::BeingRead => BEING_READ.to_owned(),
                 Claim::NotTried => NOT_TRIED.to_owned(),
                 Claim::Proven => PROVEN.to_owned(),
@@ -108,18 +149,19 @@ impl Knowledge<'_> {
             Self::NotTried => NOT_TRIED.to_owned(),
             Self::Proven => PROVEN.to_owned(),
         };
-        Said { claim: self.claim(), message }
+        Said { claim: self.claim(gateway), message }
     }
 }
 
-/// The status of a gateway.
+/// The status of a gateway that says this of it.
 pub fn build_gateway_status(
-    base: &TestiniumGatewayStatus,
+    view: &GatewayView,
     generation: i64,
     said: &Said,
     now: &Time,
 ) -> TestiniumGatewayStatus {
     use ConditionStatus::{False, True, Unknown};
+    let base = &view.status;
     let Said { claim, message } = said;
     let word = claim.word();
     let ready = |status| ConditionDraft::new(condition::READY, status, word, message);
@@ -127,6 +169,7 @@ pub fn build_gateway_status(
     let beside = |type_, reason, message: &str| ConditionDraft::new(type_, True, reason, message);
     let drafts = match claim {
         Claim::Proven | Claim::NotTried => vec![ready(True)],
+        Claim::Past(_) => vec![ready(Unknown)],
         Claim::BeingRead => vec![
             ready(Unknown),
             beside(condition::RECONCILING, reason::PROGRESSING, "the operator is preparing its calls"),
@@ -142,11 +185,7 @@ pub fn build_gateway_status(
             ],
             Acts::Time => vec![
                 ready(False),
-                beside(
-                    condition::RECONCILING,
-                    reason::PROGRESSING_WITH_RETRY,
-                    "the operator tries again by itself while a run waits",
-                ),
+                beside(condition::RECONCILING, reason::PROGRESSING_WITH_RETRY, &tries_again(view, said)),
             ],
             // It is as somebody wants it: who waits for it to be ready would wait for ever.
             Acts::Nobody => vec![ready(True)],
@@ -159,4 +198,17 @@ pub fn build_gateway_status(
     let own = drafts.into_iter().map(|draft| draft.into_condition(since, generation, now));
     let conditions = own.chain(foreign(&base.conditions).cloned()).collect();
     TestiniumGatewayStatus { observed_generation: Some(generation), conditions }
+}
+
+/// How soon the operator tries again. It names the longest pauses: the present one would be another at each try.
+fn tries_again(view: &GatewayView, said: &Said) -> String {
+    let longest = if said.is_about_credential(&view.key.name) {
+        REFUSED_LOGIN_PAUSE
+    } else {
+        Settings::of(&view.spec).backoff.max
+    };
+    let [waiting, else_] = [longest, LOOK_LATER].map(|pause| pause.0 / 1_000);
+    format!(
+        "the operator tries again by itself, at least every {waiting} s while a run waits, and else every {else_} s"
+    )
 }

@@ -4,11 +4,11 @@
 //! good for; whenever an answer puts it in doubt; and while it is missing or refused, since its gateway's status says so:
 //! every few seconds if a plan waits (R18), and else more and more seldom, after a while every five minutes.
 
+use crate::machine::backoff::pause_of_looks;
 use crate::machine::ids::{Epoch, SecretVersion};
 use crate::machine::input::CredentialRead;
 use crate::machine::limits::{
-    BETWEEN_CHECKS, BETWEEN_RENEWALS, LOOK_FIRST, LOOK_LATER, LOOK_MAX, LOOKS, POLL_FIRST, POLL_MAX,
-    REFUSED_LOGIN_PAUSE,
+    BETWEEN_CHECKS, BETWEEN_RENEWALS, BETWEEN_TRIES, LOOK_FIRST, POLL_FIRST, POLL_MAX, REFUSED_LOGIN_PAUSE,
 };
 use crate::machine::time::Millis;
 
@@ -37,6 +37,8 @@ pub struct Credential {
     pub(in crate::machine) insists: bool,
     /// The next reading, if anybody waits by then.
     pub(in crate::machine) poll_at: Option<Millis>,
+    /// A new request is worth a reading from then on: sooner, if nobody has asked for a pause.
+    pub(in crate::machine) worth_a_try_at: Millis,
     /// The next reading, if nobody waits by then.
     pub(in crate::machine) look_at: Option<Millis>,
     pub(in crate::machine) polls: u8,
@@ -110,6 +112,13 @@ impl Credential {
         let error = self.error.take().filter(|error| matches!(error, CredentialError::Refused(_)));
         let (refused, failures, renewed_at) = (self.refused.take(), self.failures, self.renewed_at);
         *self = Self { error, refused, failures, renewed_at, again: true, ..Self::default() };
+    }
+
+    /// Shortens the wait for a credential that is not there: a new request is worth a try.
+    pub fn hurry_for_request(&mut self, now: Millis) {
+        if self.error.is_some() {
+            self.poll_at = self.poll_at.map(|at| at.min(self.worth_a_try_at.max(now)));
+        }
     }
 
     /// Notes that a call made with this credential had an answer that only a valid one gets.
@@ -207,7 +216,8 @@ impl Credential {
         // come.
         self.read_at = Some(now);
         self.poll_at = Some(now + self.pause());
-        self.look_at = Some(now + self.pause_of_looks());
+        self.worth_a_try_at = now + BETWEEN_TRIES;
+        self.look_at = Some(now + pause_of_looks(self.polls));
         self.polls = self.polls.saturating_add(1);
         match read {
             CredentialRead::Have { version, good_for } => {
@@ -241,8 +251,9 @@ impl Credential {
                 }
             }
             CredentialRead::Failed { why, retry_after } => {
-                self.poll_at =
-                    Some(now + self.pause().max(retry_after.unwrap_or_default()).min(REFUSED_LOGIN_PAUSE));
+                let asked = retry_after.unwrap_or_default().min(REFUSED_LOGIN_PAUSE);
+                self.poll_at = Some(now + self.pause().max(asked));
+                self.worth_a_try_at = now + asked.max(BETWEEN_TRIES);
                 // The credential in use may still be good: a refresh that failed is tried again, and calls go on.
                 if self.epoch == Epoch(0) || self.error.is_some() {
                     self.fail(CredentialError::Failed(why));
@@ -258,11 +269,6 @@ impl Credential {
         self.error = Some(error);
     }
 
-    /// The pause before the next reading while nobody waits.
-    fn pause_of_looks(&self) -> Millis {
-        if self.polls < LOOKS { Millis(LOOK_FIRST.0 << self.polls.min(4)).min(LOOK_MAX) } else { LOOK_LATER }
-    }
-
     fn pause(&self) -> Millis {
         Millis(POLL_FIRST.0 << self.polls.min(4)).min(POLL_MAX)
     }
@@ -271,6 +277,7 @@ impl Credential {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::machine::limits::LOOKS;
 
     fn have() -> CredentialRead {
         CredentialRead::Have { version: SecretVersion("1".to_owned()), good_for: None }
@@ -305,6 +312,24 @@ mod tests {
         assert_eq!(growing, [5, 10, 20, 40]);
         assert!(first.iter().all(|pause| *pause == 60), "{pauses:?}");
         assert!(later.iter().all(|pause| *pause == 300), "{pauses:?}");
+    }
+
+    #[test]
+    fn a_new_request_is_worth_a_reading_unless_a_pause_was_asked_for() {
+        for (retry_after, asked, expected) in
+            [(None, 5_000, 5_000), (None, 100, 1_000), (Some(60_000), 5_000, 60_000)]
+        {
+            let mut credential = Credential { polls: 4, ..Credential::default() };
+            credential.begin(Epoch(1), Millis(0), true, false, true);
+            let retry_after = retry_after.map(Millis);
+            credential.read(
+                Epoch(1),
+                CredentialRead::Failed { why: "no".to_owned(), retry_after },
+                Millis(0),
+            );
+            credential.hurry_for_request(Millis(asked));
+            assert_eq!(credential.due_at(true, false), Some(Millis(expected)), "{retry_after:?} {asked}");
+        }
     }
 
     #[test]

@@ -6,10 +6,11 @@ use std::sync::Arc;
 use crate::machine::backoff::chance;
 use crate::machine::call::Member;
 use crate::machine::effect::Effect;
-use crate::machine::gateways::claim::{Claim, Knowledge};
+use crate::machine::gateways::claim::Claim;
 use crate::machine::gateways::credential::{Change, Credential, CredentialError};
 use crate::machine::gateways::gate::Gate;
 use crate::machine::gateways::held::Held;
+use crate::machine::gateways::look::Look;
 use crate::machine::gateways::origin::Readiness;
 use crate::machine::gateways::queue::Queue;
 use crate::machine::gateways::rate::Rate;
@@ -61,6 +62,7 @@ pub struct Gateway {
     /// Fresh ids and suspects take turns.
     pub fresh_next: bool,
     pub published: Published,
+    pub look: Look,
     /// Its credential is to be read as soon as another reading ends.
     pub waits_for_reading: bool,
     /// The number of its plans in the count of all plans that wait.
@@ -106,6 +108,7 @@ impl Gateway {
             sent_again: BTreeMap::new(),
             fresh_next: true,
             published: Published::default(),
+            look: Look::default(),
             waits_for_reading: false,
             counted: 0,
             status_at: None,
@@ -130,9 +133,11 @@ impl Gateway {
             self.spoken = false;
             self.unprove();
             self.credential.restart();
+            self.look.restart(now);
         } else if hurried {
             self.gate.hurry(now);
             self.credential.want();
+            self.look.at = now;
         }
         if before.as_ref().is_none_or(|b| b.uid != view.uid) {
             self.published.restart(&view, now);
@@ -156,22 +161,6 @@ impl Gateway {
             (Some(_), Some(error), _) => Some(WaitCause::Credential(error)),
             (Some(_), None, Gate::Shut(shut)) => Some(WaitCause::Shut(shut)),
             (Some(_), None, Gate::Open) => None,
-        }
-    }
-
-    /// What is known of the gateway, for its own status. What the status said before this term stays until a call or a
-    /// reading of this term shows something else.
-    pub fn knowledge<'a>(&'a self, unknown: WaitCause<'a>) -> Knowledge<'a> {
-        let inherited = self.published.inherited.as_deref();
-        match self.wait_cause(unknown) {
-            Some(cause) => Knowledge::Waits(cause),
-            None if self.credential.is_unread() => {
-                inherited.map_or(Knowledge::BeingRead, Knowledge::Inherited)
-            }
-            None if self.proven => Knowledge::Proven,
-            None => inherited
-                .filter(|said| !said.is_about_credential(&self.key.name))
-                .map_or(Knowledge::NotTried, Knowledge::Inherited),
         }
     }
 
@@ -203,6 +192,7 @@ impl Gateway {
         } else {
             self.gate.failures()
         };
+        self.look.restart(now);
         self.seq += 1;
         let chance = chance(seed, &self.key, u64::from(self.seq));
         if let Some(settings) = &self.settings {
@@ -286,6 +276,11 @@ impl Gateway {
     /// Whether a plan waits here for a call.
     pub fn awaited(&self) -> bool {
         !self.queue.is_empty()
+    }
+
+    /// Whether a plan waits here or is in a call.
+    pub fn is_wanted(&self) -> bool {
+        self.awaited() || !self.in_flight.is_empty()
     }
 
     /// Whether the gateway may be forgotten: there is no object, and no run asks for it.

@@ -11,6 +11,8 @@ pub mod credential;
 pub mod gate;
 pub mod gateway;
 pub mod held;
+mod knowledge;
+pub mod look;
 pub mod origin;
 mod publish;
 pub mod queue;
@@ -36,7 +38,7 @@ use crate::machine::call::Waiter;
 use crate::machine::effect::Effect;
 use crate::machine::guards::{Guard, Guards};
 use crate::machine::ids::{CallId, Epoch, GatewayKey, Kind, PlanId, RunId, Uid};
-use crate::machine::input::CredentialRead;
+use crate::machine::input::{CredentialRead, Reached};
 use crate::machine::limits::OriginLimits;
 use crate::machine::list::{Extent, Listed, Lists};
 use crate::machine::time::Millis;
@@ -185,6 +187,11 @@ impl Gateways {
         }
     }
 
+    /// Takes in the end of a try to open a connection.
+    pub fn connection_tried(&mut self, key: &GatewayKey, number: u32, reached: Reached, now: Millis) {
+        self.edit(key, |gateway| gateway.connection_tried(number, reached, now));
+    }
+
     /// Runs have been listed: calls for them may begin.
     pub fn allow_calls(&mut self, runs: &Extent) {
         if !self.ending && self.may_call.add(runs) {
@@ -221,9 +228,12 @@ impl Gateways {
         self.edit(key, |gateway| gateway.gate.hurry(now));
     }
 
-    /// Shortens the gate's wait: a stop is asked for anew, which is worth a try.
+    /// Shortens the wait of the gate and for the credential: a stop is asked for anew, which is worth a try.
     pub fn hurry_for_request(&mut self, key: &GatewayKey, now: Millis) {
-        self.edit(key, |gateway| gateway.gate.hurry_for_request(now));
+        self.edit(key, |gateway| {
+            gateway.gate.hurry_for_request(now);
+            gateway.credential.hurry_for_request(now);
+        });
     }
 
     // === helpers ===

@@ -74,8 +74,9 @@ impl Gateways {
         for key in &gateways {
             let Some(gateway) = self.by_key.get_mut(key) else { continue };
             let unknown = unknown(&self.lists, &self.unreadable, key);
+            let is_listed = self.may_call.contains(&key.namespace);
             let cause = gateway.wait_cause(unknown).map(WaitCause::cause);
-            let claim = gateway.view.as_ref().map(|_| gateway.knowledge(unknown).claim());
+            let claim = gateway.view.as_ref().map(|_| gateway.knowledge(unknown, is_listed).claim(key));
             gateway.published.publish(cause, claim, now);
             if gateway.published.notify_at().is_some_and(|at| at <= now) {
                 gateway.published.waiters_notified = Some(cause);
@@ -111,11 +112,12 @@ impl Gateways {
         let gateway = self.by_key.get_mut(key)?;
         let view = gateway.view.clone()?;
         let unknown = unknown(&self.lists, &self.unreadable, key);
-        let mut said = gateway.knowledge(unknown).say(key);
+        let is_listed = self.may_call.contains(&key.namespace);
+        let mut said = gateway.knowledge(unknown, is_listed).say(key);
         if without_messages {
             said.message = said.claim.word().to_owned();
         }
-        let status = build_gateway_status(&view.status, view.generation, &said, &whole_seconds(now.wall));
+        let status = build_gateway_status(&view, view.generation, &said, &whole_seconds(now.wall));
         let is_news = gateway.published.begin_write(&status, said.claim, now.mono);
         is_news.then(|| (target(&view), WriteBody::GatewayStatus(Arc::new(status))))
     }

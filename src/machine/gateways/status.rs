@@ -205,9 +205,8 @@ impl Told {
         let digest = self::digest(status);
         let is_whole = |said: &Said| {
             let now = Time(Timestamp::UNIX_EPOCH);
-            let generation = status.observed_generation;
             let said = Knowledge::Inherited(said).say(&view.key);
-            let again = generation.map(|generation| build_gateway_status(status, generation, &said, &now));
+            let again = status.observed_generation.map(|of| build_gateway_status(view, of, &said, &now));
             again.is_some_and(|again| self::digest(&again) == digest)
         };
         let claim = Said::read(status, &view.key.name).filter(is_whole).map(|said| said.claim);

@@ -22,6 +22,7 @@ use crate::machine::call::Settled;
 use crate::machine::ids::PlanId;
 use crate::machine::limits::STRIKES;
 use crate::machine::time::Millis;
+use crate::machine::wait_reason::{NO_SUCH_HOST, NOT_CONNECTED};
 use crate::machine::words::Sense;
 
 /// The meaning of an answer.
@@ -321,7 +322,8 @@ fn striking(reply: &Reply, kind: TroubleKind) -> Trouble {
     Trouble { strikes: 1, maybe_stopped, ..trouble(reply, kind) }
 }
 
-fn lost(no_answer: NoAnswer) -> Trouble {
+/// The trouble of a call that got no answer.
+pub fn lost(no_answer: NoAnswer) -> Trouble {
     // A time-out costs so much that one is enough, once others are answered.
     let (kind, text, strikes) = match no_answer {
         NoAnswer::Timeout => {
@@ -332,8 +334,8 @@ fn lost(no_answer: NoAnswer) -> Trouble {
             "closed the connection before its answer was complete; it is asked again by itself",
             1,
         ),
-        NoAnswer::Dns => (TroubleKind::Down, "has a host name that can't be resolved; check spec.url", 0),
-        NoAnswer::Connect => (TroubleKind::Down, "can't be connected to; it is tried again by itself", 0),
+        NoAnswer::Dns => (TroubleKind::Down, NO_SUCH_HOST, 0),
+        NoAnswer::Connect => (TroubleKind::Down, NOT_CONNECTED, 0),
         NoAnswer::Tls => {
             (TroubleKind::Down, "can't be reached over TLS; check its certificate and spec.tls", 0)
         }

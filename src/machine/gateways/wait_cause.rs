@@ -112,6 +112,10 @@ impl<'a> WaitCause<'a> {
 /// What stands between the purpose of a command and the command.
 const RUN: &str = ", run: ";
 
+/// What stands around a trouble that nobody waits for any more.
+const PAST: &str = "the last call failed: ";
+const NOBODY_WAITS: &str = "; no stop waits now, and only the next one can show whether that is over";
+
 /// The text before the command that it advises.
 fn without_advice(text: &str) -> &str {
     match text.rfind("; to ") {
@@ -122,12 +126,22 @@ fn without_advice(text: &str) -> &str {
 
 /// The cause that a status of the gateway with this name told in these words.
 pub fn cause_told(reason: WaitReason, message: &str, name: &str) -> Cause {
+    let of_the_past = message.strip_prefix(PAST).and_then(|rest| rest.split_once(NOBODY_WAITS));
+    let message = of_the_past.map_or(message, |(trouble, _)| trouble);
     let trouble = message.strip_prefix(&before_trouble(name));
     match (reason, message.strip_prefix(&before_credential_error(name))) {
         (WaitReason::Suspended, _) => Cause::new(reason, ""),
         (_, Some(text)) => credential_cause(reason, text),
         (_, None) => Cause::new(reason, without_advice(trouble.unwrap_or(message))),
     }
+}
+
+/// A message of a trouble that nobody waits for any more. What the operator would do about it counts no more, but what a
+/// person can do.
+pub fn of_the_past(message: &str) -> String {
+    let (trouble, _) = message.split_once("; ").unwrap_or((message, ""));
+    let advice = &message[without_advice(message).len()..];
+    format!("{PAST}{trouble}{NOBODY_WAITS}{advice}")
 }
 
 /// Whether such a message was about the credential as it was read, and not about a call.

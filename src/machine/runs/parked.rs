@@ -18,7 +18,7 @@ use std::sync::Arc;
 use jiff::Timestamp;
 
 use crate::machine::ids::{RunKey, Version};
-use crate::machine::limits::CLOCK_CHECK;
+use crate::machine::limits::{CLOCK_CHECK, READ_AGAIN};
 use crate::machine::list::Extent;
 use crate::machine::time::{Millis, Now};
 
@@ -114,7 +114,7 @@ impl Parked {
     /// Parks a run whose reading has failed until it is tried again.
     pub fn add_failed(&mut self, key: &RunKey, watched: Version, listed_in: u32, now: Now) {
         let at =
-            now.wall + jiff::SignedDuration::from_millis(i64::try_from(CLOCK_CHECK.0).unwrap_or(i64::MAX));
+            now.wall + jiff::SignedDuration::from_millis(i64::try_from(READ_AGAIN.0).unwrap_or(i64::MAX));
         self.add(key.clone(), Some(at), watched, listed_in, now);
     }
 

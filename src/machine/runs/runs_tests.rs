@@ -6,7 +6,7 @@ use super::*;
 use crate::machine::call::Settled;
 use crate::machine::checks::fixtures::{self, wall};
 use crate::machine::ids::Kind;
-use crate::machine::limits::{BETWEEN_PARTS, CLOCK_CHECK, QUICK_ANSWER};
+use crate::machine::limits::{BETWEEN_PARTS, CLOCK_CHECK, QUICK_ANSWER, READ_AGAIN};
 use crate::machine::list::Extent;
 use crate::machine::runs::census::Census;
 use crate::machine::runs::request::Source;
@@ -336,7 +336,7 @@ fn a_reading_that_fails_is_tried_again() {
     runs.read_failed(&view.key, at(1_100));
     assert_eq!((runs.parked.count(), told(&demands)), (1, vec!["read nightly".to_owned()]));
     demands.clear();
-    runs.run_timers(at(2_000 + CLOCK_CHECK.0), &mut demands);
+    runs.run_timers(at(2_000 + READ_AGAIN.0), &mut demands);
     assert_eq!(told(&demands), ["read nightly"]);
 }
 

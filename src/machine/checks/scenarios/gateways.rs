@@ -4,7 +4,7 @@ use super::suspend;
 use crate::api::{Condition, ConditionStatus, condition, reason};
 use crate::machine::Kind;
 use crate::machine::checks::fixtures::wall;
-use crate::machine::checks::world::{How, Options, World, gateway_key};
+use crate::machine::checks::world::{How, Options, World, gateway_key, run_key};
 use crate::machine::time::whole_seconds;
 
 /// A settled world in which statuses of gateways are written and seen as those of runs are.
@@ -316,6 +316,7 @@ fn a_restart_with_nothing_changed_writes_no_status_of_a_gateway() {
     for waits in [true, false] {
         for (reason, cause, how) in causes {
             let mut world = world();
+            world.fake_gateway.unreachable = how == How::Unreachable;
             cause(&mut world);
             if reason != "NotTried" {
                 world.stop("one");
@@ -340,11 +341,12 @@ fn a_restart_with_nothing_changed_writes_no_status_of_a_gateway() {
 #[test]
 fn what_a_status_said_before_a_restart_is_replaced_by_what_is_seen() {
     let mut world = world();
+    world.fake_gateway.unreachable = true;
     unreachable(&mut world);
     world.withdraw("one");
     world.crash();
     world.live(60_000, How::ByNature);
-    assert_eq!(says(&world).1, reason::UNREACHABLE, "nothing has been called since");
+    assert_eq!(says(&world), (ConditionStatus::False, reason::UNREACHABLE.to_owned()), "it still is");
     world.stop("one");
     world.live(20_000, How::ByNature);
     assert_eq!(says(&world), (ConditionStatus::True, reason::SUCCEEDED.to_owned()));
@@ -373,4 +375,98 @@ fn a_secret_that_comes_later_is_found_though_nobody_waits() {
         world.live(within, How::ByNature);
         assert_eq!(says(&world), (ConditionStatus::True, reason::NOT_TRIED.to_owned()), "{late} ms later");
     }
+}
+
+// --- while nobody waits ---
+
+#[test]
+fn a_gateway_that_can_be_connected_to_again_is_found_though_nobody_waits() {
+    for (late, within, crashes) in [
+        (8_000, 20_000, false),
+        (600_000, 62_000, false),
+        (7_200_000, 302_000, false),
+        (60_000, 62_000, true),
+    ] {
+        let mut world = world();
+        world.fake_gateway.unreachable = true;
+        unreachable(&mut world);
+        world.withdraw("one");
+        if crashes {
+            world.live(20_000, How::Unreachable);
+            world.crash();
+        }
+        world.trace.gateway_writes = 0;
+        world.live(late, How::Unreachable);
+        assert_eq!(says(&world), (ConditionStatus::False, reason::UNREACHABLE.to_owned()), "{late}");
+        assert_eq!(world.trace.gateway_writes, 0, "it says what it said");
+        world.fake_gateway.unreachable = false;
+        world.trace.posts.clear();
+        world.live(within, How::ByNature);
+        assert_eq!(says(&world), (ConditionStatus::True, reason::NOT_TRIED.to_owned()), "{late} ms later");
+        assert!(world.trace.posts.is_empty(), "nothing is asked of it");
+        let looks = world.trace.looks;
+        world.live(7_200_000, How::ByNature);
+        assert_eq!(world.trace.looks, looks, "it is not looked at any more");
+        world.stop("one");
+        assert_eq!(world.under_way(), [[1]], "and the next stop goes at once");
+    }
+}
+
+#[test]
+fn what_a_look_finds_instead_is_told() {
+    let mut world = world();
+    world.fake_gateway.unreachable = true;
+    unreachable(&mut world);
+    world.withdraw("one");
+    world.live(60_000, How::Unreachable);
+    let told = ready(&world).message;
+    world.fake_gateway.unknown_host = true;
+    world.live(120_000, How::Unreachable);
+    assert!(told.contains("can't be connected to") && ready(&world).message.contains("can't be resolved"));
+    assert_eq!(says(&world), (ConditionStatus::False, reason::UNREACHABLE.to_owned()));
+}
+
+/// Whether such a trouble is over only a call tells, and nobody has one made.
+#[test]
+fn a_trouble_that_only_a_call_could_tell_the_end_of_is_of_the_past_once_nobody_waits() {
+    for (how, reason) in [
+        (How::Status(503), reason::UNREACHABLE),
+        (How::Late, reason::UNREACHABLE),
+        (How::Status(401), reason::AUTHENTICATION_FAILED),
+        (How::Own(403), reason::FORBIDDEN),
+        (How::Status(302), reason::MISCONFIGURED),
+    ] {
+        let mut world = world();
+        world.stop("one");
+        world.live(60_000, how);
+        assert_eq!(says(&world), (ConditionStatus::False, reason.to_owned()), "{how:?}");
+        world.withdraw("one");
+        world.live(10_000, how);
+        let Condition { status: now, reason: word, message, .. } = ready(&world);
+        assert_eq!((now, &*word), (ConditionStatus::Unknown, reason), "{how:?}");
+        assert!(message.starts_with("the last call failed: gateway \"default\" "), "{message}");
+        assert!(message.contains("only the next one can show whether that is over"), "{message}");
+        assert_eq!(status(&world).conditions.len(), 1, "nothing is stalled, nothing tried: {how:?}");
+        world.trace.gateway_writes = 0;
+        world.live(7_200_000, how);
+        world.crash();
+        world.live(7_200_000, how);
+        assert_eq!(world.trace.gateway_writes, 0, "{how:?}");
+        world.stop("one");
+        world.live(20_000, How::ByNature);
+        assert_eq!(says(&world), (ConditionStatus::True, reason::SUCCEEDED.to_owned()), "{how:?}");
+    }
+}
+
+/// The run that waited was deleted while no operator ran.
+#[test]
+fn what_an_earlier_term_has_told_is_of_the_past_if_nobody_waits_any_more() {
+    let mut world = world();
+    world.stop("one");
+    world.live(60_000, How::Status(503));
+    world.server.delete_run(&run_key("one"));
+    world.crash();
+    world.live(20_000, How::ByNature);
+    assert_eq!(says(&world), (ConditionStatus::Unknown, reason::UNREACHABLE.to_owned()));
+    assert!(ready(&world).message.contains("(HTTP 503); no stop waits"), "{}", ready(&world).message);
 }

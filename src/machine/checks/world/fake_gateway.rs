@@ -6,7 +6,8 @@ use super::WorldCall;
 use crate::api::Outcome;
 use crate::machine::words::Sense;
 use crate::machine::{
-    Answer, Body, CredentialRead, Envelope, Millis, NoAnswer, PlanId, Reply, ReportedError, SecretVersion,
+    Answer, Body, CredentialRead, Envelope, Millis, NoAnswer, PlanId, Reached, Reply, ReportedError,
+    SecretVersion,
 };
 
 /// The nature of a plan that is not simply stopped. Of several in a call the greatest decides.
@@ -75,6 +76,10 @@ pub(in crate::machine) struct FakeGateway {
     pub(in crate::machine) secret: u32,
     /// How a call is answered that carries an earlier version of it; as if it were the present one, if none.
     pub(in crate::machine) stale: Option<How>,
+    /// No connection can be made without a call.
+    pub(in crate::machine) unreachable: bool,
+    /// Its host has no address any more.
+    pub(in crate::machine) unknown_host: bool,
     /// There is no such Secret.
     pub(in crate::machine) secret_missing: bool,
     /// There is one, without the key of the token.
@@ -161,6 +166,15 @@ impl FakeGateway {
             Some(Nature::NotRunning) => Outcome::NotRunning,
             Some(Nature::FailsCall(500..)) => Outcome::Expired,
             Some(Nature::Rejected | Nature::FailsCall(_)) => Outcome::Rejected,
+        }
+    }
+
+    /// How a connection without a call ends.
+    pub(in crate::machine) fn reached(&self) -> Reached {
+        match (self.unreachable, self.unknown_host) {
+            (_, true) => Reached::NotOpened(NoAnswer::Dns),
+            (true, false) => Reached::NotOpened(NoAnswer::Connect),
+            (false, false) => Reached::Opened,
         }
     }
 

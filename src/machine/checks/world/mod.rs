@@ -27,6 +27,7 @@ pub(in crate::machine) use self::server_ops::{ServerOp, ServerRequest};
 use crate::api::Outcome;
 use crate::machine::checks::fixtures::{self, wall};
 use crate::machine::guards::Guards;
+use crate::machine::runs::Runs;
 use crate::machine::runs::plan::{Plan, PlanState};
 use crate::machine::runs::room::bytes_of;
 use crate::machine::*;
@@ -231,8 +232,10 @@ impl World {
             }
             Input::Read(_, Some(view)) => {
                 let record = self.progress(&view.key);
-                let aside = self.machine.runs.aside.by_key.get(&view.key);
-                if aside.is_some_and(|place| place.serial.is_none()) {
+                let Runs { aside, parked, .. } = &self.machine.runs;
+                let has_room = aside.by_key.get(&view.key).is_some_and(|place| place.serial.is_none());
+                let is_time = parked.by_key.get(&view.key).is_some_and(|waits| waits.due.is_none());
+                if has_room || is_time {
                     self.reference.run_seen(view, None, now);
                 } else {
                     self.reference.run_read(view, record, now);
@@ -288,6 +291,10 @@ impl World {
                     return None;
                 }
                 Some(self.read_secret(gateway, epoch, known_bad))
+            }
+            Effect::TryConnection { gateway, number, .. } => {
+                self.trace.looks += 1;
+                Some(Input::ConnectionTried(gateway, number, self.fake_gateway.reached()))
             }
             Effect::Disconnect(gateway) => {
                 self.connections.retain(|(other, _), _| *other != gateway);

@@ -30,6 +30,8 @@ pub(in crate::machine) struct Trace {
     pub(in crate::machine) told: Vec<&'static str>,
     /// Readings of a Secret.
     pub(in crate::machine) readings: usize,
+    /// Connections that were tried without a call.
+    pub(in crate::machine) looks: usize,
     /// Gateways whose connections were dropped.
     pub(in crate::machine) disconnected: Vec<GatewayKey>,
     pub(in crate::machine) drained: bool,

@@ -78,13 +78,16 @@ impl Canonical for ServerList {
 impl Canonical for FakeGateway {
     fn canonical(&self, sink: &mut Sink) {
         let Self {
-            // The same in all states of one model, as are the next one, `stale` and `key_missing`.
+            // The same in all states of one model, as are the next one, `stale`, `key_missing`, `unreachable` and
+            // `unknown_host`.
             natures: _,
             error_detail: _,
             secret,
             stale: _,
             secret_missing,
             key_missing: _,
+            unreachable: _,
+            unknown_host: _,
         } = self;
         sink.sorted(Sort::Secret, u64::from(*secret));
         secret_missing.canonical(sink);

@@ -8,6 +8,7 @@ use crate::machine::gateways::credential::{Credential, CredentialError};
 use crate::machine::gateways::gate::{Gate, Shut};
 use crate::machine::gateways::gateway::Gateway;
 use crate::machine::gateways::held::Held;
+use crate::machine::gateways::look::Look;
 use crate::machine::gateways::origin::{Origin, Origins};
 use crate::machine::gateways::queue::{Position, Queue, Waiting};
 use crate::machine::gateways::rate::Rate;
@@ -119,6 +120,7 @@ impl Canonical for Gateway {
             sent_again,
             fresh_next,
             published,
+            look,
             // These three should follow from the other fields. They count, so that a stale one is found.
             waits_for_reading,
             counted,
@@ -137,6 +139,7 @@ impl Canonical for Gateway {
         ((*spoken, *proven), (gate, *last_start)).canonical(sink);
         (queue, (in_flight, *fresh_next)).canonical(sink);
         (published, (held, sent_again)).canonical(sink);
+        look.canonical(sink);
     }
 }
 
@@ -217,6 +220,7 @@ impl Canonical for Credential {
             insists,
             poll_at,
             polls,
+            worth_a_try_at,
             look_at,
             refresh_at,
             refused,
@@ -229,10 +233,32 @@ impl Canonical for Credential {
         (*renewed_at, (*read_at, *insists)).canonical(sink);
         // Pauses grow with the first four.
         (*poll_at, (*polls).min(LOOKS)).canonical(sink);
-        look_at.canonical(sink);
+        (*look_at, *worth_a_try_at).canonical(sink);
         (*refresh_at, refused).canonical(sink);
         // The words themselves are for people.
         (*good_until, untold.is_some()).canonical(sink);
+    }
+}
+
+impl Canonical for Look {
+    fn canonical(&self, sink: &mut Sink) {
+        let Self {
+            // Looks are numbered as they turn up.
+            number: _,
+            is_under_way,
+            at,
+            in_a_row,
+            last,
+        } = self;
+        (*is_under_way, *at).canonical(sink);
+        // Pauses grow with the first few.
+        (*in_a_row).min(LOOKS).canonical(sink);
+        sink.plain(match last {
+            None => 0,
+            Some(Reached::Opened) => 1,
+            Some(Reached::NotKnown) => 2,
+            Some(Reached::NotOpened(why)) => 3 + *why as u64,
+        });
     }
 }
 
@@ -264,10 +290,11 @@ fields!(Cause { reason, text });
 impl Canonical for Claim {
     fn canonical(&self, sink: &mut Sink) {
         match self {
-            Self::Waits(cause) => cause.canonical(sink),
-            Self::BeingRead => sink.plain(0),
-            Self::NotTried => sink.plain(1),
-            Self::Proven => sink.plain(2),
+            Self::Waits(cause) => (0_i64, cause).canonical(sink),
+            Self::Past(cause) => (1_i64, cause).canonical(sink),
+            Self::BeingRead => sink.plain(2),
+            Self::NotTried => sink.plain(3),
+            Self::Proven => sink.plain(4),
         }
     }
 }

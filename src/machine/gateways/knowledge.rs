@@ -1,0 +1,105 @@
+//! What is known of a gateway, and how it comes to be known while nobody waits.
+//!
+//! A trouble that a call met is of the past once nobody waits for the gateway: only another call can tell whether it is
+//! over, and its status says so. If it was that no connection could be made, a connection is opened from time to time,
+//! and closed without a request. That shows no more than that: the gate stays shut, and the next plan is still a probe.
+
+use crate::machine::effect::Effect;
+use crate::machine::gateways::claim::{Claim, Knowledge, Said};
+use crate::machine::gateways::gate::{Gate, Shut};
+use crate::machine::gateways::gateway::Gateway;
+use crate::machine::gateways::verdict::lost;
+use crate::machine::gateways::wait_cause::WaitCause;
+use crate::machine::input::Reached;
+use crate::machine::time::Millis;
+use crate::machine::wait_reason::{Cause, Waiting};
+
+// === impl Gateway ===
+
+impl Gateway {
+    /// What is known of the gateway, for its own status. What the status said before this term stays until a call or a
+    /// reading of this term shows something else. `is_listed`: the runs that may wait for it are known.
+    pub fn knowledge<'a>(&'a self, unknown: WaitCause<'a>, is_listed: bool) -> Knowledge<'a> {
+        let inherited = self.published.inherited.as_deref();
+        let is_past = is_listed && !self.is_wanted();
+        match self.wait_cause(unknown) {
+            Some(WaitCause::Shut(_)) if is_past && self.look.last == Some(Reached::Opened) => self.answers(),
+            Some(cause @ WaitCause::Shut(_)) if is_past && !self.can_be_looked_at() => Knowledge::Past(cause),
+            Some(cause) => Knowledge::Waits(cause),
+            None if self.credential.is_unread() => {
+                inherited.map_or(Knowledge::BeingRead, Knowledge::Inherited)
+            }
+            None if self.proven => Knowledge::Proven,
+            None => match inherited.filter(|said| !said.is_about_credential(&self.key.name)) {
+                None => Knowledge::NotTried,
+                Some(said) if is_past && !self.can_be_looked_at() => Knowledge::PastInherited(said),
+                Some(said) => Knowledge::Inherited(said),
+            },
+        }
+    }
+
+    /// What its answers have shown so far.
+    fn answers(&self) -> Knowledge<'_> {
+        if self.proven { Knowledge::Proven } else { Knowledge::NotTried }
+    }
+
+    /// Whether its trouble is that no connection can be made, which can be tried without a call.
+    fn can_be_looked_at(&self) -> bool {
+        let is_unconnected = match (&self.gate, &self.published.inherited) {
+            (Gate::Shut(shut), _) => WaitCause::Shut(shut).cause().is_of_no_connection(),
+            (Gate::Open, Some(said)) => said.claim.cause().is_some_and(Cause::is_of_no_connection),
+            (Gate::Open, None) => false,
+        };
+        is_unconnected && !matches!(self.look.last, Some(Reached::Opened | Reached::NotKnown))
+    }
+
+    /// The moment at which a connection is to be tried, since nobody waits whose call would do so.
+    pub fn look_at(&self) -> Option<Millis> {
+        let (_, settings) = self.object()?;
+        let may_look = self.credential.is_there() && !settings.is_suspended && !self.is_wanted();
+        self.look.due_at().filter(|_| may_look && self.can_be_looked_at())
+    }
+
+    /// Tries a connection if that is due.
+    pub fn try_connection(&mut self, now: Millis, out: &mut Vec<Effect>) {
+        if self.look_at().is_some_and(|at| at <= now) {
+            let number = self.look.begin();
+            out.push(Effect::TryConnection {
+                gateway: self.key.clone(),
+                credential: self.credential.epoch,
+                number,
+            });
+        }
+    }
+
+    /// Takes in the end of a try to open a connection. It opens no gate: only a call shows that calls are answered.
+    pub fn connection_tried(&mut self, number: u32, reached: Reached, now: Millis) {
+        if !self.look.end(number, reached, now) {
+            return;
+        }
+        match reached {
+            Reached::Opened => {
+                self.gate.hurry(now);
+                self.published.inherited = None;
+            }
+            Reached::NotOpened(why) => {
+                let trouble = lost(why);
+                if let Gate::Shut(shut) = &mut self.gate {
+                    (shut.kind, shut.text) = (trouble.kind, trouble.text);
+                } else if let Some(said) = &mut self.published.inherited {
+                    let shut = Shut {
+                        kind: trouble.kind,
+                        text: trouble.text,
+                        until: now,
+                        worth_a_try_at: now,
+                        failures: 0,
+                        probe: None,
+                    };
+                    let Waiting { cause, message } = WaitCause::Shut(&shut).in_words(&self.key);
+                    **said = Said { claim: Claim::Waits(cause), message };
+                }
+            }
+            Reached::NotKnown => {}
+        }
+    }
+}
