@@ -101,7 +101,7 @@ impl Runs {
 
     /// The next moment at which a run has to act by itself.
     pub fn wake_at(&self) -> Option<Millis> {
-        [self.timers.wake_at(), self.parked.wake_at()].into_iter().flatten().min()
+        [self.timers.wake_at(), self.parked.wake_at(), self.aside.wake_at()].into_iter().flatten().min()
     }
 
     // === progress of plans ===
@@ -139,6 +139,7 @@ impl Runs {
             demands.push(Demand::Reschedule(id));
         }
         demands.extend(self.parked.run_timers(now).into_iter().map(Demand::Read));
+        self.aside.run_timers(now.mono);
     }
 
     /// Sets the timer of a run: for the next of its plans that is given up, or for its status, whichever is sooner.

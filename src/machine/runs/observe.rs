@@ -150,9 +150,7 @@ impl Runs {
     /// The reading of a run has failed, or there is no such run.
     pub fn read_failed(&mut self, key: &RunKey, now: Now) {
         self.parked.read_failed(key, now);
-        if let Some(place) = self.aside.take_read(key, &mut self.room) {
-            self.parked.add_failed(key, place.watched, place.listed_in, now);
-        }
+        self.aside.read_failed(key, now.mono, &mut self.room);
     }
 
     /// The next run that was set aside and for which there is room now.

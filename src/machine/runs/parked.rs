@@ -38,8 +38,10 @@ type Second = i64;
 /// All that is known of a parked run.
 #[derive(Clone, Debug)]
 pub(in crate::machine) struct Waits {
-    /// The time that it waits for; none once the run is being read.
-    pub(in crate::machine) due: Option<Second>,
+    /// The time that it waits for.
+    pub(in crate::machine) due: Second,
+    /// The time has come, and the run is being read.
+    pub(in crate::machine) is_read: bool,
     /// The version that the watch has told.
     pub(in crate::machine) watched: Version,
     /// The list that last brought it.
@@ -57,15 +59,13 @@ impl Parked {
         self.remove(&key);
         let key = Arc::new(self.with_shared_namespace(key));
         self.timers.insert((at, key.clone()));
-        self.by_key.insert(key, Waits { due: Some(at), watched, listed_in });
+        self.by_key.insert(key, Waits { due: at, is_read: false, watched, listed_in });
         self.arm(now);
     }
 
     pub fn remove(&mut self, key: &RunKey) {
-        if let Some((key, waits)) = self.by_key.remove_entry(key)
-            && let Some(at) = waits.due
-        {
-            self.timers.remove(&(at, key));
+        if let Some((key, waits)) = self.by_key.remove_entry(key) {
+            self.timers.remove(&(waits.due, key));
         }
         if self.timers.is_empty() {
             self.check_at = None;
@@ -90,7 +90,7 @@ impl Parked {
         {
             self.timers.remove(&(at, key.clone()));
             if let Some(waits) = self.by_key.get_mut(&key) {
-                waits.due = None;
+                waits.is_read = true;
                 due.push((*key).clone());
             }
         }
@@ -101,21 +101,30 @@ impl Parked {
     /// A run was read because its time had come. Yields the version that the watch had told by then, and the list that
     /// had last brought the run.
     pub fn take_read(&mut self, key: &RunKey) -> Option<(Version, u32)> {
-        let is_read = self.by_key.get(key).is_some_and(|waits| waits.due.is_none());
-        if is_read { self.by_key.remove(key).map(|waits| (waits.watched, waits.listed_in)) } else { None }
+        let waits = self.by_key.get(key).filter(|waits| waits.is_read)?;
+        let known = (waits.watched, waits.listed_in);
+        self.by_key.remove(key);
+        Some(known)
+    }
+
+    /// Whether a run is being read because its time has come.
+    pub fn is_read(&self, key: &RunKey) -> bool {
+        self.by_key.get(key).is_some_and(|waits| waits.is_read)
     }
 
     /// The reading of a run has failed: it is tried again a little later. If the run is gone, the watch will tell.
     pub fn read_failed(&mut self, key: &RunKey, now: Now) {
-        let Some((watched, listed_in)) = self.take_read(key) else { return };
-        self.add_failed(key, watched, listed_in, now);
-    }
-
-    /// Parks a run whose reading has failed until it is tried again.
-    pub fn add_failed(&mut self, key: &RunKey, watched: Version, listed_in: u32, now: Now) {
-        let at =
-            now.wall + jiff::SignedDuration::from_millis(i64::try_from(READ_AGAIN.0).unwrap_or(i64::MAX));
-        self.add(key.clone(), Some(at), watched, listed_in, now);
+        if !self.is_read(key) {
+            return;
+        }
+        let Some((key, mut waits)) = self.by_key.remove_entry(key) else { return };
+        waits.is_read = false;
+        self.timers.insert((waits.due, key.clone()));
+        self.by_key.insert(key, waits);
+        self.arm(now);
+        // Its time has come by the wall clock, which may jump; the pause goes by the other one.
+        let soonest = now.mono + READ_AGAIN;
+        self.check_at = self.check_at.map(|at| at.max(soonest));
     }
 
     pub fn wake_at(&self) -> Option<Millis> {

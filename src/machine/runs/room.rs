@@ -13,14 +13,15 @@
 //! `a_request_that_the_watch_brings_needs_no_room`, `a_request_that_was_told_outlasts_being_set_aside`; every fourth
 //! simulated history has room for two records.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use crate::machine::fair_queue::FairQueue;
 use crate::machine::ids::{GatewayKey, RunKey, Version};
-use crate::machine::limits::{Limits, ROOM_READS_MAX};
+use crate::machine::limits::{Limits, READ_AGAIN, ROOM_READS_MAX};
 use crate::machine::list::Extent;
 use crate::machine::runs::run::Run;
+use crate::machine::time::Millis;
 
 /// The bytes of a record without its plans, and of each plan with its place in a queue. Measured by
 /// `cargo bench --bench allocations -- waiting`, and rounded up.
@@ -43,6 +44,8 @@ pub struct SetAside {
     pub(in crate::machine) by_key: BTreeMap<Arc<RunKey>, Place>,
     /// Those that are not being read yet, in the order in which they came. Gateways take turns.
     queue: FairQueue<GatewayKey, (u64, Arc<RunKey>)>,
+    /// Those whose reading has failed, by when they queue up again.
+    resting: BTreeSet<(Millis, Arc<RunKey>)>,
     serial: u64,
     reading: usize,
 }
@@ -52,12 +55,22 @@ pub struct SetAside {
 pub struct Place {
     pub(in crate::machine) gateway: GatewayKey,
     pub(in crate::machine) bytes: usize,
-    /// None once the run is being read.
-    pub(in crate::machine) serial: Option<u64>,
+    pub(in crate::machine) turn: Turn,
     /// The version that the watch has told.
     pub(in crate::machine) watched: Version,
     /// The list that last brought it.
     pub(in crate::machine) listed_in: u32,
+}
+
+/// When a run that waits for room is read.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Turn {
+    /// When there is room for it, in the order of these numbers.
+    Queued(u64),
+    /// It is being read.
+    Read,
+    /// Its reading has failed, and it queues up again at this moment.
+    Rests(Millis),
 }
 
 /// The bytes that a record of so many plans takes.
@@ -143,7 +156,7 @@ impl SetAside {
     /// The bytes that are kept for runs which are being read.
     #[cfg(debug_assertions)]
     pub fn kept(&self) -> usize {
-        self.by_key.values().filter(|place| place.serial.is_none()).map(|place| place.bytes).sum()
+        self.by_key.values().filter(|place| place.turn == Turn::Read).map(|place| place.bytes).sum()
     }
 
     pub fn add(&mut self, run: &Run) {
@@ -154,7 +167,7 @@ impl SetAside {
         let place = Place {
             gateway,
             bytes: bytes_of(run.plans.len()),
-            serial: Some(self.serial),
+            turn: Turn::Queued(self.serial),
             watched: run.watched_version,
             listed_in: run.listed_in,
         };
@@ -164,11 +177,11 @@ impl SetAside {
     /// Forgets a run, and gives back the room that was kept for it if it is being read. Yields what was known of it.
     pub fn remove(&mut self, key: &RunKey, room: &mut Room) -> Option<Place> {
         let (key, place) = self.by_key.remove_entry(key)?;
-        match place.serial {
-            Some(serial) => self.queue.remove(&place.gateway, &(serial, key)),
-            None => {
-                self.reading -= 1;
-                room.give_back(&place.gateway, place.bytes);
+        match place.turn {
+            Turn::Queued(serial) => self.queue.remove(&place.gateway, &(serial, key)),
+            Turn::Read => self.end_reading(&place, room),
+            Turn::Rests(until) => {
+                self.resting.remove(&(until, key));
             }
         }
         Some(place)
@@ -195,7 +208,7 @@ impl SetAside {
         let lane = queue.next_lane(has_room)?;
         let (_, key) = self.queue.next_where(|gateway| *gateway == lane)?;
         let place = self.by_key.get_mut(&key)?;
-        place.serial = None;
+        place.turn = Turn::Read;
         self.reading += 1;
         room.take(&place.gateway, place.bytes);
         Some((*key).clone())
@@ -203,8 +216,46 @@ impl SetAside {
 
     /// A run was read because there was room for it. Yields what was known of it; nothing if it waits no more.
     pub fn take_read(&mut self, key: &RunKey, room: &mut Room) -> Option<Place> {
-        let is_read = self.by_key.get(key).is_some_and(|place| place.serial.is_none());
-        if is_read { self.remove(key, room) } else { None }
+        if self.is_read(key) { self.remove(key, room) } else { None }
+    }
+
+    /// Whether a run is being read because there is room for it.
+    pub fn is_read(&self, key: &RunKey) -> bool {
+        self.by_key.get(key).is_some_and(|place| place.turn == Turn::Read)
+    }
+
+    /// The reading of a run has failed. It queues up again after a pause; its room is for others meanwhile.
+    pub fn read_failed(&mut self, key: &RunKey, now: Millis, room: &mut Room) {
+        if !self.is_read(key) {
+            return;
+        }
+        let Some((key, mut place)) = self.by_key.remove_entry(key) else { return };
+        self.end_reading(&place, room);
+        let until = now + READ_AGAIN;
+        place.turn = Turn::Rests(until);
+        self.resting.insert((until, key.clone()));
+        self.by_key.insert(key, place);
+    }
+
+    /// Runs that have rested for long enough queue up again.
+    pub fn run_timers(&mut self, now: Millis) {
+        while self.wake_at().is_some_and(|at| at <= now) {
+            let Some((_, key)) = self.resting.pop_first() else { return };
+            if let Some(place) = self.by_key.get_mut(&key) {
+                self.serial += 1;
+                place.turn = Turn::Queued(self.serial);
+                self.queue.put(&place.gateway, (self.serial, key));
+            }
+        }
+    }
+
+    pub fn wake_at(&self) -> Option<Millis> {
+        self.resting.first().map(|(until, _)| *until)
+    }
+
+    fn end_reading(&mut self, place: &Place, room: &mut Room) {
+        self.reading -= 1;
+        room.give_back(&place.gateway, place.bytes);
     }
 }
 

@@ -110,6 +110,29 @@ fn a_run_that_is_set_aside_until_its_deadline_expires() {
     assert_eq!(counts(&world), (0, 0));
 }
 
+/// The pause goes by no clock that may be set back: the run would wait for as long as that.
+#[test]
+fn a_reading_that_fails_is_repeated_whatever_the_wall_clock_does() {
+    let mut world = stopped_unseen();
+    let is_read = |world: &World| world.ops.iter().find(|(_, op)| !op.is_write()).map(|(id, _)| *id);
+    let mut lost = 0;
+    for _ in 0..20 {
+        if let Some(id) = is_read(&world) {
+            world.lose(id);
+            lost += 1;
+        } else if let Some(call) = world.calls.keys().next().copied() {
+            world.answer(call, How::ByNature);
+        } else if !world.ops.is_empty() {
+            world.reply(world.request());
+            world.hear_all();
+        }
+    }
+    assert_eq!(lost, 2, "both readings");
+    world.jump(-7_200_000);
+    world.live(6_000, How::ByNature);
+    assert!(RUNS.iter().all(|(name, _)| world.outcomes(name) == [Accepted]), "{:?}", counts(&world));
+}
+
 /// Runs that wait for one gateway hold up none of another gateway of their namespace.
 #[test]
 fn a_gateway_that_is_down_holds_up_no_run_of_another_one() {

@@ -233,9 +233,7 @@ impl World {
             Input::Read(_, Some(view)) => {
                 let record = self.progress(&view.key);
                 let Runs { aside, parked, .. } = &self.machine.runs;
-                let has_room = aside.by_key.get(&view.key).is_some_and(|place| place.serial.is_none());
-                let is_time = parked.by_key.get(&view.key).is_some_and(|waits| waits.due.is_none());
-                if has_room || is_time {
+                if aside.is_read(&view.key) || parked.is_read(&view.key) {
                     self.reference.run_seen(view, None, now);
                 } else {
                     self.reference.run_read(view, record, now);

@@ -9,7 +9,7 @@ use crate::machine::runs::intent::{Observed, StopState};
 use crate::machine::runs::memo::{CarriedOver, StatusMemo};
 use crate::machine::runs::plan::{Plan, PlanState};
 use crate::machine::runs::request::{Moment, Request, Withdrawal};
-use crate::machine::runs::room::{Place, SetAside};
+use crate::machine::runs::room::{Place, SetAside, Turn};
 use crate::machine::runs::run::Run;
 use crate::machine::runs::statement::Statement;
 use crate::machine::*;
@@ -71,12 +71,18 @@ impl Canonical for Runs {
 
 impl Canonical for Place {
     fn canonical(&self, sink: &mut Sink) {
-        let Self { gateway, bytes, serial, watched, listed_in } = self;
+        let Self { gateway, bytes, turn, watched, listed_in } = self;
         (gateway, *watched).canonical(sink);
         sink.plain(*bytes as u64);
         sink.sorted(Sort::List, u64::from(*listed_in));
-        serial.is_some().canonical(sink);
-        serial.iter().for_each(|serial| sink.sorted(Sort::Order, *serial));
+        match turn {
+            Turn::Queued(serial) => {
+                sink.plain(0);
+                sink.sorted(Sort::Order, *serial);
+            }
+            Turn::Read => sink.plain(1),
+            Turn::Rests(until) => (2_i64, *until).canonical(sink),
+        }
     }
 }
 
