@@ -316,7 +316,7 @@ impl World {
                 };
                 Some(Input::Credential(gateway.key.clone(), epoch, read))
             }
-            Effect::Disconnect(_) | Effect::ReadRun(_) | Effect::Tell(_) | Effect::Drained => None,
+            Effect::Disconnect(_) | Effect::ReadRun(..) | Effect::Tell(_) | Effect::Drained => None,
         }
     }
 }

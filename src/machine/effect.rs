@@ -5,7 +5,8 @@ use std::sync::Arc;
 
 use crate::api::{EventReason, TestPlanRunStatus, TestiniumGatewayStatus};
 use crate::machine::ids::{
-    CallId, Epoch, GatewayKey, ObjectKey, PlanId, RunKey, SecretVersion, Uid, Version, WriteSerial,
+    CallId, Epoch, GatewayKey, ObjectKey, PlanId, ReadSerial, RunKey, SecretVersion, Uid, Version,
+    WriteSerial,
 };
 use crate::machine::view::GatewayView;
 
@@ -50,7 +51,7 @@ pub enum Effect {
     /// brings. A call under way goes on.
     Disconnect(GatewayKey),
     /// GET one run; ends in `Read`.
-    ReadRun(RunKey),
+    ReadRun(RunKey, ReadSerial),
     Tell(Event),
     /// `Drain` is complete.
     Drained,

@@ -150,6 +150,10 @@ pub struct CallId(pub u64);
 #[derive(Clone, Copy, Debug, Eq, Hash, Ord, PartialEq, PartialOrd)]
 pub struct WriteSerial(pub u64);
 
+/// A reading of a run. Never used twice in a term.
+#[derive(Clone, Copy, Debug, Eq, Hash, Ord, PartialEq, PartialOrd)]
+pub struct ReadSerial(pub u64);
+
 /// The number of an address, or of a credential, of a gateway: a later one has a higher number.
 #[derive(Clone, Copy, Debug, Default, Eq, Hash, Ord, PartialEq, PartialOrd)]
 pub struct Epoch(pub u64);

@@ -2,7 +2,7 @@
 
 use crate::machine::answer::{Answer, NoAnswer};
 use crate::machine::ids::{
-    CallId, Epoch, GatewayKey, ObjectKey, RunKey, SecretVersion, Uid, Version, WriteSerial,
+    CallId, Epoch, GatewayKey, ObjectKey, ReadSerial, RunKey, SecretVersion, Uid, Version, WriteSerial,
 };
 use crate::machine::list::Extent;
 use crate::machine::time::Millis;
@@ -29,7 +29,7 @@ pub enum Input {
     /// The end of a `Write`.
     Wrote(WriteSerial, WriteResult),
     /// The end of a `ReadRun`: with the run, or with nothing that the watch would not tell.
-    Read(RunKey, Option<Box<RunView>>),
+    Read(RunKey, ReadSerial, Option<Box<RunView>>),
     /// The time that `wake_at` named has come.
     Wake,
     /// Begin nothing new; finish what is under way.

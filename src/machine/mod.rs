@@ -48,6 +48,8 @@ pub mod words;
 #[cfg(test)]
 mod checks;
 
+use std::collections::BTreeMap;
+
 pub use self::answer::{Answer, Body, Envelope, Gist, NoAnswer, Reply, ReportedError};
 pub use self::backoff::Backoff;
 pub use self::effect::{Effect, Event, MetadataChange, Target, WriteBody};
@@ -78,6 +80,9 @@ pub struct Machine {
     calls_until: Option<Millis>,
     drained: bool,
     tally: Tally,
+    /// The latest reading of each run that is being read.
+    reads: BTreeMap<RunKey, ReadSerial>,
+    next_read: u64,
     /// Demands of runs that were not handed on yet: empty between two inputs.
     demands: Vec<Demand>,
 }
@@ -105,6 +110,8 @@ impl Machine {
             calls_until: None,
             drained: false,
             tally: Tally::default(),
+            reads: BTreeMap::new(),
+            next_read: 0,
             demands: Vec::new(),
         }
     }
@@ -216,9 +223,11 @@ impl Machine {
                 self.apply_progress(progress, now);
             }
             Input::Wrote(serial, result) => self.wrote(serial, result, now),
-            Input::Read(_, Some(view)) => self.run_read(&view, now),
+            // What an earlier reading found may be older than what this one is to find out.
+            Input::Read(key, serial, _) if self.reads.get(&key) != Some(&serial) => drop(key),
+            Input::Read(_, _, Some(view)) => self.run_read(&view, now),
             // The watch will tell, in its order, whatever the reading has missed.
-            Input::Read(key, None) => {
+            Input::Read(key, _, None) => {
                 self.read_ended(&key);
                 self.runs.read_failed(&key, now);
             }
@@ -273,7 +282,9 @@ impl Machine {
     /// Has the runs read for which there is room again.
     fn make_room(&mut self, out: &mut Vec<Effect>) {
         if !self.draining {
-            out.extend(std::iter::from_fn(|| self.runs.next_with_room()).map(Effect::ReadRun));
+            while let Some(run) = self.runs.next_with_room() {
+                out.push(self.read(run));
+            }
         }
     }
 

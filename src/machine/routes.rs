@@ -10,7 +10,7 @@ use crate::machine::Machine;
 use crate::machine::backoff::chance;
 use crate::machine::call::CallProgress;
 use crate::machine::effect::Effect;
-use crate::machine::ids::{RunId, RunKey, Version, WriteSerial};
+use crate::machine::ids::{ReadSerial, RunId, RunKey, Version, WriteSerial};
 use crate::machine::input::WriteResult;
 use crate::machine::limits::{DRAIN_PATIENCE, REASON_SETTLES};
 use crate::machine::outbox::{EntryKey, InFlight, Next, Urgency};
@@ -42,11 +42,22 @@ impl Machine {
             Demand::Observed(run, version) => self.outbox.observed(&EntryKey::Run(run), version, now.mono),
             Demand::Reschedule(run) => self.reschedule(&EntryKey::Run(run), now),
             Demand::Forgotten(run) => self.outbox.forget(&EntryKey::Run(run)),
-            Demand::Read(key) => out.push(Effect::ReadRun(key)),
+            Demand::Read(key) => {
+                let read = self.read(key);
+                out.push(read);
+            }
             Demand::Settled(outcome) => self.tally.settled.push(outcome),
             Demand::Ended(end, took) => self.tally.ended.push((end, took)),
             Demand::Panicked => self.tally.panics += 1,
         }
+    }
+
+    /// Begins to read a run. An earlier reading that is still under way says nothing any more.
+    pub(super) fn read(&mut self, run: RunKey) -> Effect {
+        self.next_read += 1;
+        let serial = ReadSerial(self.next_read);
+        self.reads.insert(run.clone(), serial);
+        Effect::ReadRun(run, serial)
     }
 
     /// Calls have begun or ended: the runs whose plans were in them hear of it.
@@ -67,6 +78,7 @@ impl Machine {
 
     /// The reading of a run has ended. Yields the version of it that was known when the reading began.
     pub(super) fn read_ended(&mut self, key: &RunKey) -> Option<Version> {
+        self.reads.remove(key);
         let id = self.runs.id_of(key)?;
         self.outbox.read_ended(&EntryKey::Run(id))
     }

@@ -10,7 +10,7 @@ use jiff::Timestamp;
 use crate::kubernetes::{self, Clients, Events, Fence, secrets};
 use crate::machine::{
     Answer, CallId, CredentialRead, Epoch, Event, GatewayKey, GatewayView, Input, NoAnswer, PlanId, Reached,
-    RunKey, SecretVersion, Target, WriteBody, WriteResult, WriteSerial,
+    ReadSerial, RunKey, SecretVersion, Target, WriteBody, WriteResult, WriteSerial,
 };
 use crate::telemetry::Metrics;
 use crate::testinium::{self, ConnectError, Connection, Network};
@@ -105,9 +105,9 @@ impl Effects {
     }
 
     /// Reads one run.
-    pub(super) async fn read_run(self: Arc<Self>, key: RunKey) -> Done {
+    pub(super) async fn read_run(self: Arc<Self>, key: RunKey, serial: ReadSerial) -> Done {
         let read = kubernetes::read_run(&self.clients.requests, &key).await;
-        Done::Input(Input::Read(key, read))
+        Done::Input(Input::Read(key, serial, read))
     }
 
     /// Hands in an event, which is written when there is time.

@@ -75,7 +75,7 @@ impl Term {
             match &mut input {
                 Input::Unreadable(key, ..) => metrics.object_unreadable(key.kind()),
                 // Anybody who may edit a run may write the name of somebody else.
-                Input::Seen(ObjectView::Run(view)) | Input::Read(_, Some(view)) if !trust => {
+                Input::Seen(ObjectView::Run(view)) | Input::Read(_, _, Some(view)) if !trust => {
                     view.requested_by = None;
                 }
                 _ => {}
@@ -148,7 +148,9 @@ impl Term {
                 self.spawn(effects.try_connection(gateway, number, connection), lost);
             }
             Effect::Disconnect(gateway) => self.connections.disconnect(&gateway),
-            Effect::ReadRun(key) => self.spawn(effects.read_run(key.clone()), Input::Read(key, None)),
+            Effect::ReadRun(key, serial) => {
+                self.spawn(effects.read_run(key.clone(), serial), Input::Read(key, serial, None));
+            }
             Effect::Tell(event) => effects.tell(event),
             Effect::Drained => self.drained = true,
         }

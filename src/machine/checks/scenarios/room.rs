@@ -1,8 +1,11 @@
 //! Runs for which there is no room in memory.
 
 use crate::api::Outcome::{Accepted, Expired, Pending};
+use crate::machine::WriteResult;
 use crate::machine::checks::world::reference::documented::STOP_DEADLINE;
-use crate::machine::checks::world::{How, Options, World, gateway_key, run_key};
+use crate::machine::checks::world::{
+    How, Options, ServerOp, ServerRequest, World, gateway_key, key, run_key,
+};
 use crate::machine::runs::room::bytes_of;
 
 const RUNS: [(&str, &[i64]); 4] = [("a/one", &[1]), ("a/two", &[2]), ("a/three", &[3]), ("b/one", &[4])];
@@ -131,6 +134,48 @@ fn a_reading_that_fails_is_repeated_whatever_the_wall_clock_does() {
     world.jump(-7_200_000);
     world.live(6_000, How::ByNature);
     assert!(RUNS.iter().all(|(name, _)| world.outcomes(name) == [Accepted]), "{:?}", counts(&world));
+}
+
+/// Two readings of one run are under way, and the earlier one comes last. What it found is older than what was known when
+/// the later one began, which would look as if the datastore had gone back.
+#[test]
+fn of_two_readings_of_a_run_the_later_one_counts() {
+    let mut world = stopped_unseen();
+    let reading = |world: &World| {
+        world.ops.iter().rev().find_map(|(id, op)| match &op.request {
+            ServerRequest::Read(run, _) => Some((*id, format!("{}/{}", run.namespace, run.name))),
+            _ => None,
+        })
+    };
+    let (early, name) = loop {
+        if let Some(reading) = reading(&world) {
+            break reading;
+        }
+        match world.calls.keys().next().copied() {
+            Some(call) => world.answer(call, How::ByNature),
+            None => world.reply(world.request()),
+        }
+        world.hear_all();
+    };
+    let writes = |world: &World| -> Vec<u64> {
+        let is_of_it =
+            |op: &ServerOp| matches!(&op.request, ServerRequest::Write { to, .. } if *to.key == key(&name));
+        world.ops.iter().filter(|(_, op)| is_of_it(op)).map(|(id, _)| *id).collect()
+    };
+    world.land(early);
+    world.edit(&name, |run| run.spec.reason = Some("later".to_owned()));
+    world.pass(100);
+    while let Some(call) = world.calls.keys().next().copied() {
+        world.answer(call, How::ByNature);
+    }
+    writes(&world).into_iter().for_each(|write| world.answer_write(write, WriteResult::Conflict));
+    world.pass(5_000);
+    let late = reading(&world).filter(|(late, of)| *late != early && *of == name);
+    assert!(late.is_some(), "the run is read once more");
+    world.reply(early);
+    assert!(writes(&world).is_empty(), "the earlier reading says nothing");
+    world.run_until_settled();
+    assert_eq!((world.outcomes(&name), world.unsettled()), (vec![Accepted], None));
 }
 
 /// Runs that wait for one gateway hold up none of another gateway of their namespace.

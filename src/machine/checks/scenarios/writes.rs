@@ -2,7 +2,7 @@
 
 use crate::api::Outcome::Accepted;
 use crate::machine::checks::world::{How, World, key, run_key};
-use crate::machine::{Input, Kind, WriteResult};
+use crate::machine::{Kind, WriteResult};
 
 /// A world in which the outcome of a run is written, and the reply is still to come.
 fn outcome_landed() -> (World, u64) {
@@ -282,18 +282,6 @@ fn a_reading_that_overtakes_the_watch_is_not_yet_rest() {
     assert_eq!((world.ops.len(), world.machine.active()), (0, 1), "nothing to write, but not at rest");
     world.run_until_settled();
     assert_eq!((world.machine.active(), world.trace.posts.len()), (0, 1));
-}
-
-/// A run that was not there when it was read may have been made since: the reading says nothing of it.
-#[test]
-fn a_reading_that_found_nothing_does_not_end_a_later_run() {
-    let mut world = World::of(&[("one", &[1])]);
-    world.stop("one");
-    world.recreate_unseen("one", |run| run.spec.stopped = Some(true));
-    world.hear(Kind::Runs);
-    world.feed(Input::Read(run_key("one"), None));
-    world.run_until_settled();
-    assert_eq!((world.outcomes("one"), world.unsettled()), (vec![Accepted], None));
 }
 
 /// The run is gone, but events from before are still on their way: they must not make it one that was never stopped.

@@ -37,6 +37,8 @@ enum Sort {
     Version,
     /// Calls, and the latest call at some moment.
     Call,
+    /// Readings of one run.
+    Read,
     /// Requests of one record.
     RequestSeq,
     Endpoint,
@@ -153,7 +155,7 @@ macro_rules! sorted {
     )*};
 }
 sorted!(
-    RunId => Run, CallId => Call, WriteSerial => Serial, Version => Version, Epoch => Epoch, RequestSeq => RequestSeq,
+    RunId => Run, CallId => Call, WriteSerial => Serial, ReadSerial => Read, Version => Version, Epoch => Epoch, RequestSeq => RequestSeq,
     Lane => Lane
 );
 

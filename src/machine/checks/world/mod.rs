@@ -53,6 +53,8 @@ pub(in crate::machine) struct World {
     pub(in crate::machine) violation: Option<(&'static str, String)>,
     pub(in crate::machine) options: Options,
     next_op: u64,
+    /// The latest reading of each run.
+    pub(in crate::machine) reads: BTreeMap<RunKey, ReadSerial>,
     /// The events so far, for tests that ask.
     pub(in crate::machine) trace: Trace,
 }
@@ -106,6 +108,7 @@ impl World {
             violation: None,
             options,
             next_op: 0,
+            reads: BTreeMap::new(),
             trace: Trace::default(),
         };
         for (name, plans) in runs {
@@ -182,6 +185,7 @@ impl World {
     pub(in crate::machine) fn crash(&mut self) {
         self.calls.clear();
         self.connections.clear();
+        self.reads.clear();
         self.ops.retain(|_, op| op.done.is_none() && op.is_write());
         self.ops.values_mut().for_each(|op| op.orphan = true);
         self.reference.crash();
@@ -230,7 +234,9 @@ impl World {
                 let record = self.progress(&view.key);
                 self.reference.run_seen(view, record, now);
             }
-            Input::Read(_, Some(view)) => {
+            // A later reading is under way.
+            Input::Read(key, serial, Some(_)) if self.reads.get(key) != Some(serial) => {}
+            Input::Read(_, _, Some(view)) => {
                 let record = self.progress(&view.key);
                 let Runs { aside, parked, .. } = &self.machine.runs;
                 if aside.is_read(&view.key) || parked.is_read(&view.key) {
@@ -299,8 +305,9 @@ impl World {
                 self.trace.disconnected.push(gateway);
                 None
             }
-            Effect::ReadRun(key) => {
-                self.begin(ServerRequest::Read(key));
+            Effect::ReadRun(key, serial) => {
+                self.reads.insert(key.clone(), serial);
+                self.begin(ServerRequest::Read(key, serial));
                 None
             }
             Effect::Tell(event) => {

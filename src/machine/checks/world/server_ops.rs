@@ -21,7 +21,7 @@ pub(in crate::machine) struct ServerOp {
 #[derive(Clone, Debug)]
 pub(in crate::machine) enum ServerRequest {
     Write { serial: WriteSerial, to: Target, body: WriteBody, asks: Vec<Claim> },
-    Read(RunKey),
+    Read(RunKey, ReadSerial),
     ReadCredential { gateway: Arc<GatewayView>, epoch: Epoch, known_bad: Option<SecretVersion> },
 }
 
@@ -59,9 +59,9 @@ impl World {
                 }
                 Input::Wrote(serial, result)
             }
-            ServerRequest::Read(key) => {
+            ServerRequest::Read(key, serial) => {
                 let found = self.server.runs.get(&key).map(|view| Box::new((**view).clone()));
-                Input::Read(key, found)
+                Input::Read(key, serial, found)
             }
             ServerRequest::ReadCredential { gateway, epoch, known_bad } => {
                 self.read_secret(gateway, epoch, known_bad)
@@ -92,7 +92,7 @@ impl World {
         let failed = WriteResult::Failed { retry_after: None };
         self.feed(match op.request {
             ServerRequest::Write { serial, .. } => Input::Wrote(serial, failed),
-            ServerRequest::Read(key) => Input::Read(key, None),
+            ServerRequest::Read(key, serial) => Input::Read(key, serial, None),
             ServerRequest::ReadCredential { gateway, epoch, .. } => {
                 let read = CredentialRead::Failed { why: "no answer".to_owned(), retry_after: None };
                 Input::Credential(gateway.key.clone(), epoch, read)

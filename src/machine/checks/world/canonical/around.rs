@@ -29,6 +29,8 @@ impl Canonical for World {
             options: _,
             // Requests are numbered as they turn up.
             next_op: _,
+            // The machine knows the same.
+            reads: _,
             // For tests that ask.
             trace: _,
         } = self;
@@ -110,7 +112,7 @@ impl Canonical for ServerOp {
         match done {
             None => sink.plain(0),
             Some(Input::Wrote(_, result)) => (1_i64, result).canonical(sink),
-            Some(Input::Read(_, view)) => (3_i64, view).canonical(sink),
+            Some(Input::Read(_, _, view)) => (3_i64, view).canonical(sink),
             Some(Input::Credential(_, _, read)) => (4_i64, read).canonical(sink),
             Some(other) => unreachable!("no request ends in {other:?}"),
         }
@@ -119,7 +121,7 @@ impl Canonical for ServerOp {
                 (0_i64, *serial).canonical(sink);
                 (to, (body, asks)).canonical(sink);
             }
-            ServerRequest::Read(key) => (2_i64, key).canonical(sink),
+            ServerRequest::Read(key, serial) => (2_i64, (key, *serial)).canonical(sink),
             ServerRequest::ReadCredential { gateway, epoch, known_bad } => {
                 (3_i64, (&gateway.key, (*epoch, known_bad))).canonical(sink);
             }

@@ -27,9 +27,13 @@ impl Canonical for Machine {
             drained,
             // It is only counted.
             tally: _,
+            reads,
+            // Readings are numbered as they turn up.
+            next_read: _,
             // There is none between two inputs.
             demands: _,
         } = self;
+        reads.canonical(sink);
         (runs, (gateways, outbox)).canonical(sink);
         (*draining, (*calls_until, *drained)).canonical(sink);
     }
