@@ -112,7 +112,8 @@ impl Failure {
 
     fn describe(&self, resource: &str, name: &str) -> String {
         let text = self.namespace.run(&["describe", resource, name]);
-        let excerpt = excerpt(&text).replace(&self.namespace.name, "team");
+        let whole = excerpt(&text).replace(&self.namespace.name, "team");
+        let excerpt = if self.name == WHOLE { whole } else { what_differs(&whole, resource) };
         format!("$ kubectl describe {resource} {name}\n{excerpt}")
     }
 }
@@ -138,6 +139,53 @@ fn excerpt(text: &str) -> String {
         }
     }
     excerpt
+}
+
+/// The failure that the page shows whole. Of the others it shows what differs.
+const WHOLE: &str = "no-gateway";
+
+/// The condition that says what is, the plans of which there is something to say, and the events.
+fn what_differs(whole: &str, resource: &str) -> String {
+    let told = if resource == "tpr" { "Stopped" } else { "Ready" };
+    let mut kept = String::new();
+    for (heading, lines) in blocks(whole) {
+        match heading {
+            "  Conditions:" => {
+                // Each condition ends with its type.
+                let mut conditions = lines.split_inclusive(|line| line.trim_start().starts_with("Type:"));
+                let is_told = |lines: &&[&str]| lines.last().is_some_and(|line| line.ends_with(told));
+                keep(&mut kept, heading, conditions.find(is_told).unwrap_or_default());
+            }
+            "  Plans:" if lines.iter().any(|line| line.trim_start().starts_with("Message:")) => {
+                keep(&mut kept, heading, &lines);
+            }
+            "  Plans:" | "  Stop:" => {}
+            _ if heading.starts_with("  Summary:") => {}
+            _ => keep(&mut kept, heading, &lines),
+        }
+    }
+    kept
+}
+
+fn keep(kept: &mut String, heading: &str, lines: &[&str]) {
+    for line in [heading].iter().chain(lines) {
+        kept.push_str(line);
+        kept.push('\n');
+    }
+}
+
+/// The lines under each heading of a status, and those of the events.
+fn blocks(text: &str) -> Vec<(&str, Vec<&str>)> {
+    let mut blocks: Vec<(&str, Vec<&str>)> = Vec::new();
+    for line in text.lines() {
+        let is_below = line.starts_with("    ")
+            || blocks.last().is_some_and(|(heading, _)| heading.starts_with("Events"));
+        match blocks.last_mut() {
+            Some((_, lines)) if is_below => lines.push(line),
+            _ => blocks.push((line, Vec::new())),
+        }
+    }
+    blocks
 }
 
 /// Lines that differ from time to time, and say nothing of a failure.

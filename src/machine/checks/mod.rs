@@ -1,6 +1,7 @@
 //! Tests of the whole machine: one world, and the tests that drive it.
 
 pub mod fixtures;
+mod messages;
 mod model;
 mod random_gateways;
 mod scenarios;

@@ -207,8 +207,12 @@ fn tries_again(view: &GatewayView, said: &Said) -> String {
     } else {
         Settings::of(&view.spec).backoff.max
     };
-    let [waiting, else_] = [longest, LOOK_LATER].map(|pause| pause.0 / 1_000);
-    format!(
-        "the operator tries again by itself, at least every {waiting} s while a run waits, and else every {else_} s"
-    )
+    match [longest, LOOK_LATER].map(|pause| pause.0 / 1_000) {
+        [waiting, idle] if waiting == idle => {
+            format!("the operator tries again by itself, at least every {idle} s")
+        }
+        [waiting, idle] => format!(
+            "the operator tries again by itself, at least every {waiting} s while a run waits, and else every {idle} s"
+        ),
+    }
 }

@@ -139,7 +139,7 @@ pub fn notice(
             EventReason::StopContested,
             format!(
                 "field managers set spec.stopped in turn: \"{}\" has set it to true again after \"{}\" had set it to \
-                 false; let one of them own the field, or stop the plans by annotation: {again}",
+                 false; let one of them own the field; to stop the plans by annotation, run: {again}",
                 view.stopped_set.as_ref().map_or("", |set| set.manager.as_str()),
                 earlier.and_then(|earlier| earlier.by.as_deref()).unwrap_or_default()
             ),

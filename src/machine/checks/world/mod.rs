@@ -312,6 +312,7 @@ impl World {
             }
             Effect::Tell(event) => {
                 self.trace.told.push(event.reason.as_str());
+                self.trace.events.push(event);
                 None
             }
             Effect::Drained => {

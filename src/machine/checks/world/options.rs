@@ -1,7 +1,7 @@
 //! Options of a world, and a trace of the events in it for tests that ask.
 
 use crate::machine::guards::Guard;
-use crate::machine::{GatewayKey, Key};
+use crate::machine::{Event, GatewayKey, Key};
 
 /// Options of a world.
 #[derive(Clone, Copy, Debug, Default)]
@@ -28,6 +28,8 @@ pub(in crate::machine) struct Trace {
     /// Statuses of gateways that were written.
     pub(in crate::machine) gateway_writes: usize,
     pub(in crate::machine) told: Vec<&'static str>,
+    /// The same with their messages.
+    pub(in crate::machine) events: Vec<Event>,
     /// Readings of a Secret.
     pub(in crate::machine) readings: usize,
     /// Connections that were tried without a call.

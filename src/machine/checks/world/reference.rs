@@ -195,10 +195,17 @@ impl Reference {
         let plans: BTreeSet<i64> = view.spec.plans.iter().copied().collect();
         self.asks.retain(|(other, plan), _| other != uid || plans.contains(plan));
         for plan in plans {
-            if new || !self.asks.contains_key(&(uid.clone(), plan)) {
-                self.next_ask += 1;
-                self.asks.insert((uid.clone(), plan), self.next_ask);
-                self.told.insert(self.next_ask, now.mono.0);
+            let ask = self.asks.get(&(uid.clone(), plan)).copied().filter(|_| !new);
+            let is_written = view.status.plans.iter().any(|other| other.id == plan);
+            match ask {
+                // A machine that has no record of the run knows of no earlier time than the object tells.
+                Some(ask) if first && !is_written => drop(self.told.insert(ask, now.mono.0)),
+                Some(_) => {}
+                None => {
+                    self.next_ask += 1;
+                    self.asks.insert((uid.clone(), plan), self.next_ask);
+                    self.told.insert(self.next_ask, now.mono.0);
+                }
             }
         }
         let asks = &self.asks;
