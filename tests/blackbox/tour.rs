@@ -331,7 +331,7 @@ fn every_command_that_a_message_advises_can_be_pasted() {
         .filter_map(|line| Some(line.split_once(", run: ")?.1.trim_end_matches(" |")))
         .filter(|command| !command.starts_with('['))
         .collect();
-    assert!(commands.len() >= 10, "{commands:#?}");
+    assert!(commands.len() >= 9, "{commands:#?}");
     for command in commands {
         let namespace = Namespace::create();
         let directory = tempfile::tempdir().expect("a temporary directory");

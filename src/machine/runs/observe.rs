@@ -24,7 +24,7 @@
 //! event tells of it. Only the watch and a complete list end a run: a reading by name, or a write that finds nothing,
 //! may overtake the watch, and an older event that is still on its way would then make the run anew.
 //! Tests: `h08_deleted_while_the_watch_was_broken`, `h11_withdrawn_or_deleted_during_a_split`,
-//! `a_reading_that_comes_late_revives_nothing`, `a_reading_that_found_nothing_does_not_end_a_later_run`,
+//! `a_reading_that_comes_late_revives_nothing`, `of_two_readings_of_a_run_the_later_one_counts`,
 //! `a_write_that_finds_nothing_leaves_it_to_the_watch`.
 //!
 //! **R27.** A panic costs one run. Reading an object, deciding its intent and building its status are pure, and are run

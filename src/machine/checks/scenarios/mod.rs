@@ -6,6 +6,7 @@ mod basics;
 mod crossings;
 mod edits;
 mod gateways;
+mod looks;
 mod namespaces;
 mod proofs;
 mod requests;
