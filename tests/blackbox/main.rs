@@ -34,6 +34,7 @@ mod notes;
 mod operator;
 mod outages;
 mod policies;
+mod remedies;
 mod requests;
 mod rotation;
 mod rows;

@@ -16,7 +16,7 @@ use crate::cluster::{Namespace, gateway, ok, repository, run, site};
 use crate::operator::{SOON, condition};
 
 /// One failure, in a namespace of its own where the run is `nightly` and the gateway `default`.
-struct Failure {
+pub(crate) struct Failure {
     /// Names its place in the page.
     name: &'static str,
     /// The reason of the run's condition Stopped, once it is there.
@@ -25,14 +25,14 @@ struct Failure {
     gateway: Option<&'static str>,
     /// The event that tells of it.
     event: &'static str,
-    namespace: Namespace,
-    simulator: Simulator,
+    pub(crate) namespace: Namespace,
+    pub(crate) simulator: Simulator,
 }
 
 // === impl Failure ===
 
 impl Failure {
-    fn new(
+    pub(crate) fn new(
         name: &'static str,
         reason: &'static str,
         gateway: Option<&'static str>,
@@ -61,7 +61,7 @@ impl Failure {
     }
 
     /// Asks for the stop, and does what goes wrong with it afterwards.
-    fn stop(&self) {
+    pub(crate) fn stop(&self) {
         let mut run = run("nightly", json!({"plans": [614, 615], "stopped": true}));
         match self.name {
             "expired" => run["spec"]["stopDeadlineSeconds"] = json!(1),
@@ -80,7 +80,7 @@ impl Failure {
         }
     }
 
-    fn wait_for(&self, resource: &str, type_: &str, reason: &str) {
+    pub(crate) fn wait_for(&self, resource: &str, type_: &str, reason: &str) {
         let what = format!("{type_} of {resource} ({}) to be {reason}", self.name);
         ok(wait_until(&what, LATER, || {
             let object = ok(self.namespace.kubectl.get_json(&[resource]));
@@ -91,7 +91,7 @@ impl Failure {
         }));
     }
 
-    fn wait_for_event(&self, reason: &str) {
+    pub(crate) fn wait_for_event(&self, reason: &str) {
         ok(wait_until(&format!("the event {reason}"), SOON, || {
             let events = self.namespace.run(&["events"]);
             if events.contains(reason) { Ok(()) } else { Err(events) }
@@ -241,7 +241,7 @@ const FAILURES: &[(&str, &str, Option<&str>, &str)] = &[
     ("annotation", "NotRequested", None, "InvalidAnnotation"),
 ];
 
-fn prepare(failure: &Failure) {
+pub(crate) fn prepare(failure: &Failure) {
     let simulator = &failure.simulator;
     if failure.name != "no-secret" {
         failure.secret(json!({"token": "simulated-token"}));
