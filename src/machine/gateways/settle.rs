@@ -13,6 +13,7 @@ use crate::machine::gateways::verdict::{Parts, Trouble, Verdict};
 use crate::machine::ids::{CallId, Epoch, GatewayKey, PlanId};
 use crate::machine::limits::STRIKES;
 use crate::machine::runs::Runs;
+use crate::machine::runs::run::Run;
 use crate::machine::time::Now;
 
 /// A call under way.
@@ -197,14 +198,14 @@ impl Settling<'_> {
         }
     }
 
-    /// Sends a plan again for the runs that still want it. A run that does not want it any more takes the verdict.
+    /// Sends a plan again for the runs that still want it. A run that has taken the stop back meanwhile takes the verdict
+    /// (rule 9). To one whose deadline has passed it says nothing: it was given to a credential that is no more.
     fn send_again(&mut self, mut member: Member, settled: &Settled) {
-        let (runs, call, plan, now) = (self.runs, self.call, member.plan, self.now);
-        let (kept, gone) =
-            member.waiters.into_iter().partition(|waiter| runs.goes_on(waiter, plan, call, now));
+        let runs = self.runs;
+        let asks = |waiter: &Waiter| runs.get(waiter.run).is_some_and(Run::is_stop_requested);
+        let (kept, gone): (Waiters, Waiters) = member.waiters.into_iter().partition(asks);
         member.waiters = kept;
-        let gone: Waiters = gone;
-        self.tell(plan, &gone, &Progress::Settled(settled.clone()));
+        self.tell(member.plan, &gone, &Progress::Settled(settled.clone()));
         let end = match settled.outcome {
             Outcome::Unknown => Progress::Unanswered(Some(self.gist)),
             _ => Progress::Refused(Some(self.gist)),

@@ -157,6 +157,13 @@ fn a_verdict_that_is_held_back_is_not_lost() {
     world.run_until_settled();
     assert_eq!((world.outcomes("one"), world.trace.posts.len()), (vec![Rejected], 1), "and is sent no more");
 
+    let mut world = held();
+    world.edit("one", |run| run.spec.stop_deadline_seconds = Some(60));
+    world.fake_gateway.secret += 1;
+    world.pass(1_000_000);
+    world.run_until_settled();
+    assert_eq!(world.outcomes("one"), [Expired], "an answer to a former credential is no word on it");
+
     for moves in [true, false] {
         let mut world = held();
         world.edit_gateway("default", |gateway| {
