@@ -1,6 +1,10 @@
 //! Many runs, stopped by sixteen clients at once.
+//!
+//! There are three floors: a bare watch that writes the same status, which shows the operator's own costs; the bare write
+//! loop; and a bare watch that writes a lean status, which shows what the status costs the cluster.
 
 use crate::child::LIMIT;
+use crate::cluster::{self, Work};
 use crate::failure::Failure;
 use crate::process::Usage;
 use crate::report::Report;
@@ -17,25 +21,29 @@ struct Samples {
     ids: Vec<f64>,
     writes: Vec<f64>,
     peak: Vec<f64>,
+    cluster: cluster::Samples,
 }
 
 pub async fn measure(stage: &Stage, report: &mut Report, runs: usize, rounds: usize) -> Result<(), Failure> {
-    let (mut ours, mut bare) = (Samples::default(), Samples::default());
+    let (mut ours, mut bare, mut lean) = (Samples::default(), Samples::default(), Samples::default());
     let mut loops = Vec::new();
     for _ in 0..rounds {
         operator(stage, runs, &mut ours).await?;
         floor(stage, runs, &mut bare).await?;
+        lean_floor(stage, runs, &mut lean).await?;
         loops.push(write_loop(stage, runs).await?);
     }
     let mut add = |what, unit, samples| report.add("burst", what, unit, Some(runs), samples);
     add("last patch answered to last status", Unit::Milliseconds, (ours.tail, bare.tail));
-    add("stops", Unit::PerSecond, (ours.rate, bare.rate));
+    add("stops", Unit::PerSecond, (ours.rate.clone(), bare.rate));
+    add("stops, beside a lean status", Unit::PerSecond, (ours.rate, lean.rate));
     add("CPU a stop, beside watch and write", Unit::Microseconds, (ours.cpu.clone(), bare.cpu));
     add("CPU a stop, beside the bare write loop", Unit::Microseconds, (ours.cpu, loops));
     add("calls", Unit::Count, (ours.calls, Vec::new()));
     add("ids a call", Unit::Count, (ours.ids, Vec::new()));
     add("status writes a run", Unit::Count, (ours.writes, bare.writes));
     add("memory, peak", Unit::Mebibytes, (ours.peak, Vec::new()));
+    ours.cluster.report(lean.cluster, report, runs);
     Ok(())
 }
 
@@ -58,10 +66,31 @@ async fn operator(stage: &Stage, runs: usize, samples: &mut Samples) -> Result<(
 /// A bare watch that writes the same statuses.
 async fn floor(stage: &Stage, runs: usize, samples: &mut Samples) -> Result<(), Failure> {
     let (field, _) = stage.rested("burst-floor", runs).await?;
-    let status = &stage.status;
+    answer(stage, &field, runs, &stage.status, samples).await
+}
+
+/// A bare watch that writes the least that tells the same. At rest the runs have a lean status, too.
+async fn lean_floor(stage: &Stage, runs: usize, samples: &mut Samples) -> Result<(), Failure> {
+    let field = stage.field("burst-lean").await?;
+    stage.create(&field, runs, false).await?;
+    let mut rest =
+        stage.start_floor(&["write", "--namespace", &field.namespace, "--status", &stage.lean_rest])?;
+    rest.ready().await?;
+    rest.done().await?;
+    rest.kill().await?;
+    answer(stage, &field, runs, &stage.lean, samples).await
+}
+
+async fn answer(
+    stage: &Stage,
+    field: &Field,
+    runs: usize,
+    status: &str,
+    samples: &mut Samples,
+) -> Result<(), Failure> {
     let mut floor = stage.start_floor(&["answer", "--namespace", &field.namespace, "--status", status])?;
     let cpu = floor.ready().await?;
-    let after = stop_all(stage, &field, runs, samples, || floor.usage()).await?;
+    let after = stop_all(stage, field, runs, samples, || floor.usage()).await?;
     samples.cpu.push(microseconds(after.cpu.saturating_sub(cpu)) / runs as f64);
     floor.kill().await
 }
@@ -75,10 +104,11 @@ async fn stop_all(
     samples: &mut Samples,
     usage: impl Fn() -> Result<Usage, Failure>,
 ) -> Result<Usage, Failure> {
-    let before = field.board.counts();
+    let (before, work) = (field.board.counts(), Work::so_far(stage)?);
     let (begun, patched) = stage.stop_all(field, runs).await?;
     let counts = field.board.wait(|counts| counts.stopped == runs, LIMIT).await?;
     let after = usage()?;
+    samples.cluster.note(stage, field, runs, work).await?;
     let last = field.board.last_stopped()?;
     samples.tail.push(milliseconds(last.saturating_duration_since(patched)));
     samples.rate.push(runs as f64 / (last - begun).as_secs_f64());

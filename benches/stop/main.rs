@@ -13,6 +13,7 @@
 mod api;
 mod burst;
 mod child;
+mod cluster;
 mod docs;
 mod failure;
 mod fairness;

@@ -40,6 +40,9 @@ pub struct Stage {
     pub directory: TempDir,
     /// The status of a stopped run as the operator writes it, as JSON, for the floors to write.
     pub status: String,
+    /// The least that tells of a run at rest, and of one whose plans are stopped: one condition, an outcome a plan.
+    pub lean_rest: String,
+    pub lean: String,
     next_plan: Arc<AtomicI64>,
     next_namespace: AtomicU32,
 }
@@ -65,6 +68,8 @@ impl Stage {
             operator,
             directory: temporary_directory("testinium-bench-")?,
             status: String::new(),
+            lean_rest: lean(false),
+            lean: lean(true),
             next_plan: Arc::new(AtomicI64::new(1)),
             next_namespace: AtomicU32::new(0),
             plane,
@@ -157,6 +162,21 @@ impl Stage {
         let run = api::get(&self.client, &format!("{}/{}", api::runs(&field.namespace), name(0))).await?;
         Ok(serde_json::from_slice::<Value>(&run)?["status"].to_string())
     }
+}
+
+/// A status of one condition, and of an outcome for each plan once they are stopped.
+fn lean(is_stopped: bool) -> String {
+    let (status, reason) = if is_stopped { ("True", "Accepted") } else { ("False", "NotRequested") };
+    let stopped = json!({
+        "type": "Stopped", "status": status, "reason": reason, "message": "",
+        "lastTransitionTime": "2026-01-01T00:00:00Z",
+    });
+    let plans: Vec<_> = (1..=PLANS).map(|id| json!({"id": id, "outcome": "Accepted"})).collect();
+    match is_stopped {
+        true => json!({"conditions": [stopped], "plans": plans}),
+        false => json!({"conditions": [stopped]}),
+    }
+    .to_string()
 }
 
 /// Name of the run with this index.

@@ -19,6 +19,8 @@ pub enum Unit {
     Count,
     #[serde(rename = "1/s")]
     PerSecond,
+    #[serde(rename = "bytes")]
+    Bytes,
 }
 
 // === impl Unit ===
@@ -32,6 +34,7 @@ impl Unit {
             Self::Mebibytes => "MiB",
             Self::Count => "",
             Self::PerSecond => "1/s",
+            Self::Bytes => "bytes",
         }
     }
 }
