@@ -152,6 +152,12 @@ fn of_waiting_runs() -> Result<(), Failure> {
         }
         println!("| {what} | {bytes:.0} |");
     }
+    let large: Vec<_> = (0..LARGE).map(|index| large(index, &json!({}))).collect();
+    let (machine, bytes) = kept_of(&large, None)?;
+    if machine.active() != LARGE {
+        return Err("not every large run waits".into());
+    }
+    println!("| fresh, of {LARGE_PLANS} plans | {bytes:.0} |");
     let status = written(&at_rest(0, &json!({})), NOW)?;
     let runs: Vec<_> = (0..WAITING).map(|index| at_rest(index, &status)).collect();
     let (machine, bytes) = kept_of(&runs, Some(Timestamp::MAX))?;
@@ -199,6 +205,10 @@ fn a_stop(before: (f64, f64), after: (f64, f64), runs: usize) -> (f64, f64) {
 /// Runs that wait.
 const WAITING: usize = 10_000;
 
+/// Large runs that wait, and the plans of each.
+const LARGE: usize = 100;
+const LARGE_PLANS: usize = 1_000;
+
 const NOW: Now = Now { mono: Millis(1_000), wall: Timestamp::UNIX_EPOCH };
 
 /// Bytes that are in use.
@@ -245,6 +255,14 @@ fn run(index: usize, status: &Value) -> Value {
         "spec": {"plans": [3 * index + 1, 3 * index + 2, 3 * index + 3], "stopped": true, "gatewayRef": {"name": "default"}},
         "status": status,
     })
+}
+
+/// The same run with many more plans.
+fn large(index: usize, status: &Value) -> Value {
+    let mut run = run(index, status);
+    let first = LARGE_PLANS * index + 1;
+    run["spec"]["plans"] = json!((first..first + LARGE_PLANS).collect::<Vec<_>>());
+    run
 }
 
 /// The same run, when nothing is asked of it.
