@@ -43,7 +43,7 @@ pub async fn measure(stage: &Stage, report: &mut Report, runs: usize, rounds: us
     add("ids a call", Unit::Count, (ours.ids, Vec::new()));
     add("status writes a run", Unit::Count, (ours.writes, bare.writes));
     add("memory, peak", Unit::Mebibytes, (ours.peak, Vec::new()));
-    ours.cluster.report(lean.cluster, report, runs);
+    ours.cluster.report(&bare.cluster, lean.cluster, report, runs);
     Ok(())
 }
 

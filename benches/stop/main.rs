@@ -20,6 +20,7 @@ mod fairness;
 mod floor;
 mod host;
 mod latency;
+mod neighbours;
 mod plot;
 mod process;
 mod report;
@@ -81,6 +82,7 @@ enum Scenario {
     Burst,
     Restart,
     Fairness,
+    Neighbours,
 }
 
 fn main() -> ExitCode {
@@ -131,6 +133,9 @@ async fn scenarios(arguments: &Arguments, small: Stage, report: &mut Report) -> 
     };
     if wanted(Scenario::Idle) {
         latency::measure(&small, report, if quick { 20 } else { 200 }).await?;
+    }
+    if wanted(Scenario::Neighbours) {
+        neighbours::measure(&stage(arguments).await?, report, if quick { 5 } else { 60 }).await?;
     }
     let starts = if quick { 1 } else { 5 };
     if wanted(Scenario::Restart) {
