@@ -129,16 +129,16 @@ impl Gateways {
     ) {
         let last_begun = self.next_call as u32;
         let Some(gateway) = self.by_key.get_mut(key) else { return };
-        for (held, goes_again) in gateway.release_held() {
+        for (held, released) in gateway.release_held() {
             let (call, gist) = (held.call, held.gist);
             let mut settling =
                 Settling { gateway, call, gist, runs, now, last_begun, rereads: true, out: Vec::new() };
-            settling.release(held, goes_again);
+            settling.release(held, released);
             progress.append(&mut settling.out);
         }
         gateway.read_credential(&mut self.readings, now.mono, out);
         if self.may_call.contains(&key.namespace) {
-            gateway.try_connection(now.mono, out);
+            gateway.try_connection(&mut self.last_look, now.mono, out);
         }
         self.rest(key, now.mono);
     }

@@ -137,6 +137,7 @@ impl Gateway {
         } else if hurried {
             self.gate.hurry(now);
             self.credential.want();
+            self.look.restart(now);
             self.look.at = now;
         }
         if before.as_ref().is_none_or(|b| b.uid != view.uid) {
@@ -174,7 +175,7 @@ impl Gateway {
     /// works and takes the credential answers so.
     pub fn answered(&mut self, credential: Epoch, is_proof: bool) {
         self.proven |= is_proof && credential == self.credential.epoch;
-        let is_refuted = |claim| matches!(claim, Claim::Waits(_));
+        let is_refuted = |claim| matches!(claim, Claim::Waits(_) | Claim::Past(_));
         if self.published.inherited.as_ref().is_some_and(|said| is_refuted(said.claim)) {
             self.published.inherited = None;
         }

@@ -21,6 +21,17 @@ pub struct Held {
     pub(in crate::machine) ready: bool,
 }
 
+/// What becomes of a plan whose verdict is held back no more.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Released {
+    /// The verdict stands.
+    Final,
+    /// There is another credential: the plan is sent again.
+    Again,
+    /// The gateway has another address, or is gone: the verdict says nothing.
+    Moved,
+}
+
 /// Whether a verdict gives a plan up that another credential might stop.
 pub(in crate::machine) fn gives_up(settled: &Settled) -> bool {
     match settled.outcome {

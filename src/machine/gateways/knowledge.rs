@@ -4,6 +4,7 @@
 //! over, and its status says so. If it was that no connection could be made, a connection is opened from time to time,
 //! and closed without a request. That shows no more than that: the gate stays shut, and the next plan is still a probe.
 
+use crate::machine::answer::NoAnswer;
 use crate::machine::effect::Effect;
 use crate::machine::gateways::claim::{Claim, Knowledge, Said};
 use crate::machine::gateways::gate::{Gate, Shut};
@@ -23,7 +24,7 @@ impl Gateway {
         let inherited = self.published.inherited.as_deref();
         let is_past = is_listed && !self.is_wanted();
         match self.wait_cause(unknown) {
-            Some(WaitCause::Shut(_)) if is_past && self.look.last == Some(Reached::Opened) => self.answers(),
+            Some(WaitCause::Shut(_)) if is_past && self.is_over() => self.answers(),
             Some(cause @ WaitCause::Shut(_)) if is_past && !self.can_be_looked_at() => Knowledge::Past(cause),
             Some(cause) => Knowledge::Waits(cause),
             None if self.credential.is_unread() => {
@@ -33,9 +34,18 @@ impl Gateway {
             None => match inherited.filter(|said| !said.is_about_credential(&self.key.name)) {
                 None => Knowledge::NotTried,
                 Some(said) if is_past && !self.can_be_looked_at() => Knowledge::PastInherited(said),
+                // Somebody waits again, and the call that will tell is under way or about to begin.
+                Some(Said { claim: Claim::Past(_), .. }) if self.is_wanted() => Knowledge::NotTried,
                 Some(said) => Knowledge::Inherited(said),
             },
         }
+    }
+
+    /// Whether a look has shown that the trouble is over. Behind TLS an open connection shows too little: who accepts it
+    /// need not be Testinium.
+    fn is_over(&self) -> bool {
+        let is_tls = self.settings.as_ref().is_none_or(|settings| !settings.origin.starts_with("http:"));
+        self.look.last == Some(Reached::Opened) && !is_tls
     }
 
     /// What its answers have shown so far.
@@ -60,10 +70,12 @@ impl Gateway {
         self.look.due_at().filter(|_| may_look && self.can_be_looked_at())
     }
 
-    /// Tries a connection if that is due.
-    pub fn try_connection(&mut self, now: Millis, out: &mut Vec<Effect>) {
+    /// Tries a connection if that is due. `last_look`: the number of the latest look at any gateway.
+    pub fn try_connection(&mut self, last_look: &mut u32, now: Millis, out: &mut Vec<Effect>) {
         if self.look_at().is_some_and(|at| at <= now) {
-            let number = self.look.begin();
+            *last_look += 1;
+            let number = *last_look;
+            self.look.begin(number);
             out.push(Effect::TryConnection {
                 gateway: self.key.clone(),
                 credential: self.credential.epoch,
@@ -80,8 +92,12 @@ impl Gateway {
         match reached {
             Reached::Opened => {
                 self.gate.hurry(now);
-                self.published.inherited = None;
+                if self.is_over() {
+                    self.published.inherited = None;
+                }
             }
+            // It is another trouble than the call met, such as a name that leads elsewhere for a moment.
+            Reached::NotOpened(why) if !is_of_no_connection(why) => {}
             Reached::NotOpened(why) => {
                 let trouble = lost(why);
                 if let Gate::Shut(shut) = &mut self.gate {
@@ -101,5 +117,12 @@ impl Gateway {
             }
             Reached::NotKnown => {}
         }
+    }
+}
+
+fn is_of_no_connection(why: NoAnswer) -> bool {
+    match why {
+        NoAnswer::Dns | NoAnswer::Connect => true,
+        NoAnswer::Timeout | NoAnswer::Tls | NoAnswer::Broken | NoAnswer::AddressRefused => false,
     }
 }

@@ -8,9 +8,8 @@ use crate::machine::time::Millis;
 /// The looks at one gateway.
 #[derive(Clone, Debug, Default)]
 pub struct Look {
-    /// Looks so far. They are told apart by it: the end of one from before an edit means nothing.
-    pub(in crate::machine) number: u32,
-    pub(in crate::machine) is_under_way: bool,
+    /// The number of the look under way. The end of any other one, such as from before an edit, means nothing.
+    pub(in crate::machine) under_way: Option<u32>,
     /// The moment of the next one, if nobody waits by then.
     pub(in crate::machine) at: Millis,
     /// Looks in a row since the trouble began.
@@ -24,26 +23,25 @@ pub struct Look {
 impl Look {
     /// A trouble has begun, or what was seen before counts no more.
     pub fn restart(&mut self, now: Millis) {
-        *self = Self { number: self.number, at: now + LOOK_FIRST, ..Self::default() };
+        *self = Self { at: now + LOOK_FIRST, ..Self::default() };
     }
 
     /// The moment from which on the next one may begin.
     pub fn due_at(&self) -> Option<Millis> {
-        (!self.is_under_way).then_some(self.at)
+        self.under_way.is_none().then_some(self.at)
     }
 
-    pub fn begin(&mut self) -> u32 {
-        self.number += 1;
-        self.is_under_way = true;
-        self.number
+    /// `number`: no other look at any gateway has it.
+    pub fn begin(&mut self, number: u32) {
+        self.under_way = Some(number);
     }
 
     /// Takes in the end of a look. Yields whether it is of the present.
     pub fn end(&mut self, number: u32, reached: Reached, now: Millis) -> bool {
-        if !self.is_under_way || number != self.number {
+        if self.under_way != Some(number) {
             return false;
         }
-        self.is_under_way = false;
+        self.under_way = None;
         self.at = now + pause_of_looks(self.in_a_row);
         self.in_a_row = self.in_a_row.saturating_add(1);
         self.last = Some(reached);
@@ -58,13 +56,13 @@ mod tests {
     #[test]
     fn the_end_of_a_look_from_before_an_edit_means_nothing() {
         let mut look = Look::default();
-        let first = look.begin();
+        look.begin(1);
         look.restart(Millis(10));
-        assert!(!look.end(first, Reached::Opened, Millis(20)) && look.last.is_none());
-        let second = look.begin();
-        assert!(!look.end(first, Reached::Opened, Millis(20)));
+        assert!(!look.end(1, Reached::Opened, Millis(20)) && look.last.is_none());
+        look.begin(2);
+        assert!(!look.end(1, Reached::Opened, Millis(20)));
         assert_eq!(look.due_at(), None, "one at a time");
-        assert!(look.end(second, Reached::Opened, Millis(20)));
+        assert!(look.end(2, Reached::Opened, Millis(20)));
         assert_eq!(look.due_at(), Some(Millis(20) + LOOK_FIRST));
     }
 }

@@ -66,6 +66,7 @@ pub struct Gateways {
     pub(in crate::machine) guards: Guards,
     pub(in crate::machine) seed: u64,
     pub(in crate::machine) next_call: u64,
+    pub(in crate::machine) last_look: u32,
     pub(in crate::machine) readings: Readings,
 }
 

@@ -10,7 +10,7 @@
 //! `without_a_second_look_a_rotated_token_gives_a_plan_up`.
 
 use crate::machine::gateways::gateway::Gateway;
-use crate::machine::gateways::held::Held;
+use crate::machine::gateways::held::{Held, Released};
 use crate::machine::ids::{Epoch, PlanId};
 
 // === impl Gateway ===
@@ -34,8 +34,8 @@ impl Gateway {
         since.for_each(|held| held.ready = true);
     }
 
-    /// Takes the verdicts that are held back no more, and says of each whether its plan is sent again; else it is final.
-    pub(in crate::machine) fn release_held(&mut self) -> Vec<(Held, bool)> {
+    /// Takes the verdicts that are held back no more, and says what becomes of the plan of each.
+    pub(in crate::machine) fn release_held(&mut self) -> Vec<(Held, Released)> {
         if self.held.is_empty() {
             return Vec::new();
         }
@@ -51,12 +51,15 @@ impl Gateway {
             .map(|held| {
                 let plan = held.member.plan;
                 self.in_flight.remove(&plan);
-                let has_moved = has_moved(&held);
-                let goes_again = !has_moved && self.may_go_again(plan, held.credential);
-                if goes_again {
+                let released = if has_moved(&held) {
+                    Released::Moved
+                } else if self.may_go_again(plan, held.credential) {
                     self.note_sent_again(plan);
-                }
-                (held, has_moved || goes_again)
+                    Released::Again
+                } else {
+                    Released::Final
+                };
+                (held, released)
             })
             .collect()
     }

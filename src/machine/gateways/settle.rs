@@ -7,7 +7,7 @@ use crate::machine::answer::Gist;
 use crate::machine::backoff::chance;
 use crate::machine::call::{CallProgress, Member, Progress, Settled, Waiter, Waiters};
 use crate::machine::gateways::gateway::Gateway;
-use crate::machine::gateways::held::{Held, gives_up};
+use crate::machine::gateways::held::{Held, Released, gives_up};
 use crate::machine::gateways::suspects::SuspectHistory;
 use crate::machine::gateways::verdict::{Parts, Trouble, Verdict};
 use crate::machine::ids::{CallId, Epoch, GatewayKey, PlanId};
@@ -190,11 +190,11 @@ impl Settling<'_> {
     }
 
     /// Applies a verdict that was held back, or sends its plan again.
-    pub fn release(&mut self, held: Held, goes_again: bool) {
-        if goes_again {
-            self.send_again(held.member, &held.settled);
-        } else {
-            self.settle(held.member, &held.settled);
+    pub fn release(&mut self, held: Held, released: Released) {
+        match released {
+            Released::Final => self.settle(held.member, &held.settled),
+            Released::Again => self.send_again(held.member, &held.settled),
+            Released::Moved => self.again(vec![held.member], &Progress::Unanswered(None)),
         }
     }
 

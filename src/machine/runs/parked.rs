@@ -28,6 +28,8 @@ pub struct Parked {
     pub(in crate::machine) by_key: BTreeMap<Arc<RunKey>, Waits>,
     /// Those whose time is still to come.
     pub(in crate::machine) timers: BTreeSet<(Second, Arc<RunKey>)>,
+    /// Those whose reading has failed, by when they are read again.
+    resting: BTreeSet<(Millis, Arc<RunKey>)>,
     /// The moment at which the clock is to be read again.
     pub(in crate::machine) check_at: Option<Millis>,
 }
@@ -42,6 +44,8 @@ pub(in crate::machine) struct Waits {
     pub(in crate::machine) due: Second,
     /// The time has come, and the run is being read.
     pub(in crate::machine) is_read: bool,
+    /// The reading has failed, and the run rests until then.
+    rests: Option<Millis>,
     /// The version that the watch has told.
     pub(in crate::machine) watched: Version,
     /// The list that last brought it.
@@ -59,13 +63,14 @@ impl Parked {
         self.remove(&key);
         let key = Arc::new(self.with_shared_namespace(key));
         self.timers.insert((at, key.clone()));
-        self.by_key.insert(key, Waits { due: at, is_read: false, watched, listed_in });
+        self.by_key.insert(key, Waits { due: at, is_read: false, rests: None, watched, listed_in });
         self.arm(now);
     }
 
     pub fn remove(&mut self, key: &RunKey) {
         if let Some((key, waits)) = self.by_key.remove_entry(key) {
-            self.timers.remove(&(waits.due, key));
+            self.timers.remove(&(waits.due, key.clone()));
+            waits.rests.map(|until| self.resting.remove(&(until, key)));
         }
         if self.timers.is_empty() {
             self.check_at = None;
@@ -83,6 +88,7 @@ impl Parked {
     /// The runs whose time has come: each is to be read.
     pub fn run_timers(&mut self, now: Now) -> Vec<RunKey> {
         let mut due = Vec::new();
+        self.wake_up(now);
         if self.check_at.is_none_or(|at| at > now.mono) {
             return due;
         }
@@ -118,17 +124,28 @@ impl Parked {
             return;
         }
         let Some((key, mut waits)) = self.by_key.remove_entry(key) else { return };
-        waits.is_read = false;
-        self.timers.insert((waits.due, key.clone()));
-        self.by_key.insert(key, waits);
-        self.arm(now);
         // Its time has come by the wall clock, which may jump; the pause goes by the other one.
-        let soonest = now.mono + READ_AGAIN;
-        self.check_at = self.check_at.map(|at| at.max(soonest));
+        let until = now.mono + READ_AGAIN;
+        (waits.is_read, waits.rests) = (false, Some(until));
+        self.resting.insert((until, key.clone()));
+        self.by_key.insert(key, waits);
+    }
+
+    /// Runs that have rested for long enough wait for their time again, which has come most likely.
+    fn wake_up(&mut self, now: Now) {
+        while self.resting.first().is_some_and(|(until, _)| *until <= now.mono) {
+            let Some((_, key)) = self.resting.pop_first() else { return };
+            if let Some(waits) = self.by_key.get_mut(&key) {
+                waits.rests = None;
+                self.timers.insert((waits.due, key));
+            }
+            self.arm(now);
+        }
     }
 
     pub fn wake_at(&self) -> Option<Millis> {
-        self.check_at
+        let rested = self.resting.first().map(|(until, _)| *until);
+        [self.check_at, rested].into_iter().flatten().min()
     }
 
     /// The number of parked runs.

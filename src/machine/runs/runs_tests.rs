@@ -340,6 +340,29 @@ fn a_reading_that_fails_is_tried_again() {
     assert_eq!(told(&demands), ["read nightly"]);
 }
 
+#[test]
+fn a_run_that_could_not_be_read_rests_and_delays_no_other() {
+    let mut runs = Runs::default();
+    let (nightly, mut weekly, mut monthly) = (parked(1_000), parked(3_000), parked(9_000_000));
+    (weekly.key, weekly.uid) = (RunKey::new("team", "weekly"), "weekly".into());
+    (monthly.key, monthly.uid) = (RunKey::new("team", "monthly"), "monthly".into());
+    observe(&mut runs, &nightly, 0);
+    observe(&mut runs, &weekly, 0);
+    let mut demands = Vec::new();
+    runs.run_timers(at(2_000), &mut demands);
+    runs.read_failed(&nightly.key, at(2_100));
+    observe(&mut runs, &monthly, 2_200);
+    demands.clear();
+    runs.run_timers(at(2_300), &mut demands);
+    assert!(told(&demands).is_empty(), "another run that is parked is no reason to read it again");
+    runs.run_timers(at(4_000), &mut demands);
+    assert_eq!(told(&demands), ["read weekly"]);
+    demands.clear();
+    assert_eq!(runs.wake_at(), Some(Millis(2_100 + READ_AGAIN.0)));
+    runs.run_timers(at(2_100 + READ_AGAIN.0), &mut demands);
+    assert_eq!(told(&demands), ["read nightly"]);
+}
+
 /// Runs that wait, by what their statuses tell, and the age of the oldest stop.
 #[test]
 fn the_census_counts_what_waits() {

@@ -164,6 +164,12 @@ fn a_verdict_that_is_held_back_is_not_lost() {
     world.run_until_settled();
     assert_eq!(world.outcomes("one"), [Expired], "an answer to a former credential is no word on it");
 
+    let mut world = held();
+    world.withdraw("one");
+    world.edit_gateway("default", |gateway| gateway.spec.url.push_str("/v2"));
+    world.run_until_settled();
+    assert_ne!(world.outcomes("one"), [Rejected], "an answer from a former address says nothing");
+
     for moves in [true, false] {
         let mut world = held();
         world.edit_gateway("default", |gateway| {

@@ -28,8 +28,9 @@ fields!(Gateways { by_key, origins, calls, readings, unreadable, lists, may_call
     // The same in all states of one model, as is the seed.
     guards,
     seed,
-    // Calls are numbered as they turn up.
+    // Calls and looks are numbered as they turn up.
     next_call,
+    last_look,
 });
 
 fields!(Readings { in_flight, waiting } but {
@@ -242,15 +243,8 @@ impl Canonical for Credential {
 
 impl Canonical for Look {
     fn canonical(&self, sink: &mut Sink) {
-        let Self {
-            // Looks are numbered as they turn up.
-            number: _,
-            is_under_way,
-            at,
-            in_a_row,
-            last,
-        } = self;
-        (*is_under_way, *at).canonical(sink);
+        let Self { under_way, at, in_a_row, last } = self;
+        (under_way.is_some(), *at).canonical(sink);
         // Pauses grow with the first few.
         (*in_a_row).min(LOOKS).canonical(sink);
         sink.plain(match last {
