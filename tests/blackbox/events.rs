@@ -72,6 +72,8 @@ fn until_sentence_goes_on(text: &str) -> &str {
             (None, '\'' | '"') => quote = Some(char),
             (None, ',' | ';' | ':' | '.' | ')') if ends => return &text[..at],
             (None, '\n') => return &text[..at],
+            // The cell of a table ends.
+            (None, '|') if next.is_none_or(|next| next == '\n') => return text[..at].trim_end(),
             _ => {}
         }
     }
@@ -175,6 +177,10 @@ fn a_command_is_found_in_a_sentence() {
             "kubectl annotate tpr a -n b testinium.io/stop=no",
         ),
         ("run `kubectl get tpr` again", "kubectl get tpr"),
+        (
+            "| Warning | to end it, run: kubectl annotate tpr a testinium.io/stop=no |",
+            "kubectl annotate tpr a testinium.io/stop=no",
+        ),
         (
             "run kubectl patch tpr a -p '{\"spec\": {\"stopped\": false}}'; it ends",
             "kubectl patch tpr a -p '{\"spec\": {\"stopped\": false}}'",
