@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use crate::child::LIMIT;
 use crate::failure::Failure;
-use crate::latency::{Samples, answering_floor, stop_one};
+use crate::latency::{Samples, answering_floor, stop_each};
 use crate::report::Report;
 use crate::stage::{Field, Stage};
 use crate::units::Unit;
@@ -73,10 +73,7 @@ async fn while_busy(
 ) -> Result<Samples, Failure> {
     let mut samples = Samples::default();
     let one_by_one = async {
-        for (index, plan) in plans.iter().enumerate() {
-            tokio::time::sleep(PAUSE).await;
-            stop_one(stage, small, index, *plan, &mut samples).await?;
-        }
+        stop_each(stage, small, plans, PAUSE, &mut samples).await?;
         std::future::pending().await
     };
     tokio::select! {

@@ -13,7 +13,7 @@ use crate::units::{Unit, milliseconds};
 const LIMIT: Duration = Duration::from_secs(60);
 
 /// Long against a batch's window and all that follows a stop, so that each finds everybody idle.
-const PAUSE: Duration = Duration::from_millis(120);
+pub const PAUSE: Duration = Duration::from_millis(120);
 
 /// How long one stop took, in milliseconds.
 #[derive(Debug, Default)]
@@ -56,8 +56,23 @@ pub fn answering_floor(stage: &Stage, field: &Field) -> Result<Floor, Failure> {
     stage.start_floor(&[&arguments[..], &status[..]].concat())
 }
 
+/// Stops the runs of these plans one after the other, with a pause before each.
+pub async fn stop_each(
+    stage: &Stage,
+    field: &Field,
+    plans: &[i64],
+    pause: Duration,
+    samples: &mut Samples,
+) -> Result<(), Failure> {
+    for (index, plan) in plans.iter().enumerate() {
+        tokio::time::sleep(pause).await;
+        stop_one(stage, field, index, *plan, samples).await?;
+    }
+    Ok(())
+}
+
 /// Stops one run and waits until it is seen stopped.
-pub async fn stop_one(
+async fn stop_one(
     stage: &Stage,
     field: &Field,
     index: usize,

@@ -6,7 +6,7 @@ use std::time::Duration;
 use testinium_testbed::simulator::{Reply, When};
 
 use crate::failure::Failure;
-use crate::latency::{Samples, stop_one};
+use crate::latency::{PAUSE, Samples, stop_each};
 use crate::report::Report;
 use crate::stage::Stage;
 use crate::units::Unit;
@@ -22,8 +22,6 @@ const HANGING: [(usize, &str, &str); 5] = [
 
 /// Until every call that hangs is under way.
 const SETTLE: Duration = Duration::from_secs(3);
-
-const PAUSE: Duration = Duration::from_millis(120);
 
 /// Each beside the figure of a quiet site.
 pub async fn measure(stage: &Stage, report: &mut Report, samples: usize) -> Result<(), Failure> {
@@ -55,10 +53,7 @@ async fn beside(stage: &Stage, count: usize, samples: usize) -> Result<Samples, 
     operator.ready().await?;
     tokio::time::sleep(SETTLE).await;
     let mut took = Samples::default();
-    for (index, plan) in plans.iter().enumerate() {
-        tokio::time::sleep(PAUSE).await;
-        stop_one(stage, &healthy, index, *plan, &mut took).await?;
-    }
+    stop_each(stage, &healthy, &plans, PAUSE, &mut took).await?;
     stage.simulator.clear_scripts();
     Ok(took)
 }

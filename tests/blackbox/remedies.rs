@@ -8,7 +8,7 @@ use testinium_testbed::terminal::Terminal;
 
 use crate::cluster::{cluster, ok, site};
 use crate::operator::{SOON, condition};
-use crate::troubleshooting::{Failure, prepare};
+use crate::troubleshooting::{Failure, prepare, watching};
 
 /// A failure whose message has the command that ends it.
 struct Remedy {
@@ -81,8 +81,7 @@ fn whoever_pastes_the_command_of_a_message_gets_the_plans_stopped() {
         REMEDIES.iter().map(|remedy| (remedy, Failure::new(remedy.name, remedy.reason, None, ""))).collect();
     failures.iter().for_each(|(_, failure)| prepare(failure));
     let directory = tempfile::tempdir().expect("a temporary directory");
-    let namespaces: Vec<_> = failures.iter().map(|(_, failure)| failure.namespace.name.as_str()).collect();
-    let flag = format!("--watch-namespaces={}", namespaces.join(","));
+    let flag = watching(failures.iter().map(|(_, failure)| failure));
     let operator = ok(site().direct_operator(directory.path(), "operator", &["--leader-elect=false", &flag]));
     ok(operator.start());
     for (remedy, failure) in &failures {

@@ -273,6 +273,12 @@ pub(crate) fn prepare(failure: &Failure) {
     }
 }
 
+/// The flag of an operator that serves the namespaces of these failures alone.
+pub(crate) fn watching<'a>(failures: impl IntoIterator<Item = &'a Failure>) -> String {
+    let namespaces: Vec<_> = failures.into_iter().map(|failure| failure.namespace.name.as_str()).collect();
+    format!("--watch-namespaces={}", namespaces.join(","))
+}
+
 #[test]
 fn the_page_shows_what_kubectl_says() {
     let failures: Vec<_> = FAILURES
@@ -281,8 +287,7 @@ fn the_page_shows_what_kubectl_says() {
         .collect();
     failures.iter().for_each(prepare);
     let directory = tempfile::tempdir().expect("a temporary directory");
-    let namespaces: Vec<_> = failures.iter().map(|failure| failure.namespace.name.as_str()).collect();
-    let flag = format!("--watch-namespaces={}", namespaces.join(","));
+    let flag = watching(&failures);
     let port = ok(free_port());
     let probes = format!("--health-probe-bind-address=127.0.0.1:{port}");
     let flags = ["--leader-elect=false", &probes, &flag];

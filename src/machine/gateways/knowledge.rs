@@ -9,7 +9,7 @@ use crate::machine::effect::Effect;
 use crate::machine::gateways::claim::{Claim, Knowledge, Said};
 use crate::machine::gateways::gate::{Gate, Shut};
 use crate::machine::gateways::gateway::Gateway;
-use crate::machine::gateways::verdict::lost;
+use crate::machine::gateways::verdict::{Trouble, lost};
 use crate::machine::gateways::wait_cause::WaitCause;
 use crate::machine::input::Reached;
 use crate::machine::time::Millis;
@@ -96,33 +96,24 @@ impl Gateway {
                     self.published.inherited = None;
                 }
             }
-            // It is another trouble than the call met, such as a name that leads elsewhere for a moment.
-            Reached::NotOpened(why) if !is_of_no_connection(why) => {}
-            Reached::NotOpened(why) => {
-                let trouble = lost(why);
-                if let Gate::Shut(shut) = &mut self.gate {
-                    (shut.kind, shut.text) = (trouble.kind, trouble.text);
-                } else if let Some(said) = &mut self.published.inherited {
-                    let shut = Shut {
-                        kind: trouble.kind,
-                        text: trouble.text,
-                        until: now,
-                        worth_a_try_at: now,
-                        failures: 0,
-                        probe: None,
-                    };
-                    let Waiting { cause, message } = WaitCause::Shut(&shut).in_words(&self.key);
-                    **said = Said { claim: Claim::Waits(cause), message };
-                }
-            }
+            Reached::NotOpened(why) => self.look_failed(why, now),
             Reached::NotKnown => {}
         }
     }
-}
 
-fn is_of_no_connection(why: NoAnswer) -> bool {
-    match why {
-        NoAnswer::Dns | NoAnswer::Connect => true,
-        NoAnswer::Timeout | NoAnswer::Tls | NoAnswer::Broken | NoAnswer::AddressRefused => false,
+    /// Takes in why a look has opened no connection. If that is another trouble than that none can be made, such as a
+    /// name that leads elsewhere for a moment, what the call met stays.
+    fn look_failed(&mut self, why: NoAnswer, now: Millis) {
+        let Trouble { kind, text, .. } = lost(why);
+        let found = Shut { kind, text, until: now, worth_a_try_at: now, failures: 0, probe: None };
+        let Waiting { cause, message } = WaitCause::Shut(&found).in_words(&self.key);
+        if !cause.is_of_no_connection() {
+            return;
+        }
+        if let Gate::Shut(shut) = &mut self.gate {
+            (shut.kind, shut.text) = (found.kind, found.text);
+        } else if let Some(said) = &mut self.published.inherited {
+            **said = Said { claim: Claim::Waits(cause), message };
+        }
     }
 }

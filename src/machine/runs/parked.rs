@@ -21,6 +21,7 @@ use crate::machine::ids::{RunKey, Version};
 use crate::machine::limits::{CLOCK_CHECK, READ_AGAIN};
 use crate::machine::list::Extent;
 use crate::machine::time::{Millis, Now};
+use crate::machine::timers::Timers;
 
 /// All parked runs.
 #[derive(Clone, Debug, Default)]
@@ -29,7 +30,7 @@ pub struct Parked {
     /// Those whose time is still to come.
     pub(in crate::machine) timers: BTreeSet<(Second, Arc<RunKey>)>,
     /// Those whose reading has failed, by when they are read again.
-    resting: BTreeSet<(Millis, Arc<RunKey>)>,
+    resting: Timers<Arc<RunKey>>,
     /// The moment at which the clock is to be read again.
     pub(in crate::machine) check_at: Option<Millis>,
 }
@@ -68,9 +69,9 @@ impl Parked {
     }
 
     pub fn remove(&mut self, key: &RunKey) {
-        if let Some((key, waits)) = self.by_key.remove_entry(key) {
-            self.timers.remove(&(waits.due, key.clone()));
-            waits.rests.map(|until| self.resting.remove(&(until, key)));
+        if let Some((key, mut waits)) = self.by_key.remove_entry(key) {
+            self.resting.set(&key, &mut waits.rests, None);
+            self.timers.remove(&(waits.due, key));
         }
         if self.timers.is_empty() {
             self.check_at = None;
@@ -125,16 +126,14 @@ impl Parked {
         }
         let Some((key, mut waits)) = self.by_key.remove_entry(key) else { return };
         // Its time has come by the wall clock, which may jump; the pause goes by the other one.
-        let until = now.mono + READ_AGAIN;
-        (waits.is_read, waits.rests) = (false, Some(until));
-        self.resting.insert((until, key.clone()));
+        self.resting.set(&key, &mut waits.rests, Some(now.mono + READ_AGAIN));
+        waits.is_read = false;
         self.by_key.insert(key, waits);
     }
 
     /// Runs that have rested for long enough wait for their time again, which has come most likely.
     fn wake_up(&mut self, now: Now) {
-        while self.resting.first().is_some_and(|(until, _)| *until <= now.mono) {
-            let Some((_, key)) = self.resting.pop_first() else { return };
+        while let Some(key) = self.resting.next_due(now.mono) {
             if let Some(waits) = self.by_key.get_mut(&key) {
                 waits.rests = None;
                 self.timers.insert((waits.due, key));
@@ -144,8 +143,7 @@ impl Parked {
     }
 
     pub fn wake_at(&self) -> Option<Millis> {
-        let rested = self.resting.first().map(|(until, _)| *until);
-        [self.check_at, rested].into_iter().flatten().min()
+        [self.check_at, self.resting.wake_at()].into_iter().flatten().min()
     }
 
     /// The number of parked runs.

@@ -13,7 +13,7 @@
 //! `a_request_that_the_watch_brings_needs_no_room`, `a_request_that_was_told_outlasts_being_set_aside`; every fourth
 //! simulated history has room for two records.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use crate::machine::fair_queue::FairQueue;
@@ -22,6 +22,7 @@ use crate::machine::limits::{Limits, READ_AGAIN, ROOM_READS_MAX};
 use crate::machine::list::Extent;
 use crate::machine::runs::run::Run;
 use crate::machine::time::Millis;
+use crate::machine::timers::Timers;
 
 /// The bytes of a record without its plans, and of each plan with its place in a queue. Measured by
 /// `cargo bench --bench allocations -- waiting`, and rounded up.
@@ -45,7 +46,7 @@ pub struct SetAside {
     /// Those that are not being read yet, in the order in which they came. Gateways take turns.
     queue: FairQueue<GatewayKey, (u64, Arc<RunKey>)>,
     /// Those whose reading has failed, by when they queue up again.
-    resting: BTreeSet<(Millis, Arc<RunKey>)>,
+    resting: Timers<Arc<RunKey>>,
     serial: u64,
     reading: usize,
 }
@@ -180,9 +181,7 @@ impl SetAside {
         match place.turn {
             Turn::Queued(serial) => self.queue.remove(&place.gateway, &(serial, key)),
             Turn::Read => self.end_reading(&place, room),
-            Turn::Rests(until) => {
-                self.resting.remove(&(until, key));
-            }
+            Turn::Rests(until) => self.resting.set(&key, &mut Some(until), None),
         }
         Some(place)
     }
@@ -233,14 +232,13 @@ impl SetAside {
         self.end_reading(&place, room);
         let until = now + READ_AGAIN;
         place.turn = Turn::Rests(until);
-        self.resting.insert((until, key.clone()));
+        self.resting.set(&key, &mut None, Some(until));
         self.by_key.insert(key, place);
     }
 
     /// Runs that have rested for long enough queue up again.
     pub fn run_timers(&mut self, now: Millis) {
-        while self.wake_at().is_some_and(|at| at <= now) {
-            let Some((_, key)) = self.resting.pop_first() else { return };
+        while let Some(key) = self.resting.next_due(now) {
             if let Some(place) = self.by_key.get_mut(&key) {
                 self.serial += 1;
                 place.turn = Turn::Queued(self.serial);
@@ -250,7 +248,7 @@ impl SetAside {
     }
 
     pub fn wake_at(&self) -> Option<Millis> {
-        self.resting.first().map(|(until, _)| *until)
+        self.resting.wake_at()
     }
 
     fn end_reading(&mut self, place: &Place, room: &mut Room) {

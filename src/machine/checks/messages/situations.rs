@@ -226,9 +226,7 @@ pub(super) const GATEWAYS: &[(&str, &[Situation])] = &[
             world.edit_gateway("default", |gateway| gateway.spec.timeout_seconds = Some(9));
             for _ in 0..30 {
                 world.pass(500);
-                let writes: Vec<_> =
-                    world.ops.iter().filter(|(_, op)| op.is_write()).map(|(id, _)| *id).collect();
-                writes.into_iter().for_each(|id| world.reply(id));
+                world.write_statuses();
                 world.hear(Kind::Gateways);
             }
         })],

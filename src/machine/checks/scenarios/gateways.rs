@@ -45,8 +45,7 @@ fn is_present(world: &World) -> bool {
 
 /// Every write of a status lands and its reply and event come; nothing else ends.
 pub(super) fn write_statuses(world: &mut World) {
-    let writes: Vec<_> = world.ops.iter().filter(|(_, op)| op.is_write()).map(|(id, _)| *id).collect();
-    writes.into_iter().for_each(|id| world.reply(id));
+    world.write_statuses();
     world.hear(Kind::Gateways);
 }
 

@@ -96,6 +96,12 @@ impl World {
         }
     }
 
+    /// Every write lands and its reply comes; requests of other sorts hang.
+    pub(in crate::machine) fn write_statuses(&mut self) {
+        let writes: Vec<_> = self.ops.iter().filter(|(_, op)| op.is_write()).map(|(id, _)| *id).collect();
+        writes.into_iter().for_each(|id| self.reply(id));
+    }
+
     /// Time passes, timer by timer; nothing else happens.
     pub(in crate::machine) fn pass(&mut self, millis: u64) {
         self.pass_with(millis, |_| ());
