@@ -161,6 +161,16 @@ fn a_kind_in_which_nothing_happens_is_not_listed_anew_where_etcd_sends_no_progre
     ok(operator::install(&plane.kubectl()));
     let site = ok(Site::new(&plane, Path::new(OPERATOR)));
     let (arena, operator) = at_work(&site, "quiet", Config::default());
+    // A run has a status before gateways are listed, and an API server whose definitions are new ends watches: what is
+    // judged begins after the first watch of each kind has come to its end.
+    let lasted = |api: &[Exchange]| {
+        ["testplanruns", "testiniumgateways"].iter().all(|kind| {
+            let is_watch =
+                |exchange: &&Exchange| exchange.verb == Some(Verb::Watch) && exchange.path.ends_with(kind);
+            api.iter().filter(is_watch).count() > 1
+        })
+    };
+    operator.api.wait_for_blocking(lasted, Duration::from_secs(60)).expect("each kind is watched again");
     operator.api.forget_traffic();
     // More than two watches long, after which the version is doubted.
     thread::sleep(Duration::from_secs(if full() { 75 } else { 48 }));
