@@ -357,12 +357,12 @@ fn run(index: i64, plans: i64) -> RunView {
         restored: None,
         created: None,
         written: None,
-        due: None,
         spec: TestPlanRunSpec {
             plans: (index * plans + 1..).take(usize::try_from(plans).unwrap_or(0)).collect(),
             stopped: Some(true),
             reason: None,
             gateway_ref: None,
+            active_deadline_seconds: None,
             stop_deadline_seconds: None,
         },
         status: TestPlanRunStatus::default(),
@@ -371,5 +371,6 @@ fn run(index: i64, plans: i64) -> RunView {
         gateway_set: None,
         plans_set: None,
         retry_set: None,
+        deadline_set: None,
     }
 }

@@ -19,6 +19,8 @@ pub enum EventReason {
     StopExpired,
     /// The stop waits for its gateway.
     GatewayUnavailable,
+    /// The deadline of the run has passed, and its plans are to be stopped.
+    DeadlinePassed,
     /// A plan was answered in a way that says nothing of it, at a gateway that is well, and is asked for again.
     PlanAskedAgain,
     /// The run was deleted before its stop had ended.

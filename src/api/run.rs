@@ -66,6 +66,14 @@ pub struct TestPlanRunSpec {
     #[x_kube(merge_strategy = MapMerge::Atomic)]
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub gateway_ref: Option<GatewayRef>,
+    /// Seconds after the creation of this object at which the plans are stopped, whatever stopped says: 1 to 31536000 (a
+    /// year); absent, there is no such deadline. It counts from creationTimestamp, whether an operator is there or not,
+    /// so a deadline that is added to an old run stops it at once. Each deadline stops once, and leaves plans alone that
+    /// are stopped or being stopped. A deadline that is raised into the future takes back the stop of the earlier one;
+    /// to remove the field takes nothing back.
+    #[schemars(range(min = 1, max = 31_536_000))]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub active_deadline_seconds: Option<i64>,
     /// Seconds after which a stop that could not be delivered is given up as Expired: 1 to 604800 (a week), 3600 if
     /// absent. Plan ids are reused, so a late stop could hit another execution.
     #[schemars(range(min = 1, max = 604_800))]
@@ -174,7 +182,8 @@ pub enum Outcome {
 #[derive(Clone, Debug, Default, Deserialize, JsonSchema, PartialEq, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct StopStatus {
-    /// The source of the request for the stop: Spec (spec.stopped) or Annotation (testinium.io/stop).
+    /// The source of the request for the stop: Spec (spec.stopped), Annotation (testinium.io/stop) or Deadline
+    /// (spec.activeDeadlineSeconds).
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub trigger: Option<Trigger>,
     /// When the stop was asked for.
@@ -218,6 +227,10 @@ pub struct StopStatus {
     /// backup, and that what it carries is of the past.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub observed_restore: Option<String>,
+    /// The latest deadline of this run (creationTimestamp plus spec.activeDeadlineSeconds) that has passed, whether or not
+    /// anything was left to stop: only a later one stops again.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub observed_deadline: Option<Time>,
     /// Value of the annotation testinium.io/stop that this stop answers, even if the annotation is gone meanwhile.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub request: Option<String>,
@@ -230,13 +243,16 @@ pub struct StopStatus {
     pub last_handled_retry: Option<String>,
 }
 
-/// The source of the request for the stop: Spec (spec.stopped) or Annotation (testinium.io/stop).
+/// The source of the request for the stop: Spec (spec.stopped), Annotation (testinium.io/stop) or Deadline
+/// (spec.activeDeadlineSeconds).
 #[derive(Clone, Copy, Debug, Deserialize, Eq, Hash, JsonSchema, PartialEq, Serialize)]
 pub enum Trigger {
     /// spec.stopped.
     Spec,
     /// The annotation testinium.io/stop.
     Annotation,
+    /// spec.activeDeadlineSeconds.
+    Deadline,
 }
 
 /// The gateway object that a stop went to.

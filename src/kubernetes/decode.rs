@@ -32,7 +32,7 @@ pub fn run(json: &[u8]) -> Decoded<RunView> {
     contained(json, |known, meta, spec, status| {
         let (stopped_set, annotation_set) = (meta.stopped_set(), meta.annotation_set());
         let (gateway_set, plans_set, written) = (meta.gateway_set(), meta.plans_set(), meta.written());
-        let retry_set = meta.retry_set();
+        let (retry_set, deadline_set) = (meta.retry_set(), meta.deadline_set());
         let annotations = meta.annotations.unwrap_or_default();
         RunView {
             key: known.key.into(),
@@ -46,7 +46,6 @@ pub fn run(json: &[u8]) -> Decoded<RunView> {
             restored: meta.labels.and_then(|labels| labels.restored),
             created: meta.creation_timestamp,
             written,
-            due: None,
             spec,
             status,
             stopped_set,
@@ -54,6 +53,7 @@ pub fn run(json: &[u8]) -> Decoded<RunView> {
             gateway_set,
             plans_set,
             retry_set,
+            deadline_set,
         }
     })
 }

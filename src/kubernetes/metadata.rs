@@ -121,6 +121,8 @@ struct SpecFields {
     plans: Option<IgnoredAny>,
     #[serde(rename = "f:gatewayRef")]
     gateway_ref: Option<IgnoredAny>,
+    #[serde(rename = "f:activeDeadlineSeconds")]
+    deadline: Option<IgnoredAny>,
 }
 
 #[derive(Debug, Deserialize)]
@@ -171,6 +173,11 @@ impl<'a> Meta<'a> {
     /// The manager that last set `spec.gatewayRef`.
     pub(super) fn gateway_set(&self) -> Option<FieldSet> {
         self.last_to_own(Fields::own_gateway_ref)
+    }
+
+    /// The manager that last set `spec.activeDeadlineSeconds`.
+    pub(super) fn deadline_set(&self) -> Option<FieldSet> {
+        self.last_to_own(|fields| fields.spec.as_ref().is_some_and(|spec| spec.deadline.is_some()))
     }
 
     /// The manager that last set the annotation that asks again.
@@ -295,6 +302,18 @@ mod tests {
                 "{name}"
             );
         }
+    }
+
+    #[test]
+    fn the_manager_of_a_deadline_is_told_apart() {
+        let (early, late) = ("2026-01-02T03:04:05Z", "2026-01-02T03:04:06Z");
+        let text = json!({"name": "r", "uid": "u", "managedFields": [
+            owner("a", early, json!({"f:spec": {"f:activeDeadlineSeconds": {}}})),
+            owner("b", late, json!({"f:spec": {"f:stopDeadlineSeconds": {}, "f:stopped": {}}})),
+        ]})
+        .to_string();
+        let meta: Meta<'_> = serde_json::from_str(&text).expect("metadata");
+        assert_eq!(meta.deadline_set(), set("a", Some(early)));
     }
 
     #[test]

@@ -8,6 +8,7 @@
 mod advice;
 mod api_server;
 mod client;
+mod clock;
 pub mod decode;
 mod event_queue;
 mod events;
@@ -24,6 +25,7 @@ mod write;
 
 pub use api_server::ApiServer;
 pub use client::{ClientError, Clients};
+pub use clock::now;
 pub use events::Events;
 pub use lease::{Elector, Fence};
 pub use watch::{Scope, watch};

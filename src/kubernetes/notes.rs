@@ -68,8 +68,8 @@ fn mend_plan(plan: &mut Value) -> bool {
     true
 }
 
-/// A stop stands if it stood, is complete if it was complete, and stays taken back. A trigger that is not known is an
-/// event, as the annotation is: it asks once.
+/// A stop stands if it stood, is complete if it was complete, and stays taken back. A deadline that had passed by then
+/// has passed. A trigger that is not known is an event, as the annotation is: it asks once.
 fn mend_stop(stop: &mut Value) {
     let Value::Object(fields) = stop else { return };
     if is_unreadable::<Trigger>(fields, "trigger") {
@@ -77,7 +77,7 @@ fn mend_stop(stop: &mut Value) {
     }
     let asked = fields.get("requestTime").filter(|time| reads::<Time>(time)).cloned();
     let some_time = asked.unwrap_or_else(|| "1970-01-01T00:00:00Z".into());
-    for name in ["completionTime", "withdrawnTime"] {
+    for name in ["completionTime", "withdrawnTime", "observedDeadline"] {
         if is_unreadable::<Time>(fields, name) {
             fields.insert(name.to_owned(), some_time.clone());
         }
@@ -149,7 +149,7 @@ mod tests {
             stop[field] = value;
             status(&json!({ "stop": stop })).stop.expect("the stop stands")
         };
-        for odd in [json!("Deadline"), json!(7), json!([])] {
+        for odd in [json!("Cleanup"), json!(7), json!([])] {
             assert_eq!(stop("trigger", odd).trigger, Some(Trigger::Annotation));
         }
         for odd in [json!("noon"), json!(7), json!({})] {
@@ -157,6 +157,8 @@ mod tests {
                 (stop("completionTime", odd.clone()), stop("withdrawnTime", odd.clone()));
             assert!(complete.completion_time.is_some() && complete.completion_time == complete.request_time);
             assert!(withdrawn.withdrawn_time.is_some() && withdrawn.withdrawn_time == withdrawn.request_time);
+            let past = stop("observedDeadline", odd.clone());
+            assert!(past.observed_deadline.is_some() && past.observed_deadline == past.request_time);
             let undated = stop("requestTime", odd);
             assert_eq!((undated.trigger, undated.request_time), (Some(Trigger::Spec), None));
         }

@@ -10,6 +10,7 @@ use kube::client::Body;
 use serde::Deserialize;
 use tokio::time::timeout;
 
+use super::clock;
 use crate::machine::Millis;
 use crate::retry_after::retry_after;
 use crate::text::{LINE_BYTES_MAX, bounded, error_line};
@@ -39,6 +40,7 @@ pub(super) async fn send(
 ) -> Result<Reply, NoReply> {
     let answer = async {
         let response = client.send(request.map(Body::from)).await?;
+        clock::hear(response.headers());
         let status = response.status().as_u16();
         let retry_after = retry_after(response.headers(), SystemTime::now());
         let body = response.into_body().collect_bytes().await?.into();

@@ -90,6 +90,8 @@ impl Machine {
         if run.statement.is_some() {
             assert!(is_writing, "the status of {} is said and not written", run.key);
         }
+        let waits = self.runs.parked.by_key.contains_key(&run.key);
+        assert_eq!(waits, run.due.is_some(), "{} is read when its deadline has come", run.key);
         assert!(!run.at_rest() || !self.outbox.is_idle(&key), "{} is at rest and is not forgotten", run.key);
     }
 }

@@ -19,6 +19,8 @@ pub const CLOCK_CHECK: Millis = Millis(60_000);
 
 /// The pause after a reading of a run that has failed: a stop may wait for it.
 pub const READ_AGAIN: Millis = Millis(5_000);
+/// Readings under way at a time of runs whose deadline has come: a job may have made thousands with one deadline.
+pub const DUE_READS_MAX: usize = 16;
 /// Readings under way at a time of runs for which there is room again.
 pub const ROOM_READS_MAX: usize = 16;
 

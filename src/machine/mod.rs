@@ -150,7 +150,7 @@ impl Machine {
         self.runs.count()
     }
 
-    /// Runs at rest that wait for a time of day.
+    /// Runs that wait for their deadline: those at rest, and those that have a record meanwhile.
     pub fn parked(&self) -> usize {
         self.runs.parked.count()
     }

@@ -2,12 +2,14 @@
 //!
 //! **R24.** Two clocks. Delays and deadlines count by the monotonic clock, which never jumps. Each owner keeps ordered
 //! sets of moments with the names of those who wait for them, and an entry that fires is decided anew. A time of day,
-//! which only parked runs wait for, is compared with the wall clock at least once in `CLOCK_CHECK`. At the deadline of
+//! which is that of a run's deadline, is compared with the wall clock at least once in `CLOCK_CHECK`: that clock is the
+//! API server's, and when it says that the time has come, it is asked again with the run that is read then. At the deadline of
 //! a stop the plans that wait for a call are given up; a plan in a call is decided by that call, and given up if it
 //! brings no verdict.
 //! Tests: `h18_deadline_passes_with_the_call_in_flight`, `h19_wall_clock_jumps_and_restart`,
 //! `plans_are_given_up_at_their_deadline`, `a_clock_that_jumps_is_noticed_within_a_minute`,
-//! `a_clock_that_jumps_for_a_moment_loses_nobody`, `a_call_in_flight_past_its_deadline_wakes_nobody`.
+//! `a_clock_that_jumps_for_a_moment_loses_nobody`, `a_deadline_fires_by_the_clock_of_its_reading`,
+//! `a_call_in_flight_past_its_deadline_wakes_nobody`.
 
 use jiff::Timestamp;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
@@ -39,8 +41,14 @@ impl std::ops::Add for Millis {
 pub struct Now {
     /// For delays.
     pub mono: Millis,
-    /// Only for what is written into an object or read from one.
+    /// By the API server's clock, as far as its answers tell it, which may be set at any time. Only for what is written
+    /// into an object or read from one.
     pub wall: Timestamp,
+}
+
+/// A time in a sentence for people.
+pub fn in_words(time: Timestamp) -> String {
+    time.strftime("%Y-%m-%dT%H:%M:%SZ").to_string()
 }
 
 /// A time as Kubernetes writes it, in whole seconds: a finer one would never equal itself once read back.

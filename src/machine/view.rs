@@ -52,8 +52,6 @@ pub struct RunView {
     /// The time at which the object was last written, as far as its managedFields tell: for an object that has just
     /// come by a watch this is the present, by the API server's clock.
     pub written: Option<Timestamp>,
-    /// The time at which the run is to be read again although nothing changes. No field of the API says so yet.
-    pub due: Option<Timestamp>,
     pub spec: TestPlanRunSpec,
     pub status: TestPlanRunStatus,
     /// The field manager that set `spec.stopped`, and when.
@@ -66,6 +64,8 @@ pub struct RunView {
     pub plans_set: Option<Timestamp>,
     /// The field manager that set the retry annotation, and when.
     pub retry_set: Option<FieldSet>,
+    /// The field manager that set `spec.activeDeadlineSeconds`, and when.
+    pub deadline_set: Option<FieldSet>,
 }
 
 /// The field manager that last set a field, from the object's managedFields.

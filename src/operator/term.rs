@@ -10,6 +10,7 @@ use tokio::task::JoinSet;
 use super::connections::Connections;
 use super::effects::{Done, Effects, contained};
 use super::limits::{BETWEEN_COUNTS, HEARTBEAT};
+use crate::kubernetes;
 use crate::machine::{
     Answer, CredentialRead, Effect, Input, Limits, Machine, Millis, NoAnswer, Now, ObjectView, Reached,
     Tally, WriteResult,
@@ -84,7 +85,7 @@ impl Term {
         });
         let mut effects = Vec::new();
         let mono = u64::try_from(self.started.elapsed().as_millis()).unwrap_or(u64::MAX);
-        let now = Now { mono: Millis(mono), wall: Timestamp::now() };
+        let now = Now { mono: Millis(mono), wall: kubernetes::now() };
         self.machine.handle(now, inputs, &mut effects);
         self.count(now);
         effects.into_iter().for_each(|effect| self.carry_out(effect));

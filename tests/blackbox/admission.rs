@@ -55,6 +55,20 @@ fn a_stop_deadline_is_between_a_second_and_a_week() {
 }
 
 #[test]
+fn a_deadline_is_between_a_second_and_a_year() {
+    let deadline = |seconds: Value| json!({"plans": [1], "activeDeadlineSeconds": seconds});
+    accepts([deadline(json!(1)), deadline(json!(31_536_000)), deadline(Value::Null)]);
+    refuses([
+        (deadline(json!(0)), "spec.activeDeadlineSeconds in body should be greater than or equal to 1"),
+        (
+            deadline(json!(31_536_001)),
+            "spec.activeDeadlineSeconds in body should be less than or equal to 31536000",
+        ),
+        (deadline(json!("1h")), "spec.activeDeadlineSeconds in body must be of type integer"),
+    ]);
+}
+
+#[test]
 fn a_gateway_is_named_as_objects_are() {
     let at = |name: &str| json!({"plans": [1], "gatewayRef": {"name": name}});
     accepts(["eu", "eu.west-1", "0"].map(at));

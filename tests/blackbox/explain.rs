@@ -35,6 +35,11 @@ fn a_newcomer_learns_how_to_stop_a_run() {
     {
         assert!(spec.contains(field), "no {field} in {spec}");
     }
+    let deadline = explain("tpr.spec.activeDeadlineSeconds");
+    for said in ["1 to 31536000 (a year)", "whatever stopped says", "added to an old run stops it at once"] {
+        assert!(deadline.contains(said), "{deadline}");
+    }
+    assert!(explain("tpr.status.stop.trigger").contains("ENUM: Spec Annotation Deadline"));
     assert!(explain("tpr.spec.stopDeadlineSeconds").contains("1 to 604800 (a week), 3600 if absent"));
 }
 

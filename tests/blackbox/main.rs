@@ -38,6 +38,7 @@ mod remedies;
 mod requests;
 mod rotation;
 mod rows;
+mod run_deadlines;
 mod schema_walk;
 mod secrets;
 mod seldom;

@@ -92,12 +92,19 @@ const ONE_RUN: Scenario = Scenario { name: "one-run", play: one_run, calls: Some
 const BAD_ID: Scenario = Scenario { name: "bad-id", play: bad_id, calls: Some(15), asks_once: true };
 const WITHDRAWN: Scenario = Scenario { name: "withdrawn", play: withdrawn, calls: Some(2), asks_once: false };
 const MADE_ANEW: Scenario = Scenario { name: "made-anew", play: made_anew, calls: Some(3), asks_once: false };
+const DEADLINE: Scenario = Scenario { name: "deadline", play: deadline, calls: Some(1), asks_once: true };
 const DOWN: Scenario = Scenario { name: "down", play: down, calls: None, asks_once: true };
 
 fn one_run(play: &Play<'_>) -> Result<(), Error> {
     play.arena.create_run("nightly", json!({"plans": [1, 2, 3]}))?;
     play.until("nightly", &["NotRequested"])?;
     play.arena.patch_run("nightly", &json!({"spec": {"stopped": true}}))?;
+    play.until("nightly", DONE)
+}
+
+/// Nobody asks but the deadline of the run, which passes once.
+fn deadline(play: &Play<'_>) -> Result<(), Error> {
+    play.arena.create_run("nightly", json!({"plans": [1, 2, 3], "activeDeadlineSeconds": 3}))?;
     play.until("nightly", DONE)
 }
 
@@ -159,6 +166,11 @@ fn one_run_survives_a_fault_anywhere() {
 #[test]
 fn a_hundred_runs_with_a_bad_id_survive_a_fault_anywhere() {
     sweep(&BAD_ID);
+}
+
+#[test]
+fn a_stop_by_deadline_survives_a_fault_anywhere() {
+    sweep(&DEADLINE);
 }
 
 #[test]

@@ -11,7 +11,7 @@ use super::ended::Ended;
 use super::scope::Scope;
 use super::stream::Stream;
 use crate::kubernetes::request::NoReply;
-use crate::kubernetes::{decode, resource};
+use crate::kubernetes::{clock, decode, resource};
 use crate::machine::{Input, ObjectKey, Version};
 use crate::telemetry::Health;
 
@@ -53,10 +53,13 @@ impl Watcher<'_> {
     pub(super) async fn open(&self, query: Vec<(&str, String)>) -> Result<Result<Stream, u16>, Ended> {
         let request = self.scope.request(query)?.map(kube::client::Body::from);
         match timeout(OPEN_LIMIT, self.client.send(request)).await {
-            Ok(Ok(response)) => match response.status().as_u16() {
-                200 => Ok(Ok(Stream::new(response.into_body()))),
-                status => Ok(Err(status)),
-            },
+            Ok(Ok(response)) => {
+                clock::hear(response.headers());
+                match response.status().as_u16() {
+                    200 => Ok(Ok(Stream::new(response.into_body()))),
+                    status => Ok(Err(status)),
+                }
+            }
             Ok(Err(error)) => Err(Ended::Failed(NoReply::broken(&error).to_string())),
             Err(_) => Err(Ended::Failed(NoReply::Timeout(OPEN_LIMIT).to_string())),
         }

@@ -19,12 +19,12 @@ pub(in crate::machine) fn run(namespace: &str, name: &str, plans: Vec<i64>) -> R
         restored: None,
         created: None,
         written: None,
-        due: None,
         spec: TestPlanRunSpec {
             plans,
             stopped: None,
             reason: None,
             gateway_ref: None,
+            active_deadline_seconds: None,
             stop_deadline_seconds: None,
         },
         status: TestPlanRunStatus::default(),
@@ -33,6 +33,7 @@ pub(in crate::machine) fn run(namespace: &str, name: &str, plans: Vec<i64>) -> R
         gateway_set: None,
         plans_set: None,
         retry_set: None,
+        deadline_set: None,
     }
 }
 

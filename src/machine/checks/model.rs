@@ -10,6 +10,7 @@ use std::hash::{Hash, Hasher};
 
 use stateright::{Checker, Model, Property};
 
+use crate::machine::checks::fixtures::wall;
 use crate::machine::checks::world::canonical::digest;
 use crate::machine::checks::world::{How, Nature, Options, World, gateway_key, run_key};
 use crate::machine::guards::Guard;
@@ -23,6 +24,8 @@ mod bounds;
 struct Budget {
     /// Requests for a stop, and their withdrawals.
     requests: u8,
+    /// Deadlines of runs that are moved to a time soon to come, or removed.
+    deadlines: u8,
     /// Ids that are added to a run.
     additions: u8,
     /// Runs that are deleted, or deleted and made again.
@@ -57,6 +60,8 @@ enum Act {
     LoseReply(u64),
     Stop(&'static str),
     Withdraw(&'static str),
+    MoveDeadline(&'static str),
+    RemoveDeadline(&'static str),
     Add(&'static str),
     Delete(&'static str),
     Recreate(&'static str),
@@ -78,12 +83,17 @@ struct Explored {
     slow_secrets: bool,
     /// Records have room for one run of so many plans.
     room: Option<usize>,
+    /// Each run has a deadline, which is soon to come.
+    has_deadlines: bool,
     budget: Budget,
     without: Option<Guard>,
 }
 
 /// A tick that goes further than this only looks at the clock.
 const FAR: u64 = 31_000;
+
+/// Seconds until a deadline that is soon to come.
+const SOON: u64 = 20;
 
 /// No pause of the machine is longer than this.
 const LONGEST_PAUSE: u64 = REFUSED_WRITE_PAUSE.0 + 1_000;
@@ -116,6 +126,7 @@ impl State {
             Act::Answer(..) => &mut left.troubles,
             Act::LoseReply(_) => &mut left.lost_replies,
             Act::Stop(_) | Act::Withdraw(_) => &mut left.requests,
+            Act::MoveDeadline(_) | Act::RemoveDeadline(_) => &mut left.deadlines,
             Act::Add(_) => &mut left.additions,
             Act::Delete(_) | Act::Recreate(_) => &mut left.deletions,
             Act::EditGateway { .. } => &mut left.edits,
@@ -137,6 +148,10 @@ impl State {
             Act::LoseReply(op) => world.lose(*op),
             Act::Stop(name) => world.edit_unseen(name, |run| run.spec.stopped = Some(true)),
             Act::Withdraw(name) => world.edit_unseen(name, |run| run.spec.stopped = Some(false)),
+            Act::MoveDeadline(name) => set_deadline(world, name),
+            Act::RemoveDeadline(name) => {
+                world.edit_unseen(name, |run| run.spec.active_deadline_seconds = None);
+            }
             Act::Add(name) => world.edit_unseen(name, |run| run.spec.plans.push(9)),
             Act::Recreate(name) => world.recreate_unseen(name, |run| run.spec.stopped = Some(true)),
             Act::Delete(name) => world.server.delete_run(&run_key(name)),
@@ -183,6 +198,10 @@ impl Explored {
             if left.requests > 0 {
                 acts.push(if asked { Act::Withdraw(name) } else { Act::Stop(name) });
             }
+            if left.deadlines > 0 {
+                acts.push(Act::MoveDeadline(name));
+                acts.extend(run.spec.active_deadline_seconds.map(|_| Act::RemoveDeadline(name)));
+            }
             if left.additions > 0 && asked {
                 acts.push(Act::Add(name));
             }
@@ -208,6 +227,16 @@ impl Explored {
     }
 }
 
+/// Gives a run a deadline that is soon to come, later than any that it had.
+fn set_deadline(world: &mut World, name: &str) {
+    let seconds = i64::try_from(world.now / 1_000 + SOON).expect("a small time");
+    world.edit_unseen(name, |run| {
+        run.created = Some(wall(0));
+        let earlier = run.spec.active_deadline_seconds.unwrap_or_default();
+        run.spec.active_deadline_seconds = Some(seconds.max(earlier + 1));
+    });
+}
+
 impl Model for Explored {
     type State = State;
     type Action = Act;
@@ -231,6 +260,10 @@ impl Model for Explored {
             gateway.spec.batching.as_mut().expect("the fixture has one").max_plans = Some(2);
         });
         world.run_until_settled();
+        if self.has_deadlines {
+            self.runs.iter().for_each(|(name, _)| set_deadline(&mut world, name));
+            world.flow(How::ByNature);
+        }
         let digest = digest(&world);
         vec![State { world, left: self.budget, digest }]
     }

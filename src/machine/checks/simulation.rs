@@ -16,7 +16,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 
 use crate::api::GatewayRef;
 use crate::machine::backoff::chance;
-use crate::machine::checks::fixtures;
+use crate::machine::checks::fixtures::{self, wall};
 use crate::machine::checks::world::{How, Nature, Options, World, gateway_key, key};
 use crate::machine::{CallId, Input, Key, Kind, RunView};
 
@@ -146,7 +146,10 @@ impl Simulation {
             hasty,
         };
         for (name, _) in RUNS {
-            simulation.world.edit_unseen(name, |run| run.spec.stop_deadline_seconds = Some(LONG_DEADLINE));
+            simulation.world.edit_unseen(name, |run| {
+                run.created = Some(wall(0));
+                run.spec.stop_deadline_seconds = Some(LONG_DEADLINE);
+            });
         }
         simulation.push(0, Act::Outside);
         simulation
@@ -293,6 +296,8 @@ impl Simulation {
     /// Faults have ended. Everything gets settled.
     fn settle(&mut self) {
         (self.faults, self.outside, self.default_answer) = (false, 0, How::ByNature);
+        // No deadline is put off for ever.
+        self.world.jump(-self.world.skew);
         self.world.fake_gateway.secret_missing = false;
         self.world.fake_gateway.unreachable = false;
         for gateway in GATEWAYS.iter().map(|name| gateway_key(name)) {

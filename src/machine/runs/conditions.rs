@@ -15,6 +15,7 @@ use crate::machine::runs::intent::StopState;
 use crate::machine::runs::plan::Plan;
 use crate::machine::runs::status_input::StatusInput;
 use crate::machine::runs::tally::{PlanTally, plans_by_name, was_or_were};
+use crate::machine::time::in_words;
 
 use ConditionStatus::{False, True, Unknown};
 
@@ -24,7 +25,9 @@ pub fn conditions(input: &StatusInput<'_>, tally: &PlanTally) -> Vec<ConditionDr
         StopState::None if input.observed.is_restored() => {
             at_rest(reason::RESTORED, &events::restored(input.key))
         }
-        StopState::None => at_rest(reason::NOT_REQUESTED, "no stop is asked for"),
+        StopState::None => {
+            at_rest(reason::NOT_REQUESTED, &format!("no stop is asked for{}", stopped_at(input)))
+        }
         StopState::Withdrawn(_) if tally.pending > 0 => being_taken_back(),
         StopState::Withdrawn(_) if input.plans.iter().any(Plan::is_withdrawn) => {
             at_rest(reason::WITHDRAWN, &withdrawn(input, tally))
@@ -73,7 +76,7 @@ fn being_taken_back() -> Vec<ConditionDraft> {
 /// Plans are still to be stopped.
 fn under_way(input: &StatusInput<'_>, tally: &PlanTally) -> Vec<ConditionDraft> {
     let goes_on = match given_up_at(input) {
-        Some(time) => format!("the operator goes on by itself until {} and then gives up", second(time)),
+        Some(time) => format!("the operator goes on by itself until {} and then gives up", in_words(time)),
         None => "the operator goes on by itself".to_owned(),
     };
     match input.waiting {
@@ -165,14 +168,15 @@ fn failed(input: &StatusInput<'_>, tally: &PlanTally) -> Vec<ConditionDraft> {
 }
 
 fn withdrawn(input: &StatusInput<'_>, tally: &PlanTally) -> String {
-    format!("the stop{} was taken back; its plans: {}", asked_at(input), tally.text())
+    format!("the stop{} was taken back; its plans: {}{}", asked_at(input), tally.text(), stopped_at(input))
 }
 
 fn ended_before(input: &StatusInput<'_>, tally: &PlanTally) -> String {
     format!(
-        "no stop is asked for any more; the stop{} had ended before it was taken back: {}",
+        "no stop is asked for any more; the stop{} had ended before it was taken back: {}{}",
         asked_at(input),
-        tally.text()
+        tally.text(),
+        stopped_at(input)
     )
 }
 
@@ -188,12 +192,18 @@ fn added_since(input: &StatusInput<'_>, tally: &PlanTally) -> String {
     )
 }
 
-fn asked_at(input: &StatusInput<'_>) -> String {
-    input.request.map_or_else(String::new, |request| format!(" asked for at {}", second(request.asked.time)))
+/// The deadline at which a run at rest will be stopped. It changes with the spec alone, and so costs no write of its own.
+fn stopped_at(input: &StatusInput<'_>) -> String {
+    let deadline = input.observed.deadline.to_come();
+    deadline.map_or_else(String::new, |deadline| {
+        format!("; the run's deadline stops it at {}", in_words(deadline))
+    })
 }
 
-fn second(time: Timestamp) -> String {
-    time.strftime("%Y-%m-%dT%H:%M:%SZ").to_string()
+fn asked_at(input: &StatusInput<'_>) -> String {
+    input
+        .request
+        .map_or_else(String::new, |request| format!(" asked for at {}", in_words(request.asked.time)))
 }
 
 fn gateway<'a>(input: &StatusInput<'a>) -> &'a str {

@@ -5,10 +5,12 @@ use crate::machine::advice;
 use crate::machine::answer::Gist;
 use crate::machine::effect::Event;
 use crate::machine::ids::{ObjectKey, PlanId, RunKey, Uid};
+use crate::machine::runs::deadline::Deadlines;
 use crate::machine::runs::intent::{DecidingField, Meaning, Notice, gateway_name, meaning};
 use crate::machine::runs::memo::stopped;
 use crate::machine::runs::request::{Moment, Withdrawal};
-use crate::machine::runs::tally::PlanTally;
+use crate::machine::runs::tally::{PlanTally, plans_by_name};
+use crate::machine::time::in_words;
 use crate::machine::view::RunView;
 use crate::machine::wait_reason::WaitReason;
 
@@ -79,6 +81,13 @@ pub fn taken_back(field: DecidingField, view: &RunView) -> Announcement {
                 "\"{by}\" has set the annotation testinium.io/stop to a no; to stop the plans after all, run: {again}"
             ),
         ),
+        // The stop was asked for by no person who would want it back.
+        DecidingField::Deadline => Announcement::normal(
+            EventReason::StopWithdrawn,
+            format!(
+                "the stop was taken back: spec.activeDeadlineSeconds was raised to a deadline in the future{by_whom}"
+            ),
+        ),
         DecidingField::GatewayRef => Announcement::warning(
             EventReason::StopWithdrawn,
             format!(
@@ -88,6 +97,14 @@ pub fn taken_back(field: DecidingField, view: &RunView) -> Announcement {
             ),
         ),
     }
+}
+
+/// The announcement that a deadline has passed and asks for these plans.
+pub fn deadline_passed(deadlines: Deadlines, plans: &[PlanId]) -> Option<Announcement> {
+    let deadline = in_words(deadlines.named?);
+    let message =
+        format!("the run's deadline, {deadline}, has passed; to be stopped: {}", plans_by_name(plans));
+    Some(Announcement::normal(EventReason::DeadlinePassed, message))
 }
 
 /// The announcement of a notice; none if it does not matter for these plans. `unsent`: the number of plans that wait
@@ -123,6 +140,7 @@ pub fn notice(
                  run: {}",
                 match field {
                     DecidingField::Stopped => "spec.stopped",
+                    DecidingField::Deadline => "spec.activeDeadlineSeconds",
                     DecidingField::Annotation | DecidingField::Retry | DecidingField::GatewayRef => {
                         "the annotation testinium.io/stop"
                     }
@@ -151,8 +169,8 @@ pub fn notice(
 /// The words about a run that carries a request which counts as seen.
 pub fn restored(run: &RunKey) -> String {
     format!(
-        "the run was restored from a backup, so the stop that it carries is of the past and is not repeated; to stop \
-         its plans now, run: {}",
+        "the run was restored from a backup, so the stop or deadline that it carries is of the past and is not repeated; \
+         to stop its plans now, run: {}",
         advice::stop_again(run)
     )
 }

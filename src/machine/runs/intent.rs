@@ -1,11 +1,11 @@
 //! The intent of a run: whether its plans shall be stopped, from the object as it is now and the memory of what was
 //! seen before.
 //!
-//! A pure function, which others call reconcile. A request is an *edge*: `spec.stopped` becoming true, or the
-//! annotation becoming another asking value. An explicit no takes a stop back; a removal takes nothing back, but it is
-//! seen, so that the same request after it is a new one. To tell edges from levels, the values that were last seen are
-//! remembered, absence included. This memory is kept in `status.stop`, so that a restart neither repeats nor forgets a
-//! request.
+//! A pure function, which others call reconcile. A request is an *edge*: `spec.stopped` becoming true, the annotation
+//! becoming another asking value, or a deadline that passes. An explicit no takes a stop back; a removal takes nothing
+//! back, but it is seen, so that the same request after it is a new one. To tell edges from levels, the values that were
+//! last seen are remembered, absence included. This memory is kept in `status.stop`, so that a restart neither repeats
+//! nor forgets a request.
 //!
 //! The rules have the numbers of `docs/requests.md`, and each has tests by its number: `cargo test --lib rule_`.
 
@@ -15,6 +15,7 @@ use jiff::Timestamp;
 
 use crate::api::{TestPlanRunStatus, Trigger};
 use crate::machine::ids::{GatewayKey, RunKey};
+use crate::machine::runs::deadline::Deadlines;
 use crate::machine::view::{FieldSet, RunView};
 
 /// Name of the gateway of a run that names none.
@@ -31,6 +32,7 @@ pub struct Observed {
     pub retry: Option<Arc<str>>,
     /// The label by which Velero marks what it has restored.
     pub restore: Option<Arc<str>>,
+    pub deadline: Deadlines,
     pub stop: StopState,
     /// Value of the annotation that asked for the stop, even if the annotation is gone meanwhile.
     pub request: Option<Arc<str>>,
@@ -66,6 +68,8 @@ pub struct History<'a> {
     pub requested_by: Option<&'a str>,
     /// The field manager that took it back.
     pub withdrawn_by: Option<&'a str>,
+    /// The present, by the API server's clock.
+    pub now: Timestamp,
 }
 
 /// The intent of a run, and the way to it.
@@ -91,6 +95,7 @@ pub enum DecidingField {
     Annotation,
     Retry,
     GatewayRef,
+    Deadline,
 }
 
 /// A consequence that a person may not have expected.
@@ -121,12 +126,13 @@ pub enum Meaning {
 // === impl Observed ===
 
 impl Observed {
-    /// Whether the fields that ask are as they were last seen.
-    pub fn has_seen(&self, view: &RunView) -> bool {
+    /// Whether the fields that ask are as they were last seen, and no deadline has passed since.
+    pub fn has_seen(&self, view: &RunView, now: Timestamp) -> bool {
         self.stopped == view.spec.stopped
             && self.annotation.as_deref() == view.stop_annotation.as_deref()
             && self.retry.as_deref() == view.retry_annotation.as_deref()
             && self.restore.as_deref() == view.restored.as_deref()
+            && !self.deadline.seen_in(view).passes(now)
     }
 
     /// The memory in the status of an object.
@@ -138,6 +144,7 @@ impl Observed {
             annotation: stop.observed_request.as_deref().map(Arc::from),
             retry: stop.observed_retry.as_deref().map(Arc::from),
             restore: stop.observed_restore.as_deref().map(Arc::from),
+            deadline: Deadlines { named: None, passed: stop.observed_deadline.as_ref().map(|time| time.0) },
             stop: match stop.trigger {
                 None => StopState::None,
                 Some(trigger) if stop.withdrawn_time.is_some() => StopState::Withdrawn(trigger),
@@ -165,7 +172,7 @@ impl Observed {
 
     fn carries_request(&self) -> bool {
         let asks = |value: &Option<Arc<str>>| value.as_deref().is_some_and(asks);
-        self.stopped == Some(true) || asks(&self.annotation) || asks(&self.retry)
+        self.stopped == Some(true) || asks(&self.annotation) || asks(&self.retry) || self.deadline.is_spent()
     }
 }
 
@@ -179,6 +186,17 @@ impl DecidingField {
             Self::Annotation => view.annotation_set.as_ref(),
             Self::Retry => view.retry_set.as_ref(),
             Self::GatewayRef => view.gateway_set.as_ref(),
+            Self::Deadline => view.deadline_set.as_ref(),
+        }
+    }
+
+    /// The source of a request that this field makes.
+    fn trigger(self) -> Trigger {
+        match self {
+            Self::Stopped => Trigger::Spec,
+            // Another gateway takes a stop back, and asks for none.
+            Self::Annotation | Self::Retry | Self::GatewayRef => Trigger::Annotation,
+            Self::Deadline => Trigger::Deadline,
         }
     }
 }
@@ -191,7 +209,12 @@ pub fn gateway_name(view: &RunView) -> &str {
 /// Decides the intent of a run. `before` is the memory of this process, or else that of the object's status.
 pub fn decide_intent(view: &RunView, before: &Observed, history: History<'_>) -> Intent {
     let mut intent = Intent { observed: observe(view, before), ..Intent::default() };
-    if is_restored(view, before, history) {
+    let deadline_passes = intent.observed.deadline.passes(history.now);
+    let is_restored = is_restored(view, before, history);
+    if deadline_passes || is_restored {
+        intent.observed.deadline.spend();
+    }
+    if is_restored {
         // A stop that is under way in this very object goes on. Everything else comes from the backup (rule 15).
         let is_own = !history.is_first || is_of_this_object(view);
         if !is_own || history.settled {
@@ -205,8 +228,8 @@ pub fn decide_intent(view: &RunView, before: &Observed, history: History<'_>) ->
         }
         return intent;
     }
-    if let Some(field) = asked(view, before, history) {
-        let trigger = if field == DecidingField::Stopped { Trigger::Spec } else { Trigger::Annotation };
+    if let Some(field) = asked(view, before, history, deadline_passes) {
+        let trigger = field.trigger();
         intent.asked_by = Some(field);
         if trigger == Trigger::Spec && is_contested(view, before, history) {
             intent.notices.push(Notice::Contested);
@@ -217,13 +240,17 @@ pub fn decide_intent(view: &RunView, before: &Observed, history: History<'_>) ->
         intent.observed.request = intent.observed.annotation.clone().filter(|value| asks(value));
         return intent;
     }
-    // A retry with no plan left to ask for asks for nothing, and so does not outweigh a no.
-    if retry_became(view, before) && before.is_stop_requested() && history.has_failures {
-        (intent.retries, intent.asked_by) = (true, Some(DecidingField::Retry));
+    // A retry or a deadline with no plan left to ask for asks for nothing, and so does not outweigh a no.
+    let again = match retry_became(view, before) {
+        true => Some(DecidingField::Retry),
+        false => deadline_passes.then_some(DecidingField::Deadline),
+    };
+    if again.is_some() && before.is_stop_requested() && history.has_failures {
+        (intent.retries, intent.asked_by) = (true, again);
     } else {
         take_back(view, before, &mut intent);
     }
-    intent.notices.extend(notice(view, before, &intent));
+    intent.notices.extend(notice(view, before, &intent, history));
     intent
 }
 
@@ -234,6 +261,7 @@ fn observe(view: &RunView, before: &Observed) -> Observed {
         annotation: view.stop_annotation.as_deref().map(|value| shared(&before.annotation, value)),
         retry: view.retry_annotation.as_deref().map(|value| shared(&before.retry, value)),
         restore: view.restored.as_deref().map(|value| shared(&before.restore, value)),
+        deadline: before.deadline.seen_in(view),
         stop: before.stop,
         request: before.request.clone(),
         gateway: before.gateway.clone(),
@@ -245,19 +273,27 @@ fn shared(before: &Option<Arc<str>>, text: &str) -> Arc<str> {
     before.clone().filter(|before| **before == *text).unwrap_or_else(|| text.into())
 }
 
-/// The field that asks now and did not before (rules 3, 8, 13). Asking outweighs taking back.
-fn asked(view: &RunView, before: &Observed, history: History<'_>) -> Option<DecidingField> {
+/// The field that asks now and did not before (rules 3, 4, 8, 13). Asking outweighs taking back.
+fn asked(
+    view: &RunView,
+    before: &Observed,
+    history: History<'_>,
+    deadline_passes: bool,
+) -> Option<DecidingField> {
     let stopped = view.spec.stopped == Some(true);
     if stopped && (before.stopped != Some(true) || was_flipped_unseen(view, history)) {
         return Some(DecidingField::Stopped);
     }
-    // A retry asks for every plan if there is no stop, or only one at another gateway.
+    // A retry or a deadline asks for every plan if there is no stop, or only one at another gateway.
     let stands = before.is_stop_requested() && !has_moved(view, before);
     let retries = retry_became(view, before) && !stands;
     if annotation_became(view, before) == Some(Meaning::Asks) {
         return Some(DecidingField::Annotation);
     }
-    retries.then_some(DecidingField::Retry)
+    if retries {
+        return Some(DecidingField::Retry);
+    }
+    (deadline_passes && !stands).then_some(DecidingField::Deadline)
 }
 
 /// Whether `stopped` went to false and back while no operator ran (rule 13): two generations or more were not seen, and
@@ -271,21 +307,26 @@ fn was_flipped_unseen(view: &RunView, history: History<'_>) -> bool {
 /// Takes the stop back if something says so.
 fn take_back(view: &RunView, before: &Observed, intent: &mut Intent) {
     if let StopState::Asked(trigger) = before.stop {
-        intent.taken_back = taken_back(view, before);
+        // A deadline that is to come after one has asked was raised into the future.
+        let is_raised = trigger == Trigger::Deadline && intent.observed.deadline.to_come().is_some();
+        intent.taken_back = taken_back(view, before, is_raised);
         if intent.taken_back.is_some() {
             intent.observed.stop = StopState::Withdrawn(trigger);
         }
     }
 }
 
-/// The field that takes the stop back (rule 6).
-fn taken_back(view: &RunView, before: &Observed) -> Option<DecidingField> {
+/// The field that takes the stop back (rule 6). `is_raised`: the deadline that asked for it is another one now.
+fn taken_back(view: &RunView, before: &Observed, is_raised: bool) -> Option<DecidingField> {
     let stopped = view.spec.stopped;
     if stopped == Some(false) && before.stopped != Some(false) {
         return Some(DecidingField::Stopped);
     }
     if annotation_became(view, before) == Some(Meaning::No) && stopped != Some(true) {
         return Some(DecidingField::Annotation);
+    }
+    if is_raised {
+        return Some(DecidingField::Deadline);
     }
     has_moved(view, before).then_some(DecidingField::GatewayRef)
 }
@@ -296,7 +337,7 @@ fn has_moved(view: &RunView, before: &Observed) -> bool {
 }
 
 /// The notice of an observation that asks for nothing.
-fn notice(view: &RunView, before: &Observed, intent: &Intent) -> Option<Notice> {
+fn notice(view: &RunView, before: &Observed, intent: &Intent, history: History<'_>) -> Option<Notice> {
     let became = annotation_became(view, before);
     let stands = intent.observed.is_stop_requested();
     let stopped = view.spec.stopped == Some(true);
@@ -307,9 +348,22 @@ fn notice(view: &RunView, before: &Observed, intent: &Intent) -> Option<Notice> 
         Some(Meaning::No) if stands && stopped => Some(Notice::NotWithdrawn),
         _ if stands && !stopped && (emptied || removed) => Some(Notice::Continues(DecidingField::Annotation)),
         _ if stands && !stopped && field_removed => Some(Notice::Continues(DecidingField::Stopped)),
+        _ if stands && !stopped && deadline_removed(view, before, history) => {
+            Some(Notice::Continues(DecidingField::Deadline))
+        }
         Some(Meaning::Empty) => Some(Notice::EmptyAnnotation),
         Some(Meaning::Asks | Meaning::No) | None => None,
     }
+}
+
+/// Whether the deadline that asked for the stop was removed. Status does not tell whether the spec named one when it was
+/// last seen; but a spec without one is told of once if it is a generation that nobody saw.
+fn deadline_removed(view: &RunView, before: &Observed, history: History<'_>) -> bool {
+    let was_named = before.deadline.named.is_some()
+        || (history.is_first && history.generation.is_some_and(|seen| seen < view.generation));
+    before.stop == StopState::Asked(Trigger::Deadline)
+        && was_named
+        && view.spec.active_deadline_seconds.is_none()
 }
 
 /// The meaning of the annotation, if its value is another one than before.

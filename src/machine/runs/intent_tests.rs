@@ -243,6 +243,118 @@ fn rule_13_a_flip_that_nobody_saw_is_a_new_request() {
     assert_eq!(flipped(4, 20_000, false), "asked", "the stop is under way");
 }
 
+/// Looks at a run, which was made at 0 s and names this deadline, at this time. Yields the intent.
+fn dated(look: Look<'_>, deadline: Option<i64>, before: &Observed, history: History<'_>, now: u64) -> Intent {
+    let mut run = view(look);
+    (run.created, run.spec.active_deadline_seconds) = (Some(wall(0)), deadline);
+    decide_intent(&run, before, History { now: wall(now * 1_000), ..history })
+}
+
+#[test]
+fn rule_02_a_deadline_is_an_event() {
+    let unseen = Observed::default();
+    let before = dated((FALSE, None), Some(60), &unseen, History::default(), 59);
+    assert_eq!((word(&before), before.observed.deadline.passed), ("nothing", None));
+    let at = dated((FALSE, None), Some(60), &before.observed, History::default(), 60);
+    assert_eq!((word(&at), at.asked_by), ("new", Some(DecidingField::Deadline)));
+    assert_eq!(at.observed.stop, StopState::Asked(Trigger::Deadline));
+    let after = dated((FALSE, None), Some(60), &at.observed, History::default(), 61);
+    assert_eq!((word(&after), after.asked_by), ("asked", None));
+}
+
+#[test]
+fn rule_04_a_deadline_asks_again_only_where_something_is_left() {
+    for (has_failures, retries) in [(true, true), (false, false)] {
+        let asked = dated((TRUE, None), Some(60), &Observed::default(), History::default(), 0);
+        let history = History { has_failures, ..History::default() };
+        let at = dated((TRUE, None), Some(60), &asked.observed, history, 60);
+        assert_eq!((at.is_new, at.retries), (false, retries));
+        assert_eq!(at.observed.stop, StopState::Asked(Trigger::Spec), "the stop that stands goes on");
+        assert_eq!(at.observed.deadline.passed, Some(wall(60_000)), "spent, whether or not it asks");
+    }
+}
+
+#[test]
+fn rule_06_what_takes_back_a_stop_by_deadline() {
+    let asked = dated((ABSENT, None), Some(60), &Observed::default(), History::default(), 60).observed;
+    type Row = (&'static str, Look<'static>, Option<i64>, Option<DecidingField>);
+    let rows: [Row; 7] = [
+        ("nothing", (ABSENT, None), Some(60), None),
+        ("a deadline raised into the future", (ABSENT, None), Some(90), Some(DecidingField::Deadline)),
+        ("a deadline lowered", (ABSENT, None), Some(30), None),
+        ("a deadline removed", (ABSENT, None), None, None),
+        ("false", (FALSE, None), Some(60), Some(DecidingField::Stopped)),
+        ("a no", (ABSENT, Some("no")), Some(60), Some(DecidingField::Annotation)),
+        ("a no with a raised one", (ABSENT, Some("no")), Some(90), Some(DecidingField::Annotation)),
+    ];
+    for (name, look, deadline, field) in rows {
+        let intent = dated(look, deadline, &asked, History::default(), 61);
+        assert_eq!((intent.taken_back, intent.is_new), (field, false), "{name}");
+    }
+    let raised = dated((ABSENT, None), Some(65), &asked, History::default(), 70);
+    assert_eq!((word(&raised), raised.taken_back), ("asked", None), "raised, and not into the future");
+    assert_eq!(raised.observed.deadline.passed, Some(wall(65_000)));
+    let set_back = dated((ABSENT, None), Some(60), &asked, History::default(), 5);
+    assert_eq!((word(&set_back), set_back.taken_back), ("asked", None), "a clock that was set back");
+}
+
+#[test]
+fn rule_06_a_raised_deadline_takes_back_no_stop_of_another() {
+    let asked = dated((TRUE, Some("a")), Some(60), &Observed::default(), History::default(), 60).observed;
+    assert_eq!(asked.stop, StopState::Asked(Trigger::Spec), "whoever asks with it outweighs it");
+    let raised = dated((TRUE, Some("a")), Some(90), &asked, History::default(), 61);
+    assert_eq!(raised.taken_back, None);
+}
+
+#[test]
+fn rule_07_the_removal_of_a_deadline_is_told_once() {
+    let asked = dated((ABSENT, None), Some(60), &Observed::default(), History::default(), 60).observed;
+    let removed = dated((ABSENT, None), None, &asked, History::default(), 61);
+    assert_eq!(removed.notices, [Notice::Continues(DecidingField::Deadline)]);
+    let again = dated((ABSENT, None), None, &removed.observed, History::default(), 62);
+    assert_eq!(again.notices, []);
+    // Status does not say whether the spec named a deadline.
+    let remembered = Observed { deadline: Deadlines { named: None, ..asked.deadline }, ..asked };
+    for (generation, told) in [(0, true), (1, false)] {
+        let history = History { is_first: true, generation: Some(generation), ..History::default() };
+        let first = dated((ABSENT, None), None, &remembered, history, 61);
+        assert_eq!(first.notices == [Notice::Continues(DecidingField::Deadline)], told, "{generation}");
+    }
+}
+
+#[test]
+fn rule_12_re_arming_does_not_restart_a_deadline() {
+    let mut observed = Observed::default();
+    let mut look = |look: Look<'_>, deadline: Option<i64>, now: u64| {
+        let intent = dated(look, deadline, &observed, History::default(), now);
+        observed = intent.observed.clone();
+        word(&intent)
+    };
+    assert_eq!(look((ABSENT, None), Some(60), 60), "new");
+    assert_eq!(look((FALSE, None), Some(60), 61), "withdrawn");
+    assert_eq!(look((TRUE, None), Some(60), 62), "new");
+    assert_eq!(look((FALSE, None), Some(60), 63), "withdrawn");
+    assert_eq!(look((FALSE, None), None, 64), "withdrawn");
+    assert_eq!(look((FALSE, None), Some(60), 65), "withdrawn", "the same once more");
+    assert_eq!(look((FALSE, None), Some(30), 66), "withdrawn", "an earlier one");
+    assert_eq!(look((FALSE, None), Some(67), 66), "withdrawn");
+    assert_eq!(look((FALSE, None), Some(67), 67), "new", "a later one");
+}
+
+#[test]
+fn rule_15_a_deadline_out_of_a_backup_is_spent_also_if_it_is_to_come() {
+    let mut run = restored((ABSENT, None), "monday");
+    run.spec.active_deadline_seconds = Some(60);
+    let history = History { is_first: true, ..History::default() };
+    let first = decide_intent(&run, &Observed::default(), history);
+    assert_eq!((word(&first), first.notices.as_slice()), ("nothing", &[Notice::Restored][..]));
+    let later = History { now: wall(90_000), ..History::default() };
+    let second = decide_intent(&run, &first.observed, later);
+    assert_eq!((word(&second), second.notices.len()), ("nothing", 0));
+    run.spec.active_deadline_seconds = Some(80);
+    assert_eq!(word(&decide_intent(&run, &second.observed, later)), "new", "a later one is its own");
+}
+
 fn restored(look: Look<'_>, label: &str) -> RunView {
     RunView { restored: Some(label.to_owned()), created: Some(wall(0)), ..view(look) }
 }
@@ -338,11 +450,13 @@ fn memory_goes_through_a_status_unchanged() {
             trigger: intent.observed.is_stop_requested().then_some(Trigger::Spec),
             observed_stopped: intent.observed.stopped,
             observed_request: intent.observed.annotation.as_deref().map(str::to_owned),
+            observed_deadline: Some(k8s_openapi::apimachinery::pkg::apis::meta::v1::Time(wall(60_000))),
             ..Default::default()
         };
         status.stop = Some(stop);
         let remembered = Observed::of_status(&status);
         assert_eq!(remembered.stopped, intent.observed.stopped);
         assert_eq!(remembered.annotation, intent.observed.annotation);
+        assert_eq!(remembered.deadline, Deadlines { named: None, passed: Some(wall(60_000)) });
     }
 }

@@ -209,6 +209,7 @@ fn hash_stop(stop: &StopStatus, hash: &mut DefaultHasher) {
         observed_request,
         observed_retry,
         observed_restore,
+        observed_deadline,
         request,
         last_handled_request,
         last_handled_retry,
@@ -216,7 +217,7 @@ fn hash_stop(stop: &StopStatus, hash: &mut DefaultHasher) {
     (trigger, when(request_time), requested_by, field_manager, reason, gateway).hash(hash);
     (attempts, when(completion_time), when(withdrawn_time), withdrawn_by).hash(hash);
     (observed_stopped, observed_request, observed_retry, observed_restore).hash(hash);
-    (request, last_handled_request, last_handled_retry).hash(hash);
+    (when(observed_deadline), request, last_handled_request, last_handled_retry).hash(hash);
 }
 
 fn when(time: &Option<Time>) -> Option<Timestamp> {

@@ -1,7 +1,7 @@
 //! Runs: the intent of each, the progress of its plans, and the content of its status.
 //!
 //! [`Runs`] owns the records of runs that are not at rest, and knows no other part of the machine: it asks the others
-//! by returning [`Demand`]s. A run at rest has no record; a run that only waits for a time of day is parked, and one that
+//! by returning [`Demand`]s. A run at rest has no record; a run that only waits for its deadline is parked, and one that
 //! waits for room in memory is set aside.
 //!
 //! **R15.** A verdict counts for one request. The progress of a call reaches a run only if the plan is still in that
@@ -15,12 +15,13 @@
 
 pub mod census;
 mod conditions;
+pub mod deadline;
 pub mod demand;
 pub mod events;
 pub mod intent;
 pub mod memo;
 mod observe;
-mod parked;
+pub mod parked;
 pub mod plan;
 pub mod plan_list;
 pub mod request;
@@ -126,7 +127,7 @@ impl Runs {
         demands.extend(touched.into_iter().map(Demand::Reschedule));
     }
 
-    /// Gives up the plans whose deadline has passed, and asks for the parked runs whose time has come.
+    /// Gives up the plans whose stop has taken too long, and asks for the runs whose deadline has come.
     pub fn run_timers(&mut self, now: Now, demands: &mut Vec<Demand>) {
         while let Some(id) = self.timers.next_due(now.mono) {
             let Some(run) = self.by_id.get_mut(&id) else { continue };

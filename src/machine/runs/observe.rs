@@ -79,7 +79,6 @@ impl Runs {
         let list = self.lists.of(&view.key.namespace);
         let serial = list.serial;
         let source = if list.under_way { Source::List } else { Source::Watch };
-        self.parked.remove(&view.key);
         self.aside.remove(&view.key, &mut self.room);
         if let Some(id) = self.id_of(&view.key)
             && let Some(run) = self.by_id.get_mut(&id)
@@ -89,6 +88,7 @@ impl Runs {
             if view.version < run.version && !gone_back && self.guards.is_on(Guard::KnownVersion) {
                 if run.uid == view.uid {
                     run.listed_in = serial;
+                    self.parked.listed(&view.key, serial);
                 }
                 return;
             }
@@ -99,6 +99,7 @@ impl Runs {
             }
             self.deleted(&view.key, None, demands);
         }
+        self.parked.remove(&view.key);
         self.observe_new(view, view.version, source, now, demands);
     }
 
@@ -140,6 +141,10 @@ impl Runs {
     /// Takes in a run without a record that was read because its time had come, or because there was room for it. The
     /// watch has told of it up to the version in which it was parked or set aside.
     pub fn observe_without_record(&mut self, view: &RunView, now: Now, demands: &mut Vec<Demand>) {
+        if self.id_of(&view.key).is_some() {
+            // It is older than what is known of a run with a record, or is about another run of that name.
+            return self.parked.read_failed(&view.key, now);
+        }
         let parked = self.parked.take_read(&view.key).map(|(watched, _)| watched);
         let aside = self.aside.take_read(&view.key, &mut self.room).map(|place| place.watched);
         if let Some(watched) = parked.or(aside) {
@@ -204,7 +209,7 @@ impl Runs {
         };
         (run.listed_in, run.version_list, run.watched_version) = (serial, serial, watched);
         if run.at_rest() && consequences.announcements.is_empty() {
-            return self.park(&run, now);
+            return self.parked.set(run.key, run.due, run.version, run.listed_in, now);
         }
         run.lacks_room = !self.room.has(&run.gateway(), bytes_of(run.plans.len()));
         // Its status tells of its request, so that a later reading finds it.
@@ -281,11 +286,8 @@ impl Runs {
         for announcement in announcements {
             announce(run, announcement, now, demands);
         }
+        self.parked.set(run.key.clone(), run.due, run.version, run.listed_in, now);
         demands.push(Demand::Reschedule(id));
-    }
-
-    fn park(&mut self, run: &Run, now: Now) {
-        self.parked.add(run.key.clone(), run.due, run.version, run.listed_in, now);
     }
 
     /// Drops a run whose observation or status has panicked: the panic is that run's alone.
@@ -301,7 +303,7 @@ impl Runs {
         if let Some(run) = self.by_id.get(&id) {
             let (key, due, version, list) = (run.key.clone(), run.due, run.version, run.listed_in);
             self.forget(id, demands);
-            self.parked.add(key, due, version, list, now);
+            self.parked.set(key, due, version, list, now);
         }
     }
 
@@ -309,6 +311,7 @@ impl Runs {
         let Some(mut run) = self.by_id.remove(&id) else { return };
         self.timers.set(&id, &mut run.timer, None);
         self.by_key.remove(&run.key);
+        self.parked.remove(&run.key);
         self.room.release(&mut run);
         if self.neighbour_of(&run.key).is_none() {
             self.lanes.remove(&run.key.namespace);

@@ -6,14 +6,16 @@
 //! the object's managedFields; or else now. Its age is worked out once, when the request is first seen. For an object
 //! that comes by a watch the API server's own times give the age, because the object was written just now and the
 //! request at its field's time. An object that comes in a list may be of any age, so the wall clock counts too, and the
-//! greater age wins.
+//! greater age wins; the same is true of a request that a deadline makes, for nothing is written at that moment.
 //! Tests: `rule_11_a_request_seen_by_the_watch_is_as_old_as_the_api_servers_clock_says`,
 //! `rule_11_an_outage_makes_no_request_of_a_list_young`, `rule_11_a_lost_status_makes_no_old_request_young`,
-//! `rule_11_what_is_seen_by_the_watch_is_of_now_whatever_the_clock_says`, `h01_crash_between_post_and_answer`.
+//! `rule_11_what_is_seen_by_the_watch_is_of_now_whatever_the_clock_says`,
+//! `rule_11_a_deadline_that_passed_while_no_operator_ran_is_as_old_as_it_is`, `h01_crash_between_post_and_answer`.
 
 use jiff::Timestamp;
 
 use crate::api::Trigger;
+use crate::machine::runs::deadline::asked_by_deadline;
 use crate::machine::runs::intent::DecidingField;
 use crate::machine::time::{Millis, Now};
 use crate::machine::view::{FieldSet, RunView};
@@ -75,6 +77,16 @@ impl Moment {
         Self { time, mono: signed(now.mono) - signed(age) }
     }
 
+    /// The moment at which this field of an object has asked for a stop.
+    pub fn asked_by(field: Option<DecidingField>, view: &RunView, source: Source, now: Now) -> Self {
+        match field {
+            // The object may have been written long before: only the clock knows how long ago the deadline has passed.
+            Some(DecidingField::Deadline) => Self::of_field(asked_by_deadline(view), view, Source::List, now),
+            Some(field) => Self::of_field(field.set(view).and_then(|set| set.time), view, source, now),
+            None => Self::now(now),
+        }
+    }
+
     fn now(now: Now) -> Self {
         Self { time: now.wall, mono: signed(now.mono) }
     }
@@ -107,10 +119,11 @@ impl Request {
         let (value, is_stamped) = match asked_by {
             Some(DecidingField::Annotation) => (view.stop_annotation.as_deref(), true),
             Some(DecidingField::Retry) => (view.retry_annotation.as_deref(), false),
+            Some(DecidingField::Deadline) => (None, false),
             Some(DecidingField::Stopped | DecidingField::GatewayRef) | None => (None, true),
         };
         Self {
-            asked: Moment::of_field(set.and_then(|set| set.time), view, source, now),
+            asked: Moment::asked_by(asked_by, view, source, now),
             requested_by: view.requested_by.as_deref().filter(|_| is_stamped).map(Box::from),
             field_manager: set.map(|set| set.manager.as_str().into()),
             reason: value.or(view.spec.reason.as_deref()).map(Box::from),
@@ -120,12 +133,14 @@ impl Request {
     /// The request that a status tells of.
     pub fn of_status(view: &RunView, source: Source, now: Now) -> Option<Self> {
         let stop = view.status.stop.as_ref().filter(|stop| stop.trigger.is_some())?;
-        let set = match stop.trigger? {
-            Trigger::Spec => view.stopped_set.as_ref(),
-            Trigger::Annotation => view.annotation_set.as_ref().or(view.retry_set.as_ref()),
+        let time = |set: Option<&FieldSet>| set.and_then(|set| set.time);
+        let of_object = match stop.trigger? {
+            Trigger::Spec => time(view.stopped_set.as_ref()),
+            Trigger::Annotation => time(view.annotation_set.as_ref().or(view.retry_set.as_ref())),
+            Trigger::Deadline => asked_by_deadline(view),
         };
         // A time that is lost or can't be read must not make the request young.
-        let time = stop.request_time.as_ref().map(|time| time.0).or(set.and_then(|set| set.time));
+        let time = stop.request_time.as_ref().map(|time| time.0).or(of_object);
         Some(Self {
             asked: Moment::of_field(time, view, source, now),
             requested_by: stop.requested_by.as_deref().map(Box::from),

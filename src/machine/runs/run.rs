@@ -83,7 +83,7 @@ pub struct Run {
     pub tried_at: Option<Millis>,
     /// The next moment at which the run acts by itself.
     pub timer: Option<Millis>,
-    /// The time of day at which its object is to be read again although nothing changes.
+    /// The time of day at which its object is to be read again although nothing changes: its deadline.
     pub due: Option<Timestamp>,
     /// The lane in which its plans wait for a call: one a namespace.
     pub lane: Lane,
@@ -164,11 +164,11 @@ impl Run {
             settled: completed && all_settled(&run.plans),
             has_failures: run.has_failures(view),
             generation: view.status.observed_generation,
-            ..run.history()
+            ..run.history(now)
         };
         let intent = decide_intent(view, &run.observed, history);
         let settled = history.settled;
-        run.published = run.already_told(view);
+        run.published = run.already_told(view, now);
         let mut consequences = run.apply_intent(view, intent, settled, source, now);
         consequences.offer = run.queued().collect();
         (run, consequences)
@@ -177,9 +177,9 @@ impl Run {
     /// What status already tells of the stop: the reason for which it waits. A restart changes nothing of that, so it is
     /// told anew only when something else is known. None if the status is of another generation, or tells of no stop
     /// that is under way, or if other fields ask than it remembers.
-    fn already_told(&self, view: &RunView) -> Option<Option<Cause>> {
+    fn already_told(&self, view: &RunView, now: Now) -> Option<Option<Cause>> {
         let is_of_now = view.status.observed_generation == Some(view.generation)
-            && self.observed.has_seen(view)
+            && self.observed.has_seen(view, now.wall)
             && !all_settled(&self.plans);
         let stopped = stopped(&view.status).filter(|stopped| stopped.status == ConditionStatus::Unknown)?;
         let waits = match stopped.reason.as_str() {
@@ -194,7 +194,7 @@ impl Run {
         let before = (self.generation, self.observed.clone(), self.request_seq);
         let (dirty, said) = (self.dirty, std::mem::take(&mut self.memo));
         self.version = view.version;
-        let history = History { has_failures: self.has_failures(view), ..self.history() };
+        let history = History { has_failures: self.has_failures(view), ..self.history(now) };
         let (intent, settled) = (decide_intent(view, &self.observed, history), history.settled);
         let mut consequences = self.apply_intent(view, intent, settled, source, now);
         consequences.announcements.extend(self.confirm());
@@ -212,7 +212,7 @@ impl Run {
     }
 
     /// The history of the stop so far.
-    fn history(&self) -> History<'_> {
+    fn history(&self, now: Now) -> History<'_> {
         let request = self.request.as_ref();
         History {
             is_first: false,
@@ -222,6 +222,7 @@ impl Run {
             requested: request.map(|request| request.asked.time),
             requested_by: request.and_then(|request| request.field_manager.as_deref()),
             withdrawn_by: self.withdrawal.as_ref().and_then(|withdrawal| withdrawal.by.as_deref()),
+            now: now.wall,
         }
     }
 
@@ -248,13 +249,13 @@ impl Run {
         now: Now,
     ) -> Consequences {
         self.generation = view.generation;
-        self.due = view.due;
         self.reconcile_annotation = view.reconcile_annotation.as_deref().map(Box::from);
         self.deadline_seconds = view.spec.stop_deadline_seconds.unwrap_or(STOP_DEADLINE_SECONDS);
 
         let Intent { observed, is_new, asked_by, retries, taken_back, notices } = intent;
         let mut consequences = Consequences { is_new: is_new || retries, ..Consequences::default() };
         let before = std::mem::replace(&mut self.observed, observed);
+        self.due = self.observed.deadline.to_come();
         let earlier_withdrawal = self.withdrawal.clone();
         let withdraw = match self.observed.stop {
             StopState::None => {
@@ -267,10 +268,7 @@ impl Run {
                 self.ask_anew(&view.spec.plans, &mut consequences.offer)
             }
             StopState::Asked(_) => {
-                let again = retries.then(|| {
-                    let set = view.retry_set.as_ref().and_then(|set| set.time);
-                    Moment::of_field(set, view, source, now)
-                });
+                let again = retries.then(|| Moment::asked_by(asked_by, view, source, now));
                 let asks_for_added = self.observed.stopped == Some(true) || !settled;
                 let added = asks_for_added.then(|| self.added_later(view, source, now));
                 // Plans that were added since have not been stopped either.
@@ -302,6 +300,10 @@ impl Run {
             // a person wants to keep.
             let is_told = !settled || announcement.warning;
             consequences.announcements.extend(Some(announcement).filter(|_| is_told));
+        }
+        if asked_by == Some(DecidingField::Deadline) {
+            let passed = events::deadline_passed(self.observed.deadline, &consequences.offer);
+            consequences.announcements.extend(passed);
         }
         let unsent = self.queued().count();
         let notices = notices

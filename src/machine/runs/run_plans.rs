@@ -119,9 +119,8 @@ impl Run {
 
     /// Whether plans of the spec were not stopped, and are not being stopped.
     pub(in crate::machine) fn has_failures(&self, view: &RunView) -> bool {
-        let is_known = |id: &i64| self.plans.position(PlanId(*id)).is_some();
-        let some_failed = self.plans.iter().any(Plan::was_not_stopped);
-        some_failed || !view.spec.plans.iter().all(is_known)
+        let is_left = |id: &i64| self.plans.find(PlanId(*id)).is_none_or(Plan::was_not_stopped);
+        view.spec.plans.iter().any(is_left)
     }
 
     /// Asks for every plan of the spec, in its order. Yields the plans that the run had until now.

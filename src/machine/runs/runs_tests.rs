@@ -6,7 +6,7 @@ use super::*;
 use crate::machine::call::Settled;
 use crate::machine::checks::fixtures::{self, wall};
 use crate::machine::ids::Kind;
-use crate::machine::limits::{BETWEEN_PARTS, CLOCK_CHECK, QUICK_ANSWER, READ_AGAIN};
+use crate::machine::limits::{BETWEEN_PARTS, CLOCK_CHECK, DUE_READS_MAX, QUICK_ANSWER, READ_AGAIN};
 use crate::machine::list::Extent;
 use crate::machine::runs::census::Census;
 use crate::machine::runs::request::Source;
@@ -266,17 +266,24 @@ fn plans_are_given_up_at_their_deadline() {
 
 // === parked runs ===
 
-/// A run at rest that waits for a time of day, so many milliseconds from zero.
+/// The same run with a deadline, so many milliseconds from zero.
+fn with_deadline(view: &RunView, due: u64) -> RunView {
+    let mut view = view.clone();
+    view.created = Some(wall(0));
+    view.spec.active_deadline_seconds = Some(i64::try_from(due / 1_000).expect("a small time"));
+    view
+}
+
+/// A run at rest that waits for a deadline, so many milliseconds from zero.
 fn parked(due: u64) -> RunView {
-    let mut view = view(None);
-    view.due = Some(wall(due));
+    let mut view = with_deadline(&view(None), due);
     let (run, _) = Run::new(&view, Lane(1), Source::Watch, at(0));
     view.status = run.status(None, None, false, at(0));
     view
 }
 
 #[test]
-fn a_run_at_rest_that_waits_for_a_time_of_day_is_read_when_it_has_come() {
+fn a_run_at_rest_that_waits_for_its_deadline_is_read_when_it_has_come() {
     let mut runs = Runs::default();
     let view = parked(30_000);
     assert!(observe(&mut runs, &view, 0).is_empty());
@@ -315,7 +322,9 @@ fn a_parked_run_is_forgotten_with_its_object() {
         runs.list_began(&ALL);
         runs.list_ended(&ALL, &mut Vec::new());
     };
-    let seen = |runs: &mut Runs| drop(observe(runs, &newer(&view, |view| view.due = None), 10));
+    let seen = |runs: &mut Runs| {
+        drop(observe(runs, &newer(&view, |view| view.spec.active_deadline_seconds = None), 10))
+    };
     let steps: [Step<'_>; 3] =
         [("it is deleted", &gone), ("a list lacks it", &unlisted), ("it waits no more", &seen)];
     for (name, step) in steps {
@@ -361,6 +370,83 @@ fn a_run_that_could_not_be_read_rests_and_delays_no_other() {
     assert_eq!(runs.wake_at(), Some(Millis(2_100 + READ_AGAIN.0)));
     runs.run_timers(at(2_100 + READ_AGAIN.0), &mut demands);
     assert_eq!(told(&demands), ["read nightly"]);
+}
+
+#[test]
+fn a_run_that_is_read_before_its_deadline_after_all_is_parked_again() {
+    let mut runs = Runs::default();
+    let view = parked(30_000);
+    observe(&mut runs, &view, 0);
+    let mut demands = Vec::new();
+    let ahead = Now { mono: Millis(30_000), wall: wall(90_000) };
+    runs.run_timers(ahead, &mut demands);
+    assert_eq!(told(&demands), ["read nightly"]);
+    demands.clear();
+    let set_back = Now { mono: Millis(30_001), wall: wall(10_000) };
+    runs.observe_without_record(&view, set_back, &mut demands);
+    assert!(demands.is_empty(), "it has not come");
+    assert_eq!((runs.count(), runs.parked.count()), (0, 1));
+    assert_eq!(runs.wake_at(), Some(Millis(50_001)));
+}
+
+/// A record has no list of the plans of the spec, so the run is read also while it is there.
+#[test]
+fn a_run_with_a_record_is_read_at_its_deadline() {
+    let mut runs = Runs::default();
+    let stopped = with_deadline(&view(Some(true)), 30_000);
+    observe(&mut runs, &stopped, 0);
+    assert_eq!((runs.count(), runs.parked.count()), (1, 1));
+    let mut demands = Vec::new();
+    runs.run_timers(at(29_999), &mut demands);
+    assert!(demands.is_empty());
+    runs.run_timers(at(30_000), &mut demands);
+    assert_eq!(told(&demands), ["read nightly"]);
+    // A reading that is older than what the watch has told meanwhile is of no use.
+    let newer = newer(&stopped, |view| view.reconcile_annotation = Some("now".to_owned()));
+    let mut early = at(29_000);
+    early.mono = Millis(30_001);
+    runs.observe(&newer, early, &mut demands);
+    demands.clear();
+    runs.run_timers(at(31_001), &mut demands);
+    assert_eq!(told(&demands), ["read nightly"], "by a clock that was set back in between");
+    demands.clear();
+    assert_eq!(runs.known_by_read(&stopped, None), None);
+    runs.observe_without_record(&stopped, at(31_002), &mut demands);
+    assert!(demands.is_empty() && runs.count() == 1, "it makes no second record");
+    let again = Millis(31_002) + READ_AGAIN;
+    assert_eq!(runs.wake_at(), Some(again));
+    runs.run_timers(Now { mono: again, wall: wall(again.0) }, &mut demands);
+    assert_eq!(told(&demands), ["read nightly"]);
+    let id = runs.known_by_read(&newer, None).expect("it says what is known");
+    runs.observe_known(id, &newer, Source::Watch, at(40_000), &mut demands);
+    assert_eq!(runs.parked.count(), 0, "the deadline has passed");
+}
+
+#[test]
+fn runs_with_one_deadline_are_read_a_few_at_a_time() {
+    let mut runs = Runs::default();
+    let all: Vec<_> = (0..DUE_READS_MAX + 3)
+        .map(|number| {
+            let name = format!("run-{number:03}");
+            let mut view = parked(30_000);
+            (view.key, view.uid) = (RunKey::new("team", name.clone()), name.into());
+            view
+        })
+        .collect();
+    all.iter().for_each(|view| drop(observe(&mut runs, view, 0)));
+    let mut demands = Vec::new();
+    runs.run_timers(at(30_000), &mut demands);
+    assert_eq!(demands.len(), DUE_READS_MAX);
+    assert_eq!(runs.wake_at(), None, "the end of a reading wakes the others");
+    demands.clear();
+    runs.read_failed(&all[0].key, at(30_001));
+    runs.deleted(&all[1].key, None, &mut demands);
+    runs.run_timers(at(30_002), &mut demands);
+    assert_eq!(told(&demands), ["read run-016", "read run-017"]);
+    demands.clear();
+    runs.observe_without_record(&all[2], at(30_003), &mut Vec::new());
+    runs.run_timers(at(30_004), &mut demands);
+    assert_eq!(told(&demands), ["read run-018"]);
 }
 
 /// Runs that wait, by what their statuses tell, and the age of the oldest stop.

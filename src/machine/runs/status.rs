@@ -77,6 +77,7 @@ fn stop(input: &StatusInput<'_>, tally: &PlanTally) -> Option<StopStatus> {
         observed_request: text(&observed.annotation),
         observed_retry: text(&observed.retry),
         observed_restore: text(&observed.restore),
+        observed_deadline: observed.deadline.passed.map(whole_seconds),
         ..StopStatus::default()
     };
     let (StopState::Asked(trigger) | StopState::Withdrawn(trigger)) = observed.stop else {

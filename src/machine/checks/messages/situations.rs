@@ -34,6 +34,13 @@ fn set(manager: &str) -> Option<FieldSet> {
     Some(FieldSet { manager: manager.to_owned(), time: Some(wall(0)) })
 }
 
+/// Gives the run a deadline so many seconds after the test began.
+fn set_deadline(world: &mut World, seconds: i64) {
+    world.edit(RUN, |run| {
+        (run.created, run.spec.active_deadline_seconds) = (Some(wall(0)), Some(seconds));
+    });
+}
+
 fn unset(world: &mut World, manager: &str) {
     world.edit(RUN, |run| {
         run.spec.stopped = Some(false);
@@ -95,6 +102,10 @@ pub(super) const RUNS: &[(&str, &[Situation])] = &[
         "NotRequested",
         &[
             ("No stop was ever asked for.", |_| {}),
+            ("The same, and the run has a deadline.", |world| {
+                set_deadline(world, 3_600);
+                world.live(5_000, How::ByNature);
+            }),
             ("The stop was taken back after it was complete.", |world| {
                 stop(world, How::ByNature, 5_000);
                 unset(world, "kubectl-patch");
@@ -264,6 +275,10 @@ pub(super) const EVENTS: &[(&str, Act)] = &[
     }),
     ("StopExpired", |world| stop(world, How::Status(503), STOP_DEADLINE + 10_000)),
     ("GatewayUnavailable", |world| stop(world, How::Status(503), 5_000)),
+    ("DeadlinePassed", |world| {
+        set_deadline(world, 2);
+        world.live(5_000, How::ByNature);
+    }),
     ("PlanAskedAgain", fail_for_one),
     ("StopAbandoned", |world| {
         stop(world, How::Status(503), 5_000);

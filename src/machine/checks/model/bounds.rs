@@ -15,6 +15,7 @@ use super::*;
 
 const NOTHING: Budget = Budget {
     requests: 0,
+    deadlines: 0,
     additions: 0,
     deletions: 0,
     edits: 0,
@@ -34,6 +35,7 @@ const PLAIN: Explored = Explored {
     stale: None,
     slow_secrets: false,
     room: None,
+    has_deadlines: false,
     budget: NOTHING,
     without: None,
 };
@@ -257,6 +259,17 @@ fn one_run_that_is_deleted_and_made_again() {
     explore("one run, made again", Explored { troubles: TROUBLES, budget, ..PLAIN });
 }
 
+/// A deadline asks once, in whatever order it passes, is moved or removed, and the stop is asked for and taken back: a
+/// second time would be a call without a request (I5, I6), and one that is lost is a stop that stands and is not told (L1).
+#[test]
+fn a_deadline_fires_once_in_every_order() {
+    let budget = Budget { requests: 1, crashes: 1, ticks: 1, ..NOTHING };
+    let large = Budget { troubles: 1, lost_replies: 1, relists: 1, ..budget };
+    let budget = if is_large() { large } else { budget };
+    let explored = Explored { runs: &[("one", &[1, 2])], bad: &[2], has_deadlines: true, budget, ..PLAIN };
+    explore("one run with a deadline", Explored { troubles: TROUBLES, ..explored });
+}
+
 #[test]
 fn two_runs_that_share_their_plans() {
     let budget = Budget { requests: 2, troubles: 1, ticks: 1, ..NOTHING };
@@ -287,6 +300,7 @@ fn two_runs_with_room_for_one() {
 fn three_runs_walked_at_random() {
     let budget = Budget {
         requests: 6,
+        deadlines: 3,
         additions: 2,
         deletions: 2,
         edits: 2,

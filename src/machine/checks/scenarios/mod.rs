@@ -4,9 +4,11 @@
 mod answers;
 mod basics;
 mod crossings;
+mod deadlines;
 mod edits;
 mod gateways;
 mod looks;
+mod moved_deadlines;
 mod namespaces;
 mod proofs;
 mod requests;

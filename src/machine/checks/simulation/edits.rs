@@ -3,7 +3,7 @@
 use super::{GATEWAYS, LONG_DEADLINE, RUNS, SHORT_DEADLINES, Simulation};
 use crate::api::GatewayRef;
 use crate::machine::Key;
-use crate::machine::checks::fixtures;
+use crate::machine::checks::fixtures::{self, wall};
 use crate::machine::checks::world::{gateway_key, run_key};
 
 // === impl Simulation ===
@@ -39,7 +39,7 @@ impl Simulation {
         let (name, plans) = self.rng.of(RUNS);
         let value = format!("request-{}", self.outside);
         let Some(old) = self.world.server.runs.get(&run_key(name)).cloned() else { return };
-        match self.rng.below(22) {
+        match self.rng.below(25) {
             16 => self.world.edit_unseen(name, |run| run.stop_annotation = None),
             17 => {
                 let no = self.rng.of(&["no", "off", "", "False", "0"]);
@@ -58,6 +58,13 @@ impl Simulation {
                 let seconds = if self.rng.one_in(3) { LONG_DEADLINE } else { seconds };
                 self.world.edit_unseen(name, |run| run.spec.stop_deadline_seconds = Some(seconds));
             }
+            22..24 => {
+                // Some have passed, and all pass within the history or soon after it.
+                let ahead = self.rng.of(&[-20, -1, 0, 1, 3, 10, 60]);
+                let seconds = (self.world.now as i64 / 1_000 + ahead).max(1);
+                self.world.edit_unseen(name, |run| run.spec.active_deadline_seconds = Some(seconds));
+            }
+            24 => self.world.edit_unseen(name, |run| run.spec.active_deadline_seconds = None),
             0..4 => self.world.edit_unseen(name, |run| run.spec.stopped = Some(true)),
             4..7 => self.world.edit_unseen(name, |run| run.spec.stopped = Some(false)),
             7 => self.world.edit_unseen(name, |run| run.spec.stopped = None),
@@ -73,6 +80,7 @@ impl Simulation {
                 let mut new = fixtures::run(&old.key.namespace, &old.key.name, plans.to_vec());
                 new.uid = format!("{name}-{value}").into();
                 new.spec = old.spec.clone();
+                new.created = Some(wall(self.world.now / 1_000 * 1_000));
                 self.world.server.put_run(new);
             }
             _ => self.world.edit_unseen(name, |run| run.status = Default::default()),

@@ -37,6 +37,8 @@ enum Sort {
     Version,
     /// Calls, and the latest call at some moment.
     Call,
+    /// Deadlines of runs.
+    Deadline,
     /// Readings of one run.
     Read,
     /// Requests of one record.
@@ -110,6 +112,12 @@ impl Sink {
 
     fn count(&mut self, count: impl Into<i64>) {
         self.plain(count.into().min(2) as u64);
+    }
+
+    /// The deadline of a run. It is compared with the present and with other deadlines, however long past both are.
+    fn deadline(&mut self, deadline: Option<Timestamp>) {
+        deadline.canonical(self);
+        deadline.iter().for_each(|at| self.sorted(Sort::Deadline, at.as_second() as u64));
     }
 
     /// A moment in milliseconds since the test began, which may be before that.

@@ -232,17 +232,18 @@ impl World {
             Input::ListDone(Extent { kind: Kind::Runs, .. }) => self.reference.runs_listed(),
             Input::Seen(ObjectView::Run(view)) => {
                 let record = self.progress(&view.key);
-                self.reference.run_seen(view, record, now);
+                self.reference.run_seen(view, record.as_ref(), now);
             }
             // A later reading is under way.
             Input::Read(key, serial, Some(_)) if self.reads.get(key) != Some(serial) => {}
             Input::Read(_, _, Some(view)) => {
                 let record = self.progress(&view.key);
                 let Runs { aside, parked, .. } = &self.machine.runs;
-                if aside.is_read(&view.key) || parked.is_read(&view.key) {
+                let is_known_by_name = aside.is_read(&view.key) || parked.is_read(&view.key);
+                if record.is_none() && is_known_by_name {
                     self.reference.run_seen(view, None, now);
                 } else {
-                    self.reference.run_read(view, record, now);
+                    self.reference.run_read(view, record.as_ref(), now);
                 }
             }
             Input::Gone(ObjectKey::Run(key), uid) => self.reference.run_gone(key, uid),
@@ -256,9 +257,12 @@ impl World {
 
     fn progress(&self, run: &RunKey) -> Option<RecordProgress> {
         let record = self.machine.runs.get(self.machine.runs.id_of(run)?)?;
-        let is_settled = |plan: &Plan| matches!(plan.state, PlanState::Settled(_));
-        let all = record.plans.iter().all(is_settled);
-        Some(if all { RecordProgress::Settled } else { RecordProgress::UnderWay })
+        let outcome = |plan: &Plan| match &plan.state {
+            PlanState::Queued | PlanState::InFlight(_) => Outcome::Pending,
+            PlanState::Settled(settled) => settled.outcome,
+        };
+        let outcomes = record.plans.iter().map(|plan| (plan.id.0, outcome(plan))).collect();
+        Some(RecordProgress { outcomes })
     }
 
     /// Takes an effect in: what is done at once yields its input.

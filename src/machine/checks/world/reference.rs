@@ -16,7 +16,7 @@ use std::sync::Arc;
 use jiff::Timestamp;
 
 use self::answers::{Shown, is_proof, may_open};
-use self::requests::{AskedBy, RequestReference};
+use self::requests::{AskedBy, RequestReference, deadline_of};
 use super::WorldCall;
 use crate::api::Outcome;
 use crate::machine::{Answer, Epoch, GatewayKey, GatewayView, Key, Now, RunView, Target, Uid, Version};
@@ -47,11 +47,11 @@ pub(in crate::machine) struct KnownRun {
     pub(in crate::machine) shortest: i64,
 }
 
-/// Whether every plan of a run has a verdict.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub(in crate::machine) enum RecordProgress {
-    Settled,
-    UnderWay,
+/// The verdicts that a record of a run has.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub(in crate::machine) struct RecordProgress {
+    /// The outcome of each plan of its stop.
+    pub(in crate::machine) outcomes: BTreeMap<i64, Outcome>,
 }
 
 /// A gateway as the machine has been told.
@@ -99,8 +99,8 @@ impl Reference {
     }
 
     /// `record`: how the machine's record of the run stands, if it has one. With one it knows what a wiped status does
-    /// not tell; and whether every plan has a verdict by now can't be seen from outside.
-    pub(in crate::machine) fn run_seen(&mut self, view: &RunView, record: Option<RecordProgress>, now: Now) {
+    /// not tell; and which plans have a verdict by now can't be seen from outside.
+    pub(in crate::machine) fn run_seen(&mut self, view: &RunView, record: Option<&RecordProgress>, now: Now) {
         let remembered = record.is_some();
         let list = self.list;
         let known = self.known.get_mut(&view.key);
@@ -127,7 +127,7 @@ impl Reference {
         let remembered = before.as_ref().zip(record);
         let (mut requests, seen, settled, requested) = match remembered {
             Some((known, record)) => {
-                let settled = record == RecordProgress::Settled;
+                let settled = record.outcomes.values().all(|outcome| *outcome != Outcome::Pending);
                 (known.requests.clone(), Some(known.view.generation), settled, known.requested)
             }
             None => (
@@ -141,14 +141,11 @@ impl Reference {
         let unseen_flip = settled
             && seen.is_some_and(|seen| seen + 2 <= view.generation)
             && set.zip(requested).is_some_and(|(set, asked)| set > asked);
-        let asked_by = requests.show(view, unseen_flip);
-        let asked_by = match asked_by {
-            Some(AskedBy::RetryOfSome) => {
-                self.renumber_failures(view);
-                None
-            }
-            asked_by => asked_by,
-        };
+        let left = left(view, record);
+        let asked_by = requests.show(view, unseen_flip, !left.is_empty(), now.wall);
+        // They are asked for once more, and no others are.
+        let again = if asked_by == Some(AskedBy::OfSome) { left } else { BTreeSet::new() };
+        let asked_by = asked_by.filter(|by| *by != AskedBy::OfSome);
         let requested = asked_by.map_or(requested, |by| asked_at(by, view).or(Some(now.wall)));
         let seconds = deadline_seconds(view);
         let earlier = before.as_ref().filter(|_| asked_by.is_none()).map(|known| known.given_up.clone());
@@ -165,26 +162,12 @@ impl Reference {
             requested,
             shortest: before.map_or(seconds, |known| known.shortest.min(seconds)),
         };
-        self.number(&known, asked_by.is_some(), first, now);
+        self.number(&known, asked_by.is_some(), &again, first, now);
         self.known.insert((*view.key).clone(), known);
     }
 
-    /// Plans of a run that have ended without success are asked for once more.
-    fn renumber_failures(&mut self, view: &RunView) {
-        let failed = |outcome| !matches!(outcome, Outcome::Pending | Outcome::Accepted | Outcome::NotRunning);
-        let uid = &view.uid;
-        for plan in &view.spec.plans {
-            let Some(ask) = self.asks.get(&(uid.clone(), *plan)) else { continue };
-            let granted = self.granted.iter().filter(|(claim, _)| claim.uid == *uid && claim.ask == *ask);
-            let told = view.status.plans.iter().filter(|other| other.id == *plan).map(|other| other.outcome);
-            if granted.map(|(_, outcome)| *outcome).chain(told).any(failed) {
-                self.asks.remove(&(uid.clone(), *plan));
-            }
-        }
-    }
-
-    /// Gives every plan of a run its number.
-    fn number(&mut self, known: &KnownRun, new: bool, first: bool, now: Now) {
+    /// Gives every plan of a run its number, and another one to those that are asked for again.
+    fn number(&mut self, known: &KnownRun, new: bool, again: &BTreeSet<i64>, first: bool, now: Now) {
         let (view, uid) = (&known.view, &known.view.uid);
         if first && !new {
             self.take_over(view);
@@ -193,7 +176,7 @@ impl Reference {
             return;
         }
         let plans: BTreeSet<i64> = view.spec.plans.iter().copied().collect();
-        self.asks.retain(|(other, plan), _| other != uid || plans.contains(plan));
+        self.asks.retain(|(other, plan), _| other != uid || (plans.contains(plan) && !again.contains(plan)));
         for plan in plans {
             let ask = self.asks.get(&(uid.clone(), plan)).copied().filter(|_| !new);
             let is_written = view.status.plans.iter().any(|other| other.id == plan);
@@ -227,7 +210,7 @@ impl Reference {
     }
 
     /// A run that was read by itself: news only of a run that the machine still has a record of.
-    pub(in crate::machine) fn run_read(&mut self, view: &RunView, record: Option<RecordProgress>, now: Now) {
+    pub(in crate::machine) fn run_read(&mut self, view: &RunView, record: Option<&RecordProgress>, now: Now) {
         let is_news = |known: &KnownRun| known.view.uid == view.uid && known.floor <= view.version;
         if record.is_some() && self.known.get(&view.key).is_some_and(is_news) {
             self.run_seen(view, record, now);
@@ -377,12 +360,26 @@ fn deadline_seconds(view: &RunView) -> i64 {
 
 /// The time of the field that has just asked for a stop.
 fn asked_at(by: AskedBy, view: &RunView) -> Option<Timestamp> {
-    let set = match by {
-        AskedBy::Stopped => &view.stopped_set,
-        AskedBy::Annotation => &view.annotation_set,
-        AskedBy::Retry | AskedBy::RetryOfSome => &view.retry_set,
+    let (set, earliest) = match by {
+        AskedBy::Stopped => (&view.stopped_set, None),
+        AskedBy::Annotation => (&view.annotation_set, None),
+        AskedBy::Retry | AskedBy::OfSome => (&view.retry_set, None),
+        AskedBy::Deadline => (&view.deadline_set, deadline_of(view)),
     };
-    set.as_ref().and_then(|set| set.time)
+    set.as_ref().and_then(|set| set.time).max(earliest)
+}
+
+/// The plans of a run that its stop has neither stopped nor is about to, by its record or else by its status.
+fn left(view: &RunView, record: Option<&RecordProgress>) -> BTreeSet<i64> {
+    let told = || view.status.plans.iter().map(|plan| (plan.id, plan.outcome)).collect();
+    let outcomes: BTreeMap<_, _> = record.map_or_else(told, |record| record.outcomes.clone());
+    let is_left = |plan: &i64| {
+        let outcome = outcomes.get(plan);
+        outcome.is_none_or(|outcome| {
+            !matches!(outcome, Outcome::Pending | Outcome::Accepted | Outcome::NotRunning)
+        })
+    };
+    view.spec.plans.iter().copied().filter(is_left).collect()
 }
 
 /// Where a call goes. Another object of the same name is another place.

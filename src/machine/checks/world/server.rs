@@ -102,6 +102,9 @@ impl Server {
         if view.stop_annotation.is_some() && view.annotation_set.is_none() {
             view.annotation_set = set();
         }
+        if view.spec.active_deadline_seconds.is_some() && view.deadline_set.is_none() {
+            view.deadline_set = set();
+        }
         let view = Arc::new(view);
         self.runs.insert(view.key.clone(), view.clone());
         self.log(Change::Run(view))
@@ -129,6 +132,11 @@ impl Server {
         }
         if view.retry_annotation != before.retry_annotation {
             view.retry_set = view.retry_annotation.as_ref().and_then(|_| set());
+        }
+        if view.spec.active_deadline_seconds != before.spec.active_deadline_seconds
+            && view.deadline_set == before.deadline_set
+        {
+            view.deadline_set = view.spec.active_deadline_seconds.and_then(|_| set());
         }
         if view.spec.gateway_ref != before.spec.gateway_ref {
             view.gateway_set = set();

@@ -197,12 +197,12 @@ impl Canonical for KnownRun {
             restored: _,
             created: _,
             written: _,
-            due: _,
             stopped_set: _,
             annotation_set: _,
             gateway_set: _,
             plans_set: _,
             retry_set: _,
+            deadline_set: _,
         } = &**view;
         (uid, (*version, *generation)).canonical(sink);
         // A status that tells of a stop, and later of none, was wiped. Nothing else of it matters.
@@ -215,7 +215,14 @@ impl Canonical for KnownRun {
     }
 }
 
-fields!(RequestReference { stopped, annotation, retry, stands_at });
+impl Canonical for RequestReference {
+    fn canonical(&self, sink: &mut Sink) {
+        let Self { stopped, annotation, retry, passed, stands_at, by_deadline } = self;
+        (stopped, (annotation, retry)).canonical(sink);
+        (stands_at, *by_deadline).canonical(sink);
+        sink.deadline(*passed);
+    }
+}
 
 impl Canonical for KnownGateway {
     fn canonical(&self, sink: &mut Sink) {

@@ -1,12 +1,16 @@
 //! Which parts of the machine decide what can happen next.
 
+use jiff::Timestamp;
+
 use super::{Canonical, Sink, Sort, fields};
 use crate::machine::call::{Detail, Settled};
 use crate::machine::list::{List, Listed, Lists};
 use crate::machine::outbox::{Change, Entry, EntryKey, InFlight, Next, Order, Outbox, What, WriteState};
 use crate::machine::runs::Runs;
+use crate::machine::runs::deadline::Deadlines;
 use crate::machine::runs::intent::{Observed, StopState};
 use crate::machine::runs::memo::{CarriedOver, StatusMemo};
+use crate::machine::runs::parked::{Parked, Waits};
 use crate::machine::runs::plan::{Plan, PlanState};
 use crate::machine::runs::request::{Moment, Request, Withdrawal};
 use crate::machine::runs::room::{Place, SetAside, Turn};
@@ -44,8 +48,7 @@ impl Canonical for Runs {
         let Self {
             by_id,
             by_key,
-            // No run of a model waits for a time of day.
-            parked: _,
+            parked,
             aside,
             // What the records and those that are being read take.
             room: _,
@@ -69,7 +72,23 @@ impl Canonical for Runs {
         }
         lists.canonical(sink);
         let SetAside { by_key, .. } = aside;
-        by_key.canonical(sink);
+        (parked, by_key).canonical(sink);
+    }
+}
+
+fields!(Parked { by_key, check_at } but {
+    // These three follow from the runs.
+    timers,
+    resting,
+    reading,
+});
+
+impl Canonical for Waits {
+    fn canonical(&self, sink: &mut Sink) {
+        let Self { due, is_read, rests, watched, listed_in } = self;
+        sink.deadline(Timestamp::from_second(*due).ok());
+        (*is_read, (*rests, *watched)).canonical(sink);
+        sink.sorted(Sort::List, u64::from(*listed_in));
     }
 }
 
@@ -139,7 +158,7 @@ impl Canonical for Run {
             answer_told: _,
             tried_at,
             timer,
-            // No run of a model waits for a time of day.
+            // It follows from the deadlines that are known.
             due: _,
             lane,
             // It follows from the plans.
@@ -204,7 +223,15 @@ impl Canonical for Withdrawal {
     }
 }
 
-fields!(Observed { stopped, annotation, retry, restore, stop, request, gateway });
+fields!(Observed { stopped, annotation, retry, restore, deadline, stop, request, gateway });
+
+impl Canonical for Deadlines {
+    fn canonical(&self, sink: &mut Sink) {
+        let Self { named, passed } = self;
+        sink.deadline(*named);
+        sink.deadline(*passed);
+    }
+}
 
 impl Canonical for StopState {
     fn canonical(&self, sink: &mut Sink) {

@@ -8,6 +8,7 @@ use crate::api::{
     PlanStatus, Retry, SecretKeyRef, SecretRef, StopStatus, TestPlanRunSpec, TestPlanRunStatus,
     TestiniumGatewaySpec, TestiniumGatewayStatus, Tls,
 };
+use crate::machine::checks::world::reference::requests::deadline_of;
 use crate::machine::{FieldSet, GatewayKey, GatewayView, Key, ObjectKey, RunKey, RunView, Target};
 
 fields!(Key { namespace, name });
@@ -32,37 +33,47 @@ impl Canonical for ObjectKey {
 
 fields!(Target { key, uid, version });
 
-fields!(RunView {
-    key,
-    uid,
-    version,
-    generation,
-    stop_annotation,
-    retry_annotation,
-    reconcile_annotation,
-    restored,
-    created,
-    written,
-    spec,
-    status,
-    stopped_set,
-    annotation_set,
-    gateway_set,
-    plans_set,
-    retry_set,
-} but {
-    // It goes into status for people.
-    requested_by,
-    // No run of a model waits for a time of day.
-    due,
-});
+impl Canonical for RunView {
+    fn canonical(&self, sink: &mut Sink) {
+        let Self {
+            key,
+            uid,
+            version,
+            generation,
+            stop_annotation,
+            retry_annotation,
+            // It goes into status for people.
+            requested_by: _,
+            reconcile_annotation,
+            restored,
+            created,
+            written,
+            spec,
+            status,
+            stopped_set,
+            annotation_set,
+            gateway_set,
+            plans_set,
+            retry_set,
+            deadline_set,
+        } = self;
+        (key, (uid, (*version, *generation))).canonical(sink);
+        (stop_annotation, (retry_annotation, reconcile_annotation)).canonical(sink);
+        (restored, (created, written)).canonical(sink);
+        (spec, status).canonical(sink);
+        // The time of its creation may be long past when its deadline is not.
+        sink.deadline(deadline_of(self));
+        (stopped_set, (annotation_set, gateway_set)).canonical(sink);
+        (plans_set, (retry_set, deadline_set)).canonical(sink);
+    }
+}
 
 fields!(FieldSet { time } but {
     // It is named to people; whether two managers differ decides on an event only.
     manager,
 });
 
-fields!(TestPlanRunSpec { plans, stopped, gateway_ref, stop_deadline_seconds } but {
+fields!(TestPlanRunSpec { plans, stopped, gateway_ref, active_deadline_seconds, stop_deadline_seconds } but {
     // It goes into status for people.
     reason,
 });
@@ -107,6 +118,7 @@ impl Canonical for StopStatus {
             observed_request,
             observed_retry,
             observed_restore,
+            observed_deadline,
             request,
             last_handled_request,
             last_handled_retry,
@@ -116,6 +128,7 @@ impl Canonical for StopStatus {
         // Whether there is such a time decides, but not which one.
         (completion_time.is_some(), withdrawn_time.is_some()).canonical(sink);
         (observed_stopped, (observed_request, (observed_retry, observed_restore))).canonical(sink);
+        sink.deadline(observed_deadline.as_ref().map(|time| time.0));
         (request, (last_handled_request, last_handled_retry)).canonical(sink);
     }
 }

@@ -3,7 +3,9 @@
 //!
 //! The reference judges by this and calls nothing of the machine, so that a fault there can't hide itself.
 
-use crate::api::TestPlanRunStatus;
+use jiff::{SignedDuration, Timestamp};
+
+use crate::api::{TestPlanRunStatus, Trigger};
 use crate::machine::RunView;
 
 /// The requests of one run by the objects that were shown so far.
@@ -12,8 +14,12 @@ pub(in crate::machine) struct RequestReference {
     pub(in crate::machine) stopped: Option<bool>,
     pub(in crate::machine) annotation: Option<String>,
     pub(in crate::machine) retry: Option<String>,
+    /// The latest deadline that has passed.
+    pub(in crate::machine) passed: Option<Timestamp>,
     /// Name of the gateway at which a stop stands.
     pub(in crate::machine) stands_at: Option<String>,
+    /// A deadline has asked for the stop that stands.
+    pub(in crate::machine) by_deadline: bool,
 }
 
 /// The field that has asked.
@@ -23,8 +29,10 @@ pub(in crate::machine) enum AskedBy {
     Annotation,
     /// For all plans, since no stop stands here.
     Retry,
-    /// For those that the present stop has not stopped.
-    RetryOfSome,
+    /// In the same way.
+    Deadline,
+    /// A retry or a deadline, for those that the present stop has not stopped.
+    OfSome,
 }
 
 const NOES: [&str; 5] = ["false", "no", "off", "none", "0"];
@@ -40,6 +48,8 @@ impl RequestReference {
             stopped: stop.observed_stopped,
             annotation: stop.observed_request,
             retry: stop.observed_retry,
+            passed: stop.observed_deadline.map(|time| time.0),
+            by_deadline: stands && stop.trigger == Some(Trigger::Deadline),
             stands_at: stop.gateway.filter(|_| stands).map(|gateway| gateway.name),
         }
     }
@@ -48,19 +58,50 @@ impl RequestReference {
         self.stands_at.is_some()
     }
 
-    /// Shows the next state of the object. `unseen_flip`: the field went to false and back while nobody looked. Yields
-    /// which field asks for a stop that was not asked for before.
-    pub(in crate::machine) fn show(&mut self, view: &RunView, unseen_flip: bool) -> Option<AskedBy> {
+    /// Shows the next state of the object. `unseen_flip`: the field went to false and back while nobody looked. `is_left`:
+    /// the present stop has not stopped every plan, and is not about to. Yields which field asks for a stop that was not
+    /// asked for before.
+    pub(in crate::machine) fn show(
+        &mut self,
+        view: &RunView,
+        unseen_flip: bool,
+        is_left: bool,
+        now: Timestamp,
+    ) -> Option<AskedBy> {
+        let stood_at = self.stands_at.clone();
+        let asked_by = self.show_fields(view, unseen_flip, is_left, now);
+        match asked_by {
+            Some(AskedBy::Deadline) => self.by_deadline = true,
+            Some(AskedBy::Stopped | AskedBy::Annotation | AskedBy::Retry) => self.by_deadline = false,
+            Some(AskedBy::OfSome) | None => self.by_deadline &= self.stands_at == stood_at,
+        }
+        asked_by
+    }
+
+    fn show_fields(
+        &mut self,
+        view: &RunView,
+        unseen_flip: bool,
+        is_left: bool,
+        now: Timestamp,
+    ) -> Option<AskedBy> {
         let before = std::mem::replace(
             self,
             Self {
                 stopped: view.spec.stopped,
                 annotation: view.stop_annotation.clone(),
                 retry: view.retry_annotation.clone(),
-                stands_at: self.stands_at.clone(),
+                ..self.clone()
             },
         );
         let gateway = gateway_of(view);
+        // One that has passed before, or that is earlier than such a one, means nothing any more.
+        let deadline =
+            deadline_of(view).filter(|deadline| before.passed.is_none_or(|passed| passed < *deadline));
+        let has_passed = deadline.is_some_and(|deadline| deadline <= now);
+        if has_passed {
+            self.passed = deadline;
+        }
         let value = view.stop_annotation.as_deref().unwrap_or("").trim().to_lowercase();
         let is_other_value = view.stop_annotation.is_some() && before.annotation != self.annotation;
         let became_true = self.stopped == Some(true) && (before.stopped != Some(true) || unseen_flip);
@@ -70,21 +111,28 @@ impl RequestReference {
             return Some(if became_true { AskedBy::Stopped } else { AskedBy::Annotation });
         }
         let retries = self.retry.is_some() && before.retry != self.retry;
-        if retries && self.stands_at.as_ref() != Some(&gateway) {
+        let stands_here = self.stands_at.as_ref() == Some(&gateway);
+        if (retries || has_passed) && !stands_here {
             self.stands_at = Some(gateway);
-            return Some(AskedBy::Retry);
+            return Some(if retries { AskedBy::Retry } else { AskedBy::Deadline });
         }
-        if retries {
-            return Some(AskedBy::RetryOfSome);
+        if (retries || has_passed) && is_left {
+            return Some(AskedBy::OfSome);
         }
         let became_false = self.stopped == Some(false) && before.stopped != Some(false);
         let became_a_no = is_other_value && NOES.contains(&value.as_str()) && self.stopped != Some(true);
         let moved = self.stands_at.as_ref().is_some_and(|at| *at != gateway);
-        if became_false || became_a_no || moved {
+        let raised = self.by_deadline && deadline.is_some() && !has_passed;
+        if became_false || became_a_no || moved || raised {
             self.stands_at = None;
         }
         None
     }
+}
+
+/// The deadline of an object, in words of its documentation: so many seconds after its creation.
+pub(in crate::machine) fn deadline_of(view: &RunView) -> Option<Timestamp> {
+    Some(view.created? + SignedDuration::from_secs(view.spec.active_deadline_seconds?))
 }
 
 /// The gateway that an object names.
