@@ -271,7 +271,7 @@ fn parked(due: u64) -> RunView {
     let mut view = view(None);
     view.due = Some(wall(due));
     let (run, _) = Run::new(&view, Lane(1), Source::Watch, at(0));
-    view.status = run.status(None, None, false, at(0));
+    view.status = run.status(None, false, at(0));
     view
 }
 
