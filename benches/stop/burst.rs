@@ -15,7 +15,7 @@ use crate::units::{Unit, mebibytes, microseconds, milliseconds};
 
 /// The results of bursts.
 #[derive(Debug, Default)]
-struct Samples {
+pub struct Samples {
     tail: Vec<f64>,
     rate: Vec<f64>,
     cpu: Vec<f64>,
@@ -23,7 +23,7 @@ struct Samples {
     ids: Vec<f64>,
     writes: Vec<f64>,
     peak: Vec<f64>,
-    cluster: cluster::Samples,
+    pub cluster: cluster::Samples,
 }
 
 pub async fn measure(stage: &Stage, report: &mut Report, runs: usize, rounds: usize) -> Result<(), Failure> {
@@ -79,7 +79,7 @@ async fn lean_floor(stage: &Stage, runs: usize, samples: &mut Samples) -> Result
     answer(stage, &field, runs, &stage.lean, samples).await
 }
 
-async fn answer(
+pub async fn answer(
     stage: &Stage,
     field: &Field,
     runs: usize,
@@ -123,7 +123,7 @@ async fn write_loop(stage: &Stage, runs: usize) -> Result<f64, Failure> {
 }
 
 /// Writes this status of every run, and yields the time on a processor that this took.
-async fn write_all(stage: &Stage, field: &Field, status: &str) -> Result<Duration, Failure> {
+pub async fn write_all(stage: &Stage, field: &Field, status: &str) -> Result<Duration, Failure> {
     let mut floor = stage.start_floor(&["write", "--namespace", &field.namespace, "--status", status])?;
     let listed = floor.ready().await?;
     let written = floor.done().await?;

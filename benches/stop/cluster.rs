@@ -22,7 +22,7 @@ pub struct Work {
 /// Samples of what stops cost the cluster.
 #[derive(Debug, Default)]
 pub struct Samples {
-    api_server: Vec<f64>,
+    pub api_server: Vec<f64>,
     datastore: Vec<f64>,
     object: Vec<f64>,
     managed_fields: Vec<f64>,

@@ -21,6 +21,7 @@ mod floor;
 mod host;
 mod latency;
 mod neighbours;
+mod parts;
 mod plot;
 mod process;
 mod report;
@@ -83,6 +84,7 @@ enum Scenario {
     Restart,
     Fairness,
     Neighbours,
+    Parts,
 }
 
 fn main() -> ExitCode {
@@ -136,6 +138,10 @@ async fn scenarios(arguments: &Arguments, small: Stage, report: &mut Report) -> 
     }
     if wanted(Scenario::Neighbours) {
         neighbours::measure(&stage(arguments).await?, report, if quick { 5 } else { 60 }).await?;
+    }
+    if wanted(Scenario::Parts) {
+        let other = stage(arguments).await?;
+        parts::measure(&small, &other, report, if quick { (10, 1) } else { (500, 5) }).await?;
     }
     let starts = if quick { 1 } else { 5 };
     if wanted(Scenario::Restart) {

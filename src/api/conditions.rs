@@ -23,7 +23,7 @@ pub struct Condition {
     pub message: String,
     /// When the status last changed from one value to another.
     pub last_transition_time: Time,
-    /// Generation of the spec that the condition speaks of.
+    /// Generation of the spec that the condition speaks of; that of the status if absent.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub observed_generation: Option<i64>,
 }

@@ -255,15 +255,10 @@ pub enum Trigger {
     Deadline,
 }
 
-/// The gateway object that a stop went to.
+/// The TestiniumGateway that a stop went to.
 #[derive(Clone, Debug, Deserialize, Eq, Hash, JsonSchema, PartialEq, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct GatewayUsed {
-    /// Kind of the gateway.
-    pub kind: String,
     /// Name of the gateway.
     pub name: String,
-    /// Uid of the gateway; absent while no such gateway exists.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub uid: Option<String>,
 }

@@ -31,10 +31,11 @@ impl ConditionDraft {
     }
 
     /// Makes the condition. `since`: since when a condition of this type has had this status, if it had it before.
+    /// `generation`: that of the spec that it speaks of, where the status does not say it for all of them.
     pub(super) fn into_condition(
         self,
         since: impl Fn(&str, ConditionStatus) -> Option<Timestamp>,
-        generation: i64,
+        generation: Option<i64>,
         now: &Time,
     ) -> Condition {
         Condition {
@@ -43,7 +44,7 @@ impl ConditionDraft {
             reason: self.reason.to_owned(),
             message: self.message,
             last_transition_time: since(self.type_, self.status).map_or_else(|| now.clone(), Time),
-            observed_generation: Some(generation),
+            observed_generation: generation,
         }
     }
 }

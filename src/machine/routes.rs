@@ -121,9 +121,8 @@ impl Machine {
         let written = match (&next, key) {
             (Next::Status, EntryKey::Run(id)) => {
                 let Some(run) = self.runs.get(*id) else { return };
-                let (waiting, uid) = self.gateways.context_of(&run.gateway(), run.is_stop_requested());
-                let demands = &mut self.demands;
-                self.runs.state(*id, waiting, uid.as_ref(), without_messages, now, demands)
+                let waiting = self.gateways.waiting_of(&run.gateway(), run.is_stop_requested());
+                self.runs.state(*id, waiting, without_messages, now, &mut self.demands)
             }
             (Next::Status, EntryKey::Gateway(gateway)) => self.gateways.state(gateway, without_messages, now),
             (Next::Change(change), EntryKey::Run(id)) => {

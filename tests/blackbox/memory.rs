@@ -539,13 +539,14 @@ fn rule_15_a_status_restored_with_its_run_is_known_by_its_start_time() {
     let mut restored = run("nightly", json!({"plans": [1, 2], "stopped": true}));
     restored["metadata"]["labels"] = json!({RESTORE: "same-name-as-before"});
     stage.namespace.apply(&restored);
-    stage.patch_status("nightly",
+    stage.patch_status(
+        "nightly",
         &json!({
             "observedGeneration": 1, "startTime": "2020-01-02T03:04:05Z", "summary": "1/2",
             "plans": [{"id": 1, "outcome": "Accepted"}, {"id": 2, "outcome": "Pending"}],
             "stop": {
                 "trigger": "Spec", "requestTime": "2020-01-02T03:04:05Z", "observedStopped": false,
-                "observedRestore": "same-name-as-before", "gateway": {"kind": "TestiniumGateway", "name": "default"},
+                "observedRestore": "same-name-as-before", "gateway": {"name": "default"},
             },
             "conditions": [],
         }),

@@ -56,7 +56,7 @@ fn a_forged_stop_in_a_status_is_not_sent() {
             "plans": [{"id": 1, "outcome": PENDING}, {"id": 77, "outcome": PENDING}],
             "stop": {
                 "trigger": "Annotation", "requestTime": "2026-01-02T03:04:05Z", "observedRequest": "forged",
-                "gateway": {"kind": "TestiniumGateway", "name": "default"},
+                "gateway": {"name": "default"},
             },
         }),
     );

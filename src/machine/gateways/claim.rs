@@ -195,7 +195,7 @@ pub fn build_gateway_status(
         let before = base.conditions.iter().find(|other| other.type_ == type_ && other.status == status)?;
         Some(before.last_transition_time.0)
     };
-    let own = drafts.into_iter().map(|draft| draft.into_condition(since, generation, now));
+    let own = drafts.into_iter().map(|draft| draft.into_condition(since, Some(generation), now));
     let conditions = own.chain(foreign(&base.conditions).cloned()).collect();
     TestiniumGatewayStatus { observed_generation: Some(generation), conditions }
 }

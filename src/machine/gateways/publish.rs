@@ -8,7 +8,7 @@ use crate::machine::gateways::claim::build_gateway_status;
 use crate::machine::gateways::status::{Lasting, reason_of};
 use crate::machine::gateways::wait_cause::WaitCause;
 use crate::machine::gateways::{Gateways, Unreadable};
-use crate::machine::ids::{GatewayKey, ObjectKey, RunId, Uid, Version};
+use crate::machine::ids::{GatewayKey, ObjectKey, RunId, Version};
 use crate::machine::input::WriteResult;
 use crate::machine::list::Lists;
 use crate::machine::time::{Millis, Now, whole_seconds};
@@ -51,12 +51,9 @@ impl Gateways {
         wait
     }
 
-    /// The reason for which a run of this gateway waits, in words, and the uid of the gateway's object.
-    pub fn context_of(&self, key: &GatewayKey, is_stop_requested: bool) -> (Option<Waiting>, Option<Uid>) {
-        let gateway = self.get(key);
-        let waiting = self.cause_of(key, is_stop_requested).map(|cause| cause.in_words(key));
-        let view = gateway.and_then(|gateway| gateway.view.as_ref());
-        (waiting, view.map(|view| view.uid.clone()))
+    /// The reason for which a run of this gateway waits, in words.
+    pub fn waiting_of(&self, key: &GatewayKey, is_stop_requested: bool) -> Option<Waiting> {
+        self.cause_of(key, is_stop_requested).map(|cause| cause.in_words(key))
     }
 
     fn cause_of(&self, key: &GatewayKey, is_stop_requested: bool) -> Option<WaitCause<'_>> {

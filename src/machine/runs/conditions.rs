@@ -54,7 +54,7 @@ fn draft(
 /// Nothing is asked for.
 fn at_rest(word: &'static str, message: &str) -> Vec<ConditionDraft> {
     vec![
-        draft(condition::READY, True, word, "the operator has nothing to do"),
+        draft(condition::READY, True, word, "there is nothing to do"),
         draft(condition::STOPPED, False, word, message),
     ]
 }
@@ -129,7 +129,7 @@ fn given_up_at(input: &StatusInput<'_>) -> Option<Timestamp> {
 
 fn succeeded(input: &StatusInput<'_>, tally: &PlanTally) -> Vec<ConditionDraft> {
     let word = if tally.accepted > 0 { reason::ACCEPTED } else { reason::NOT_RUNNING };
-    let message = format!("gateway \"{}\" has answered for each plan: {}", gateway(input), tally.text());
+    let message = format!("gateway \"{}\" answered: {}", gateway(input), tally.text());
     vec![
         draft(condition::READY, True, reason::SUCCEEDED, "the stop is complete"),
         draft(condition::STOPPED, True, word, &message),

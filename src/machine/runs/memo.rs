@@ -41,8 +41,6 @@ pub struct CarriedOver {
     /// The other fields are of the present request, and default if the status tells of another one.
     pub attempts: i64,
     pub completion_time: Option<Timestamp>,
-    /// The uid of the gateway that the stop is for.
-    pub gateway_uid: Option<Box<str>>,
 }
 
 /// The time since which a condition has had its present status.
@@ -119,14 +117,11 @@ impl CarriedOver {
         if trigger.is_none() || stop.trigger != trigger || stop.request_time != time {
             return Self { last_handled_request, last_handled_retry, ..Self::default() };
         }
-        let name = observed.gateway.as_deref().unwrap_or_default();
-        let gateway = stop.gateway.as_ref().filter(|gateway| gateway.name == name);
         Self {
             last_handled_request,
             last_handled_retry,
             attempts: stop.attempts.unwrap_or(0),
             completion_time: when(&stop.completion_time),
-            gateway_uid: gateway.and_then(|gateway| gateway.uid.as_deref()).map(Box::from),
         }
     }
 }

@@ -200,7 +200,7 @@ impl Runs {
         let lane = self.lane_of(&view.key.namespace);
         let made = catch_unwind(AssertUnwindSafe(|| {
             let (mut run, consequences) = Run::new(view, lane, source, now);
-            run.dirty = !run.all_settled() || run.status(None, None, false, now) != view.status;
+            run.dirty = !run.all_settled() || run.status(None, false, now) != view.status;
             (run, consequences)
         }));
         let Ok((mut run, consequences)) = made else {

@@ -19,7 +19,6 @@
 use std::sync::Arc;
 
 use crate::api::TestPlanRunStatus;
-use crate::machine::ids::Uid;
 use crate::machine::input::WriteResult;
 use crate::machine::limits::{BETWEEN_PARTS, QUICK_ANSWER};
 use crate::machine::runs::events::{self, Announcement};
@@ -62,13 +61,7 @@ impl Run {
     }
 
     /// The status as it should be.
-    pub fn status(
-        &self,
-        waiting: Option<&Waiting>,
-        gateway_uid: Option<&Uid>,
-        without_messages: bool,
-        now: Now,
-    ) -> TestPlanRunStatus {
+    pub fn status(&self, waiting: Option<&Waiting>, without_messages: bool, now: Now) -> TestPlanRunStatus {
         build_status(StatusInput {
             generation: self.generation,
             total: self.total,
@@ -81,7 +74,6 @@ impl Run {
             plans: &self.plans,
             unasked: &self.unasked,
             waiting,
-            gateway_uid,
             reopened: self.reopened,
             without_messages,
             deadline_seconds: self.deadline_seconds,

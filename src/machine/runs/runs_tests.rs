@@ -278,7 +278,7 @@ fn with_deadline(view: &RunView, due: u64) -> RunView {
 fn parked(due: u64) -> RunView {
     let mut view = with_deadline(&view(None), due);
     let (run, _) = Run::new(&view, Lane(1), Source::Watch, at(0));
-    view.status = run.status(None, None, false, at(0));
+    view.status = run.status(None, false, at(0));
     view
 }
 

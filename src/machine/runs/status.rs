@@ -23,7 +23,9 @@ pub fn build_status(input: StatusInput<'_>) -> TestPlanRunStatus {
     let conditions = conditions(&input, &tally)
         .into_iter()
         .map(|draft| {
-            draft.into_condition(|type_, status| input.memo.since(type_, status), input.generation, &now)
+            // All of them speak of the generation that the status names, where `kubectl wait` looks for it as well. To
+            // repeat it would cost the API server bytes at each step of each stop.
+            draft.into_condition(|type_, status| input.memo.since(type_, status), None, &now)
         })
         .chain(input.memo.foreign.iter().cloned())
         .collect();
@@ -97,7 +99,7 @@ fn stop(input: &StatusInput<'_>, tally: &PlanTally) -> Option<StopStatus> {
         requested_by: input.request.and_then(|request| text(&request.requested_by)),
         field_manager: input.request.and_then(|request| text(&request.field_manager)),
         reason: input.request.and_then(|request| text(&request.reason)),
-        gateway: Some(gateway(input, complete)),
+        gateway: observed.gateway.as_deref().map(|name| GatewayUsed { name: name.to_owned() }),
         attempts: (attempts > 0).then_some(attempts),
         completion_time: if complete {
             completed_before.or_else(|| Some(whole_seconds(input.now)))
@@ -139,20 +141,6 @@ fn handled(
 
 fn text(carried_over: &Option<impl Deref<Target = str>>) -> Option<String> {
     carried_over.as_deref().map(str::to_owned)
-}
-
-/// The gateway of the stop. A complete stop keeps the object that it was sent to, even if another one has that name
-/// now.
-fn gateway(input: &StatusInput<'_>, complete: bool) -> GatewayUsed {
-    let before =
-        input.memo.carried_over.as_ref().and_then(|carried_over| carried_over.gateway_uid.as_deref());
-    let present = input.gateway_uid.map(|uid| &**uid);
-    let uid = if complete { before.or(present) } else { present.or(before) };
-    GatewayUsed {
-        kind: "TestiniumGateway".to_owned(),
-        name: input.observed.gateway.as_deref().unwrap_or_default().to_owned(),
-        uid: uid.map(str::to_owned),
-    }
 }
 
 #[cfg(test)]

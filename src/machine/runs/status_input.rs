@@ -2,7 +2,7 @@
 
 use jiff::Timestamp;
 
-use crate::machine::ids::{PlanId, RunKey, Uid};
+use crate::machine::ids::{PlanId, RunKey};
 use crate::machine::runs::intent::Observed;
 use crate::machine::runs::memo::StatusMemo;
 use crate::machine::runs::plan::Plan;
@@ -27,7 +27,6 @@ pub struct StatusInput<'a> {
     /// Plans of the spec that the stop does not cover.
     pub unasked: &'a [PlanId],
     pub waiting: Option<&'a Waiting>,
-    pub gateway_uid: Option<&'a Uid>,
     /// Plans were asked for since the stop was complete, so that it is complete once more.
     pub reopened: bool,
     /// The gateway's words are left out: the API server refused the status with them.

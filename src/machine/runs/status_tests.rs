@@ -53,7 +53,6 @@ fn input<'a>(
         plans,
         unasked: &[],
         waiting: None,
-        gateway_uid: None,
         reopened: false,
         without_messages: false,
         deadline_seconds: 3600,
@@ -166,9 +165,11 @@ fn strings(texts: &[&str]) -> Vec<String> {
 }
 
 #[test]
-fn every_condition_says_the_generation_and_the_time() {
-    for condition in status(ASKED, &[Outcome::Rejected], None, &[]).conditions {
-        assert_eq!(condition.observed_generation, Some(3), "{}", condition.type_);
+fn the_status_says_the_generation_once_and_every_condition_its_time() {
+    let status = status(ASKED, &[Outcome::Rejected], None, &[]);
+    assert_eq!(status.observed_generation, Some(3));
+    for condition in status.conditions {
+        assert_eq!(condition.observed_generation, None, "{}", condition.type_);
         assert_eq!(condition.last_transition_time, whole_seconds(wall(0)), "{}", condition.type_);
     }
 }

@@ -3,7 +3,7 @@
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use crate::machine::effect::{Target, WriteBody};
-use crate::machine::ids::{RunId, Uid, Version};
+use crate::machine::ids::{RunId, Version};
 use crate::machine::input::WriteResult;
 use crate::machine::runs::Runs;
 use crate::machine::runs::demand::Demand;
@@ -15,19 +15,17 @@ use crate::machine::wait_reason::Waiting;
 // === impl Runs ===
 
 impl Runs {
-    /// Begins to write the status of a run, if it says anything new. `uid`: the uid of its gateway.
+    /// Begins to write the status of a run, if it says anything new.
     pub fn state(
         &mut self,
         id: RunId,
         waiting: Option<Waiting>,
-        uid: Option<&Uid>,
         without_messages: bool,
         now: Now,
         demands: &mut Vec<Demand>,
     ) -> Option<(Target, WriteBody)> {
         let run = self.by_id.get_mut(&id)?;
-        let made =
-            catch_unwind(AssertUnwindSafe(|| run.status(waiting.as_ref(), uid, without_messages, now)));
+        let made = catch_unwind(AssertUnwindSafe(|| run.status(waiting.as_ref(), without_messages, now)));
         let Ok(status) = made else {
             let key = run.key.clone();
             self.drop_after_panic(&key, demands);

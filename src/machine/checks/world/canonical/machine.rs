@@ -193,11 +193,11 @@ impl Canonical for StatusMemo {
 
 impl Canonical for CarriedOver {
     fn canonical(&self, sink: &mut Sink) {
-        let Self { last_handled_request, last_handled_retry, attempts, completion_time, gateway_uid } = self;
+        let Self { last_handled_request, last_handled_retry, attempts, completion_time } = self;
         sink.count(*attempts);
         // Whether it was complete decides, but not when.
         (last_handled_request, last_handled_retry).canonical(sink);
-        (completion_time.is_some(), gateway_uid).canonical(sink);
+        completion_time.is_some().canonical(sink);
     }
 }
 

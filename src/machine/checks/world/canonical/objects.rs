@@ -133,7 +133,7 @@ impl Canonical for StopStatus {
     }
 }
 
-fields!(GatewayUsed { kind, name, uid });
+fields!(GatewayUsed { name });
 
 fields!(GatewayView { key, uid, version, generation, reconcile_annotation, spec, status });
 
