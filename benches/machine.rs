@@ -355,6 +355,9 @@ fn run(index: i64, plans: i64) -> RunView {
         requested_by: None,
         reconcile_annotation: None,
         restored: None,
+        keep_until: None,
+        is_being_deleted: false,
+        marks: None,
         created: None,
         written: None,
         spec: TestPlanRunSpec {
@@ -364,6 +367,7 @@ fn run(index: i64, plans: i64) -> RunView {
             gateway_ref: None,
             active_deadline_seconds: None,
             stop_deadline_seconds: None,
+            ttl_seconds_after_finished: None,
         },
         status: TestPlanRunStatus::default(),
         stopped_set: None,

@@ -28,6 +28,9 @@ pub const STOP_ANNOTATION: &str = "testinium.io/stop";
 /// Annotation that asks again for the plans that the present stop has not stopped. A changed value asks again.
 pub const RETRY_ANNOTATION: &str = "testinium.io/retry";
 
+/// Annotation that keeps a run from being deleted until a time: one of RFC 3339.
+pub const KEEP_UNTIL_ANNOTATION: &str = "testinium.io/keep-until";
+
 /// Annotation that the requester policy stamps with the user who asked for the stop.
 pub const REQUESTED_BY_ANNOTATION: &str = "testinium.io/stop-requested-by";
 

@@ -39,6 +39,10 @@ pub enum EventReason {
     InvalidAnnotation,
     /// The run was restored from a backup, so the stop that it carries is not repeated.
     Restored,
+    /// The run is not deleted after its TTL, because something would create it again or asks to keep it.
+    TTLSkipped,
+    /// The API server refuses to delete the run after its TTL.
+    DeletionRefused,
     /// The object can't be read, such as one whose spec was written under an earlier schema.
     Unreadable,
     /// The API server refuses the status of the run.

@@ -79,6 +79,13 @@ pub struct TestPlanRunSpec {
     #[schemars(range(min = 1, max = 604_800))]
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub stop_deadline_seconds: Option<i64>,
+    /// Seconds after which this object is deleted once every plan of its stop has its outcome: 0 to 31536000 (a year);
+    /// absent, it is never deleted. It counts from status.stop.completionTime. A run whose stop was taken back stays, and
+    /// so does one that Flux, Argo CD, Helm or another tool would create again (status.stop.ttlSkipped names what tells),
+    /// and one with the annotation testinium.io/keep-until until that time.
+    #[schemars(range(min = 0, max = 31_536_000))]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ttl_seconds_after_finished: Option<i64>,
 }
 
 /// The TestiniumGateway that is used, one of the run's namespace.
@@ -207,6 +214,10 @@ pub struct StopStatus {
     /// When the last plan was settled.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub completion_time: Option<Time>,
+    /// What keeps this object from being deleted although spec.ttlSecondsAfterFinished says so: the mark of a tool that
+    /// would create it again, or an annotation testinium.io/keep-until that can't be read.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ttl_skipped: Option<String>,
     /// When the stop was taken back; absent while it stands.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub withdrawn_time: Option<Time>,

@@ -10,9 +10,10 @@ use serde::Deserialize;
 use serde::de::DeserializeOwned;
 use serde_json::value::RawValue;
 
-use super::metadata::{Identity, Lean, Meta, Whole};
+use super::metadata::{Identity, Lean, Meta, Whole, marks};
 use super::notes::{self, Notes};
 use super::values::canonical;
+use crate::api::TestPlanRunSpec;
 use crate::machine::{GatewayView, Input, Key, Kind, ObjectKey, ObjectView, RunView, Uid, Version};
 use crate::text::bounded;
 
@@ -29,7 +30,7 @@ pub enum Decoded<V> {
 
 /// A TestPlanRun from its JSON.
 pub fn run(json: &[u8]) -> Decoded<RunView> {
-    contained(json, |known, meta, spec, status| {
+    contained(json, |known, meta, spec: TestPlanRunSpec, status| {
         let (stopped_set, annotation_set) = (meta.stopped_set(), meta.annotation_set());
         let (gateway_set, plans_set, written) = (meta.gateway_set(), meta.plans_set(), meta.written());
         let (retry_set, deadline_set) = (meta.retry_set(), meta.deadline_set());
@@ -44,6 +45,9 @@ pub fn run(json: &[u8]) -> Decoded<RunView> {
             requested_by: annotations.requested_by.map(canonical),
             reconcile_annotation: annotations.reconcile.map(canonical),
             restored: meta.labels.and_then(|labels| labels.restored),
+            keep_until: annotations.keep_until.map(canonical),
+            is_being_deleted: meta.deletion_timestamp.is_some(),
+            marks: spec.ttl_seconds_after_finished.map(|_| Box::new(marks(json))),
             created: meta.creation_timestamp,
             written,
             spec,

@@ -4,13 +4,14 @@
 //! small structs that skip what they don't know, and managedFields are walked for two fields without being built.
 
 use std::borrow::Cow;
+use std::collections::BTreeMap;
 
 use jiff::Timestamp;
 use serde::Deserialize;
 use serde::de::IgnoredAny;
 use serde_json::value::RawValue;
 
-use crate::machine::{FieldSet, Key, Uid};
+use crate::machine::{FieldSet, Key, Marks, Uid};
 
 /// An object, read in one go.
 #[derive(Debug, Deserialize)]
@@ -64,6 +65,8 @@ pub(super) struct Meta<'a> {
     #[serde(default)]
     pub(super) creation_timestamp: Option<Timestamp>,
     #[serde(default)]
+    pub(super) deletion_timestamp: Option<IgnoredAny>,
+    #[serde(default)]
     pub(super) annotations: Option<Annotations>,
     #[serde(default)]
     pub(super) labels: Option<Labels>,
@@ -78,6 +81,8 @@ pub(super) struct Annotations {
     pub(super) stop: Option<String>,
     #[serde(rename = "testinium.io/retry")]
     pub(super) retry: Option<String>,
+    #[serde(rename = "testinium.io/keep-until")]
+    pub(super) keep_until: Option<String>,
     #[serde(rename = "testinium.io/stop-requested-by")]
     pub(super) requested_by: Option<String>,
     #[serde(rename = "reconcile.fluxcd.io/requestedAt")]
@@ -89,6 +94,60 @@ pub(super) struct Annotations {
 pub(super) struct Labels {
     #[serde(rename = "velero.io/restore-name")]
     pub(super) restored: Option<String>,
+}
+
+/// An object whose metadata is read for the tools that would create it again.
+#[derive(Debug, Deserialize)]
+struct WithMarks<'a> {
+    #[serde(borrow)]
+    metadata: Marked<'a>,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct Marked<'a> {
+    #[serde(default)]
+    labels: Option<BTreeMap<String, IgnoredAny>>,
+    #[serde(default)]
+    annotations: Option<BTreeMap<String, IgnoredAny>>,
+    #[serde(borrow, default)]
+    managed_fields: Option<Vec<Manager<'a>>>,
+    #[serde(default)]
+    owner_references: Option<Vec<Owner>>,
+}
+
+#[derive(Debug, Deserialize)]
+struct Manager<'a> {
+    #[serde(borrow, default)]
+    manager: Cow<'a, str>,
+}
+
+#[derive(Debug, Deserialize)]
+struct Owner {
+    #[serde(default)]
+    kind: String,
+    #[serde(default)]
+    name: String,
+    #[serde(default)]
+    controller: Option<bool>,
+}
+
+/// The marks of an object. Those of one that can't be read for them are a controller's: any doubt keeps the object.
+pub(super) fn marks(json: &[u8]) -> Marks {
+    let Ok(WithMarks { metadata }) = serde_json::from_slice::<WithMarks<'_>>(json) else {
+        return Marks { controller: Some("that can't be read".to_owned()), ..Marks::default() };
+    };
+    let Marked { labels, annotations, managed_fields, owner_references } = metadata;
+    let names = labels.into_iter().flatten().chain(annotations.into_iter().flatten());
+    let owners = owner_references.into_iter().flatten();
+    Marks {
+        names: names.map(|(name, _)| name).collect(),
+        managers: managed_fields.into_iter().flatten().map(|managed| managed.manager.into_owned()).collect(),
+        controller: owners
+            .filter(|owner| owner.controller == Some(true))
+            .map(|owner| format!("{} {}", owner.kind, owner.name))
+            .next(),
+    }
 }
 
 /// The fields that a manager owns.
@@ -317,10 +376,28 @@ mod tests {
     }
 
     #[test]
+    fn marks_are_names_managers_and_the_controller() {
+        let text = json!({"metadata": {
+            "name": "r", "labels": {"team": "a"}, "annotations": {"meta.helm.sh/release-name": "x"},
+            "managedFields": [{"manager": "helm", "fieldsV1": {"f:spec": {}}}, {"operation": "Apply"}],
+            "ownerReferences": [{"kind": "Job", "name": "a"}, {"kind": "Workflow", "name": "b", "controller": true}],
+        }, "spec": {}});
+        let expected = Marks {
+            names: vec!["team".to_owned(), "meta.helm.sh/release-name".to_owned()],
+            managers: vec!["helm".to_owned(), String::new()],
+            controller: Some("Workflow b".to_owned()),
+        };
+        assert_eq!(marks(text.to_string().as_bytes()), expected);
+        assert_eq!(marks(br#"{"metadata": {"name": "r", "labels": null}}"#), Marks::default());
+        let odd = marks(br#"{"metadata": {"ownerReferences": [7]}}"#);
+        assert!(odd.controller.is_some(), "what can't be read keeps the object: {odd:?}");
+    }
+
+    #[test]
     fn names_are_those_of_the_api() {
         let text = json!({
             "name": "r", "uid": "u",
-            "annotations": {api::RETRY_ANNOTATION: "5", api::STOP_ANNOTATION: "1", api::REQUESTED_BY_ANNOTATION: "2", api::RECONCILE_ANNOTATION: "3", "x": "4"},
+            "annotations": {api::RETRY_ANNOTATION: "5", api::STOP_ANNOTATION: "1", api::KEEP_UNTIL_ANNOTATION: "6", api::REQUESTED_BY_ANNOTATION: "2", api::RECONCILE_ANNOTATION: "3", "x": "4"},
             "labels": {api::RESTORED_LABEL: "backup", "y": "5"},
             "managedFields": [owner("a", "2026-01-02T03:04:05Z",
                 json!({"f:metadata": {"f:annotations": {format!("f:{}", api::STOP_ANNOTATION): {}}}}))],
@@ -330,6 +407,7 @@ mod tests {
         let annotations = meta.annotations.as_ref().expect("annotations");
         assert_eq!(annotations.stop.as_deref(), Some("1"));
         assert_eq!(annotations.retry.as_deref(), Some("5"));
+        assert_eq!(annotations.keep_until.as_deref(), Some("6"));
         assert_eq!(annotations.requested_by.as_deref(), Some("2"));
         assert_eq!(annotations.reconcile.as_deref(), Some("3"));
         assert!(meta.labels.as_ref().is_some_and(|labels| labels.restored.as_deref() == Some("backup")));

@@ -59,7 +59,7 @@ pub use self::limits::{Limits, OriginLimits, REFUSED_LOGIN_PAUSE};
 pub use self::list::Extent;
 pub use self::runs::census::Census;
 pub use self::time::{Millis, Now};
-pub use self::view::{FieldSet, GatewayView, ObjectView, RunView};
+pub use self::view::{FieldSet, GatewayView, Marks, ObjectView, RunView};
 pub use self::wait_reason::WaitReason;
 
 use self::gateways::Gateways;

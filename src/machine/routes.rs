@@ -13,7 +13,7 @@ use crate::machine::effect::Effect;
 use crate::machine::ids::{ReadSerial, RunId, RunKey, Version, WriteSerial};
 use crate::machine::input::WriteResult;
 use crate::machine::limits::{DRAIN_PATIENCE, REASON_SETTLES};
-use crate::machine::outbox::{EntryKey, InFlight, Next, Urgency};
+use crate::machine::outbox::{Change, EntryKey, InFlight, Next, Order, Urgency, What};
 use crate::machine::runs::Demand;
 use crate::machine::runs::request::Source;
 use crate::machine::runs::run::Due;
@@ -98,7 +98,12 @@ impl Machine {
     fn reschedule_run(&mut self, id: RunId, key: &EntryKey, now: Now) {
         let Some(run) = self.runs.get(id) else { return };
         if run.at_rest() && self.outbox.is_idle(key) {
-            return self.runs.retire(id, now, &mut self.demands);
+            if !run.is_over(now) {
+                return self.runs.retire(id, now, &mut self.demands);
+            }
+            let deletion = Change { what: What::Deletion, order: Order::AfterStatus };
+            self.outbox.request(key, &run.key.namespace, deletion, now.mono);
+            return self.runs.deletion_asked(id);
         }
         let wait = self.gateways.wait_of(&run.gateway(), run.is_stop_requested(), now.mono);
         let settles_at = (wait.reason_since + REASON_SETTLES, wait.since + REASON_SETTLES);
@@ -126,7 +131,13 @@ impl Machine {
             }
             (Next::Status, EntryKey::Gateway(gateway)) => self.gateways.state(gateway, without_messages, now),
             (Next::Change(change), EntryKey::Run(id)) => {
-                self.runs.get(*id).map(|run| (run.target(), change.body()))
+                let Some(run) = self.runs.get(*id) else { return };
+                if change.what == What::Deletion && !run.is_over(now) {
+                    // Something has changed since, such as the TTL.
+                    self.outbox.drop_change(key);
+                    return self.runs.deletion_given_up(*id);
+                }
+                Some((run.target(), change.body()))
             }
             (Next::Change(change), EntryKey::Gateway(gateway)) => {
                 self.gateways.target(gateway).map(|to| (to, change.body()))
@@ -150,8 +161,12 @@ impl Machine {
             }
         };
         let is_first_refusal = matches!(result, WriteResult::Refused(_)) && !ended.without_messages;
-        if let (EntryKey::Run(id), true) = (&ended.key, is_first_refusal && ended.is_status()) {
-            self.runs.status_refused(*id, &mut self.demands);
+        if let (EntryKey::Run(id), true) = (&ended.key, is_first_refusal) {
+            if ended.is_status() {
+                self.runs.status_refused(*id, &mut self.demands);
+            } else if ended.is_deletion() {
+                self.runs.deletion_refused(*id, &mut self.demands);
+            }
         }
         let chance = self.chance_of(&ended.key, serial);
         self.outbox.conclude(&ended, result, known.unwrap_or_default(), now.mono, chance);
@@ -172,6 +187,15 @@ impl Machine {
             self.runs.stated(id, result, now, &mut self.demands);
         } else if let WriteResult::Done(version) = result {
             self.runs.changed(id, version);
+        }
+        if ended.is_deletion() {
+            match result {
+                // The watch will tell.
+                WriteResult::Done(_) | WriteResult::Gone => self.runs.deletion_asked(id),
+                // Decided anew on the newer object, which may have been seen already.
+                WriteResult::Conflict => self.runs.deletion_given_up(id),
+                WriteResult::Refused(_) | WriteResult::Failed { .. } => {}
+            }
         }
         self.runs.get(id).map(|run| run.version)
     }

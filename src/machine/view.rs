@@ -47,6 +47,12 @@ pub struct RunView {
     pub reconcile_annotation: Option<String>,
     /// Value of the label `velero.io/restore-name`: the run came out of a backup.
     pub restored: Option<String>,
+    /// Value of the annotation `testinium.io/keep-until`.
+    pub keep_until: Option<String>,
+    /// The object is being deleted: something holds it up, such as a finalizer.
+    pub is_being_deleted: bool,
+    /// What could create the object again. Only a run with a TTL has it.
+    pub marks: Option<Box<Marks>>,
     /// The object's creationTimestamp.
     pub created: Option<Timestamp>,
     /// The time at which the object was last written, as far as its managedFields tell: for an object that has just
@@ -66,6 +72,17 @@ pub struct RunView {
     pub retry_set: Option<FieldSet>,
     /// The field manager that set `spec.activeDeadlineSeconds`, and when.
     pub deadline_set: Option<FieldSet>,
+}
+
+/// The parts of an object's metadata that tell of tools which would create it again.
+#[derive(Clone, Debug, Default, Eq, PartialEq)]
+pub struct Marks {
+    /// Names of its labels and annotations.
+    pub names: Vec<String>,
+    /// Its field managers.
+    pub managers: Vec<String>,
+    /// Kind and name of the owner that is its controller.
+    pub controller: Option<String>,
 }
 
 /// The field manager that last set a field, from the object's managedFields.

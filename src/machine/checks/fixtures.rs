@@ -17,6 +17,9 @@ pub(in crate::machine) fn run(namespace: &str, name: &str, plans: Vec<i64>) -> R
         requested_by: None,
         reconcile_annotation: None,
         restored: None,
+        keep_until: None,
+        is_being_deleted: false,
+        marks: None,
         created: None,
         written: None,
         spec: TestPlanRunSpec {
@@ -26,6 +29,7 @@ pub(in crate::machine) fn run(namespace: &str, name: &str, plans: Vec<i64>) -> R
             gateway_ref: None,
             active_deadline_seconds: None,
             stop_deadline_seconds: None,
+            ttl_seconds_after_finished: None,
         },
         status: TestPlanRunStatus::default(),
         stopped_set: None,

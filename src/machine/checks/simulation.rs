@@ -14,10 +14,13 @@ mod edits;
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 
+use jiff::{SignedDuration, Timestamp};
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
+
 use crate::api::GatewayRef;
 use crate::machine::backoff::chance;
 use crate::machine::checks::fixtures::{self, wall};
-use crate::machine::checks::world::{How, Nature, Options, World, gateway_key, key};
+use crate::machine::checks::world::{How, Nature, Options, World, gateway_key, key, run_key};
 use crate::machine::{CallId, Input, Key, Kind, RunView};
 
 const RUNS: &[(&str, &[i64])] = &[("a/one", &[1, 2, 3]), ("a/two", &[3, 4]), ("b/one", &[1, 5, 6, 7, 8])];
@@ -309,12 +312,15 @@ impl Simulation {
         // Nothing may wait for a gateway that will never be there.
         for (name, _) in RUNS {
             let missing = GatewayRef { name: Some("missing".to_owned()) };
-            if self.world.run(name).spec.gateway_ref.as_ref() == Some(&missing) {
+            let run = self.world.server.runs.get(&run_key(name));
+            if run.is_some_and(|run| run.spec.gateway_ref.as_ref() == Some(&missing)) {
                 self.world.edit_unseen(name, |run| run.spec.gateway_ref = None);
             }
         }
         self.pass(AGES);
         assert_eq!(self.world.unsettled(), None, "{:?}", self.world.machine);
+        let left = self.world.server.runs.values().find(|run| is_over(run, wall(self.world.now)));
+        assert!(left.is_none(), "L4: a run is left whose TTL is over: {left:?}");
     }
 
     /// The process is told to end, does so in time, and another one takes over (L3).
@@ -352,6 +358,18 @@ impl Simulation {
     fn runs(&self) -> Vec<RunView> {
         self.world.server.runs.values().map(|run| (**run).clone()).collect()
     }
+}
+
+/// Whether the TTL of a run is long over, and nothing keeps it. A clock that was wrong may have called its stop complete
+/// at a time that is still to come.
+fn is_over(run: &RunView, now: Timestamp) -> bool {
+    let stop = run.status.stop.clone().unwrap_or_default();
+    let is_past = |time: &Time| time.0 + SignedDuration::from_secs(300) < now;
+    let is_complete = stop.completion_time.as_ref().is_some_and(is_past) && stop.withdrawn_time.is_none();
+    let covers_all = run.spec.plans.iter().all(|plan| run.status.plans.iter().any(|other| other.id == *plan));
+    let is_kept = run.keep_until.as_ref().is_some_and(|until| until == "soon") || run.is_being_deleted;
+    let is_owned = run.marks.as_ref().is_none_or(|marks| !marks.names.is_empty());
+    is_complete && covers_all && !is_kept && !is_owned
 }
 
 fn history(seed: u64) {

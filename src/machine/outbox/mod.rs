@@ -149,6 +149,14 @@ impl Outbox {
         }
     }
 
+    /// Drops the change of an entry that was taken: it is not wanted any more.
+    pub fn drop_change(&mut self, key: &EntryKey) {
+        if let Some(entry) = self.entries.get_mut(key) {
+            (entry.state, entry.failures) = (WriteState::Idle, 0);
+            entry.changes.remove(0);
+        }
+    }
+
     /// A write has ended. Yields which, unless its object has been forgotten meanwhile.
     pub fn ended(&mut self, serial: WriteSerial) -> Option<InFlight> {
         let ended = self.in_flight.remove(&serial)?;
@@ -171,6 +179,10 @@ impl Outbox {
     ) {
         let Some(entry) = self.entries.get_mut(&ended.key) else { return };
         let conflict = WriteState::Conflict { base: ended.base, read_at: now + CONFLICT_READ };
+        if ended.is_deletion() && result == WriteResult::Conflict {
+            // Whether to delete the newer object is decided anew.
+            entry.change_is_done(ended);
+        }
         match result {
             WriteResult::Done(_) => {
                 entry.failures = 0;
@@ -191,7 +203,7 @@ impl Outbox {
                     // At once without messages, which are all that can be wrong with a status.
                     _ if ended.is_status() && !ended.without_messages => Millis(0),
                     // A right that is missing may come back within seconds, as in an upgrade.
-                    403 => RETRY.delay(entry.failures, chance, None),
+                    403 if !ended.is_deletion() => RETRY.delay(entry.failures, chance, None),
                     _ => REFUSED_WRITE_PAUSE,
                 };
                 entry.state = WriteState::Backoff { until: now + pause, without_messages: true };

@@ -200,6 +200,24 @@ pub fn transition(status: &TestPlanRunStatus, waits: Option<WaitReason>) -> Opti
     Some(Announcement { given: stop.reason.clone(), ..announcement })
 }
 
+/// The announcement that a run is not deleted after its TTL.
+pub fn ttl_skipped(run: &RunKey, kept_for: &str) -> Announcement {
+    Announcement::warning(
+        EventReason::TTLSkipped,
+        format!(
+            "spec.ttlSecondsAfterFinished does not delete the run because of {kept_for}; delete it where it is declared, \
+             or by: kubectl delete testplanrun {} -n {}",
+            run.name, run.namespace
+        ),
+    )
+}
+
+pub fn deletion_refused() -> Announcement {
+    let message = "the API server refuses to delete the run after spec.ttlSecondsAfterFinished; the operator tries it \
+                   again every five minutes";
+    Announcement::warning(EventReason::DeletionRefused, message.to_owned())
+}
+
 /// The announcement that a plan is asked for again although its gateway is well.
 pub fn asked_again(plan: PlanId, gist: Gist, gateway: &str) -> Announcement {
     Announcement::warning(

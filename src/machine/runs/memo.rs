@@ -23,6 +23,8 @@ pub struct StatusMemo {
     pub carried_over: Option<Box<CarriedOver>>,
     /// Conditions of types that others have put there: they stay.
     pub foreign: Box<[Condition]>,
+    /// The status says what keeps the object from being deleted.
+    pub is_kept: bool,
     since: Box<[TransitionTime]>,
     /// Digest of `status.stop` and of the reason of the condition Stopped: if it changes, an event may tell of it.
     announce: u64,
@@ -67,6 +69,7 @@ impl StatusMemo {
             start_time: when(&status.start_time),
             carried_over: (carried_over != CarriedOver::default()).then(|| Box::new(carried_over)),
             foreign: foreign(&status.conditions).cloned().collect(),
+            is_kept: status.stop.as_ref().is_some_and(|stop| stop.ttl_skipped.is_some()),
             since: status.conditions.iter().filter_map(TransitionTime::of).collect(),
             announce,
             digest,
@@ -205,6 +208,7 @@ fn hash_stop(stop: &StopStatus, hash: &mut DefaultHasher) {
         observed_retry,
         observed_restore,
         observed_deadline,
+        ttl_skipped,
         request,
         last_handled_request,
         last_handled_retry,
@@ -212,7 +216,7 @@ fn hash_stop(stop: &StopStatus, hash: &mut DefaultHasher) {
     (trigger, when(request_time), requested_by, field_manager, reason, gateway).hash(hash);
     (attempts, when(completion_time), when(withdrawn_time), withdrawn_by).hash(hash);
     (observed_stopped, observed_request, observed_retry, observed_restore).hash(hash);
-    (when(observed_deadline), request, last_handled_request, last_handled_retry).hash(hash);
+    (when(observed_deadline), ttl_skipped, request, last_handled_request, last_handled_retry).hash(hash);
 }
 
 fn when(time: &Option<Time>) -> Option<Timestamp> {

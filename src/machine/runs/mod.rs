@@ -33,6 +33,7 @@ pub mod statement;
 pub mod status;
 pub mod status_input;
 mod tally;
+mod ttl;
 mod writes;
 
 use std::collections::{BTreeMap, BTreeSet};

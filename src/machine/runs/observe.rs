@@ -208,7 +208,7 @@ impl Runs {
             return demands.push(Demand::Tell(internal_error(&view.key, &view.uid)));
         };
         (run.listed_in, run.version_list, run.watched_version) = (serial, serial, watched);
-        if run.at_rest() && consequences.announcements.is_empty() {
+        if run.at_rest() && !run.is_over(now) && consequences.announcements.is_empty() {
             return self.parked.set(run.key, run.due, run.version, run.listed_in, now);
         }
         run.lacks_room = !self.room.has(&run.gateway(), bytes_of(run.plans.len()));
@@ -301,7 +301,9 @@ impl Runs {
     /// Forgets a run at rest. A run that waits for a time of day is parked.
     pub fn retire(&mut self, id: RunId, now: Now, demands: &mut Vec<Demand>) {
         if let Some(run) = self.by_id.get(&id) {
-            let (key, due, version, list) = (run.key.clone(), run.due, run.version, run.listed_in);
+            // A TTL that was over by a clock that was set back since is to come once more.
+            let due = [run.due, run.ends_at].into_iter().flatten().min();
+            let (key, version, list) = (run.key.clone(), run.version, run.listed_in);
             self.forget(id, demands);
             self.parked.set(key, due, version, list, now);
         }

@@ -24,6 +24,7 @@ use crate::machine::runs::plan::{all_settled, distinct, remembered_plans};
 use crate::machine::runs::plan_list::PlanList;
 use crate::machine::runs::request::{Moment, Request, Source, Withdrawal};
 use crate::machine::runs::statement::Statement;
+use crate::machine::runs::ttl::{Ttl, ttl_of};
 use crate::machine::time::{Millis, Now};
 use crate::machine::view::RunView;
 use crate::machine::wait_reason::{Cause, WaitReason};
@@ -85,6 +86,12 @@ pub struct Run {
     pub timer: Option<Millis>,
     /// The time of day at which its object is to be read again although nothing changes: its deadline.
     pub due: Option<Timestamp>,
+    /// The time from which on its object may be deleted, if its stop is complete and was not taken back.
+    pub ends_at: Option<Timestamp>,
+    /// What keeps its object from being deleted after its TTL.
+    pub kept_for: Option<Box<str>>,
+    /// Its object is asked to be deleted, and was not seen since.
+    pub deletion_asked: bool,
     /// The lane in which its plans wait for a call: one a namespace.
     pub lane: Lane,
     /// The bytes of memory that are counted for it.
@@ -149,6 +156,9 @@ impl Run {
             tried_at: None,
             timer: None,
             due: None,
+            ends_at: None,
+            kept_for: None,
+            deletion_asked: false,
             lane,
             held: 0,
             lacks_room: false,
@@ -312,7 +322,25 @@ impl Run {
         consequences.announcements.extend(notices);
         self.memo = self.memo_of(&view.status);
         self.dirty = true;
+        self.look_at_ttl(view, now);
         consequences
+    }
+
+    /// Takes in when the object may be deleted. It stays for as long as anything is left to stop.
+    fn look_at_ttl(&mut self, view: &RunView, now: Now) {
+        let Ttl { over_at, kept_for } = ttl_of(view);
+        let is_finished = self.is_stop_requested() && self.unasked.is_empty() && self.all_settled();
+        (self.ends_at, self.kept_for) = (over_at.filter(|_| is_finished), kept_for);
+        self.deletion_asked = false;
+        // A time that has come is acted on now, and not waited for.
+        let to_come = self.ends_at.filter(|at| *at > now.wall);
+        self.due = [self.due, to_come].into_iter().flatten().min();
+    }
+
+    /// Whether its object may be deleted now: all that its status has to say is written, and its TTL is over.
+    pub fn is_over(&self, now: Now) -> bool {
+        let is_written = self.all_settled() && !self.dirty && self.statement.is_none();
+        is_written && self.ends_at.is_some_and(|at| at <= now.wall)
     }
 
     fn begin_request(&mut self, asked_by: Option<DecidingField>, view: &RunView, source: Source, now: Now) {
@@ -370,6 +398,7 @@ impl Run {
     /// Whether nothing is left to send or to write and the own last write has been seen, so that all that matters is in
     /// the object (R6).
     pub fn at_rest(&self) -> bool {
-        self.all_settled() && !self.dirty && self.statement.is_none() && self.watched_version >= self.version
+        let is_written = self.all_settled() && !self.dirty && self.statement.is_none();
+        is_written && !self.deletion_asked && self.watched_version >= self.version
     }
 }

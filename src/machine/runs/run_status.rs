@@ -77,6 +77,7 @@ impl Run {
             reopened: self.reopened,
             without_messages,
             deadline_seconds: self.deadline_seconds,
+            kept_for: self.kept_for.as_deref(),
             now: now.wall,
         })
     }
@@ -107,6 +108,8 @@ impl Run {
             let asked = self.plans.iter().filter_map(|plan| self.asked_of(plan));
             transition.asked = asked.reduce(Moment::max);
         }
+        let skipped = self.kept_for.as_deref().filter(|_| memo.is_kept && !self.memo.is_kept);
+        let skipped = skipped.map(|kept_for| events::ttl_skipped(&self.key, kept_for));
         self.statement = Some(Box::new(Statement {
             request_seq: self.request_seq,
             memo,
@@ -114,15 +117,14 @@ impl Run {
             has_outcomes,
             closes_again: is_complete && std::mem::take(&mut self.reopened),
             tells_bad_answer: bad_answer.is_some(),
-            announcement: transition.or(bad_answer),
+            announcements: transition.or(bad_answer).into_iter().chain(skipped).collect(),
         }));
         Some(Arc::new(status))
     }
 
-    /// Takes in the result of a write. `list`: the latest list of runs. Yields an announcement, if there is one to
-    /// make.
-    pub fn stated(&mut self, result: WriteResult, list: u32, now: Now) -> Option<Announcement> {
-        let statement = self.statement.take()?;
+    /// Takes in the result of a write. `list`: the latest list of runs. Yields the announcements to make.
+    pub fn stated(&mut self, result: WriteResult, list: u32, now: Now) -> Vec<Announcement> {
+        let Some(statement) = self.statement.take() else { return Vec::new() };
         self.tried_at = Some(now.mono);
         let WriteResult::Done(version) = result else {
             self.dirty = true;
@@ -139,21 +141,22 @@ impl Run {
             self.published = Some(statement.cause);
         }
         self.answer_told |= statement.tells_bad_answer;
-        let Statement { memo, announcement, .. } = *statement;
+        let Statement { memo, announcements, .. } = *statement;
         if self.version < version {
             (self.version, self.memo) = (version, memo);
         }
-        announcement
+        announcements
     }
 
-    /// The announcement of a write whose reply was lost, once the object shows that it was carried out.
-    pub fn confirm(&mut self) -> Option<Announcement> {
-        let statement = self.unconfirmed.take_if(|statement| statement.memo.is_same(&self.memo))?;
+    /// The announcements of a write whose reply was lost, once the object shows that it was carried out.
+    pub fn confirm(&mut self) -> Vec<Announcement> {
+        let confirmed = self.unconfirmed.take_if(|statement| statement.memo.is_same(&self.memo));
+        let Some(statement) = confirmed else { return Vec::new() };
         self.answer_told |= statement.tells_bad_answer;
         if statement.closes_again {
             self.reopened = false;
         }
-        statement.announcement
+        statement.announcements
     }
 
     /// The announcement of the first bad answer to a plan of this request that is asked again while its gateway is well.

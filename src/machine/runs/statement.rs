@@ -21,8 +21,8 @@ pub struct Statement {
     pub has_outcomes: bool,
     /// Whether it calls a stop complete to which plans had been added since it was complete before.
     pub closes_again: bool,
-    /// The event that is made once it is known to be written: what it says for the first time.
-    pub announcement: Option<Announcement>,
-    /// Whether that event is about the first bad answer to a plan.
+    /// The events that are made once it is known to be written: what it says for the first time.
+    pub announcements: Vec<Announcement>,
+    /// Whether one of them is about the first bad answer to a plan.
     pub tells_bad_answer: bool,
 }

@@ -106,6 +106,10 @@ fn stop(input: &StatusInput<'_>, tally: &PlanTally) -> Option<StopStatus> {
         } else {
             None
         },
+        ttl_skipped: input
+            .kept_for
+            .filter(|_| complete && input.observed.is_stop_requested())
+            .map(str::to_owned),
         withdrawn_time: input.withdrawal.map(|withdrawal| whole_seconds(withdrawal.time)),
         withdrawn_by: input.withdrawal.and_then(|withdrawal| text(&withdrawal.by)),
         request: text(&observed.request),

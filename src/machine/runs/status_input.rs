@@ -33,5 +33,7 @@ pub struct StatusInput<'a> {
     pub without_messages: bool,
     /// The seconds after its request at which the stop of a plan is given up.
     pub deadline_seconds: i64,
+    /// What keeps the object from being deleted after its TTL.
+    pub kept_for: Option<&'a str>,
     pub now: Timestamp,
 }

@@ -56,6 +56,7 @@ fn input<'a>(
         reopened: false,
         without_messages: false,
         deadline_seconds: 3600,
+        kept_for: None,
         now: wall(0),
     }
 }

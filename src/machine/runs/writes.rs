@@ -40,7 +40,7 @@ impl Runs {
     pub fn stated(&mut self, id: RunId, result: WriteResult, now: Now, demands: &mut Vec<Demand>) {
         let Some(run) = self.by_id.get_mut(&id) else { return };
         let list = self.lists.of(&run.key.namespace).serial;
-        if let Some(announcement) = run.stated(result, list, now) {
+        for announcement in run.stated(result, list, now) {
             announce(run, announcement, now, demands);
         }
     }
@@ -48,6 +48,25 @@ impl Runs {
     /// The API server has refused the status of a run for what it is.
     pub fn status_refused(&self, id: RunId, demands: &mut Vec<Demand>) {
         demands.extend(self.get(id).map(|run| Demand::Tell(run.event(events::status_refused()))));
+    }
+
+    /// The object of a run is asked to be deleted.
+    pub fn deletion_asked(&mut self, id: RunId) {
+        if let Some(run) = self.by_id.get_mut(&id) {
+            run.deletion_asked = true;
+        }
+    }
+
+    /// The object of a run is not to be deleted after all: it waits for that, or for nothing.
+    pub fn deletion_given_up(&mut self, id: RunId) {
+        if let Some(run) = self.by_id.get_mut(&id) {
+            run.deletion_asked = false;
+        }
+    }
+
+    /// The API server has refused to delete the object of a run.
+    pub fn deletion_refused(&self, id: RunId, demands: &mut Vec<Demand>) {
+        demands.extend(self.get(id).map(|run| Demand::Tell(run.event(events::deletion_refused()))));
     }
 
     /// Another write than that of the status has changed the object.

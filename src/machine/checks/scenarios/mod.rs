@@ -17,6 +17,7 @@ mod retries;
 mod room;
 mod scale;
 mod search;
+mod ttl;
 mod words;
 mod writes;
 

@@ -2,9 +2,9 @@
 
 use super::{GATEWAYS, LONG_DEADLINE, RUNS, SHORT_DEADLINES, Simulation};
 use crate::api::GatewayRef;
-use crate::machine::Key;
 use crate::machine::checks::fixtures::{self, wall};
 use crate::machine::checks::world::{gateway_key, run_key};
+use crate::machine::{Key, Marks};
 
 // === impl Simulation ===
 
@@ -35,11 +35,38 @@ impl Simulation {
         self.world.server.put_gateway(gateway);
     }
 
+    /// Another object under the name of a run that was deleted.
+    pub(in crate::machine) fn make_run(&mut self, name: &str, plans: &[i64], value: &str) {
+        let key = run_key(name);
+        let mut new = fixtures::run(&key.namespace, &key.name, plans.to_vec());
+        new.uid = format!("{name}-{value}").into();
+        new.created = Some(wall(self.world.now / 1_000 * 1_000));
+        self.world.server.put_run(new);
+    }
+
     pub(in crate::machine) fn edit_run(&mut self) {
         let (name, plans) = self.rng.of(RUNS);
         let value = format!("request-{}", self.outside);
-        let Some(old) = self.world.server.runs.get(&run_key(name)).cloned() else { return };
-        match self.rng.below(25) {
+        let Some(old) = self.world.server.runs.get(&run_key(name)).cloned() else {
+            // It was deleted after its TTL.
+            return self.make_run(name, plans, &value);
+        };
+        match self.rng.below(28) {
+            25..27 => {
+                let ttl = self.rng.of(&[None, Some(0), Some(0), Some(3), Some(60)]);
+                let keep = self.rng.of(&[None, None, None, Some("soon")]);
+                let mark = self.rng.one_in(4).then(|| "argocd.argoproj.io/instance".to_owned());
+                let ahead = self.rng.below(20_000);
+                let until = wall(self.world.now + ahead).to_string();
+                let keep = if self.rng.one_in(4) { Some(until) } else { keep.map(str::to_owned) };
+                self.world.edit_unseen(name, |run| {
+                    (run.spec.ttl_seconds_after_finished, run.keep_until) = (ttl, keep);
+                    let marks = Marks { names: mark.into_iter().collect(), ..Marks::default() };
+                    run.marks = ttl.map(|_| Box::new(marks));
+                });
+            }
+            // Something else has begun to delete it, and something holds that up.
+            27 => self.world.edit_unseen(name, |run| run.is_being_deleted = true),
             16 => self.world.edit_unseen(name, |run| run.stop_annotation = None),
             17 => {
                 let no = self.rng.of(&["no", "off", "", "False", "0"]);
@@ -79,7 +106,7 @@ impl Simulation {
                 self.world.server.delete_run(&old.key);
                 let mut new = fixtures::run(&old.key.namespace, &old.key.name, plans.to_vec());
                 new.uid = format!("{name}-{value}").into();
-                new.spec = old.spec.clone();
+                (new.spec, new.marks) = (old.spec.clone(), old.marks.clone());
                 new.created = Some(wall(self.world.now / 1_000 * 1_000));
                 self.world.server.put_run(new);
             }

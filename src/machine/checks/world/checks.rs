@@ -11,7 +11,8 @@ use crate::machine::checks::fixtures::wall;
 use crate::machine::gateways::gate::Gate;
 use crate::machine::limits::WRITES_MAX;
 use crate::machine::{
-    CredentialRead, GatewayKey, GatewayView, Input, ObjectKey, ObjectView, PlanId, RunView, Target, WriteBody,
+    CredentialRead, GatewayKey, GatewayView, Input, Marks, ObjectKey, ObjectView, PlanId, RunView, Target,
+    WriteBody,
 };
 
 /// Reasons for which a gate may move.
@@ -124,6 +125,29 @@ impl World {
             |plan: &&PlanStatus| plan.outcome == Outcome::Expired && !known.given_up.contains(&plan.id);
         if let Some(plan) = status.plans.iter().find(is_new).filter(|_| latest < earliest) {
             self.violation("I4", format!("plan {} of {} is given up before its deadline", plan.id, to.key));
+        }
+    }
+
+    /// An object is deleted once its TTL is over, by what was last told of it, and never one that a tool would create
+    /// again, or of whose plans an outcome is missing.
+    pub(in crate::machine) fn check_deletion(&mut self, to: &Target) {
+        let Some(known) = self.reference.known.get(&*to.key) else {
+            return self.violation("I17", format!("{} is deleted, and is gone", to.key));
+        };
+        let (view, latest) = (&known.view, wall(self.now + self.worst_skew));
+        let is_newest = view.uid == to.uid && view.version == to.version;
+        let stop = view.status.stop.clone().unwrap_or_default();
+        let ttl = view.spec.ttl_seconds_after_finished.map(jiff::SignedDuration::from_secs);
+        let over = stop.completion_time.as_ref().zip(ttl).map(|(completed, ttl)| completed.0 + ttl);
+        let keep = view.keep_until.as_ref().map(|time| time.parse::<jiff::Timestamp>());
+        let is_kept = keep.is_some_and(|until| until.is_err() || until.is_ok_and(|until| until > latest));
+        let stands = stop.trigger.is_some() && stop.withdrawn_time.is_none();
+        let has_outcomes = view.spec.plans.iter().all(|plan| is_settled(view, *plan));
+        let is_owned = view.marks.as_ref().is_none_or(|marks| **marks != Marks::default());
+        if !is_newest || !stands || !has_outcomes || over.is_none_or(|over| over > latest) {
+            self.violation("I17", format!("{} is deleted before its time: {view:?}", to.key));
+        } else if is_kept || is_owned || view.is_being_deleted {
+            self.violation("I17", format!("{} is deleted although something keeps it: {view:?}", to.key));
         }
     }
 

@@ -289,6 +289,9 @@ impl World {
                 if let WriteBody::RunStatus(status) = &body {
                     self.check_write(&to, status, &asks);
                 }
+                if body == WriteBody::Deletion {
+                    self.check_deletion(&to);
+                }
                 self.begin(ServerRequest::Write { serial, to, body, asks });
                 None
             }

@@ -160,6 +160,10 @@ impl Canonical for Run {
             timer,
             // It follows from the deadlines that are known.
             due: _,
+            // No run of a model has a TTL.
+            ends_at: _,
+            kept_for: _,
+            deletion_asked: _,
             lane,
             // It follows from the plans.
             held: _,
@@ -275,7 +279,7 @@ impl Canonical for Detail {
 
 fields!(Statement { request_seq, memo, cause, has_outcomes, closes_again } but {
     // These two decide on an event only.
-    announcement,
+    announcements,
     tells_bad_answer,
 });
 

@@ -46,6 +46,10 @@ impl Canonical for RunView {
             requested_by: _,
             reconcile_annotation,
             restored,
+            // No run of a model has a TTL.
+            keep_until: _,
+            is_being_deleted: _,
+            marks: _,
             created,
             written,
             spec,
@@ -76,6 +80,8 @@ fields!(FieldSet { time } but {
 fields!(TestPlanRunSpec { plans, stopped, gateway_ref, active_deadline_seconds, stop_deadline_seconds } but {
     // It goes into status for people.
     reason,
+    // No run of a model has one.
+    ttl_seconds_after_finished,
 });
 
 fields!(GatewayRef { name });
@@ -111,6 +117,8 @@ impl Canonical for StopStatus {
             gateway,
             attempts,
             completion_time,
+            // A text for people; that there is one decides on an event only.
+            ttl_skipped: _,
             withdrawn_time,
             // A name for people; whether two managers differ decides on an event only.
             withdrawn_by: _,
