@@ -244,14 +244,15 @@ impl Runs {
 
     /// Nothing is known of a run any more.
     fn gone(&mut self, key: &RunKey, uid: Option<&Uid>, demands: &mut Vec<Demand>) {
-        self.parked.remove(key);
-        self.aside.remove(key, &mut self.room);
-        let Some(id) = self.id_of(key) else { return };
-        let Some(run) = self.by_id.get(&id) else { return };
-        if uid.is_some_and(|uid| *uid != run.uid) {
+        let record = self.id_of(key).and_then(|id| self.by_id.get(&id).map(|run| (id, run)));
+        // A reading may have told of another object of that name before the watch tells of the end of the earlier one.
+        if record.is_some_and(|(_, run)| uid.is_some_and(|uid| *uid != run.uid)) {
             return;
         }
-        self.drop_record(id, demands);
+        let id = record.map(|(id, _)| id);
+        self.parked.remove(key);
+        self.aside.remove(key, &mut self.room);
+        id.into_iter().for_each(|id| self.drop_record(id, demands));
     }
 
     /// Forgets a run with all that it waits for.
