@@ -13,7 +13,9 @@ use serde_json::value::RawValue;
 use super::metadata::{Identity, Lean, Meta, Whole};
 use super::notes::{self, Notes};
 use super::values::canonical;
-use crate::machine::{GatewayView, Input, Key, Kind, ObjectKey, ObjectView, RunView, Uid, Version};
+use crate::machine::{
+    CleanupView, GatewayView, Input, Key, Kind, ObjectKey, ObjectView, RunView, Uid, Version,
+};
 use crate::text::bounded;
 
 /// The result of decoding one object's bytes.
@@ -32,7 +34,7 @@ pub fn run(json: &[u8]) -> Decoded<RunView> {
     contained(json, |known, meta, spec, status| {
         let (stopped_set, annotation_set) = (meta.stopped_set(), meta.annotation_set());
         let (gateway_set, plans_set, written) = (meta.gateway_set(), meta.plans_set(), meta.written());
-        let retry_set = meta.retry_set();
+        let (retry_set, cleanup_set) = (meta.retry_set(), meta.cleanup_set());
         let annotations = meta.annotations.unwrap_or_default();
         RunView {
             key: known.key.into(),
@@ -41,6 +43,7 @@ pub fn run(json: &[u8]) -> Decoded<RunView> {
             generation: meta.generation,
             stop_annotation: annotations.stop.map(canonical),
             retry_annotation: annotations.retry.map(canonical),
+            cleanup_annotation: annotations.cleanup.map(canonical),
             requested_by: annotations.requested_by.map(canonical),
             reconcile_annotation: annotations.reconcile.map(canonical),
             restored: meta.labels.and_then(|labels| labels.restored),
@@ -54,6 +57,7 @@ pub fn run(json: &[u8]) -> Decoded<RunView> {
             gateway_set,
             plans_set,
             retry_set,
+            cleanup_set,
         }
     })
 }
@@ -66,6 +70,21 @@ pub fn gateway(json: &[u8]) -> Decoded<GatewayView> {
         version: known.version,
         generation: meta.generation,
         reconcile_annotation: meta.annotations.unwrap_or_default().reconcile.map(canonical),
+        spec,
+        status,
+    })
+}
+
+/// A TestPlanCleanup from its JSON.
+pub fn cleanup(json: &[u8]) -> Decoded<CleanupView> {
+    contained(json, |known, meta, spec, status| CleanupView {
+        key: known.key.into(),
+        uid: known.uid,
+        version: known.version,
+        generation: meta.generation,
+        run_now: meta.annotations.unwrap_or_default().run_now.map(canonical),
+        restored: meta.labels.and_then(|labels| labels.restored),
+        created: meta.creation_timestamp,
         spec,
         status,
     })
@@ -236,6 +255,13 @@ impl Decoded<GatewayView> {
     /// The input for the machine; there is none for an object that can't be named.
     pub fn into_input(self) -> Option<Input> {
         self.of_kind(Kind::Gateways, ObjectView::Gateway)
+    }
+}
+
+impl Decoded<CleanupView> {
+    /// The input for the machine; there is none for an object that can't be named.
+    pub fn into_input(self) -> Option<Input> {
+        self.of_kind(Kind::Cleanups, ObjectView::Cleanup)
     }
 }
 

@@ -7,6 +7,7 @@
 
 mod advice;
 mod api_server;
+mod candidates;
 mod client;
 pub mod decode;
 mod event_queue;
@@ -23,6 +24,7 @@ mod watch;
 mod write;
 
 pub use api_server::ApiServer;
+pub use candidates::list_runs;
 pub use client::{ClientError, Clients};
 pub use events::Events;
 pub use lease::{Elector, Fence};

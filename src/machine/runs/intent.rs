@@ -15,10 +15,7 @@ use jiff::Timestamp;
 
 use crate::api::{TestPlanRunStatus, Trigger};
 use crate::machine::ids::{GatewayKey, RunKey};
-use crate::machine::view::{FieldSet, RunView};
-
-/// Name of the gateway of a run that names none.
-pub const DEFAULT_GATEWAY: &str = "default";
+use crate::machine::view::{DEFAULT_GATEWAY, FieldSet, RunView, gateway_of};
 
 /// The fields that ask as they were last seen, and the state of the run's stop.
 #[derive(Clone, Debug, Default, Eq, PartialEq)]
@@ -29,6 +26,8 @@ pub struct Observed {
     pub annotation: Option<Arc<str>>,
     /// The annotation `testinium.io/retry`; none if it was absent.
     pub retry: Option<Arc<str>>,
+    /// The cleanup mark `testinium.io/cleanup`; none if it was absent.
+    pub cleanup: Option<Arc<str>>,
     /// The label by which Velero marks what it has restored.
     pub restore: Option<Arc<str>>,
     pub stop: StopState,
@@ -90,6 +89,7 @@ pub enum DecidingField {
     Stopped,
     Annotation,
     Retry,
+    Cleanup,
     GatewayRef,
 }
 
@@ -126,6 +126,7 @@ impl Observed {
         self.stopped == view.spec.stopped
             && self.annotation.as_deref() == view.stop_annotation.as_deref()
             && self.retry.as_deref() == view.retry_annotation.as_deref()
+            && self.cleanup.as_deref() == view.cleanup_annotation.as_deref()
             && self.restore.as_deref() == view.restored.as_deref()
     }
 
@@ -137,6 +138,7 @@ impl Observed {
             stopped: stop.observed_stopped,
             annotation: stop.observed_request.as_deref().map(Arc::from),
             retry: stop.observed_retry.as_deref().map(Arc::from),
+            cleanup: stop.observed_cleanup.as_deref().map(Arc::from),
             restore: stop.observed_restore.as_deref().map(Arc::from),
             stop: match stop.trigger {
                 None => StopState::None,
@@ -165,19 +167,29 @@ impl Observed {
 
     fn carries_request(&self) -> bool {
         let asks = |value: &Option<Arc<str>>| value.as_deref().is_some_and(asks);
-        self.stopped == Some(true) || asks(&self.annotation) || asks(&self.retry)
+        self.stopped == Some(true) || asks(&self.annotation) || asks(&self.retry) || self.cleanup.is_some()
     }
 }
 
 // === impl DecidingField ===
 
 impl DecidingField {
+    /// The trigger of the stop that it asks for.
+    fn trigger(self) -> Trigger {
+        match self {
+            Self::Stopped => Trigger::Spec,
+            Self::Annotation | Self::Retry | Self::GatewayRef => Trigger::Annotation,
+            Self::Cleanup => Trigger::Cleanup,
+        }
+    }
+
     /// The field manager that last set this field (rule 20).
     pub fn set(self, view: &RunView) -> Option<&FieldSet> {
         match self {
             Self::Stopped => view.stopped_set.as_ref(),
             Self::Annotation => view.annotation_set.as_ref(),
             Self::Retry => view.retry_set.as_ref(),
+            Self::Cleanup => view.cleanup_set.as_ref(),
             Self::GatewayRef => view.gateway_set.as_ref(),
         }
     }
@@ -185,7 +197,7 @@ impl DecidingField {
 
 /// Name of the gateway that a run is for.
 pub fn gateway_name(view: &RunView) -> &str {
-    view.spec.gateway_ref.as_ref().and_then(|gateway| gateway.name.as_deref()).unwrap_or(DEFAULT_GATEWAY)
+    gateway_of(&view.spec)
 }
 
 /// Decides the intent of a run. `before` is the memory of this process, or else that of the object's status.
@@ -206,7 +218,7 @@ pub fn decide_intent(view: &RunView, before: &Observed, history: History<'_>) ->
         return intent;
     }
     if let Some(field) = asked(view, before, history) {
-        let trigger = if field == DecidingField::Stopped { Trigger::Spec } else { Trigger::Annotation };
+        let trigger = field.trigger();
         intent.asked_by = Some(field);
         if trigger == Trigger::Spec && is_contested(view, before, history) {
             intent.notices.push(Notice::Contested);
@@ -217,9 +229,11 @@ pub fn decide_intent(view: &RunView, before: &Observed, history: History<'_>) ->
         intent.observed.request = intent.observed.annotation.clone().filter(|value| asks(value));
         return intent;
     }
-    // A retry with no plan left to ask for asks for nothing, and so does not outweigh a no.
-    if retry_became(view, before) && before.is_stop_requested() && history.has_failures {
-        (intent.retries, intent.asked_by) = (true, Some(DecidingField::Retry));
+    // What asks for the rest alone, with no plan left to ask for, asks for nothing, and so does not outweigh a no.
+    let asks_again =
+        asks_for_the_rest(view, before).filter(|_| before.is_stop_requested() && history.has_failures);
+    if asks_again.is_some() {
+        (intent.retries, intent.asked_by) = (true, asks_again);
     } else {
         take_back(view, before, &mut intent);
     }
@@ -233,6 +247,7 @@ fn observe(view: &RunView, before: &Observed) -> Observed {
         stopped: view.spec.stopped,
         annotation: view.stop_annotation.as_deref().map(|value| shared(&before.annotation, value)),
         retry: view.retry_annotation.as_deref().map(|value| shared(&before.retry, value)),
+        cleanup: view.cleanup_annotation.as_deref().map(|value| shared(&before.cleanup, value)),
         restore: view.restored.as_deref().map(|value| shared(&before.restore, value)),
         stop: before.stop,
         request: before.request.clone(),
@@ -251,13 +266,22 @@ fn asked(view: &RunView, before: &Observed, history: History<'_>) -> Option<Deci
     if stopped && (before.stopped != Some(true) || was_flipped_unseen(view, history)) {
         return Some(DecidingField::Stopped);
     }
-    // A retry asks for every plan if there is no stop, or only one at another gateway.
-    let stands = before.is_stop_requested() && !has_moved(view, before);
-    let retries = retry_became(view, before) && !stands;
     if annotation_became(view, before) == Some(Meaning::Asks) {
         return Some(DecidingField::Annotation);
     }
-    retries.then_some(DecidingField::Retry)
+    // What asks for the rest asks for every plan if there is no stop, or only one at another gateway.
+    let stands = before.is_stop_requested() && !has_moved(view, before);
+    asks_for_the_rest(view, before).filter(|_| !stands)
+}
+
+/// The field that became one that asks for the plans which the present stop has not stopped (rules 3 and 4): a person's
+/// retry, or automation.
+fn asks_for_the_rest(view: &RunView, before: &Observed) -> Option<DecidingField> {
+    if retry_became(view, before) {
+        return Some(DecidingField::Retry);
+    }
+    let mark = view.cleanup_annotation.as_deref().filter(|mark| !mark.trim().is_empty());
+    mark.filter(|mark| before.cleanup.as_deref() != Some(*mark)).map(|_| DecidingField::Cleanup)
 }
 
 /// Whether `stopped` went to false and back while no operator ran (rule 13): two generations or more were not seen, and

@@ -107,6 +107,8 @@ impl Request {
         let (value, is_stamped) = match asked_by {
             Some(DecidingField::Annotation) => (view.stop_annotation.as_deref(), true),
             Some(DecidingField::Retry) => (view.retry_annotation.as_deref(), false),
+            // The value names the rule and its time.
+            Some(DecidingField::Cleanup) => (view.cleanup_annotation.as_deref(), false),
             Some(DecidingField::Stopped | DecidingField::GatewayRef) | None => (None, true),
         };
         Self {
@@ -123,6 +125,7 @@ impl Request {
         let set = match stop.trigger? {
             Trigger::Spec => view.stopped_set.as_ref(),
             Trigger::Annotation => view.annotation_set.as_ref().or(view.retry_set.as_ref()),
+            Trigger::Cleanup => view.cleanup_set.as_ref(),
         };
         // A time that is lost or can't be read must not make the request young.
         let time = stop.request_time.as_ref().map(|time| time.0).or(set.and_then(|set| set.time));

@@ -76,6 +76,7 @@ fn stop(input: &StatusInput<'_>, tally: &PlanTally) -> Option<StopStatus> {
         observed_stopped: observed.stopped,
         observed_request: text(&observed.annotation),
         observed_retry: text(&observed.retry),
+        observed_cleanup: text(&observed.cleanup),
         observed_restore: text(&observed.restore),
         ..StopStatus::default()
     };

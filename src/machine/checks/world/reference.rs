@@ -143,7 +143,7 @@ impl Reference {
             && set.zip(requested).is_some_and(|(set, asked)| set > asked);
         let asked_by = requests.show(view, unseen_flip);
         let asked_by = match asked_by {
-            Some(AskedBy::RetryOfSome) => {
+            Some(AskedBy::RetryOfSome | AskedBy::CleanupOfSome) => {
                 self.renumber_failures(view);
                 None
             }
@@ -381,6 +381,7 @@ fn asked_at(by: AskedBy, view: &RunView) -> Option<Timestamp> {
         AskedBy::Stopped => &view.stopped_set,
         AskedBy::Annotation => &view.annotation_set,
         AskedBy::Retry | AskedBy::RetryOfSome => &view.retry_set,
+        AskedBy::Cleanup | AskedBy::CleanupOfSome => &view.cleanup_set,
     };
     set.as_ref().and_then(|set| set.time)
 }

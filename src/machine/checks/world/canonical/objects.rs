@@ -39,6 +39,7 @@ fields!(RunView {
     generation,
     stop_annotation,
     retry_annotation,
+    cleanup_annotation,
     reconcile_annotation,
     restored,
     created,
@@ -50,6 +51,7 @@ fields!(RunView {
     gateway_set,
     plans_set,
     retry_set,
+    cleanup_set,
 } but {
     // It goes into status for people.
     requested_by,
@@ -106,6 +108,7 @@ impl Canonical for StopStatus {
             observed_stopped,
             observed_request,
             observed_retry,
+            observed_cleanup,
             observed_restore,
             request,
             last_handled_request,
@@ -116,6 +119,7 @@ impl Canonical for StopStatus {
         // Whether there is such a time decides, but not which one.
         (completion_time.is_some(), withdrawn_time.is_some()).canonical(sink);
         (observed_stopped, (observed_request, (observed_retry, observed_restore))).canonical(sink);
+        observed_cleanup.canonical(sink);
         (request, (last_handled_request, last_handled_retry)).canonical(sink);
     }
 }

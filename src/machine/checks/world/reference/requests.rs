@@ -12,6 +12,7 @@ pub(in crate::machine) struct RequestReference {
     pub(in crate::machine) stopped: Option<bool>,
     pub(in crate::machine) annotation: Option<String>,
     pub(in crate::machine) retry: Option<String>,
+    pub(in crate::machine) cleanup: Option<String>,
     /// Name of the gateway at which a stop stands.
     pub(in crate::machine) stands_at: Option<String>,
 }
@@ -25,6 +26,9 @@ pub(in crate::machine) enum AskedBy {
     Retry,
     /// For those that the present stop has not stopped.
     RetryOfSome,
+    /// The same two for a cleanup rule.
+    Cleanup,
+    CleanupOfSome,
 }
 
 const NOES: [&str; 5] = ["false", "no", "off", "none", "0"];
@@ -40,6 +44,7 @@ impl RequestReference {
             stopped: stop.observed_stopped,
             annotation: stop.observed_request,
             retry: stop.observed_retry,
+            cleanup: stop.observed_cleanup,
             stands_at: stop.gateway.filter(|_| stands).map(|gateway| gateway.name),
         }
     }
@@ -57,6 +62,7 @@ impl RequestReference {
                 stopped: view.spec.stopped,
                 annotation: view.stop_annotation.clone(),
                 retry: view.retry_annotation.clone(),
+                cleanup: view.cleanup_annotation.clone(),
                 stands_at: self.stands_at.clone(),
             },
         );
@@ -70,12 +76,13 @@ impl RequestReference {
             return Some(if became_true { AskedBy::Stopped } else { AskedBy::Annotation });
         }
         let retries = self.retry.is_some() && before.retry != self.retry;
-        if retries && self.stands_at.as_ref() != Some(&gateway) {
+        let is_cleaned = self.cleanup.is_some() && before.cleanup != self.cleanup;
+        if (retries || is_cleaned) && self.stands_at.as_ref() != Some(&gateway) {
             self.stands_at = Some(gateway);
-            return Some(AskedBy::Retry);
+            return Some(if retries { AskedBy::Retry } else { AskedBy::Cleanup });
         }
-        if retries {
-            return Some(AskedBy::RetryOfSome);
+        if retries || is_cleaned {
+            return Some(if retries { AskedBy::RetryOfSome } else { AskedBy::CleanupOfSome });
         }
         let became_false = self.stopped == Some(false) && before.stopped != Some(false);
         let became_a_no = is_other_value && NOES.contains(&value.as_str()) && self.stopped != Some(true);
