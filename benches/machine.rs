@@ -316,7 +316,11 @@ impl World {
                 };
                 Some(Input::Credential(gateway.key.clone(), epoch, read))
             }
-            Effect::Disconnect(_) | Effect::ReadRun(..) | Effect::Tell(_) | Effect::Drained => None,
+            Effect::Disconnect(_)
+            | Effect::ReadRun(..)
+            | Effect::ListRuns { .. }
+            | Effect::Tell(_)
+            | Effect::Drained => None,
         }
     }
 }
@@ -352,6 +356,7 @@ fn run(index: i64, plans: i64) -> RunView {
         generation: 2,
         stop_annotation: None,
         retry_annotation: None,
+        cleanup_annotation: None,
         requested_by: None,
         reconcile_annotation: None,
         restored: None,
@@ -376,5 +381,6 @@ fn run(index: i64, plans: i64) -> RunView {
         plans_set: None,
         retry_set: None,
         deadline_set: None,
+        cleanup_set: None,
     }
 }

@@ -79,6 +79,14 @@ pub struct RunArgs {
         default_value_t = false, num_args = 0..=1, require_equals = true, default_missing_value = "true")]
     pub trust_requested_by: bool,
 
+    /// Follow the cleanup rules (TestPlanCleanup) of the namespaces that are served.
+    ///
+    /// It needs rights that nothing else here needs: deploy/manifests/cleanup.yaml has them. A rule selects by its own
+    /// selector alone, so of several shards give it to one.
+    #[arg(verbatim_doc_comment, long, env = "TESTINIUM_CLEANUP", value_name = "BOOL", action = ArgAction::Set,
+        default_value_t = false, num_args = 0..=1, require_equals = true, default_missing_value = "true")]
+    pub cleanup: bool,
+
     /// Name of the Lease.
     #[arg(verbatim_doc_comment, long, env = "TESTINIUM_LEASE_NAME", value_name = "NAME", default_value = "testinium-operator",
         value_parser = values::object_name)]
@@ -229,7 +237,7 @@ mod tests {
         let args = run(&[]).expect("every flag is optional");
         assert!(args.watch_namespaces.is_empty());
         assert_eq!(args.watch_label_selector.to_string(), "");
-        assert!(args.leader_elect);
+        assert!(args.leader_elect && !args.cleanup);
         assert_eq!((args.lease_name.as_str(), args.lease_namespace), ("testinium-operator", None));
         assert!(args.allow_gateway_cidr.is_empty());
         assert_eq!(args.metrics_bind_address, BindAddress::Any(8080));
@@ -243,6 +251,7 @@ mod tests {
             "--watch-namespaces=a,b",
             "--watch-label-selector=shard in (x,y)",
             "--leader-elect=false",
+            "--cleanup",
             "--lease-name=shard-x",
             "--lease-namespace=ops",
             "--allow-gateway-cidr=127.0.0.0/8",
@@ -255,7 +264,7 @@ mod tests {
         .expect("good usage");
         assert_eq!(args.watch_namespaces, ["a", "b"]);
         assert_eq!(args.watch_label_selector.to_string(), "shard in (x,y)");
-        assert!(!args.leader_elect);
+        assert!(!args.leader_elect && args.cleanup);
         assert_eq!((args.lease_name.as_str(), args.lease_namespace.as_deref()), ("shard-x", Some("ops")));
         assert_eq!(args.allow_gateway_cidr.len(), 2);
         assert_eq!(args.metrics_bind_address, BindAddress::Off);
@@ -294,7 +303,7 @@ mod tests {
         let cli = Cli::command();
         let run = cli.find_subcommand("run").expect("there is a command run");
         let flags: Vec<_> = run.get_arguments().filter(|arg| arg.get_id() != "help").collect();
-        assert_eq!(flags.len(), 14, "each further flag is one more to learn");
+        assert_eq!(flags.len(), 15, "each further flag is one more to learn");
         for flag in flags {
             let long = flag.get_long().expect("flags are long");
             let expected = format!("TESTINIUM_{}", long.replace('-', "_").to_uppercase());

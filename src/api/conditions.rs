@@ -76,6 +76,14 @@ pub mod reason {
     pub const MISCONFIGURED: &str = "Misconfigured";
     pub const SUSPENDED: &str = "Suspended";
 
+    pub const SCHEDULED: &str = "Scheduled";
+    pub const INVALID_SCHEDULE: &str = "InvalidSchedule";
+    pub const UNKNOWN_TIME_ZONE: &str = "UnknownTimeZone";
+
+    /// All reasons of the condition Ready of a TestPlanCleanup, which tests compare pages with.
+    #[cfg(test)]
+    pub const OF_CLEANUPS: [&str; 5] = [SCHEDULED, SUSPENDED, FAILED, INVALID_SCHEDULE, UNKNOWN_TIME_ZONE];
+
     /// All reasons of the condition Stopped, which tests compare pages with.
     #[cfg(test)]
     pub const OF_STOPPED: [&str; 19] = [

@@ -6,13 +6,16 @@
 // The documentation of a field is what `kubectl explain` prints: plain text, no markup.
 #![allow(rustdoc::bare_urls, rustdoc::invalid_html_tags)]
 
+mod cleanup;
 mod conditions;
 mod gateway;
 mod reasons;
 mod rules;
 mod run;
+mod schedule_rules;
 mod schema;
 
+pub use cleanup::*;
 pub use conditions::{Condition, ConditionStatus, condition, reason};
 pub use gateway::*;
 pub use reasons::{EventReason, PlanReason};
@@ -28,8 +31,15 @@ pub const STOP_ANNOTATION: &str = "testinium.io/stop";
 /// Annotation that asks again for the plans that the present stop has not stopped. A changed value asks again.
 pub const RETRY_ANNOTATION: &str = "testinium.io/retry";
 
-/// Annotation that keeps a run from being deleted until a time: one of RFC 3339.
+/// Annotation by which a TestPlanCleanup asks for a stop: its name and the scheduled time. A changed value asks again for
+/// the plans that the present stop has not stopped.
+pub const CLEANUP_ANNOTATION: &str = "testinium.io/cleanup";
+
+/// Annotation of a run that spares it from cleanup until a time.
 pub const KEEP_UNTIL_ANNOTATION: &str = "testinium.io/keep-until";
+
+/// Annotation of a TestPlanCleanup that runs it at once. A changed value runs it again.
+pub const RUN_NOW_ANNOTATION: &str = "testinium.io/run-now";
 
 /// Annotation that the requester policy stamps with the user who asked for the stop.
 pub const REQUESTED_BY_ANNOTATION: &str = "testinium.io/stop-requested-by";

@@ -47,6 +47,14 @@ pub enum EventReason {
     Unreadable,
     /// The API server refuses the status of the run.
     StatusRefused,
+    /// A cleanup rule has asked for the stop of the run.
+    CleanupStops,
+    /// A cleanup rule has deleted the run.
+    CleanupDeletes,
+    /// A cleanup rule could not do all that it was to do.
+    CleanupIncomplete,
+    /// A schedule of a cleanup rule was missed, and is skipped.
+    ScheduleMissed,
 }
 
 /// The reason of a plan's outcome, where that is not a success. A status that another version of the operator has
@@ -117,6 +125,14 @@ mod tests {
     #[test]
     fn the_page_says_what_to_do_at_each_reason_of_the_condition_stopped() {
         assert_eq!(explained("What to do"), crate::api::reason::OF_STOPPED);
+    }
+
+    #[test]
+    fn the_page_on_cleanup_says_what_to_do_at_each_reason() {
+        const CLEANUP: &str = include_str!("../../docs/cleanup.md");
+        let rows = CLEANUP.lines().filter_map(|line| line.strip_prefix("| `")?.split('`').next());
+        let words: Vec<_> = rows.filter(|word| word.starts_with(char::is_uppercase)).collect();
+        assert_eq!(words, crate::api::reason::OF_CLEANUPS);
     }
 
     #[test]

@@ -189,8 +189,8 @@ pub enum Outcome {
 #[derive(Clone, Debug, Default, Deserialize, JsonSchema, PartialEq, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct StopStatus {
-    /// The source of the request for the stop: Spec (spec.stopped), Annotation (testinium.io/stop) or Deadline
-    /// (spec.activeDeadlineSeconds).
+    /// The source of the request for the stop: Spec (spec.stopped), Annotation (testinium.io/stop), Deadline
+    /// (spec.activeDeadlineSeconds) or Cleanup (a TestPlanCleanup, by testinium.io/cleanup).
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub trigger: Option<Trigger>,
     /// When the stop was asked for.
@@ -202,7 +202,7 @@ pub struct StopStatus {
     /// The field manager that asked, such as kubectl-patch.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub field_manager: Option<String>,
-    /// spec.reason at that time.
+    /// spec.reason at that time, the value of the annotation that asked, or the cleanup rule and its time.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub reason: Option<String>,
     /// The gateway that the stop went to.
@@ -234,6 +234,10 @@ pub struct StopStatus {
     /// plans that this stop has not stopped.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub observed_retry: Option<String>,
+    /// Value of the annotation testinium.io/cleanup as last seen, absent if it was absent: another value asks for the
+    /// plans that this stop has not stopped.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub observed_cleanup: Option<String>,
     /// Value of the label velero.io/restore-name as last seen: another value means that the run was restored from a
     /// backup, and that what it carries is of the past.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -254,8 +258,8 @@ pub struct StopStatus {
     pub last_handled_retry: Option<String>,
 }
 
-/// The source of the request for the stop: Spec (spec.stopped), Annotation (testinium.io/stop) or Deadline
-/// (spec.activeDeadlineSeconds).
+/// The source of the request for the stop: Spec (spec.stopped), Annotation (testinium.io/stop), Deadline
+/// (spec.activeDeadlineSeconds) or Cleanup (a TestPlanCleanup, by testinium.io/cleanup).
 #[derive(Clone, Copy, Debug, Deserialize, Eq, Hash, JsonSchema, PartialEq, Serialize)]
 pub enum Trigger {
     /// spec.stopped.
@@ -264,6 +268,8 @@ pub enum Trigger {
     Annotation,
     /// spec.activeDeadlineSeconds.
     Deadline,
+    /// The annotation testinium.io/cleanup, by which a TestPlanCleanup asks.
+    Cleanup,
 }
 
 /// The TestiniumGateway that a stop went to.

@@ -9,11 +9,11 @@ use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::{
 use kube::CustomResourceExt;
 use serde_json::Value;
 
-use super::{TestPlanRun, TestiniumGateway};
+use super::{TestPlanCleanup, TestPlanRun, TestiniumGateway};
 
 /// Every CustomResourceDefinition of this operator, ready to be installed.
 pub fn crds() -> Vec<CustomResourceDefinition> {
-    let mut crds = vec![TestPlanRun::crd(), TestiniumGateway::crd()];
+    let mut crds = vec![TestPlanRun::crd(), TestiniumGateway::crd(), TestPlanCleanup::crd()];
     for crd in &mut crds {
         for version in &mut crd.spec.versions {
             if let Some(schema) = version.schema.as_mut().and_then(|s| s.open_api_v3_schema.as_mut()) {

@@ -14,7 +14,9 @@ use super::metadata::{Identity, Lean, Meta, Whole, marks};
 use super::notes::{self, Notes};
 use super::values::canonical;
 use crate::api::TestPlanRunSpec;
-use crate::machine::{GatewayView, Input, Key, Kind, ObjectKey, ObjectView, RunView, Uid, Version};
+use crate::machine::{
+    CleanupView, GatewayView, Input, Key, Kind, ObjectKey, ObjectView, RunView, Uid, Version,
+};
 use crate::text::bounded;
 
 /// The result of decoding one object's bytes.
@@ -33,7 +35,8 @@ pub fn run(json: &[u8]) -> Decoded<RunView> {
     contained(json, |known, meta, spec: TestPlanRunSpec, status| {
         let (stopped_set, annotation_set) = (meta.stopped_set(), meta.annotation_set());
         let (gateway_set, plans_set, written) = (meta.gateway_set(), meta.plans_set(), meta.written());
-        let (retry_set, deadline_set) = (meta.retry_set(), meta.deadline_set());
+        let (retry_set, deadline_set, cleanup_set) =
+            (meta.retry_set(), meta.deadline_set(), meta.cleanup_set());
         let annotations = meta.annotations.unwrap_or_default();
         RunView {
             key: known.key.into(),
@@ -42,6 +45,7 @@ pub fn run(json: &[u8]) -> Decoded<RunView> {
             generation: meta.generation,
             stop_annotation: annotations.stop.map(canonical),
             retry_annotation: annotations.retry.map(canonical),
+            cleanup_annotation: annotations.cleanup.map(canonical),
             requested_by: annotations.requested_by.map(canonical),
             reconcile_annotation: annotations.reconcile.map(canonical),
             restored: meta.labels.and_then(|labels| labels.restored),
@@ -58,6 +62,7 @@ pub fn run(json: &[u8]) -> Decoded<RunView> {
             plans_set,
             retry_set,
             deadline_set,
+            cleanup_set,
         }
     })
 }
@@ -70,6 +75,21 @@ pub fn gateway(json: &[u8]) -> Decoded<GatewayView> {
         version: known.version,
         generation: meta.generation,
         reconcile_annotation: meta.annotations.unwrap_or_default().reconcile.map(canonical),
+        spec,
+        status,
+    })
+}
+
+/// A TestPlanCleanup from its JSON.
+pub fn cleanup(json: &[u8]) -> Decoded<CleanupView> {
+    contained(json, |known, meta, spec, status| CleanupView {
+        key: known.key.into(),
+        uid: known.uid,
+        version: known.version,
+        generation: meta.generation,
+        run_now: meta.annotations.unwrap_or_default().run_now.map(canonical),
+        restored: meta.labels.and_then(|labels| labels.restored),
+        created: meta.creation_timestamp,
         spec,
         status,
     })
@@ -240,6 +260,13 @@ impl Decoded<GatewayView> {
     /// The input for the machine; there is none for an object that can't be named.
     pub fn into_input(self) -> Option<Input> {
         self.of_kind(Kind::Gateways, ObjectView::Gateway)
+    }
+}
+
+impl Decoded<CleanupView> {
+    /// The input for the machine; there is none for an object that can't be named.
+    pub fn into_input(self) -> Option<Input> {
+        self.of_kind(Kind::Cleanups, ObjectView::Cleanup)
     }
 }
 

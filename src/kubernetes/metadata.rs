@@ -83,6 +83,10 @@ pub(super) struct Annotations {
     pub(super) retry: Option<String>,
     #[serde(rename = "testinium.io/keep-until")]
     pub(super) keep_until: Option<String>,
+    #[serde(rename = "testinium.io/cleanup")]
+    pub(super) cleanup: Option<String>,
+    #[serde(rename = "testinium.io/run-now")]
+    pub(super) run_now: Option<String>,
     #[serde(rename = "testinium.io/stop-requested-by")]
     pub(super) requested_by: Option<String>,
     #[serde(rename = "reconcile.fluxcd.io/requestedAt")]
@@ -196,6 +200,8 @@ struct AnnotationFields {
     stop: Option<IgnoredAny>,
     #[serde(rename = "f:testinium.io/retry")]
     retry: Option<IgnoredAny>,
+    #[serde(rename = "f:testinium.io/cleanup")]
+    cleanup: Option<IgnoredAny>,
 }
 
 // === impl Identity ===
@@ -242,6 +248,11 @@ impl<'a> Meta<'a> {
     /// The manager that last set the annotation that asks again.
     pub(super) fn retry_set(&self) -> Option<FieldSet> {
         self.last_to_own(|fields| fields.annotations().is_some_and(|owned| owned.retry.is_some()))
+    }
+
+    /// The manager that last set the cleanup mark.
+    pub(super) fn cleanup_set(&self) -> Option<FieldSet> {
+        self.last_to_own(|fields| fields.annotations().is_some_and(|owned| owned.cleanup.is_some()))
     }
 
     /// The time at which `spec.plans` was last set.
@@ -397,20 +408,24 @@ mod tests {
     fn names_are_those_of_the_api() {
         let text = json!({
             "name": "r", "uid": "u",
-            "annotations": {api::RETRY_ANNOTATION: "5", api::STOP_ANNOTATION: "1", api::KEEP_UNTIL_ANNOTATION: "6", api::REQUESTED_BY_ANNOTATION: "2", api::RECONCILE_ANNOTATION: "3", "x": "4"},
+            "annotations": {api::CLEANUP_ANNOTATION: "6", api::RUN_NOW_ANNOTATION: "7", api::KEEP_UNTIL_ANNOTATION: "8", api::RETRY_ANNOTATION: "5", api::STOP_ANNOTATION: "1", api::REQUESTED_BY_ANNOTATION: "2", api::RECONCILE_ANNOTATION: "3", "x": "4"},
             "labels": {api::RESTORED_LABEL: "backup", "y": "5"},
             "managedFields": [owner("a", "2026-01-02T03:04:05Z",
-                json!({"f:metadata": {"f:annotations": {format!("f:{}", api::STOP_ANNOTATION): {}}}}))],
+                json!({"f:metadata": {"f:annotations": {
+                    format!("f:{}", api::STOP_ANNOTATION): {}, format!("f:{}", api::CLEANUP_ANNOTATION): {}}}}))],
         })
         .to_string();
         let meta: Meta<'_> = serde_json::from_str(&text).expect("metadata");
         let annotations = meta.annotations.as_ref().expect("annotations");
         assert_eq!(annotations.stop.as_deref(), Some("1"));
         assert_eq!(annotations.retry.as_deref(), Some("5"));
-        assert_eq!(annotations.keep_until.as_deref(), Some("6"));
+        assert_eq!(annotations.keep_until.as_deref(), Some("8"));
+        assert_eq!(annotations.cleanup.as_deref(), Some("6"));
+        assert_eq!(annotations.run_now.as_deref(), Some("7"));
         assert_eq!(annotations.requested_by.as_deref(), Some("2"));
         assert_eq!(annotations.reconcile.as_deref(), Some("3"));
         assert!(meta.labels.as_ref().is_some_and(|labels| labels.restored.as_deref() == Some("backup")));
         assert_eq!(meta.annotation_set().map(|set| set.manager).as_deref(), Some("a"));
+        assert_eq!(meta.cleanup_set().map(|set| set.manager).as_deref(), Some("a"));
     }
 }

@@ -7,6 +7,7 @@
 
 mod advice;
 mod api_server;
+mod candidates;
 mod client;
 mod clock;
 pub mod decode;
@@ -24,6 +25,7 @@ mod watch;
 mod write;
 
 pub use api_server::ApiServer;
+pub use candidates::list_runs;
 pub use client::{ClientError, Clients};
 pub use clock::now;
 pub use events::Events;

@@ -10,8 +10,8 @@ use serde_json::value::RawValue;
 use serde_json::{Map, Value, json};
 
 use crate::api::{
-    Condition, GatewayUsed, Outcome, PlanStatus, StopStatus, TestPlanRunStatus, TestiniumGatewayStatus,
-    Trigger,
+    Condition, GatewayUsed, Outcome, PlanStatus, StopStatus, TestPlanCleanupStatus, TestPlanRunStatus,
+    TestiniumGatewayStatus, Trigger,
 };
 use crate::text::bounded;
 
@@ -45,6 +45,12 @@ impl Notes for TestPlanRunStatus {
 }
 
 impl Notes for TestiniumGatewayStatus {
+    fn mend(status: &mut Value) {
+        retain_items(status, "conditions", |condition| reads::<Condition>(condition));
+    }
+}
+
+impl Notes for TestPlanCleanupStatus {
     fn mend(status: &mut Value) {
         retain_items(status, "conditions", |condition| reads::<Condition>(condition));
     }

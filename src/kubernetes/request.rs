@@ -18,6 +18,9 @@ use crate::text::{LINE_BYTES_MAX, bounded, error_line};
 /// The name of this operator in managedFields.
 pub(super) const FIELD_MANAGER: &str = "testinium-operator";
 
+/// Its name where it writes for a cleanup rule.
+pub(super) const CLEANUP_FIELD_MANAGER: &str = "testinium-cleanup";
+
 /// The answer of the API server. It may hold a Secret, so it can't be shown.
 pub(super) struct Reply {
     pub(super) status: u16,

@@ -6,7 +6,7 @@ use std::borrow::Cow;
 use kube::Resource as ApiResource;
 
 use super::decode;
-use crate::api::{TestPlanRun, TestiniumGateway};
+use crate::api::{TestPlanCleanup, TestPlanRun, TestiniumGateway};
 use crate::machine::{Input, Kind};
 
 /// A kind in the Kubernetes API.
@@ -23,6 +23,7 @@ pub(super) fn of(kind: Kind) -> Resource {
     match kind {
         Kind::Runs => entry::<TestPlanRun>(|json| decode::run(json).into_input()),
         Kind::Gateways => entry::<TestiniumGateway>(|json| decode::gateway(json).into_input()),
+        Kind::Cleanups => entry::<TestPlanCleanup>(|json| decode::cleanup(json).into_input()),
     }
 }
 

@@ -14,8 +14,9 @@ use serde::Serialize;
 use serde_json::json;
 
 use super::decode::{self, Decoded};
-use super::request::{self, FIELD_MANAGER, NoReply, Reply};
+use super::request::{self, CLEANUP_FIELD_MANAGER, FIELD_MANAGER, NoReply, Reply};
 use super::resource;
+use crate::api::CLEANUP_ANNOTATION;
 use crate::machine::{Kind, MetadataChange, RunKey, RunView, Target, Version, WriteBody, WriteResult};
 use crate::seldom::Seldom;
 
@@ -28,9 +29,10 @@ pub async fn write(client: &kube::Client, to: &Target, body: &WriteBody) -> Writ
             log_failure(to, body, &result);
             match body {
                 WriteBody::Deletion => classify_deletion(&result, to.version),
-                WriteBody::RunStatus(_) | WriteBody::GatewayStatus(_) | WriteBody::Metadata(_) => {
-                    classify(&result)
-                }
+                WriteBody::RunStatus(_)
+                | WriteBody::GatewayStatus(_)
+                | WriteBody::CleanupStatus(_)
+                | WriteBody::Metadata(_) => classify(&result),
             }
         }
         Err(why) => {
@@ -96,6 +98,7 @@ fn request_of(to: &Target, body: &WriteBody) -> Result<http::Request<Vec<u8>>, S
     match body {
         WriteBody::RunStatus(status) => put_status(to, &**status),
         WriteBody::GatewayStatus(status) => put_status(to, &**status),
+        WriteBody::CleanupStatus(status) => put_status(to, &**status),
         WriteBody::Metadata(change) => patch_metadata(to, change),
         WriteBody::Deletion => delete(to),
     }
@@ -127,9 +130,15 @@ fn patch_metadata(to: &Target, change: &MetadataChange) -> Result<http::Request<
     match change {
         MetadataChange::Finalizers(finalizers) => metadata["finalizers"] = json!(finalizers),
         MetadataChange::Annotations(annotations) => metadata["annotations"] = json!(annotations),
+        MetadataChange::CleanupMark(mark) => metadata["annotations"] = json!({ CLEANUP_ANNOTATION: mark }),
     }
+    let manager = match change {
+        MetadataChange::Finalizers(_) | MetadataChange::Annotations(_) => FIELD_MANAGER,
+        // Status tells by it who has asked for the stop.
+        MetadataChange::CleanupMark(_) => CLEANUP_FIELD_MANAGER,
+    };
     let patch = Patch::Merge(json!({ "metadata": metadata }));
-    let params = PatchParams { field_manager: Some(FIELD_MANAGER.to_owned()), ..PatchParams::default() };
+    let params = PatchParams { field_manager: Some(manager.to_owned()), ..PatchParams::default() };
     collection(to).patch(&to.key.name, &params, &patch).map_err(|error| error.to_string())
 }
 
@@ -185,7 +194,7 @@ fn classify_deletion(result: &Result<Reply, NoReply>, known: Version) -> WriteRe
 fn log_failure(to: &Target, body: &WriteBody, result: &Result<Reply, NoReply>) {
     let kind = to.key.kind();
     let what = match body {
-        WriteBody::RunStatus(_) | WriteBody::GatewayStatus(_) => "status",
+        WriteBody::RunStatus(_) | WriteBody::GatewayStatus(_) | WriteBody::CleanupStatus(_) => "status",
         WriteBody::Metadata(_) => "metadata",
         WriteBody::Deletion => "deletion",
     };
@@ -292,8 +301,16 @@ mod tests {
         let content_type = request.headers().get(CONTENT_TYPE).map(|value| value.to_str().expect("text"));
         let content_type = content_type.unwrap_or_default().to_owned();
         let query = request.uri().query().unwrap_or_default();
-        let is_delete = request.method() == "DELETE";
-        assert_eq!(query.contains("fieldManager=testinium-operator"), !is_delete, "{query}");
+        let manager = match body {
+            WriteBody::Metadata(MetadataChange::CleanupMark(_)) => Some("testinium-cleanup"),
+            WriteBody::Deletion => None,
+            WriteBody::RunStatus(_)
+            | WriteBody::GatewayStatus(_)
+            | WriteBody::CleanupStatus(_)
+            | WriteBody::Metadata(_) => Some("testinium-operator"),
+        };
+        let named = query.split('&').find_map(|part| part.strip_prefix("fieldManager="));
+        assert_eq!(named, manager, "{query}");
         let json = serde_json::from_slice(request.body()).expect("a body of JSON");
         (request.method().to_string(), request.uri().path().to_owned(), content_type, json)
     }
@@ -331,6 +348,10 @@ mod tests {
             (MetadataChange::Finalizers(vec!["x/y".to_owned()]), json!({"finalizers": ["x/y"]})),
             (MetadataChange::Finalizers(Vec::new()), json!({"finalizers": []})),
             (MetadataChange::Annotations(annotations), json!({"annotations": {"a": "1", "b": null}})),
+            (
+                MetadataChange::CleanupMark("nightly/1".to_owned()),
+                json!({"annotations": {"testinium.io/cleanup": "nightly/1"}}),
+            ),
         ];
         for (change, mut metadata) in rows {
             let body = WriteBody::Metadata(change);

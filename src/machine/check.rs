@@ -15,7 +15,10 @@ const CHECKED_MAX: usize = 64;
 
 impl Machine {
     pub(super) fn check(&self) {
-        assert!(self.demands.is_empty(), "every demand is met before the next input");
+        assert!(
+            self.demands.is_empty() && self.cleanup_demands.is_empty(),
+            "every demand is met before the next input"
+        );
         let Gateways { touched, unpublished, origins, .. } = &self.gateways;
         assert!(
             touched.is_empty() && unpublished.is_empty(),

@@ -3,15 +3,15 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use crate::api::{EventReason, TestPlanRunStatus, TestiniumGatewayStatus};
+use crate::api::{EventReason, TestPlanCleanupStatus, TestPlanRunStatus, TestiniumGatewayStatus};
 use crate::machine::ids::{
-    CallId, Epoch, GatewayKey, ObjectKey, PlanId, ReadSerial, RunKey, SecretVersion, Uid, Version,
-    WriteSerial,
+    CallId, Epoch, GatewayKey, ObjectKey, PageSerial, PlanId, ReadSerial, RunKey, SecretVersion, Uid,
+    Version, WriteSerial,
 };
 use crate::machine::view::GatewayView;
 
-/// An act that the operator carries out at once. `Post`, `Write`, `ReadCredential`, `TryConnection` and `ReadRun` end in
-/// exactly one input.
+/// An act that the operator carries out at once. `Post`, `Write`, `ReadCredential`, `TryConnection`, `ReadRun` and
+/// `ListRuns` end in exactly one input.
 #[derive(Clone, Debug)]
 pub enum Effect {
     /// Send `POST <url>/stop/execution` with these plans; ends in `Answered`.
@@ -52,6 +52,14 @@ pub enum Effect {
     Disconnect(GatewayKey),
     /// GET one run; ends in `Read`.
     ReadRun(RunKey, ReadSerial),
+    /// GET a page of the runs of a namespace that a label selector selects; ends in `RunsListed`.
+    ListRuns {
+        serial: PageSerial,
+        namespace: Arc<str>,
+        selector: String,
+        /// Where the page begins; none for the first one.
+        next: Option<String>,
+    },
     Tell(Event),
     /// `Drain` is complete.
     Drained,
@@ -73,6 +81,8 @@ pub enum WriteBody {
     RunStatus(Arc<TestPlanRunStatus>),
     /// The status of a gateway, whole.
     GatewayStatus(Arc<TestiniumGatewayStatus>),
+    /// The status of a cleanup rule, whole.
+    CleanupStatus(Arc<TestPlanCleanupStatus>),
     /// The metadata of an object, in part.
     Metadata(MetadataChange),
     /// The object is deleted.
@@ -86,6 +96,8 @@ pub enum MetadataChange {
     Finalizers(Vec<String>),
     /// Annotations and their values; none removes one.
     Annotations(BTreeMap<String, Option<String>>),
+    /// The mark by which a cleanup rule asks for a stop, under a field manager of its own.
+    CleanupMark(String),
 }
 
 /// A Kubernetes event, for `kubectl describe` and `kubectl events`.

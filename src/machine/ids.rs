@@ -85,11 +85,24 @@ key_of_kind!(
     GatewayKey
 );
 
+key_of_kind!(
+    /// Namespace and name of a cleanup rule.
+    CleanupKey
+);
+
+/// A run that a cleanup rule writes.
+#[derive(Clone, Debug, Eq, Hash, Ord, PartialEq, PartialOrd)]
+pub struct CleanedRun {
+    pub cleanup: CleanupKey,
+    pub run: RunKey,
+}
+
 /// A watched kind.
 #[derive(Clone, Copy, Debug, Eq, Hash, IntoStaticStr, Ord, PartialEq, PartialOrd, VariantArray)]
 pub enum Kind {
     Runs,
     Gateways,
+    Cleanups,
 }
 
 /// The name of an object of any watched kind.
@@ -97,6 +110,7 @@ pub enum Kind {
 pub enum ObjectKey {
     Run(RunKey),
     Gateway(GatewayKey),
+    Cleanup(CleanupKey),
 }
 
 // === impl ObjectKey ===
@@ -107,6 +121,7 @@ impl ObjectKey {
         match kind {
             Kind::Runs => Self::Run(key.into()),
             Kind::Gateways => Self::Gateway(key.into()),
+            Kind::Cleanups => Self::Cleanup(key.into()),
         }
     }
 
@@ -114,6 +129,7 @@ impl ObjectKey {
         match self {
             Self::Run(_) => Kind::Runs,
             Self::Gateway(_) => Kind::Gateways,
+            Self::Cleanup(_) => Kind::Cleanups,
         }
     }
 }
@@ -124,6 +140,7 @@ impl Deref for ObjectKey {
         match self {
             Self::Run(key) => key,
             Self::Gateway(key) => key,
+            Self::Cleanup(key) => key,
         }
     }
 }
@@ -153,6 +170,10 @@ pub struct WriteSerial(pub u64);
 /// A reading of a run. Never used twice in a term.
 #[derive(Clone, Copy, Debug, Eq, Hash, Ord, PartialEq, PartialOrd)]
 pub struct ReadSerial(pub u64);
+
+/// A page of runs that is listed for a cleanup rule. Never used twice in a term.
+#[derive(Clone, Copy, Debug, Eq, Hash, Ord, PartialEq, PartialOrd)]
+pub struct PageSerial(pub u64);
 
 /// The number of an address, or of a credential, of a gateway: a later one has a higher number.
 #[derive(Clone, Copy, Debug, Default, Eq, Hash, Ord, PartialEq, PartialOrd)]

@@ -2,11 +2,12 @@
 
 use crate::machine::answer::{Answer, NoAnswer};
 use crate::machine::ids::{
-    CallId, Epoch, GatewayKey, ObjectKey, ReadSerial, RunKey, SecretVersion, Uid, Version, WriteSerial,
+    CallId, Epoch, GatewayKey, ObjectKey, PageSerial, ReadSerial, RunKey, SecretVersion, Uid, Version,
+    WriteSerial,
 };
 use crate::machine::list::Extent;
 use crate::machine::time::Millis;
-use crate::machine::view::{ObjectView, RunView};
+use crate::machine::view::{Candidate, ObjectView, RunView};
 
 /// An event outside of the machine.
 #[derive(Clone, Debug)]
@@ -30,6 +31,8 @@ pub enum Input {
     Wrote(WriteSerial, WriteResult),
     /// The end of a `ReadRun`: with the run, or with nothing that the watch would not tell.
     Read(RunKey, ReadSerial, Option<Box<RunView>>),
+    /// The end of a `ListRuns`.
+    RunsListed(PageSerial, RunsPage),
     /// The time that `wake_at` named has come.
     Wake,
     /// Begin nothing new; finish what is under way.
@@ -50,6 +53,15 @@ pub enum CredentialRead {
     /// The token endpoint refused the login: another try with this state could lock the account.
     Refused { version: SecretVersion, why: String },
     /// The Kubernetes API or the token endpoint did not answer properly; worth another try.
+    Failed { why: String, retry_after: Option<Millis> },
+}
+
+/// The end of a request for a page of runs.
+#[derive(Clone, Debug)]
+pub enum RunsPage {
+    /// `unreadable`: those that could not be decoded. `next`: where the next page begins; none after the last one.
+    Page { runs: Vec<Candidate>, unreadable: Vec<RunKey>, next: Option<String> },
+    /// There is none, and the list has to begin anew. The text is for users.
     Failed { why: String, retry_after: Option<Millis> },
 }
 

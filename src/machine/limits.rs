@@ -94,6 +94,25 @@ impl Default for OriginLimits {
 /// Readings of Secrets under way at a time, logins included.
 pub const READINGS_MAX: usize = 16;
 
+// === cleanups ===
+
+/// Runs of a page: with a thousand plans each, a page takes a few MiB.
+pub const PAGE_RUNS: u32 = 100;
+/// Names that the status of a rule tells, at most, of each sort.
+pub const CLEANUP_NAMES_MAX: usize = 10;
+/// Passes and lists of one firing that may fail: what is left then waits for the next time.
+pub const CLEANUP_PASSES_MAX: u8 = 5;
+/// The first and the longest pause after such a one.
+pub const CLEANUP_RETRY_FIRST: Millis = Millis(1_000);
+pub const CLEANUP_RETRY_MAX: Millis = Millis(30_000);
+/// Runs that the API server may refuse to have written before a firing tries no other: a right is missing, most likely.
+pub const CLEANUP_REFUSALS_MAX: usize = 100;
+/// Plans of runs that are spared which a firing keeps in mind: about 10 MiB.
+pub const SPARED_PLANS_MAX: usize = 200_000;
+/// Least time between two writes of the status of one rule, and between those that tell of progress.
+pub const BETWEEN_CLEANUP_WRITES: Millis = Millis(1_000);
+pub const BETWEEN_CLEANUP_PARTS: Millis = Millis(5_000);
+
 // === outbox ===
 
 /// Writes under way at a time. An API server that does nothing else is as fast with 16; with more it still serves our

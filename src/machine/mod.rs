@@ -4,8 +4,8 @@
 //! runs (intent of each) -> gateways (calls) -> outbox (writes)
 //! ```
 //!
-//! Three owners, each with data of its own, which talk through plain values: runs return demands, gateways return the
-//! progress of calls, and the outbox returns the next write. [`Machine`] routes between them.
+//! Four owners, each with data of its own, which talk through plain values: runs and cleanup rules return demands,
+//! gateways return the progress of calls, and the outbox returns the next write. [`Machine`] routes between them.
 //!
 //! Nothing in here reads a clock, draws by chance, or talks to anybody: all facts come in as arguments. The lint below
 //! and a house rule keep it so. A machine lives as long as one term of leadership and holds nothing that must outlast
@@ -27,6 +27,7 @@ mod backoff;
 mod call;
 #[cfg(debug_assertions)]
 mod check;
+pub mod cleanups;
 mod condition_draft;
 mod effect;
 mod fair_queue;
@@ -37,6 +38,7 @@ mod input;
 mod limits;
 mod list;
 pub mod outbox;
+mod ownership;
 mod routes;
 pub mod runs;
 mod time;
@@ -52,16 +54,18 @@ use std::collections::BTreeMap;
 
 pub use self::answer::{Answer, Body, Envelope, Gist, NoAnswer, Reply, ReportedError};
 pub use self::backoff::Backoff;
+pub use self::cleanups::CleanupResult;
 pub use self::effect::{Effect, Event, MetadataChange, Target, WriteBody};
 pub use self::ids::*;
-pub use self::input::{CredentialRead, Input, Reached, WriteResult};
-pub use self::limits::{Limits, OriginLimits, REFUSED_LOGIN_PAUSE};
+pub use self::input::{CredentialRead, Input, Reached, RunsPage, WriteResult};
+pub use self::limits::{Limits, OriginLimits, PAGE_RUNS, REFUSED_LOGIN_PAUSE};
 pub use self::list::Extent;
 pub use self::runs::census::Census;
 pub use self::time::{Millis, Now};
-pub use self::view::{FieldSet, GatewayView, Marks, ObjectView, RunView};
+pub use self::view::{Candidate, CleanupView, FieldSet, GatewayView, Marks, ObjectView, RunView};
 pub use self::wait_reason::WaitReason;
 
+use self::cleanups::{CleanupDemand, Cleanups};
 use self::gateways::Gateways;
 use self::limits::DRAIN_CALLS;
 use self::outbox::{EntryKey, Fired, Outbox, Urgency};
@@ -73,6 +77,7 @@ use crate::api::{EventReason, Outcome};
 pub struct Machine {
     runs: Runs,
     gateways: Gateways,
+    cleanups: Cleanups,
     outbox: Outbox,
     seed: u64,
     draining: bool,
@@ -85,6 +90,8 @@ pub struct Machine {
     next_read: u64,
     /// Demands of runs that were not handed on yet: empty between two inputs.
     demands: Vec<Demand>,
+    /// The same of cleanup rules.
+    cleanup_demands: Vec<CleanupDemand>,
 }
 
 /// Counts of what has happened since they were last taken, for the metrics.
@@ -94,6 +101,8 @@ pub struct Tally {
     /// The ends of stops, each with the time since it was asked for.
     pub ended: Vec<(EventReason, Millis)>,
     pub panics: usize,
+    /// What has become of runs by cleanup rules.
+    pub cleaned: Vec<(CleanupResult, u64)>,
 }
 
 // === impl Machine ===
@@ -104,6 +113,7 @@ impl Machine {
         Self {
             runs: Runs::new(limits.runs_bytes),
             gateways: Gateways::new(limits.origin, seed),
+            cleanups: Cleanups::new(seed),
             outbox: Outbox::default(),
             seed,
             draining: false,
@@ -113,6 +123,7 @@ impl Machine {
             reads: BTreeMap::new(),
             next_read: 0,
             demands: Vec::new(),
+            cleanup_demands: Vec::new(),
         }
     }
 
@@ -141,8 +152,10 @@ impl Machine {
 
     /// The moment at which `Wake` is to be handed in, if nothing else happens before.
     pub fn wake_at(&self) -> Option<Millis> {
-        let timers = [self.runs.wake_at(), self.gateways.wake_at(), self.outbox.wake_at(), self.calls_until];
-        timers.into_iter().flatten().min()
+        let owners =
+            [self.runs.wake_at(), self.gateways.wake_at(), self.cleanups.wake_at(), self.outbox.wake_at()];
+        let timers = owners.into_iter().chain([self.calls_until]);
+        timers.flatten().min()
     }
 
     /// Runs that are not at rest.
@@ -186,6 +199,7 @@ impl Machine {
             Input::ListBegan(extent) => match extent.kind {
                 Kind::Runs => self.runs.list_began(&extent),
                 Kind::Gateways => self.gateways.list_began(&extent),
+                Kind::Cleanups => self.cleanups.list_began(&extent),
             },
             Input::ListDone(extent) => match extent.kind {
                 Kind::Runs => {
@@ -193,10 +207,11 @@ impl Machine {
                     self.gateways.allow_calls(&extent);
                 }
                 Kind::Gateways => self.gateways.list_ended(&extent, out),
+                Kind::Cleanups => self.cleanups.list_ended(&extent, &mut self.cleanup_demands),
             },
             Input::ListFailed(extent, text) => match extent.kind {
-                // Nobody can be told of it: no run is known whose status could say so.
-                Kind::Runs => {}
+                // Nobody can be told of it: no run or rule is known whose status could say so.
+                Kind::Runs | Kind::Cleanups => {}
                 Kind::Gateways => self.gateways.list_failed(&extent, text),
             },
             Input::Seen(ObjectView::Run(view)) => self.runs.observe(&view, now, &mut self.demands),
@@ -205,14 +220,29 @@ impl Machine {
                 self.gateways.observe(*view, now.mono);
                 self.outbox.observed(&entry, version, now.mono);
             }
+            Input::Seen(ObjectView::Cleanup(view)) => {
+                let (entry, version) = (EntryKey::Cleanup(Box::new(view.key.clone())), view.version);
+                self.cleanups.observe(*view, now, &mut self.cleanup_demands);
+                self.outbox.observed(&entry, version, now.mono);
+            }
             Input::Gone(ObjectKey::Run(key), uid) => self.runs.deleted(&key, Some(&uid), &mut self.demands),
             Input::Gone(ObjectKey::Gateway(key), uid) => self.gateways.gone(&key, Some(&uid), out),
+            Input::Gone(ObjectKey::Cleanup(key), uid) => {
+                self.cleanups.gone(&key, Some(&uid), &mut self.cleanup_demands);
+            }
             Input::Unreadable(ObjectKey::Run(key), uid, _, text) => {
                 self.runs.unreadable(&key, &uid, text, &mut self.demands);
             }
             Input::Unreadable(ObjectKey::Gateway(key), uid, _, text) => {
                 self.gateways.unreadable(&key, uid.clone(), &text, out);
                 out.push(Effect::Tell(events::unreadable(text).about(ObjectKey::Gateway(key), uid)));
+            }
+            Input::Unreadable(ObjectKey::Cleanup(key), uid, _, text) => {
+                self.cleanups.gone(&key, None, &mut self.cleanup_demands);
+                out.push(Effect::Tell(events::unreadable(text).about(ObjectKey::Cleanup(key), uid)));
+            }
+            Input::RunsListed(serial, page) => {
+                self.cleanups.listed(serial, page, now, &mut self.cleanup_demands);
             }
             Input::Credential(key, epoch, read) => self.gateways.credential_read(&key, epoch, read, now.mono),
             Input::ConnectionTried(key, number, reached) => {
@@ -260,6 +290,7 @@ impl Machine {
             self.reschedule(&key, now);
         }
         self.runs.run_timers(now, &mut self.demands);
+        self.cleanups.run_timers(now, &mut self.cleanup_demands);
         self.meet_demands(now, out);
     }
 

@@ -9,6 +9,7 @@
 use crate::machine::Machine;
 use crate::machine::backoff::chance;
 use crate::machine::call::CallProgress;
+use crate::machine::cleanups::CleanupDemand;
 use crate::machine::effect::Effect;
 use crate::machine::ids::{ReadSerial, RunId, RunKey, Version, WriteSerial};
 use crate::machine::input::WriteResult;
@@ -25,10 +26,33 @@ use crate::machine::view::RunView;
 impl Machine {
     /// Hands on what runs have asked for.
     pub(super) fn meet_demands(&mut self, now: Now, out: &mut Vec<Effect>) {
-        while !self.demands.is_empty() {
+        while !self.demands.is_empty() || !self.cleanup_demands.is_empty() {
             for demand in std::mem::take(&mut self.demands) {
                 self.meet(demand, now, out);
             }
+            for demand in std::mem::take(&mut self.cleanup_demands) {
+                self.meet_of_cleanup(demand, now, out);
+            }
+        }
+    }
+
+    fn meet_of_cleanup(&mut self, demand: CleanupDemand, now: Now, out: &mut Vec<Effect>) {
+        match demand {
+            // The next leader goes on with it.
+            CleanupDemand::List { .. } if self.draining => {}
+            CleanupDemand::List { serial, namespace, selector, next } => {
+                out.push(Effect::ListRuns { serial, namespace, selector, next });
+            }
+            CleanupDemand::Write(of, what) => {
+                let namespace = of.run.namespace.clone();
+                let change = Change { what, order: Order::AfterStatus };
+                self.outbox.request(&EntryKey::Cleaned(of), &namespace, change, now.mono);
+            }
+            CleanupDemand::DropWrite(of) => self.outbox.forget(&EntryKey::Cleaned(of)),
+            CleanupDemand::Tell(event) => out.push(Effect::Tell(event)),
+            CleanupDemand::Reschedule(key) => self.reschedule(&EntryKey::Cleanup(Box::new(key)), now),
+            CleanupDemand::Forgotten(key) => self.outbox.forget(&EntryKey::Cleanup(Box::new(key))),
+            CleanupDemand::Counted(result, count) => self.tally.cleaned.push((result, count)),
         }
     }
 
@@ -83,7 +107,8 @@ impl Machine {
         self.outbox.read_ended(&EntryKey::Run(id))
     }
 
-    /// Decides anew whether a run is at rest, or else when its status is due; and the same for the status of a gateway.
+    /// Decides anew whether a run is at rest, or else when its status is due; and the same for the status of a gateway or
+    /// a cleanup rule.
     pub(super) fn reschedule(&mut self, key: &EntryKey, now: Now) {
         match key {
             EntryKey::Run(id) => self.reschedule_run(*id, key, now),
@@ -92,6 +117,13 @@ impl Machine {
                 let later = self.outbox.schedule(key, &gateway.namespace, due, now.mono);
                 self.gateways.arm_status(gateway, later, now.mono);
             }
+            EntryKey::Cleanup(cleanup) => {
+                let due = self.cleanups.status_due(cleanup, now).map(|at| (at, Urgency::Gateway));
+                let later = self.outbox.schedule(key, &cleanup.namespace, due, now.mono);
+                self.cleanups.arm_status(cleanup, later, now);
+            }
+            // It has no status that is written for it.
+            EntryKey::Cleaned(_) => {}
         }
     }
 
@@ -130,6 +162,8 @@ impl Machine {
                 self.runs.state(*id, waiting, without_messages, now, &mut self.demands)
             }
             (Next::Status, EntryKey::Gateway(gateway)) => self.gateways.state(gateway, without_messages, now),
+            (Next::Status, EntryKey::Cleanup(cleanup)) => self.cleanups.state(cleanup, now),
+            (Next::Status, EntryKey::Cleaned(_)) => None,
             (Next::Change(change), EntryKey::Run(id)) => {
                 let Some(run) = self.runs.get(*id) else { return };
                 if change.what == What::Deletion && !run.is_over(now) {
@@ -141,6 +175,12 @@ impl Machine {
             }
             (Next::Change(change), EntryKey::Gateway(gateway)) => {
                 self.gateways.target(gateway).map(|to| (to, change.body()))
+            }
+            (Next::Change(change), EntryKey::Cleanup(cleanup)) => {
+                self.cleanups.target(cleanup).map(|to| (to, change.body()))
+            }
+            (Next::Change(change), EntryKey::Cleaned(of)) => {
+                self.cleanups.run_target(of).map(|to| (to, change.body()))
             }
         };
         let Some((to, body)) = written else { return self.outbox.skip(key) };
@@ -158,6 +198,17 @@ impl Machine {
                     self.gateways.stated(gateway, result, now.mono);
                 }
                 self.gateways.version_of(gateway)
+            }
+            EntryKey::Cleanup(cleanup) => {
+                if ended.is_status() {
+                    self.cleanups.stated(cleanup, result, now);
+                }
+                self.cleanups.version_of(cleanup)
+            }
+            EntryKey::Cleaned(of) => {
+                // The rule looks at the run again, if that is needed.
+                self.outbox.forget(&ended.key);
+                return self.cleanups.wrote(of, result, now, &mut self.cleanup_demands);
             }
         };
         let is_first_refusal = matches!(result, WriteResult::Refused(_)) && !ended.without_messages;
@@ -178,6 +229,8 @@ impl Machine {
         match key {
             EntryKey::Run(id) => self.runs.get(*id).map_or(0, |run| chance(self.seed, &run.key, serial.0)),
             EntryKey::Gateway(gateway) => chance(self.seed, gateway, serial.0),
+            EntryKey::Cleanup(cleanup) => chance(self.seed, cleanup, serial.0),
+            EntryKey::Cleaned(of) => chance(self.seed, &of.run, serial.0),
         }
     }
 

@@ -1,15 +1,19 @@
-//! Runs and gateways as the machine sees them: the parts of an object that matter for a decision.
+//! Objects as the machine sees them: the parts of an object that matter for a decision.
 
 use jiff::Timestamp;
 
-use crate::api::{TestPlanRunSpec, TestPlanRunStatus, TestiniumGatewaySpec, TestiniumGatewayStatus};
-use crate::machine::ids::{GatewayKey, ObjectKey, RunKey, Uid, Version};
+use crate::api::{
+    TestPlanCleanupSpec, TestPlanCleanupStatus, TestPlanRunSpec, TestPlanRunStatus, TestiniumGatewaySpec,
+    TestiniumGatewayStatus,
+};
+use crate::machine::ids::{CleanupKey, GatewayKey, ObjectKey, RunKey, Uid, Version};
 
 /// An object of any watched kind, as it was read.
 #[derive(Clone, Debug, PartialEq)]
 pub enum ObjectView {
     Run(Box<RunView>),
     Gateway(Box<GatewayView>),
+    Cleanup(Box<CleanupView>),
 }
 
 // === impl ObjectView ===
@@ -19,6 +23,7 @@ impl ObjectView {
         match self {
             Self::Run(view) => ObjectKey::Run(view.key.clone()),
             Self::Gateway(view) => ObjectKey::Gateway(view.key.clone()),
+            Self::Cleanup(view) => ObjectKey::Cleanup(view.key.clone()),
         }
     }
 
@@ -26,6 +31,7 @@ impl ObjectView {
         match self {
             Self::Run(view) => view.version,
             Self::Gateway(view) => view.version,
+            Self::Cleanup(view) => view.version,
         }
     }
 }
@@ -41,6 +47,8 @@ pub struct RunView {
     pub stop_annotation: Option<String>,
     /// Value of the annotation `testinium.io/retry`.
     pub retry_annotation: Option<String>,
+    /// Value of the annotation `testinium.io/cleanup`.
+    pub cleanup_annotation: Option<String>,
     /// Value of `testinium.io/stop-requested-by`.
     pub requested_by: Option<String>,
     /// Value of `reconcile.fluxcd.io/requestedAt`.
@@ -72,6 +80,8 @@ pub struct RunView {
     pub retry_set: Option<FieldSet>,
     /// The field manager that set `spec.activeDeadlineSeconds`, and when.
     pub deadline_set: Option<FieldSet>,
+    /// The field manager that set the cleanup mark, and when.
+    pub cleanup_set: Option<FieldSet>,
 }
 
 /// The parts of an object's metadata that tell of tools which would create it again.
@@ -104,3 +114,57 @@ pub struct GatewayView {
     pub spec: TestiniumGatewaySpec,
     pub status: TestiniumGatewayStatus,
 }
+
+/// A cleanup rule as it was read.
+#[derive(Clone, Debug, PartialEq)]
+pub struct CleanupView {
+    pub key: CleanupKey,
+    pub uid: Uid,
+    pub version: Version,
+    pub generation: i64,
+    /// Value of the annotation `testinium.io/run-now`.
+    pub run_now: Option<String>,
+    /// Value of the label `velero.io/restore-name`: the rule came out of a backup.
+    pub restored: Option<String>,
+    /// The object's creationTimestamp.
+    pub created: Option<Timestamp>,
+    pub spec: TestPlanCleanupSpec,
+    pub status: TestPlanCleanupStatus,
+}
+
+/// A run as a cleanup rule lists it.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Candidate {
+    pub key: RunKey,
+    pub uid: Uid,
+    pub version: Version,
+    pub generation: i64,
+    /// The object's creationTimestamp.
+    pub created: Option<Timestamp>,
+    pub is_being_deleted: bool,
+    /// Value of the annotation `testinium.io/keep-until`.
+    pub keep_until: Option<String>,
+    /// Value of the annotation `testinium.io/cleanup`.
+    pub mark: Option<String>,
+    /// What could create the object again.
+    pub marks: Marks,
+    pub spec: TestPlanRunSpec,
+    pub status: TestPlanRunStatus,
+}
+
+// === impl Candidate ===
+
+impl Candidate {
+    /// Name of the gateway that the run is for.
+    pub fn gateway(&self) -> &str {
+        gateway_of(&self.spec)
+    }
+}
+
+/// Name of the gateway that a run with this spec is for.
+pub fn gateway_of(spec: &TestPlanRunSpec) -> &str {
+    spec.gateway_ref.as_ref().and_then(|gateway| gateway.name.as_deref()).unwrap_or(DEFAULT_GATEWAY)
+}
+
+/// Name of the gateway of a run that names none.
+pub const DEFAULT_GATEWAY: &str = "default";

@@ -9,8 +9,8 @@ use jiff::Timestamp;
 
 use crate::kubernetes::{self, Clients, Events, Fence, secrets};
 use crate::machine::{
-    Answer, CallId, CredentialRead, Epoch, Event, GatewayKey, GatewayView, Input, NoAnswer, PlanId, Reached,
-    ReadSerial, RunKey, SecretVersion, Target, WriteBody, WriteResult, WriteSerial,
+    Answer, CallId, CredentialRead, Epoch, Event, GatewayKey, GatewayView, Input, NoAnswer, PageSerial,
+    PlanId, Reached, ReadSerial, RunKey, SecretVersion, Target, WriteBody, WriteResult, WriteSerial,
 };
 use crate::telemetry::Metrics;
 use crate::testinium::{self, ConnectError, Connection, Network};
@@ -108,6 +108,19 @@ impl Effects {
     pub(super) async fn read_run(self: Arc<Self>, key: RunKey, serial: ReadSerial) -> Done {
         let read = kubernetes::read_run(&self.clients.requests, &key).await;
         Done::Input(Input::Read(key, serial, read))
+    }
+
+    /// Lists a page of runs.
+    pub(super) async fn list_runs(
+        self: Arc<Self>,
+        serial: PageSerial,
+        namespace: Arc<str>,
+        selector: String,
+        next: Option<String>,
+    ) -> Done {
+        let page =
+            kubernetes::list_runs(&self.clients.requests, &namespace, &selector, next.as_deref()).await;
+        Done::Input(Input::RunsListed(serial, page))
     }
 
     /// Hands in an event, which is written when there is time.

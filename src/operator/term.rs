@@ -13,7 +13,7 @@ use super::limits::{BETWEEN_COUNTS, HEARTBEAT};
 use crate::kubernetes;
 use crate::machine::{
     Answer, CredentialRead, Effect, Input, Limits, Machine, Millis, NoAnswer, Now, ObjectView, Reached,
-    Tally, WriteResult,
+    RunsPage, Tally, WriteResult,
 };
 
 /// A term of leadership: the machine and all that runs for it.
@@ -108,7 +108,8 @@ impl Term {
 
     fn count(&mut self, now: Now) {
         let metrics = &self.effects.metrics;
-        let Tally { settled, ended, panics } = self.machine.take_tally();
+        let Tally { settled, ended, panics, cleaned } = self.machine.take_tally();
+        cleaned.into_iter().for_each(|(result, count)| metrics.cleaned(result, count));
         ended.into_iter().for_each(|(end, took)| metrics.stop_ended(end, took));
         if self.counted_at.is_none_or(|at| at.elapsed() >= BETWEEN_COUNTS) {
             metrics.set_census(&self.machine.census(now));
@@ -151,6 +152,11 @@ impl Term {
             Effect::Disconnect(gateway) => self.connections.disconnect(&gateway),
             Effect::ReadRun(key, serial) => {
                 self.spawn(effects.read_run(key.clone(), serial), Input::Read(key, serial, None));
+            }
+            Effect::ListRuns { serial, namespace, selector, next } => {
+                let why = "the list could not be read: the operator's log says why".to_owned();
+                let lost = Input::RunsListed(serial, RunsPage::Failed { why, retry_after: None });
+                self.spawn(effects.list_runs(serial, namespace, selector, next), lost);
             }
             Effect::Tell(event) => effects.tell(event),
             Effect::Drained => self.drained = true,

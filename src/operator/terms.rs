@@ -83,7 +83,7 @@ impl Operator {
             .await
     }
 
-    /// All that is watched: both kinds, in each of the namespaces, or in all of them at once.
+    /// All that is watched: each kind that is served, in each of the namespaces, or in all of them at once.
     fn scopes(&self) -> Vec<Scope> {
         let namespaces: BTreeSet<_> = self.settings.watch_namespaces.iter().collect();
         let extents = |kind| match namespaces.is_empty() {
@@ -92,10 +92,11 @@ impl Operator {
         };
         let label_selector = |kind| match kind {
             Kind::Runs => self.settings.watch_label_selector.to_string(),
-            Kind::Gateways => String::new(),
+            Kind::Gateways | Kind::Cleanups => String::new(),
         };
         [Kind::Gateways, Kind::Runs]
             .into_iter()
+            .chain(self.settings.cleanup.then_some(Kind::Cleanups))
             .flat_map(extents)
             .map(|extent| Scope { label_selector: label_selector(extent.kind), extent })
             .collect()

@@ -13,7 +13,7 @@ use prometheus_client::metrics::gauge::Gauge;
 use strum::{IntoStaticStr, VariantArray};
 
 use crate::api::{EventReason, Outcome};
-use crate::machine::{Answer, Body, Kind, NoAnswer, WaitReason, WriteResult};
+use crate::machine::{Answer, Body, CleanupResult, Kind, NoAnswer, WaitReason, WriteResult};
 
 /// An enum that is the only label of a family. The value of the label is the name of the variant.
 pub(super) trait Label: Copy + Eq + Hash + Into<&'static str> + VariantArray {
@@ -93,6 +93,11 @@ pub(super) fn set_all<L: Label>(gauges: &Gauges<L>, count: impl Fn(L) -> usize) 
     }
 }
 
+/// Adds to the counter of this value.
+pub(super) fn count_many<L: Label>(counters: &Counters<L>, value: L, count: u64) {
+    counters.get_or_create(&Labels(value)).inc_by(count);
+}
+
 /// Adds one to the counter of this value.
 pub(super) fn count<L: Label>(counters: &Counters<L>, value: L) {
     counters.get_or_create(&Labels(value)).inc();
@@ -135,6 +140,10 @@ impl Label for EventReason {
 
 impl Label for WaitReason {
     const NAME: &'static str = "reason";
+}
+
+impl Label for CleanupResult {
+    const NAME: &'static str = "result";
 }
 
 impl Label for Kind {

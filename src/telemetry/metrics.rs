@@ -14,10 +14,10 @@ use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::metrics::histogram::Histogram;
 use prometheus_client::registry::{Registry, Unit};
 
-use super::labels::{CallResult, Counters, Gauges, WriteClass, count, counters, gauges, set_all};
+use super::labels::{CallResult, Counters, Gauges, WriteClass, count, count_many, counters, gauges, set_all};
 use super::logging::lines_dropped;
 use crate::api::{EventReason, Outcome};
-use crate::machine::{Answer, Census, Kind, Millis, WaitReason, WriteResult};
+use crate::machine::{Answer, Census, CleanupResult, Kind, Millis, WaitReason, WriteResult};
 
 /// All metrics. Clones share them.
 #[derive(Clone, Debug)]
@@ -28,6 +28,7 @@ pub struct Metrics {
     plans_settled: Counters<Outcome>,
     stops_ended: Counters<EventReason>,
     stop_duration: Histogram,
+    cleanup_runs: Counters<CleanupResult>,
     status_writes: Counters<WriteClass>,
     watch_restarts: Counters<Kind>,
     unreadable_objects: Counters<Kind>,
@@ -62,6 +63,7 @@ impl Default for Metrics {
             plans_settled: counters(),
             stops_ended: counters(),
             stop_duration: Histogram::new(STOP_DURATION_BUCKETS),
+            cleanup_runs: counters(),
             status_writes: counters(),
             watch_restarts: counters(),
             unreadable_objects: counters(),
@@ -99,6 +101,11 @@ impl Metrics {
     pub fn stop_ended(&self, end: EventReason, took: Millis) {
         count(&self.stops_ended, end);
         self.stop_duration.observe(seconds(took));
+    }
+
+    /// Cleanup rules have done this to so many runs.
+    pub fn cleaned(&self, result: CleanupResult, runs: u64) {
+        count_many(&self.cleanup_runs, result, runs);
     }
 
     /// The Lease could not be read, taken or renewed.
@@ -184,6 +191,7 @@ impl Metrics {
             plans_settled,
             stops_ended,
             stop_duration,
+            cleanup_runs,
             status_writes,
             watch_restarts,
             unreadable_objects,
@@ -212,6 +220,11 @@ impl Metrics {
             "Time from the request for a stop to the status that tells its end",
             Unit::Seconds,
             stop_duration.clone(),
+        );
+        r.register(
+            "cleanup_runs",
+            "Runs that cleanup rules have stopped, deleted, spared or failed to write",
+            cleanup_runs.clone(),
         );
         r.register("plans_queued", "Plans that wait for a call to a gateway", plans_queued.clone());
         r.register("runs_active", "Runs that are being stopped or wait for something", runs_active.clone());

@@ -28,7 +28,7 @@ fn every_difference_is_found() {
         ("Panics that cost one run or one request and not the process.", "Panics.", 2),
         ("| | | `Withdrawn` |", "| | | `TakenBack` |", 2),
         ("`30.0`, `60.0`", "`60.0`", 1),
-        ("| `kind` | `Runs` | A TestPlanRun. |", "| `sort` | `Runs` | A TestPlanRun. |", 4),
+        ("| `kind` | `Runs` | A TestPlanRun. |", "| `sort` | `Runs` | A TestPlanRun. |", 6),
     ] {
         assert_eq!(PAGE.matches(right).count(), 1, "{right}");
         let found = differences(&PAGE.replace(right, wrong), &served);

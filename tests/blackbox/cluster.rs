@@ -139,6 +139,19 @@ pub(crate) fn run(name: &str, spec: Value) -> Value {
     json!({"apiVersion": "testinium.io/v1alpha1", "kind": "TestPlanRun", "metadata": {"name": name}, "spec": spec})
 }
 
+/// A cleanup rule with this spec, and what is needed to be complete.
+pub(crate) fn cleanup(name: &str, spec: Value) -> Value {
+    let mut whole = json!({
+        "schedule": "@yearly",
+        "selector": {"matchLabels": {"load": "heavy"}},
+        "action": "Stop",
+    });
+    for (field, value) in spec.as_object().into_iter().flatten() {
+        whole[field] = value.clone();
+    }
+    json!({"apiVersion": "testinium.io/v1alpha1", "kind": "TestPlanCleanup", "metadata": {"name": name}, "spec": whole})
+}
+
 /// A gateway with this spec, and what is needed to be complete.
 pub(crate) fn gateway(name: &str, spec: Value) -> Value {
     let mut whole = json!({

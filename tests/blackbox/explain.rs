@@ -86,7 +86,7 @@ fn no_field_is_without_words() {
             .map_err(|source| Error::Json { what: "the API server's OpenAPI document".to_owned(), source })
     };
     let document = ok(wait_until("the OpenAPI document of testinium.io", Duration::from_secs(60), probe));
-    for kind in ["TestPlanRun", "TestiniumGateway"] {
+    for kind in ["TestPlanRun", "TestiniumGateway", "TestPlanCleanup"] {
         let schema = &document["components"]["schemas"][format!("io.testinium.v1alpha1.{kind}")];
         let mut fields = 0;
         for part in ["spec", "status"] {

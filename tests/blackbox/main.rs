@@ -6,6 +6,8 @@
 
 mod admission;
 mod answers;
+mod cleanup_admission;
+mod cleanups;
 mod cluster;
 mod columns;
 mod command;

@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 use kube::config::{Config, KubeConfigOptions, Kubeconfig};
 use serde_json::{Value, json};
-use testinium_operator::api::{TestPlanRunStatus, TestiniumGatewayStatus};
+use testinium_operator::api::{TestPlanCleanupStatus, TestPlanRunStatus, TestiniumGatewayStatus};
 use testinium_operator::kubernetes::{Clients, write};
 use testinium_operator::machine::{
     GatewayKey, MetadataChange, ObjectKey, RunKey, Target, Version, WriteBody, WriteResult,
@@ -94,6 +94,7 @@ fn kind(key: &ObjectKey) -> &'static str {
     match key {
         ObjectKey::Run(_) => "testplanrun",
         ObjectKey::Gateway(_) => "testiniumgateway",
+        ObjectKey::Cleanup(_) => "testplancleanup",
     }
 }
 
@@ -111,6 +112,7 @@ fn all_writes(key: &ObjectKey) -> Vec<WriteBody> {
     let status = match key {
         ObjectKey::Run(_) => WriteBody::RunStatus(Arc::new(TestPlanRunStatus::default())),
         ObjectKey::Gateway(_) => WriteBody::GatewayStatus(Arc::new(TestiniumGatewayStatus::default())),
+        ObjectKey::Cleanup(_) => WriteBody::CleanupStatus(Arc::new(TestPlanCleanupStatus::default())),
     };
     vec![status, finalizers(&[FINALIZER]), annotations(&[("example.com/a", Some("1"))]), WriteBody::Deletion]
 }

@@ -24,8 +24,9 @@ pub(crate) const ROOMS: &[&str] = &[
     "main",
 ];
 
-/// The places of src/machine/, in the same way: the vocabulary, the three owners, and the machine that routes between
-/// them. Runs know no other owner; gateways read what runs want; the outbox knows neither.
+/// The places of src/machine/, in the same way: the vocabulary, the four owners, and the machine that routes between
+/// them. Runs know no other owner; gateways read what runs want; the outbox knows neither; cleanups know the form of its
+/// writes.
 pub(crate) const MACHINE_ROOMS: &[&str] = &[
     "ids",
     "time",
@@ -47,6 +48,7 @@ pub(crate) const MACHINE_ROOMS: &[&str] = &[
     "runs",
     "gateways",
     "outbox",
+    "cleanups",
     "mod",
     "routes",
     "check",

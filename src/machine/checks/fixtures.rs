@@ -2,8 +2,10 @@
 
 use jiff::Timestamp;
 
-use crate::api::{TestPlanRunSpec, TestPlanRunStatus, TestiniumGatewaySpec, TestiniumGatewayStatus};
-use crate::machine::{GatewayKey, GatewayView, RunKey, RunView, Version};
+use crate::api::{
+    TestPlanCleanupStatus, TestPlanRunSpec, TestPlanRunStatus, TestiniumGatewaySpec, TestiniumGatewayStatus,
+};
+use crate::machine::{CleanupKey, CleanupView, GatewayKey, GatewayView, RunKey, RunView, Version};
 
 /// A run that nobody has asked anything of yet.
 pub(in crate::machine) fn run(namespace: &str, name: &str, plans: Vec<i64>) -> RunView {
@@ -14,6 +16,7 @@ pub(in crate::machine) fn run(namespace: &str, name: &str, plans: Vec<i64>) -> R
         generation: 1,
         stop_annotation: None,
         retry_annotation: None,
+        cleanup_annotation: None,
         requested_by: None,
         reconcile_annotation: None,
         restored: None,
@@ -38,6 +41,7 @@ pub(in crate::machine) fn run(namespace: &str, name: &str, plans: Vec<i64>) -> R
         plans_set: None,
         retry_set: None,
         deadline_set: None,
+        cleanup_set: None,
     }
 }
 
@@ -64,6 +68,24 @@ pub(in crate::machine) fn gateway_named(namespace: &str, name: &str) -> GatewayV
         reconcile_annotation: None,
         spec,
         status: TestiniumGatewayStatus::default(),
+    }
+}
+
+/// A cleanup rule that stops what is labelled, at its schedule.
+pub(in crate::machine) fn cleanup(namespace: &str, schedule: &str) -> CleanupView {
+    let spec = serde_json::json!({
+        "schedule": schedule, "action": "Stop", "selector": {"matchLabels": {"load": "heavy"}},
+    });
+    CleanupView {
+        key: CleanupKey::new(namespace, "sweep"),
+        uid: format!("{namespace}-sweep").into(),
+        version: Version(1),
+        generation: 1,
+        run_now: None,
+        restored: None,
+        created: Some(wall(0)),
+        spec: serde_json::from_value(spec).expect("a valid rule"),
+        status: TestPlanCleanupStatus::default(),
     }
 }
 

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use crate::machine::effect::{MetadataChange, WriteBody};
-use crate::machine::ids::{GatewayKey, RunId, Version, WriteSerial};
+use crate::machine::ids::{CleanedRun, CleanupKey, GatewayKey, RunId, Version, WriteSerial};
 use crate::machine::time::Millis;
 
 /// The object that is written.
@@ -12,6 +12,10 @@ pub enum EntryKey {
     Run(RunId),
     /// Boxed, so that the entries of runs stay small.
     Gateway(Box<GatewayKey>),
+    Cleanup(Box<CleanupKey>),
+    /// A run that a cleanup rule writes, which need have no record. Its entry ends with the first try: the rule lists
+    /// the run again.
+    Cleaned(Box<CleanedRun>),
 }
 
 /// The urgency of a write: the first variant goes first when slots are scarce.

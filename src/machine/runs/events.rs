@@ -65,17 +65,19 @@ pub fn taken_back(field: DecidingField, view: &RunView) -> Announcement {
             EventReason::StopWithdrawn,
             format!("the stop was taken back: spec.stopped was set to false{by_whom}"),
         ),
-        DecidingField::Annotation | DecidingField::Retry if is_person => Announcement::normal(
-            EventReason::StopWithdrawn,
-            format!("the stop was taken back: the annotation testinium.io/stop was set to a no{by_whom}"),
-        ),
+        DecidingField::Annotation | DecidingField::Retry | DecidingField::Cleanup if is_person => {
+            Announcement::normal(
+                EventReason::StopWithdrawn,
+                format!("the stop was taken back: the annotation testinium.io/stop was set to a no{by_whom}"),
+            )
+        }
         DecidingField::Stopped => Announcement::warning(
             EventReason::StopReverted,
             format!(
                 "\"{by}\" has set spec.stopped to false; to stop the plans in a way that lasts, run: {again}"
             ),
         ),
-        DecidingField::Annotation | DecidingField::Retry => Announcement::warning(
+        DecidingField::Annotation | DecidingField::Retry | DecidingField::Cleanup => Announcement::warning(
             EventReason::StopReverted,
             format!(
                 "\"{by}\" has set the annotation testinium.io/stop to a no; to stop the plans after all, run: {again}"
@@ -141,9 +143,10 @@ pub fn notice(
                 match field {
                     DecidingField::Stopped => "spec.stopped",
                     DecidingField::Deadline => "spec.activeDeadlineSeconds",
-                    DecidingField::Annotation | DecidingField::Retry | DecidingField::GatewayRef => {
-                        "the annotation testinium.io/stop"
-                    }
+                    DecidingField::Annotation
+                    | DecidingField::Retry
+                    | DecidingField::Cleanup
+                    | DecidingField::GatewayRef => "the annotation testinium.io/stop",
                 },
                 // A no that is there already would be no other value.
                 if view.stop_annotation.as_deref().is_some_and(|value| meaning(value) == Meaning::No) {

@@ -16,10 +16,7 @@ use jiff::Timestamp;
 use crate::api::{TestPlanRunStatus, Trigger};
 use crate::machine::ids::{GatewayKey, RunKey};
 use crate::machine::runs::deadline::Deadlines;
-use crate::machine::view::{FieldSet, RunView};
-
-/// Name of the gateway of a run that names none.
-pub const DEFAULT_GATEWAY: &str = "default";
+use crate::machine::view::{DEFAULT_GATEWAY, FieldSet, RunView, gateway_of};
 
 /// The fields that ask as they were last seen, and the state of the run's stop.
 #[derive(Clone, Debug, Default, Eq, PartialEq)]
@@ -30,6 +27,8 @@ pub struct Observed {
     pub annotation: Option<Arc<str>>,
     /// The annotation `testinium.io/retry`; none if it was absent.
     pub retry: Option<Arc<str>>,
+    /// The cleanup mark `testinium.io/cleanup`; none if it was absent.
+    pub cleanup: Option<Arc<str>>,
     /// The label by which Velero marks what it has restored.
     pub restore: Option<Arc<str>>,
     pub deadline: Deadlines,
@@ -94,6 +93,7 @@ pub enum DecidingField {
     Stopped,
     Annotation,
     Retry,
+    Cleanup,
     GatewayRef,
     Deadline,
 }
@@ -131,6 +131,7 @@ impl Observed {
         self.stopped == view.spec.stopped
             && self.annotation.as_deref() == view.stop_annotation.as_deref()
             && self.retry.as_deref() == view.retry_annotation.as_deref()
+            && self.cleanup.as_deref() == view.cleanup_annotation.as_deref()
             && self.restore.as_deref() == view.restored.as_deref()
             && !self.deadline.seen_in(view).passes(now)
     }
@@ -143,6 +144,7 @@ impl Observed {
             stopped: stop.observed_stopped,
             annotation: stop.observed_request.as_deref().map(Arc::from),
             retry: stop.observed_retry.as_deref().map(Arc::from),
+            cleanup: stop.observed_cleanup.as_deref().map(Arc::from),
             restore: stop.observed_restore.as_deref().map(Arc::from),
             deadline: Deadlines { named: None, passed: stop.observed_deadline.as_ref().map(|time| time.0) },
             stop: match stop.trigger {
@@ -172,7 +174,8 @@ impl Observed {
 
     fn carries_request(&self) -> bool {
         let asks = |value: &Option<Arc<str>>| value.as_deref().is_some_and(asks);
-        self.stopped == Some(true) || asks(&self.annotation) || asks(&self.retry) || self.deadline.is_spent()
+        let asks = asks(&self.annotation) || asks(&self.retry) || self.cleanup.is_some();
+        self.stopped == Some(true) || asks || self.deadline.is_spent()
     }
 }
 
@@ -185,6 +188,7 @@ impl DecidingField {
             Self::Stopped => view.stopped_set.as_ref(),
             Self::Annotation => view.annotation_set.as_ref(),
             Self::Retry => view.retry_set.as_ref(),
+            Self::Cleanup => view.cleanup_set.as_ref(),
             Self::GatewayRef => view.gateway_set.as_ref(),
             Self::Deadline => view.deadline_set.as_ref(),
         }
@@ -197,13 +201,14 @@ impl DecidingField {
             // Another gateway takes a stop back, and asks for none.
             Self::Annotation | Self::Retry | Self::GatewayRef => Trigger::Annotation,
             Self::Deadline => Trigger::Deadline,
+            Self::Cleanup => Trigger::Cleanup,
         }
     }
 }
 
 /// Name of the gateway that a run is for.
 pub fn gateway_name(view: &RunView) -> &str {
-    view.spec.gateway_ref.as_ref().and_then(|gateway| gateway.name.as_deref()).unwrap_or(DEFAULT_GATEWAY)
+    gateway_of(&view.spec)
 }
 
 /// Decides the intent of a run. `before` is the memory of this process, or else that of the object's status.
@@ -240,11 +245,8 @@ pub fn decide_intent(view: &RunView, before: &Observed, history: History<'_>) ->
         intent.observed.request = intent.observed.annotation.clone().filter(|value| asks(value));
         return intent;
     }
-    // A retry or a deadline with no plan left to ask for asks for nothing, and so does not outweigh a no.
-    let again = match retry_became(view, before) {
-        true => Some(DecidingField::Retry),
-        false => deadline_passes.then_some(DecidingField::Deadline),
-    };
+    // What asks for the rest alone, with no plan left to ask for, asks for nothing, and so does not outweigh a no.
+    let again = asks_for_the_rest(view, before, deadline_passes);
     if again.is_some() && before.is_stop_requested() && history.has_failures {
         (intent.retries, intent.asked_by) = (true, again);
     } else {
@@ -260,6 +262,7 @@ fn observe(view: &RunView, before: &Observed) -> Observed {
         stopped: view.spec.stopped,
         annotation: view.stop_annotation.as_deref().map(|value| shared(&before.annotation, value)),
         retry: view.retry_annotation.as_deref().map(|value| shared(&before.retry, value)),
+        cleanup: view.cleanup_annotation.as_deref().map(|value| shared(&before.cleanup, value)),
         restore: view.restored.as_deref().map(|value| shared(&before.restore, value)),
         deadline: before.deadline.seen_in(view),
         stop: before.stop,
@@ -284,16 +287,25 @@ fn asked(
     if stopped && (before.stopped != Some(true) || was_flipped_unseen(view, history)) {
         return Some(DecidingField::Stopped);
     }
-    // A retry or a deadline asks for every plan if there is no stop, or only one at another gateway.
-    let stands = before.is_stop_requested() && !has_moved(view, before);
-    let retries = retry_became(view, before) && !stands;
     if annotation_became(view, before) == Some(Meaning::Asks) {
         return Some(DecidingField::Annotation);
     }
-    if retries {
+    // What asks for the rest asks for every plan if there is no stop, or only one at another gateway.
+    let stands = before.is_stop_requested() && !has_moved(view, before);
+    asks_for_the_rest(view, before, deadline_passes).filter(|_| !stands)
+}
+
+/// The field that became one that asks for the plans which the present stop has not stopped (rules 3 and 4): a person's
+/// retry, or automation.
+fn asks_for_the_rest(view: &RunView, before: &Observed, deadline_passes: bool) -> Option<DecidingField> {
+    if retry_became(view, before) {
         return Some(DecidingField::Retry);
     }
-    (deadline_passes && !stands).then_some(DecidingField::Deadline)
+    if deadline_passes {
+        return Some(DecidingField::Deadline);
+    }
+    let mark = view.cleanup_annotation.as_deref().filter(|mark| !mark.trim().is_empty());
+    mark.filter(|mark| before.cleanup.as_deref() != Some(*mark)).map(|_| DecidingField::Cleanup)
 }
 
 /// Whether `stopped` went to false and back while no operator ran (rule 13): two generations or more were not seen, and

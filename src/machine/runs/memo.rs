@@ -206,6 +206,7 @@ fn hash_stop(stop: &StopStatus, hash: &mut DefaultHasher) {
         observed_stopped,
         observed_request,
         observed_retry,
+        observed_cleanup,
         observed_restore,
         observed_deadline,
         ttl_skipped,
@@ -215,7 +216,7 @@ fn hash_stop(stop: &StopStatus, hash: &mut DefaultHasher) {
     } = stop;
     (trigger, when(request_time), requested_by, field_manager, reason, gateway).hash(hash);
     (attempts, when(completion_time), when(withdrawn_time), withdrawn_by).hash(hash);
-    (observed_stopped, observed_request, observed_retry, observed_restore).hash(hash);
+    (observed_stopped, observed_request, observed_retry, observed_cleanup, observed_restore).hash(hash);
     (when(observed_deadline), ttl_skipped, request, last_handled_request, last_handled_retry).hash(hash);
 }
 

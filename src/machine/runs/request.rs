@@ -120,6 +120,8 @@ impl Request {
             Some(DecidingField::Annotation) => (view.stop_annotation.as_deref(), true),
             Some(DecidingField::Retry) => (view.retry_annotation.as_deref(), false),
             Some(DecidingField::Deadline) => (None, false),
+            // The value names the rule and its time.
+            Some(DecidingField::Cleanup) => (view.cleanup_annotation.as_deref(), false),
             Some(DecidingField::Stopped | DecidingField::GatewayRef) | None => (None, true),
         };
         Self {
@@ -138,6 +140,7 @@ impl Request {
             Trigger::Spec => time(view.stopped_set.as_ref()),
             Trigger::Annotation => time(view.annotation_set.as_ref().or(view.retry_set.as_ref())),
             Trigger::Deadline => asked_by_deadline(view),
+            Trigger::Cleanup => time(view.cleanup_set.as_ref()),
         };
         // A time that is lost or can't be read must not make the request young.
         let time = stop.request_time.as_ref().map(|time| time.0).or(of_object);

@@ -294,7 +294,8 @@ impl Run {
         };
         let handled = view.status.stop.as_ref().and_then(|stop| stop.last_handled_retry.as_deref());
         // A script that waits for the end of this retry must not see the end of an earlier one (rule 14).
-        self.tell_at_once |= retries && handled.is_some() && handled == self.observed.retry.as_deref();
+        let is_retry = retries && asked_by == Some(DecidingField::Retry);
+        self.tell_at_once |= is_retry && handled.is_some() && handled == self.observed.retry.as_deref();
         if !consequences.offer.is_empty() {
             // Plans that are asked for again are told of like those of a new request.
             (self.since, self.published) = (now.mono, None);

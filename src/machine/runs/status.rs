@@ -78,6 +78,7 @@ fn stop(input: &StatusInput<'_>, tally: &PlanTally) -> Option<StopStatus> {
         observed_stopped: observed.stopped,
         observed_request: text(&observed.annotation),
         observed_retry: text(&observed.retry),
+        observed_cleanup: text(&observed.cleanup),
         observed_restore: text(&observed.restore),
         observed_deadline: observed.deadline.passed.map(whole_seconds),
         ..StopStatus::default()

@@ -6,23 +6,8 @@
 
 use jiff::{SignedDuration, Timestamp};
 
-use crate::machine::view::{Marks, RunView};
-
-/// Labels and annotations of tools that would create an object again. A star at the end stands for anything.
-const NAMES: [&str; 7] = [
-    "kustomize.toolkit.fluxcd.io/*",
-    "helm.toolkit.fluxcd.io/*",
-    "argocd.argoproj.io/*",
-    // The label of Argo CD before 3.0. Others set it too; but a run that stays does no harm.
-    "app.kubernetes.io/instance",
-    "meta.helm.sh/release-name",
-    "applyset.kubernetes.io/part-of",
-    "fleet.cattle.io/*",
-];
-
-/// Field managers of such tools.
-const MANAGERS: [&str; 7] =
-    ["argocd*", "kustomize-controller", "helm-controller", "helm", "fleetagent", "Terraform", "pulumi*"];
+use crate::machine::ownership::{kept_until, recreated_by};
+use crate::machine::view::RunView;
 
 /// What becomes of the object of a run by its TTL.
 #[derive(Clone, Debug, Default, Eq, PartialEq)]
@@ -40,8 +25,8 @@ pub fn ttl_of(view: &RunView) -> Ttl {
     };
     // An object that was not looked at for marks could have any.
     let Some(marks) = view.marks.as_deref() else { return Ttl::default() };
-    let keep = view.keep_until.as_deref().map(str::parse::<Timestamp>);
-    let unreadable = matches!(keep, Some(Err(_))).then(|| {
+    let keep = view.keep_until.as_deref().map(kept_until);
+    let unreadable = (keep == Some(None)).then(|| {
         "the annotation testinium.io/keep-until, which is no time such as 2026-12-31T18:00:00Z".to_owned()
     });
     if let Some(kept_for) = unreadable.or_else(|| recreated_by(marks)) {
@@ -49,22 +34,7 @@ pub fn ttl_of(view: &RunView) -> Ttl {
     }
     let completed = view.status.stop.as_ref().and_then(|stop| stop.completion_time.as_ref());
     let over = completed.and_then(|time| time.0.checked_add(SignedDuration::from_secs(seconds)).ok());
-    let kept_until = keep.and_then(Result::ok);
-    Ttl { over_at: over.map(|over| kept_until.map_or(over, |kept| kept.max(over))), kept_for: None }
-}
-
-/// The mark of a tool or owner that would create the object again, in words.
-fn recreated_by(marks: &Marks) -> Option<String> {
-    let name = marks.names.iter().find(|name| NAMES.iter().any(|mark| matches(name, mark)));
-    let manager = marks.managers.iter().find(|name| MANAGERS.iter().any(|mark| matches(name, mark)));
-    let owner = marks.controller.as_ref().map(|owner| format!("its controller {owner}"));
-    name.map(|name| format!("the label or annotation {name}"))
-        .or_else(|| manager.map(|manager| format!("the field manager {manager}")))
-        .or(owner)
-}
-
-fn matches(name: &str, mark: &str) -> bool {
-    mark.strip_suffix('*').map_or(name == mark, |beginning| name.starts_with(beginning))
+    Ttl { over_at: over.map(|over| keep.flatten().map_or(over, |kept| kept.max(over))), kept_for: None }
 }
 
 #[cfg(test)]
@@ -74,6 +44,7 @@ mod tests {
     use super::*;
     use crate::api::StopStatus;
     use crate::machine::checks::fixtures::{self, wall};
+    use crate::machine::view::Marks;
 
     /// A run whose stop was complete at second 10.
     fn finished(ttl: Option<i64>) -> RunView {

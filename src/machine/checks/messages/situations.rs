@@ -2,10 +2,11 @@
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 
-use crate::machine::checks::fixtures::wall;
+use crate::api::CleanupAction;
+use crate::machine::checks::fixtures::{self, wall};
 use crate::machine::checks::world::reference::documented::STOP_DEADLINE;
 use crate::machine::checks::world::{How, Nature, Options, World, gateway_key, run_key};
-use crate::machine::{Extent, FieldSet, Input, Kind, ObjectKey, Version};
+use crate::machine::{CleanupView, Extent, FieldSet, Input, Kind, ObjectKey, ObjectView, Version};
 
 /// How a situation comes about.
 pub(super) type Act = fn(&mut World);
@@ -46,6 +47,13 @@ fn unset(world: &mut World, manager: &str) {
         run.spec.stopped = Some(false);
         run.stopped_set = set(manager);
     });
+}
+
+/// A cleanup rule is seen.
+fn clean_up(world: &mut World, change: impl FnOnce(&mut CleanupView)) {
+    let mut view = fixtures::cleanup("team", "@yearly");
+    change(&mut view);
+    world.feed(Input::Seen(ObjectView::Cleanup(Box::new(view))));
 }
 
 fn annotate(world: &mut World, value: Option<&str>) {
@@ -327,5 +335,27 @@ pub(super) const EVENTS: &[(&str, Act)] = &[
         for _ in 0..2 {
             world.refuse(world.request());
         }
+    }),
+    ("CleanupStops", |world| {
+        clean_up(world, |rule| rule.run_now = Some("1".to_owned()));
+        world.run_until_settled();
+    }),
+    ("CleanupDeletes", |world| {
+        stop(world, How::ByNature, 5_000);
+        clean_up(world, |rule| {
+            rule.spec.action = CleanupAction::Delete;
+            rule.run_now = Some("1".to_owned());
+        });
+        world.run_until_settled();
+    }),
+    ("CleanupIncomplete", |world| {
+        clean_up(world, |rule| rule.run_now = Some("1".to_owned()));
+        for _ in 0..2 {
+            world.refuse(world.request());
+        }
+    }),
+    ("ScheduleMissed", |world| {
+        world.pass(7_200_000);
+        clean_up(world, |rule| rule.spec.schedule = "0 9 * * *".to_owned());
     }),
 ];

@@ -3,6 +3,7 @@
 
 mod answers;
 mod basics;
+mod cleanups;
 mod crossings;
 mod deadlines;
 mod edits;

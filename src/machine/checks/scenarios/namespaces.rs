@@ -52,6 +52,7 @@ impl Cluster {
                 ObjectView::Run(Box::new(run))
             }
             Kind::Gateways => ObjectView::Gateway(Box::new(fixtures::gateway(namespace))),
+            Kind::Cleanups => ObjectView::Cleanup(Box::new(fixtures::cleanup(namespace, "@daily"))),
         };
         let mut told = self.feed(Input::ListBegan(Extent::of(kind, namespace)));
         if is_there {

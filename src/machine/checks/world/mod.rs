@@ -143,6 +143,7 @@ impl World {
         let watch = match kind {
             Kind::Runs => &mut self.runs,
             Kind::Gateways => &mut self.gateways,
+            Kind::Cleanups => unreachable!("no world watches cleanup rules"),
         };
         if let Some(input) = watch.next(&self.server) {
             self.feed(input);
@@ -157,6 +158,7 @@ impl World {
         match kind {
             Kind::Runs => &self.runs,
             Kind::Gateways => &self.gateways,
+            Kind::Cleanups => unreachable!("no world watches cleanup rules"),
         }
     }
 
@@ -166,6 +168,7 @@ impl World {
         match kind {
             Kind::Runs => self.runs.list = Some(ServerList::Asked),
             Kind::Gateways => self.gateways.list = Some(ServerList::Asked),
+            Kind::Cleanups => unreachable!("no world watches cleanup rules"),
         }
     }
 
@@ -283,6 +286,14 @@ impl World {
                 if self.options.quiet_gateways =>
             {
                 Some(Input::Wrote(serial, WriteResult::Done(to.version)))
+            }
+            Effect::Write { serial, to, body: WriteBody::CleanupStatus(status) } => {
+                self.trace.cleanup_status = Some(status);
+                Some(Input::Wrote(serial, WriteResult::Done(Version(to.version.0 + 1))))
+            }
+            Effect::ListRuns { serial, namespace, selector: _, next } => {
+                self.trace.pages += 1;
+                Some(Input::RunsListed(serial, self.server.page(&namespace, next.as_deref())))
             }
             Effect::Write { serial, to, body } => {
                 let asks = self.reference.asks_of(&to.uid);

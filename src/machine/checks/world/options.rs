@@ -1,5 +1,8 @@
 //! Options of a world, and a trace of the events in it for tests that ask.
 
+use std::sync::Arc;
+
+use crate::api::TestPlanCleanupStatus;
 use crate::machine::guards::Guard;
 use crate::machine::{Event, GatewayKey, Key};
 
@@ -37,4 +40,8 @@ pub(in crate::machine) struct Trace {
     /// Gateways whose connections were dropped.
     pub(in crate::machine) disconnected: Vec<GatewayKey>,
     pub(in crate::machine) drained: bool,
+    /// Pages of runs that were listed for cleanup rules.
+    pub(in crate::machine) pages: usize,
+    /// The last status of a cleanup rule that was written.
+    pub(in crate::machine) cleanup_status: Option<Arc<TestPlanCleanupStatus>>,
 }

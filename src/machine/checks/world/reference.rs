@@ -365,6 +365,7 @@ fn asked_at(by: AskedBy, view: &RunView) -> Option<Timestamp> {
         AskedBy::Annotation => (&view.annotation_set, None),
         AskedBy::Retry | AskedBy::OfSome => (&view.retry_set, None),
         AskedBy::Deadline => (&view.deadline_set, deadline_of(view)),
+        AskedBy::Cleanup => (&view.cleanup_set, None),
     };
     set.as_ref().and_then(|set| set.time).max(earliest)
 }

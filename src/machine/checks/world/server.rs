@@ -5,9 +5,10 @@ use std::sync::Arc;
 
 use jiff::Timestamp;
 
+use crate::machine::checks::fixtures::wall;
 use crate::machine::{
-    Extent, FieldSet, GatewayKey, GatewayView, Input, Kind, ObjectKey, ObjectView, RunKey, RunView, Target,
-    Uid, Version, WriteBody, WriteResult,
+    Candidate, Extent, FieldSet, GatewayKey, GatewayView, Input, Kind, MetadataChange, ObjectKey, ObjectView,
+    RunKey, RunView, RunsPage, Target, Uid, Version, WriteBody, WriteResult,
 };
 
 /// Objects, and what happened to them.
@@ -186,7 +187,7 @@ impl Server {
     pub(in crate::machine) fn run_of(&self, key: &ObjectKey) -> Option<&Arc<RunView>> {
         match key {
             ObjectKey::Run(key) => self.runs.get(key),
-            ObjectKey::Gateway(_) => None,
+            ObjectKey::Gateway(_) | ObjectKey::Cleanup(_) => None,
         }
     }
 
@@ -195,6 +196,7 @@ impl Server {
         match &to.key {
             ObjectKey::Run(key) => self.write_run(key, to, body),
             ObjectKey::Gateway(key) => self.write_gateway(key, to, body),
+            ObjectKey::Cleanup(_) => WriteResult::Gone,
         }
     }
 
@@ -207,8 +209,13 @@ impl Server {
         match body {
             WriteBody::RunStatus(status) if view.status == **status => return WriteResult::Done(run.version),
             WriteBody::RunStatus(status) => view.status = (**status).clone(),
-            WriteBody::GatewayStatus(_) => return WriteResult::Refused(400),
-            // This world has no finalizers, and no annotation that the machine writes.
+            WriteBody::GatewayStatus(_) | WriteBody::CleanupStatus(_) => return WriteResult::Refused(400),
+            WriteBody::Metadata(MetadataChange::CleanupMark(mark)) => {
+                view.cleanup_annotation = Some(mark.clone());
+                view.cleanup_set =
+                    Some(FieldSet { manager: "testinium-cleanup".to_owned(), time: Some(self.second()) });
+            }
+            // This world has no finalizers, and no other annotation that the machine writes.
             WriteBody::Metadata(_) => {}
             WriteBody::Deletion => {
                 let version = run.version;
@@ -232,9 +239,19 @@ impl Server {
         WriteResult::Done(self.put_gateway(view))
     }
 
+    /// A page of two runs of a namespace, as a cleanup rule lists them. No run of a world has labels.
+    pub(in crate::machine) fn page(&self, namespace: &str, next: Option<&str>) -> RunsPage {
+        let begin: usize = next.map_or(0, |next| next.parse().expect("a number"));
+        let all: Vec<_> = self.runs.values().filter(|view| &*view.key.namespace == namespace).collect();
+        let runs = all.iter().skip(begin).take(2).map(|view| candidate(view)).collect();
+        let next = (begin + 2 < all.len()).then(|| (begin + 2).to_string());
+        RunsPage::Page { runs, unreadable: Vec::new(), next }
+    }
+
     fn snapshot(&self, kind: Kind) -> (Version, VecDeque<Change>) {
         let now = Version(self.revision);
         match kind {
+            Kind::Cleanups => (now, VecDeque::new()),
             Kind::Gateways => (now, self.gateways.values().cloned().map(Change::Gateway).collect()),
             Kind::Runs => {
                 let stale = self.past.as_ref().and_then(|past| past.front());
@@ -283,5 +300,22 @@ impl ServerWatch {
         let (version, change) = server.after(self)?;
         self.at = *version;
         Some(change.clone().into_input())
+    }
+}
+
+/// A run as a list shows it. One without a time was created when the world began.
+fn candidate(view: &RunView) -> Candidate {
+    Candidate {
+        key: view.key.clone(),
+        uid: view.uid.clone(),
+        version: view.version,
+        generation: view.generation,
+        created: Some(view.created.unwrap_or_else(|| wall(0))),
+        is_being_deleted: false,
+        keep_until: None,
+        mark: view.cleanup_annotation.clone(),
+        marks: view.marks.as_deref().cloned().unwrap_or_default(),
+        spec: view.spec.clone(),
+        status: view.status.clone(),
     }
 }

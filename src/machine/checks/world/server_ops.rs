@@ -51,7 +51,8 @@ impl World {
                 self.check_gateway_write(&to, &body);
                 let result = self.server.write(&to, &body);
                 if let (WriteResult::Done(_), Some(before)) = (result, before) {
-                    let after = self.server.run_of(&to.key).cloned();
+                    let is_status = matches!(body, WriteBody::RunStatus(_));
+                    let after = self.server.run_of(&to.key).cloned().filter(|_| is_status);
                     after.into_iter().for_each(|after| self.check_landed(&before, &after, &asks, orphan));
                     self.trace.writes.push((*to.key).clone());
                 } else if let (WriteResult::Done(_), WriteBody::GatewayStatus(_)) = (result, &body) {
@@ -78,8 +79,11 @@ impl World {
     pub(in crate::machine) fn reply(&mut self, id: u64) {
         self.land(id);
         let Some(op) = self.ops.remove(&id) else { return };
-        if let (ServerRequest::Write { to, .. }, Some(Input::Wrote(_, WriteResult::Done(version)))) =
+        // The record of a run knows nothing of what a cleanup rule writes until the watch tells.
+        let is_mark = |body: &WriteBody| matches!(body, WriteBody::Metadata(MetadataChange::CleanupMark(_)));
+        if let (ServerRequest::Write { to, body, .. }, Some(Input::Wrote(_, WriteResult::Done(version)))) =
             (&op.request, &op.done)
+            && !is_mark(body)
         {
             self.reference.acknowledged(to, *version);
         }

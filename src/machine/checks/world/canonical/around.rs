@@ -134,6 +134,8 @@ impl Canonical for WriteBody {
         match self {
             Self::RunStatus(status) => (0_i64, status).canonical(sink),
             Self::GatewayStatus(status) => (1_i64, status).canonical(sink),
+            // No model has cleanup rules.
+            Self::CleanupStatus(_) => sink.plain(4),
             // No write of a model has another content.
             Self::Metadata(_) => sink.plain(2),
             Self::Deletion => sink.plain(3),
@@ -188,9 +190,10 @@ impl Canonical for KnownRun {
             generation,
             spec,
             status,
-            // The requests beside it remember these two.
+            // The requests beside it remember these three.
             stop_annotation: _,
             retry_annotation: _,
+            cleanup_annotation: _,
             // The reference looks at none of these in an object that it already knows.
             requested_by: _,
             reconcile_annotation: _,
@@ -206,6 +209,7 @@ impl Canonical for KnownRun {
             plans_set: _,
             retry_set: _,
             deadline_set: _,
+            cleanup_set: _,
         } = &**view;
         (uid, (*version, *generation)).canonical(sink);
         // A status that tells of a stop, and later of none, was wiped. Nothing else of it matters.
@@ -220,8 +224,8 @@ impl Canonical for KnownRun {
 
 impl Canonical for RequestReference {
     fn canonical(&self, sink: &mut Sink) {
-        let Self { stopped, annotation, retry, passed, stands_at, by_deadline } = self;
-        (stopped, (annotation, retry)).canonical(sink);
+        let Self { stopped, annotation, retry, cleanup, passed, stands_at, by_deadline } = self;
+        (stopped, (annotation, (retry, cleanup))).canonical(sink);
         (stands_at, *by_deadline).canonical(sink);
         sink.deadline(*passed);
     }

@@ -24,6 +24,8 @@ impl Canonical for Machine {
             runs,
             gateways,
             outbox,
+            // No model has cleanup rules.
+            cleanups: _,
             // The same in all states of one model.
             seed: _,
             draining,
@@ -34,8 +36,9 @@ impl Canonical for Machine {
             reads,
             // Readings are numbered as they turn up.
             next_read: _,
-            // There is none between two inputs.
+            // There are none between two inputs.
             demands: _,
+            cleanup_demands: _,
         } = self;
         reads.canonical(sink);
         (runs, (gateways, outbox)).canonical(sink);
@@ -227,7 +230,7 @@ impl Canonical for Withdrawal {
     }
 }
 
-fields!(Observed { stopped, annotation, retry, restore, deadline, stop, request, gateway });
+fields!(Observed { stopped, annotation, retry, cleanup, restore, deadline, stop, request, gateway });
 
 impl Canonical for Deadlines {
     fn canonical(&self, sink: &mut Sink) {
@@ -329,6 +332,9 @@ impl Canonical for EntryKey {
         match self {
             Self::Run(id) => (0_i64, *id).canonical(sink),
             Self::Gateway(key) => (1_i64, &**key).canonical(sink),
+            // No model has cleanup rules.
+            Self::Cleanup(_) => sink.plain(2),
+            Self::Cleaned(_) => sink.plain(3),
         }
     }
 }

@@ -42,6 +42,7 @@ impl Canonical for RunView {
             generation,
             stop_annotation,
             retry_annotation,
+            cleanup_annotation,
             // It goes into status for people.
             requested_by: _,
             reconcile_annotation,
@@ -60,15 +61,16 @@ impl Canonical for RunView {
             plans_set,
             retry_set,
             deadline_set,
+            cleanup_set,
         } = self;
         (key, (uid, (*version, *generation))).canonical(sink);
-        (stop_annotation, (retry_annotation, reconcile_annotation)).canonical(sink);
+        (stop_annotation, (retry_annotation, (cleanup_annotation, reconcile_annotation))).canonical(sink);
         (restored, (created, written)).canonical(sink);
         (spec, status).canonical(sink);
         // The time of its creation may be long past when its deadline is not.
         sink.deadline(deadline_of(self));
         (stopped_set, (annotation_set, gateway_set)).canonical(sink);
-        (plans_set, (retry_set, deadline_set)).canonical(sink);
+        (plans_set, (retry_set, (deadline_set, cleanup_set))).canonical(sink);
     }
 }
 
@@ -125,6 +127,7 @@ impl Canonical for StopStatus {
             observed_stopped,
             observed_request,
             observed_retry,
+            observed_cleanup,
             observed_restore,
             observed_deadline,
             request,
@@ -137,6 +140,7 @@ impl Canonical for StopStatus {
         (completion_time.is_some(), withdrawn_time.is_some()).canonical(sink);
         (observed_stopped, (observed_request, (observed_retry, observed_restore))).canonical(sink);
         sink.deadline(observed_deadline.as_ref().map(|time| time.0));
+        observed_cleanup.canonical(sink);
         (request, (last_handled_request, last_handled_retry)).canonical(sink);
     }
 }

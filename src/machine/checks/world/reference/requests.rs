@@ -14,6 +14,7 @@ pub(in crate::machine) struct RequestReference {
     pub(in crate::machine) stopped: Option<bool>,
     pub(in crate::machine) annotation: Option<String>,
     pub(in crate::machine) retry: Option<String>,
+    pub(in crate::machine) cleanup: Option<String>,
     /// The latest deadline that has passed.
     pub(in crate::machine) passed: Option<Timestamp>,
     /// Name of the gateway at which a stop stands.
@@ -31,7 +32,9 @@ pub(in crate::machine) enum AskedBy {
     Retry,
     /// In the same way.
     Deadline,
-    /// A retry or a deadline, for those that the present stop has not stopped.
+    /// In the same way.
+    Cleanup,
+    /// One of these three, for those that the present stop has not stopped.
     OfSome,
 }
 
@@ -50,6 +53,7 @@ impl RequestReference {
             retry: stop.observed_retry,
             passed: stop.observed_deadline.map(|time| time.0),
             by_deadline: stands && stop.trigger == Some(Trigger::Deadline),
+            cleanup: stop.observed_cleanup,
             stands_at: stop.gateway.filter(|_| stands).map(|gateway| gateway.name),
         }
     }
@@ -72,7 +76,9 @@ impl RequestReference {
         let asked_by = self.show_fields(view, unseen_flip, is_left, now);
         match asked_by {
             Some(AskedBy::Deadline) => self.by_deadline = true,
-            Some(AskedBy::Stopped | AskedBy::Annotation | AskedBy::Retry) => self.by_deadline = false,
+            Some(AskedBy::Stopped | AskedBy::Annotation | AskedBy::Retry | AskedBy::Cleanup) => {
+                self.by_deadline = false;
+            }
             Some(AskedBy::OfSome) | None => self.by_deadline &= self.stands_at == stood_at,
         }
         asked_by
@@ -91,6 +97,7 @@ impl RequestReference {
                 stopped: view.spec.stopped,
                 annotation: view.stop_annotation.clone(),
                 retry: view.retry_annotation.clone(),
+                cleanup: view.cleanup_annotation.clone(),
                 ..self.clone()
             },
         );
@@ -111,12 +118,19 @@ impl RequestReference {
             return Some(if became_true { AskedBy::Stopped } else { AskedBy::Annotation });
         }
         let retries = self.retry.is_some() && before.retry != self.retry;
+        let is_cleaned = self.cleanup.is_some() && before.cleanup != self.cleanup;
+        let asks_by = match (retries, has_passed, is_cleaned) {
+            (true, _, _) => Some(AskedBy::Retry),
+            (_, true, _) => Some(AskedBy::Deadline),
+            (_, _, true) => Some(AskedBy::Cleanup),
+            (false, false, false) => None,
+        };
         let stands_here = self.stands_at.as_ref() == Some(&gateway);
-        if (retries || has_passed) && !stands_here {
+        if asks_by.is_some() && !stands_here {
             self.stands_at = Some(gateway);
-            return Some(if retries { AskedBy::Retry } else { AskedBy::Deadline });
+            return asks_by;
         }
-        if (retries || has_passed) && is_left {
+        if asks_by.is_some() && is_left {
             return Some(AskedBy::OfSome);
         }
         let became_false = self.stopped == Some(false) && before.stopped != Some(false);

@@ -1,0 +1,216 @@
+//! Lists of runs in pages, for cleanup rules.
+//!
+//! A page is read once and kept by nobody. An object that can't be read is a name, and never an error of its page.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use jiff::Timestamp;
+use kube::api::ListParams;
+use kube::core::Request;
+use serde::Deserialize;
+use serde::de::IgnoredAny;
+use serde_json::value::RawValue;
+
+use super::{decode, notes, request, resource};
+use crate::api::{CLEANUP_ANNOTATION, KEEP_UNTIL_ANNOTATION, TestPlanRunSpec};
+use crate::machine::{Candidate, Kind, Marks, PAGE_RUNS, RunKey, RunsPage};
+
+/// Lists a page of the runs of a namespace. `next`: where it begins; none for the first one.
+pub async fn list_runs(
+    client: &kube::Client,
+    namespace: &str,
+    selector: &str,
+    next: Option<&str>,
+) -> RunsPage {
+    let path = resource::of(Kind::Runs).path(Some(namespace));
+    let mut params = ListParams::default().labels(selector).limit(PAGE_RUNS);
+    if let Some(next) = next {
+        params = params.continue_token(next);
+    }
+    let request = match Request::new(path).list(&params) {
+        Ok(request) => request,
+        Err(error) => return RunsPage::Failed { why: error.to_string(), retry_after: None },
+    };
+    let failed = |why: String, retry_after| {
+        tracing::warn!(namespace, selector, why, "failed to list runs for a cleanup rule");
+        RunsPage::Failed { why, retry_after }
+    };
+    match request::send(client, request, LIMIT).await {
+        Ok(reply) if reply.is_success() => {
+            page(&reply.body).unwrap_or_else(|error| failed(error.to_string(), None))
+        }
+        Ok(reply) => failed(reply.message(), reply.retry_after()),
+        Err(why) => failed(why.to_string(), None),
+    }
+}
+
+/// A page of many large runs takes a while.
+const LIMIT: Duration = Duration::from_secs(30);
+
+#[derive(Deserialize)]
+struct List<'a> {
+    #[serde(default)]
+    metadata: ListMetadata,
+    #[serde(borrow)]
+    items: Vec<&'a RawValue>,
+}
+
+#[derive(Default, Deserialize)]
+struct ListMetadata {
+    #[serde(default, rename = "continue")]
+    next: String,
+}
+
+#[derive(Deserialize)]
+struct Item<'a> {
+    metadata: Metadata,
+    spec: TestPlanRunSpec,
+    #[serde(borrow, default)]
+    status: Option<&'a RawValue>,
+}
+
+/// The part of the metadata on which the fate of a run depends.
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct Metadata {
+    name: String,
+    namespace: String,
+    uid: String,
+    resource_version: String,
+    #[serde(default)]
+    generation: i64,
+    #[serde(default)]
+    creation_timestamp: Option<Timestamp>,
+    #[serde(default)]
+    deletion_timestamp: Option<IgnoredAny>,
+    #[serde(default)]
+    labels: Option<BTreeMap<String, IgnoredAny>>,
+    #[serde(default)]
+    annotations: Option<BTreeMap<String, String>>,
+    #[serde(default)]
+    managed_fields: Option<Vec<Managed>>,
+    #[serde(default)]
+    owner_references: Option<Vec<Owner>>,
+}
+
+#[derive(Deserialize)]
+struct Managed {
+    #[serde(default)]
+    manager: String,
+}
+
+#[derive(Deserialize)]
+struct Owner {
+    #[serde(default)]
+    kind: String,
+    #[serde(default)]
+    name: String,
+    #[serde(default)]
+    controller: Option<bool>,
+}
+
+fn page(json: &[u8]) -> Result<RunsPage, serde_json::Error> {
+    let List { metadata, items } = serde_json::from_slice(json)?;
+    let (mut runs, mut unreadable) = (Vec::new(), Vec::new());
+    for item in items {
+        let json = item.get();
+        match candidate(json) {
+            Some(run) => runs.push(run),
+            None => match decode::identity(json.as_bytes()) {
+                Ok((key, _)) => unreadable.push(RunKey::from(key)),
+                Err(why) => tracing::error!(why, "a run in a list has no readable name"),
+            },
+        }
+    }
+    Ok(RunsPage::Page { runs, unreadable, next: Some(metadata.next).filter(|next| !next.is_empty()) })
+}
+
+fn candidate(json: &str) -> Option<Candidate> {
+    let Item { metadata, spec, status } = serde_json::from_str(json).ok()?;
+    let Metadata {
+        name,
+        namespace,
+        uid,
+        resource_version,
+        generation,
+        creation_timestamp,
+        deletion_timestamp,
+        labels,
+        annotations,
+        managed_fields,
+        owner_references,
+    } = metadata;
+    let mut annotations = annotations.unwrap_or_default();
+    let labels = labels.unwrap_or_default();
+    let owners = owner_references.into_iter().flatten();
+    let marks = Marks {
+        names: labels.into_keys().chain(annotations.keys().cloned()).collect(),
+        managers: managed_fields.into_iter().flatten().map(|managed| managed.manager).collect(),
+        controller: owners
+            .filter(|owner| owner.controller == Some(true))
+            .map(|owner| format!("{} {}", owner.kind, owner.name))
+            .next(),
+    };
+    Some(Candidate {
+        key: RunKey::new(namespace, name),
+        uid: uid.into(),
+        version: decode::version(&resource_version)?,
+        generation,
+        created: creation_timestamp,
+        is_being_deleted: deletion_timestamp.is_some(),
+        keep_until: annotations.remove(KEEP_UNTIL_ANNOTATION),
+        mark: annotations.remove(CLEANUP_ANNOTATION),
+        marks,
+        spec,
+        status: status.map(notes::read).unwrap_or_default(),
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn a_page_has_its_runs_and_those_that_cannot_be_read_by_name() {
+        let good = json!({
+            "metadata": {
+                "name": "nightly", "namespace": "qa", "uid": "u", "resourceVersion": "7", "generation": 3,
+                "creationTimestamp": "2026-01-02T03:04:05Z", "deletionTimestamp": "2026-01-02T03:04:06Z",
+                "labels": {"load": "heavy"},
+                "annotations": {"testinium.io/keep-until": "2027-01-01T00:00:00Z", "testinium.io/cleanup": "a/1"},
+                "managedFields": [{"manager": "kubectl"}, {"manager": "helm"}],
+                "ownerReferences": [{"controller": false}, {"kind": "Job", "name": "load", "controller": true}],
+            },
+            "spec": {"plans": [1, 2]},
+            "status": {"observedGeneration": 3},
+        });
+        let bad = json!({
+            "metadata": {"name": "odd", "namespace": "qa", "uid": "v", "resourceVersion": "8"},
+            "spec": {"plans": "all"},
+        });
+        let list = json!({"metadata": {"continue": "abc"}, "items": [good, bad]}).to_string();
+        let Ok(RunsPage::Page { runs, unreadable, next }) = page(list.as_bytes()) else { panic!("no page") };
+        assert_eq!((unreadable, next.as_deref()), (vec![RunKey::new("qa", "odd")], Some("abc")));
+        let [run] = &runs[..] else { panic!("{runs:?}") };
+        assert_eq!((run.key.clone(), run.version.0, run.generation), (RunKey::new("qa", "nightly"), 7, 3));
+        assert!(run.is_being_deleted);
+        assert_eq!(run.marks.controller.as_deref(), Some("Job load"));
+        assert_eq!(run.keep_until.as_deref(), Some("2027-01-01T00:00:00Z"));
+        assert_eq!(run.mark.as_deref(), Some("a/1"));
+        assert_eq!(run.marks.names, ["load", "testinium.io/cleanup", "testinium.io/keep-until"]);
+        assert_eq!(run.marks.managers, ["kubectl", "helm"]);
+        assert_eq!((run.spec.plans.len(), run.status.observed_generation), (2, Some(3)));
+    }
+
+    #[test]
+    fn the_last_page_has_no_next_one_and_what_is_no_list_is_an_error() {
+        for metadata in [json!({}), json!({"continue": ""})] {
+            let list = json!({"metadata": metadata, "items": []}).to_string();
+            assert!(matches!(page(list.as_bytes()), Ok(RunsPage::Page { next: None, .. })));
+        }
+        assert!(page(b"<html>").is_err());
+    }
+}
