@@ -265,12 +265,9 @@ fn one_run_that_is_deleted_and_made_again() {
 fn a_deadline_fires_once_in_every_order() {
     let budget = Budget { requests: 2, crashes: 1, ticks: 1, ..NOTHING };
     let large = Budget { troubles: 1, lost_replies: 1, ..budget };
-    let small = Explored { has_deadlines: true, budget, ..PLAIN };
-    let explored = match is_large() {
-        true => Explored { runs: &[("one", &[1, 2])], troubles: TROUBLES, budget: large, ..small },
-        false => small,
-    };
-    explore("one run with a deadline", explored);
+    let budget = if is_large() { large } else { budget };
+    let explored = Explored { runs: &[("one", &[1, 2])], has_deadlines: true, budget, ..PLAIN };
+    explore("one run with a deadline", Explored { troubles: TROUBLES, ..explored });
 }
 
 /// The same deadline is moved, or removed, and what was not stopped is left for it.
