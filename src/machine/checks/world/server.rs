@@ -131,6 +131,9 @@ impl Server {
         if view.retry_annotation != before.retry_annotation {
             view.retry_set = view.retry_annotation.as_ref().and_then(|_| set());
         }
+        if view.cleanup_annotation != before.cleanup_annotation {
+            view.cleanup_set = view.cleanup_annotation.as_ref().and_then(|_| set());
+        }
         if view.spec.gateway_ref != before.spec.gateway_ref {
             view.gateway_set = set();
         }
