@@ -2,7 +2,7 @@
 
 use serde_json::json;
 
-use crate::cluster::{Namespace, gateway, run};
+use crate::cluster::{Namespace, cleanup, gateway, run};
 
 const STATUS: &str = r#"{"status": {"summary": "2/3", "conditions": [
     {"type": "Ready", "status": "False", "reason": "Failed", "message": "1 of 3 failed",
@@ -80,4 +80,25 @@ fn the_category_shows_both_kinds() {
     assert_eq!(names.lines().count(), 2, "{names}");
     assert!(names.contains("testplanrun.testinium.io/nightly"), "{names}");
     assert!(names.contains("testiniumgateway.testinium.io/default"), "{names}");
+}
+
+#[test]
+fn cleanup_rules_show_when_they_run_and_whether_they_can() {
+    let namespace = Namespace::create();
+    namespace.apply(&cleanup(
+        "sweep",
+        json!({"schedule": "0 22 * * *", "timeZone": "Europe/Istanbul", "dryRun": true}),
+    ));
+    namespace.run(&["patch", "tpc", "sweep", "--type=merge", "--subresource=status", "--patch", STATUS]);
+    let short = namespace.run(&["get", "tpc"]);
+    let short = table(&short);
+    assert_eq!(
+        short[0],
+        ["NAME", "SCHEDULE", "ACTION", "DRY RUN", "SUSPEND", "LAST SCHEDULE", "READY", "AGE"]
+    );
+    assert_eq!(short[1][..4], ["sweep", "0 22 * * *", "Stop", "true"]);
+    let wide = namespace.run(&["get", "tpc", "--output=wide"]);
+    let wide = table(&wide);
+    assert!(wide[0].contains(&"TIME ZONE") && wide[1].contains(&"Europe/Istanbul"), "{wide:?}");
+    assert!(wide[0].contains(&"MESSAGE") && wide[1].contains(&"1 of 3 failed"), "{wide:?}");
 }

@@ -228,7 +228,10 @@ fn asking_commands(text: &str) -> Vec<String> {
     };
     let is_about_runs = |command: &String| [" tpr", " testplanrun"].iter().any(|kind| command.contains(kind));
     let asks = |command: &String| {
-        command.contains("annotate ") && command.contains("testinium.io/")
+        // What spares a run from cleanup asks for nothing.
+        command.contains("annotate ")
+            && command.contains("testinium.io/")
+            && !command.contains("/keep-until=")
             || command.contains("patch ") && command.contains("stopped")
     };
     found.into_iter().filter(|command: &String| is_about_runs(command) && asks(command)).collect()

@@ -119,6 +119,31 @@ fn gateways_are_refused_or_converge_whatever_their_fields_are_set_to() {
     runs.tell();
 }
 
+#[test]
+fn rules_are_refused_or_converge_whatever_their_fields_are_set_to() {
+    let arena = ok(Arena::new(site(), "walk-rules", Config::default()));
+    let operator = ok(arena.operator_with("operator", &["--leader-elect=false", "--cleanup"]));
+    ok(operator.start());
+    let valid = json!({
+        "schedule": "0 22 * * *", "timeZone": "Europe/Istanbul", "action": "Stop", "reason": "wrong system",
+        "selector": {
+            "matchLabels": {"load": "heavy"},
+            "matchExpressions": [{"key": "load", "operator": "In", "values": ["heavy"]}],
+        },
+        "olderThanSeconds": 60, "dryRun": true, "maxPerRun": 5, "suspend": false, "startingDeadlineSeconds": 60,
+    });
+    let mut walk = Walk::new(&arena, "testplancleanups", "TestPlanCleanup");
+    let mutants = walk.mutants(|_| vec![valid.clone()]);
+    walk.walk(&mutants);
+    walk.wait("every rule to be ready again", |rule| {
+        condition(&rule["status"], "Ready").is_some_and(|ready| ready["status"] == "True")
+    });
+    assert_eq!(oracles::calm(&operator.log()), [""; 0]);
+    assert_eq!(operator.starts(), 1);
+    assert!(ok(operator.pid()).is_some(), "it has ended: {}", operator.log());
+    walk.tell();
+}
+
 // === impl Walk ===
 
 impl<'a> Walk<'a> {

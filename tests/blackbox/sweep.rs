@@ -26,7 +26,7 @@ use testinium_testbed::operator::{Killer, Operator};
 use testinium_testbed::simulator::{Config, Nature};
 use testinium_testbed::{Error, chain, oracles};
 
-use crate::cluster::{ok, site};
+use crate::cluster::{cleanup, ok, run, site};
 use crate::outages::full;
 
 /// The story that is played.
@@ -37,6 +37,8 @@ struct Scenario {
     calls: Option<usize>,
     /// Nobody asks for the same stop twice, so that an outcome once written ends it.
     asks_once: bool,
+    /// The operator follows cleanup rules.
+    cleans_up: bool,
 }
 
 /// Where a fault strikes, and which.
@@ -88,12 +90,20 @@ const SAMPLE: usize = 20;
 /// Plays at a time: they wait more than they work. Beside other tests, fewer.
 const PLAYERS: [usize; 2] = [3, 8];
 
-const ONE_RUN: Scenario = Scenario { name: "one-run", play: one_run, calls: Some(1), asks_once: true };
-const BAD_ID: Scenario = Scenario { name: "bad-id", play: bad_id, calls: Some(15), asks_once: true };
-const WITHDRAWN: Scenario = Scenario { name: "withdrawn", play: withdrawn, calls: Some(2), asks_once: false };
-const MADE_ANEW: Scenario = Scenario { name: "made-anew", play: made_anew, calls: Some(3), asks_once: false };
-const DEADLINE: Scenario = Scenario { name: "deadline", play: deadline, calls: Some(1), asks_once: true };
-const DOWN: Scenario = Scenario { name: "down", play: down, calls: None, asks_once: true };
+const ONE_RUN: Scenario =
+    Scenario { name: "one-run", play: one_run, calls: Some(1), asks_once: true, cleans_up: false };
+const BAD_ID: Scenario =
+    Scenario { name: "bad-id", play: bad_id, calls: Some(15), asks_once: true, cleans_up: false };
+const WITHDRAWN: Scenario =
+    Scenario { name: "withdrawn", play: withdrawn, calls: Some(2), asks_once: false, cleans_up: false };
+const MADE_ANEW: Scenario =
+    Scenario { name: "made-anew", play: made_anew, calls: Some(3), asks_once: false, cleans_up: false };
+const DEADLINE: Scenario =
+    Scenario { name: "deadline", play: deadline, calls: Some(1), asks_once: true, cleans_up: false };
+const DOWN: Scenario = Scenario { name: "down", play: down, calls: None, asks_once: true, cleans_up: false };
+
+const CLEANED_UP: Scenario =
+    Scenario { name: "cleaned-up", play: cleaned_up, calls: Some(3), asks_once: true, cleans_up: true };
 
 fn one_run(play: &Play<'_>) -> Result<(), Error> {
     play.arena.create_run("nightly", json!({"plans": [1, 2, 3]}))?;
@@ -156,6 +166,33 @@ fn down(play: &Play<'_>) -> Result<(), Error> {
     play.until("nightly", DONE)
 }
 
+/// A rule is told to run at once, and its three runs are marked in turn.
+fn cleaned_up(play: &Play<'_>) -> Result<(), Error> {
+    let create = |resource: &str, object: &Value| {
+        play.arena.site.client.create(&play.arena.path(resource, ""), object).map(drop)
+    };
+    for (name, plan) in [("one", 1), ("two", 2), ("three", 3)] {
+        let mut object = run(name, json!({ "plans": [plan] }));
+        object["metadata"]["labels"] = json!({"load": "heavy"});
+        create("testplanruns", &object)?;
+    }
+    let mut rule = cleanup("sweep", json!({}));
+    rule["metadata"]["annotations"] = json!({"testinium.io/run-now": "1"});
+    create("testplancleanups", &rule)?;
+    for name in ["one", "two", "three"] {
+        play.until(name, DONE)?;
+    }
+    let path = play.arena.path("testplancleanups", "sweep");
+    wait_until("the rule to say so", LIMIT, || {
+        play.operator.start().map_err(|error| chain(&error))?;
+        let rule = play.arena.site.client.get(&path).map_err(|error| chain(&error))?.unwrap_or_default();
+        let last = &rule["status"]["lastRun"];
+        // What an earlier life of the operator has marked counts, too.
+        let is_done = last["completionTime"].is_string() && last["matched"] == 3 && last["failed"] == 0;
+        if is_done { Ok(()) } else { Err(rule["status"].to_string()) }
+    })
+}
+
 const DONE: &[&str] = &["Accepted", "NotRunning"];
 
 #[test]
@@ -186,6 +223,11 @@ fn a_run_made_anew_survives_a_fault_anywhere() {
 #[test]
 fn a_gateway_that_is_down_survives_a_fault_anywhere() {
     sweep(&DOWN);
+}
+
+#[test]
+fn a_cleanup_rule_survives_a_fault_anywhere() {
+    sweep(&CLEANED_UP);
 }
 
 /// Plays the scenario without a fault, and then with one at each of its points.
@@ -297,7 +339,11 @@ impl fmt::Display for Point {
 impl Play<'_> {
     fn of(scenario: &Scenario) -> Self {
         let arena = ok(Arena::new(site(), &format!("sweep-{}", scenario.name), Config::default()));
-        let operator = ok(arena.operator());
+        let flags: &[_] = match scenario.cleans_up {
+            true => &["--leader-elect=false", "--cleanup"],
+            false => &["--leader-elect=false"],
+        };
+        let operator = ok(arena.operator_with("operator", flags));
         Self { arena, operator }
     }
 

@@ -3,7 +3,7 @@
 //! A schedule fires for the latest scheduled time that has passed, so that times which were missed run once. The memory of
 //! it is in status, so a restart neither repeats nor forgets a time; one that was under way goes on under the same mark.
 
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 
 use crate::api::{CleanupRun, ConditionStatus, EventReason, TestPlanCleanupStatus, condition, reason};
@@ -37,8 +37,9 @@ pub struct Cleanup {
     /// The moment at which the status falls due.
     pub status_at: Option<Millis>,
     pub timer: Option<Millis>,
-    /// The list that last brought it.
+    /// The list that last brought it, and the latest one when its version became known.
     pub listed_in: u32,
+    pub version_list: u32,
 }
 
 // === impl Cleanup ===
@@ -63,6 +64,7 @@ impl Cleanup {
             status_at: None,
             timer: None,
             listed_in: 0,
+            version_list: 0,
         }
     }
 
@@ -99,7 +101,7 @@ impl Cleanup {
             Due::Resumed(time, deleted) => self.begin(time, deleted, now),
             Due::Now => {
                 self.memory.observed_run_now = self.view.run_now.clone();
-                self.begin(whole_seconds(now.wall).0, 0, now);
+                self.begin(self.time_of_now(now), 0, now);
             }
             Due::Scheduled(time) => {
                 self.memory.last_schedule_time = Some(Time(time));
@@ -140,6 +142,14 @@ impl Cleanup {
             Some(first) => Due::Missed(latest, first),
             None => Due::Nothing,
         }
+    }
+
+    /// The time of a firing that a person asks for. Two of them have two times, and so two marks.
+    fn time_of_now(&self, now: Now) -> Timestamp {
+        let (time, second) = (whole_seconds(now.wall).0, SignedDuration::from_secs(1));
+        let last = self.memory.last_run.as_ref().and_then(|run| run.time.as_ref()).map(|last| last.0);
+        let is_close = |last: &Timestamp| *last >= time && last.duration_since(time) < second * 60;
+        last.filter(is_close).and_then(|last| last.checked_add(second).ok()).unwrap_or(time)
     }
 
     /// The time after which scheduled times count.

@@ -329,3 +329,35 @@ fn a_rule_that_is_gone_asks_for_nothing() {
     stage.cleanups.list_ended(&Extent::all(crate::machine::Kind::Cleanups), &mut demands);
     assert_eq!(demands.len(), 1, "the list did not bring it");
 }
+
+#[test]
+fn a_timer_for_the_status_comes_once() {
+    let mut stage = Stage::new("@yearly", |_| {});
+    let key = stage.view.key.clone();
+    stage.cleanups.arm_status(&key, Some(Millis(5_000)), stage.at());
+    assert_eq!(stage.cleanups.wake_at(), Some(Millis(5_000)));
+    stage.now = 5_000;
+    let mut demands = Vec::new();
+    stage.cleanups.run_timers(stage.at(), &mut demands);
+    assert_eq!(demands, [CleanupDemand::Reschedule(key)]);
+    assert!(stage.cleanups.wake_at() > Some(Millis(5_000)));
+}
+
+#[test]
+fn two_runs_within_a_second_have_marks_of_their_own() {
+    let mut stage = Stage::new("@yearly", |view| view.run_now = Some("1".to_owned()));
+    stage.edit(|view| view.run_now = Some("2".to_owned()));
+    assert_eq!(stage.ran, ["2027-01-15T08:00:00Z", "2027-01-15T08:00:01Z"]);
+}
+
+#[test]
+fn an_echo_of_the_past_says_nothing_unless_the_datastore_has_gone_back() {
+    let mut stage = Stage::new("@yearly", |view| view.version.0 = 50);
+    stage.view.version.0 = 40;
+    stage.view.run_now = Some("1".to_owned());
+    stage.show();
+    assert_eq!(stage.ran.len(), 0, "an echo");
+    stage.cleanups.list_began(&Extent::all(crate::machine::Kind::Cleanups));
+    stage.show();
+    assert_eq!(stage.ran.len(), 1, "a later list is believed");
+}

@@ -260,3 +260,24 @@ fn more_spared_plans_than_can_be_kept_in_mind_stop_nothing() {
     assert_eq!(firing.step, Step::Done);
     assert!(firing.why.is_some_and(|why| why.starts_with("nothing is stopped")));
 }
+
+#[test]
+fn of_ten_thousand_matches_no_more_than_a_page_is_kept() {
+    let rule = rule(|spec| spec.max_per_run = Some(10_000));
+    let mut firing = firing(&rule);
+    let pages = 100_usize;
+    let runs = |page: usize| -> Vec<_> {
+        (0..100).map(|number| run(&format!("run-{:05}", page * 100 + number))).collect()
+    };
+    for is_scan in [true, false] {
+        for page in 0..pages {
+            let next = (page + 1 < pages).then_some("next");
+            let writes = show(&mut firing, &rule, &runs(page), next);
+            assert_eq!((writes.len(), firing.writes.len()), if is_scan { (0, 0) } else { (100, 100) });
+            for name in writes {
+                wrote(&mut firing, &name, DONE);
+            }
+        }
+    }
+    assert_eq!((firing.step, firing.counts.stopped, firing.spared.count()), (Step::Done, 10_000, 0));
+}

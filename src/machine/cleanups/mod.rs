@@ -79,17 +79,18 @@ impl Cleanups {
         match self.by_key.get_mut(&key) {
             Some(cleanup) => {
                 cleanup.listed_in = serial;
-                // An echo of the past says nothing.
-                if view.version < cleanup.view.version {
+                // An echo of the past says nothing. A later list can't be older, unless the datastore has gone back.
+                if view.version < cleanup.view.version && serial <= cleanup.version_list {
                     return;
                 }
+                cleanup.version_list = serial;
                 if let Some(ended) = cleanup.observe(view, now) {
                     drop_writes(&key, ended, demands);
                 }
             }
             None => {
                 let mut cleanup = Cleanup::new(view, now);
-                cleanup.listed_in = serial;
+                (cleanup.listed_in, cleanup.version_list) = (serial, serial);
                 self.by_key.insert(key.clone(), Box::new(cleanup));
             }
         }
@@ -155,6 +156,8 @@ impl Cleanups {
         while let Some(key) = self.timers.next_due(now.mono) {
             if let Some(cleanup) = self.by_key.get_mut(&key) {
                 cleanup.timer = None;
+                // Whether its status is due is decided anew.
+                cleanup.status_at = cleanup.status_at.filter(|at| *at > now.mono);
                 if let Some(firing) = &mut cleanup.firing {
                     firing.wake(now.mono);
                 }
@@ -202,6 +205,7 @@ impl Cleanups {
     pub fn stated(&mut self, key: &CleanupKey, result: WriteResult, now: Now) {
         let Some(cleanup) = self.by_key.get_mut(key) else { return };
         cleanup.wrote_at = Some(now.mono);
+        cleanup.version_list = self.lists.of(&key.namespace).serial;
         let written = cleanup.writing.take();
         if let (WriteResult::Done(version), Some(status)) = (result, written)
             && version > cleanup.view.version

@@ -128,7 +128,8 @@ impl<'a> Arena<'a> {
 
     /// Takes everything of ours out of the namespace: nobody collects what is left in one that is deleted here.
     pub fn clear(&self) -> Result<(), Error> {
-        let of_ours = ["testplanruns", "testiniumgateways"].map(|resource| self.path(resource, ""));
+        let of_ours =
+            ["testplancleanups", "testplanruns", "testiniumgateways"].map(|resource| self.path(resource, ""));
         let events = format!("/apis/events.k8s.io/v1/namespaces/{}/events", self.namespace);
         of_ours.iter().chain([&events]).try_for_each(|path| self.site.client.delete(path).map(drop))
     }

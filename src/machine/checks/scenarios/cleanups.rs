@@ -5,7 +5,7 @@ use crate::api::Outcome::{Accepted, NotRunning, Rejected};
 use crate::api::{CleanupAction, Trigger, reason};
 use crate::machine::checks::fixtures;
 use crate::machine::checks::world::{How, Nature, World};
-use crate::machine::{CleanupView, Input, ObjectView};
+use crate::machine::{CleanupView, Input, ObjectKey, ObjectView, WriteResult};
 
 fn rule(change: impl FnOnce(&mut CleanupView)) -> Input {
     let mut view = fixtures::cleanup("team", "@yearly");
@@ -173,4 +173,42 @@ fn the_next_leader_finishes_and_asks_no_run_twice() {
         assert_eq!(world.outcomes(run), [Accepted], "{run}");
     }
     assert_eq!(world.trace.posts.concat().len(), 3, "each plan once");
+}
+
+#[test]
+fn a_mark_that_meets_a_conflict_is_written_at_the_next_pass_and_delays_no_other() {
+    let mut world = World::of(&[("one", &[1]), ("two", &[2])]);
+    world.feed(rule(|_| {}));
+    let first = world.request();
+    world.answer_write(first, WriteResult::Conflict);
+    world.write_all();
+    world.hear_all();
+    let marked = |world: &World, run: &str| world.run(run).cleanup_annotation.is_some();
+    assert_eq!((marked(&world, "one"), marked(&world, "two")), (false, true));
+    world.live(5_000, How::ByNature);
+    world.run_until_settled();
+    assert_eq!((world.outcomes("one"), world.outcomes("two")), (vec![Accepted], vec![Accepted]));
+    let run = world.trace.cleanup_status.as_ref().and_then(|status| status.last_run.clone()).expect("a run");
+    assert_eq!((run.matched, run.stopped, run.failed), (2, 2, 0));
+}
+
+#[test]
+fn a_rule_that_is_deleted_in_the_middle_marks_nothing_more() {
+    let mut world = World::of(&[("one", &[1]), ("two", &[2]), ("three", &[3])]);
+    world.feed(rule(|_| {}));
+    let key = fixtures::cleanup("team", "@yearly").key;
+    world.feed(Input::Gone(ObjectKey::Cleanup(key), "team-sweep".into()));
+    world.write_all();
+    world.live(10_000, How::ByNature);
+    let marked = ["one", "two", "three"].iter().filter(|run| world.run(run).cleanup_annotation.is_some());
+    assert!(marked.count() <= 2, "those whose write was under way");
+}
+
+#[test]
+fn the_end_of_a_term_waits_for_no_rule() {
+    let mut world = World::of(&[("one", &[1]), ("two", &[2]), ("three", &[3])]);
+    world.feed(rule(|_| {}));
+    world.feed(Input::Drain);
+    world.write_all();
+    assert!(world.trace.drained);
 }

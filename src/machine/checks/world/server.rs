@@ -139,6 +139,9 @@ impl Server {
         {
             view.deadline_set = view.spec.active_deadline_seconds.and_then(|_| set());
         }
+        if view.cleanup_annotation != before.cleanup_annotation {
+            view.cleanup_set = view.cleanup_annotation.as_ref().and_then(|_| set());
+        }
         if view.spec.gateway_ref != before.spec.gateway_ref {
             view.gateway_set = set();
         }
