@@ -9,6 +9,7 @@
 mod conditions;
 mod gateway;
 mod reasons;
+mod reference;
 mod rules;
 mod run;
 mod schema;
@@ -16,6 +17,7 @@ mod schema;
 pub use conditions::{Condition, ConditionStatus, condition, reason};
 pub use gateway::*;
 pub use reasons::{EventReason, PlanReason};
+pub use reference::{REFERENCE_FILE, reference};
 pub use run::*;
 pub use schema::{YamlError, crds, file_name, to_yaml};
 

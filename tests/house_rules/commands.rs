@@ -27,6 +27,8 @@ const GATES: &[Row] = &[
     ("cargo doc --no-deps --document-private-items --open", "cargo doc --locked --workspace --no-deps"),
     // The test `crds_are_current` makes the same files.
     ("cargo run -- crds --dir crds", "--test house_rules"),
+    // The test `reference_is_current` makes the same page.
+    ("cargo run -- crds --format markdown --dir docs", "--test house_rules"),
     ("cargo run -p testinium-testbed --bin control-plane", "--bin control-plane -- --build-only"),
     // Tests of the testbed run the same binary.
     ("cargo run -p testinium-testbed --bin gateway-simulator -- --listen 127.0.0.1:0", TESTS),

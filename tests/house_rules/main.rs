@@ -216,6 +216,15 @@ fn crds_are_current() {
     }
 }
 
+#[test]
+fn reference_is_current() {
+    const COMMAND: &str = "cargo run -- crds --format markdown --dir docs";
+    let file = root().join("docs").join(api::REFERENCE_FILE);
+    let kept = fs::read_to_string(&file).unwrap_or_default();
+    let current = api::reference(&api::crds());
+    assert!(kept == current, "{} is not what the types say; refresh it: {COMMAND}", name_of(&file));
+}
+
 /// The image's build has no other Rust than the one that its base brings.
 #[test]
 fn the_image_is_built_by_the_rust_that_the_manifest_asks_for() {
