@@ -27,6 +27,7 @@ const GATES: &[Row] = &[
     ("cargo doc --no-deps --document-private-items --open", "cargo doc --locked --workspace --no-deps"),
     // The test `crds_are_current` makes the same files.
     ("cargo run -- crds --dir crds", "--test house_rules"),
+    ("cargo run -- crds --dir deploy/chart/files/crds", "--test house_rules"),
     // The test `reference_is_current` makes the same page.
     ("cargo run -- crds --format markdown --dir docs", "--test house_rules"),
     ("cargo run -p testinium-testbed --bin control-plane", "--bin control-plane -- --build-only"),
@@ -45,6 +46,9 @@ const GATES: &[Row] = &[
          machine::checks::model -- --nocapture",
         SEARCHES,
     ),
+    // The same tests compare instead of writing.
+    ("UPDATE=1 cargo test --test chart manifests", TESTS),
+    ("UPDATE=1 cargo test --test house_rules chart", TESTS),
     ("SEED=4711 cargo test --lib machine::checks::simulation::whatever -- --nocapture", SEARCHES),
 ];
 
