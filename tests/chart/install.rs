@@ -2,8 +2,9 @@
 
 use serde_json::json;
 use testinium_testbed::kubectl::wait_until;
+use testinium_testbed::operator::wait_until_served;
 
-use crate::render::{CHART, NAMESPACE, RELEASE, ok, text};
+use crate::render::{CHART, NAMESPACE, RELEASE, ok, repository, text};
 use crate::site::{SOON, Site, TEAM};
 
 /// Every kind that the chart renders by default, but for the definitions.
@@ -41,7 +42,7 @@ fn a_release_is_installed_upgraded_removed_and_installed_again_and_no_stop_is_lo
         said.contains("rollout status deployment/testinium-operator"),
         "the notes say the next command: {said}"
     );
-    ok(testinium_testbed::operator::wait_until_served(&site.kubectl));
+    ok(wait_until_served(&site.kubectl));
     let kubelet = site.kubelet("testinium-operator");
     site.gateway();
     site.ask("before", 614);
@@ -168,6 +169,41 @@ fn an_operator_of_one_namespace_stops_runs_there_and_may_do_nothing_elsewhere() 
         if said.contains("testinium-gateway-credentials") { Ok(()) } else { Err(said) }
     }));
     assert!(create("kube-system").status.success(), "{:?}", create("kube-system"));
+}
+
+/// The manifests of the version before the chart, kept in `tests/chart/before`, become the present ones in place: a field
+/// that can't be changed, or two that exclude each other, would be refused here.
+#[test]
+fn manifests_of_the_version_before_are_upgraded_by_kubectl_and_then_taken_over_by_helm() {
+    let site = Site::start();
+    let kubectl = site.plane.kubectl();
+    let apply = |folder: &str, name: &str| ok(kubectl.apply_file(&repository(folder).join(name)));
+    for name in ["testplanruns.yaml", "testiniumgateways.yaml"] {
+        apply("crds", name);
+    }
+    for name in ["namespace.yaml", "rbac.yaml", "gateway-credentials.yaml", "operator.yaml"] {
+        apply("tests/chart/before", name);
+    }
+    ok(wait_until_served(&site.kubectl));
+    let _kubelet = site.kubelet("testinium-operator");
+    site.gateway();
+    site.ask("one", 614);
+    site.wait_for_stop("one");
+    let deployment = |path: &str| {
+        let output = format!("--output=jsonpath={path}");
+        site.kubectl(&["get", "deployment", "testinium-operator", "--namespace", NAMESPACE, &output])
+    };
+    let uid = deployment("{.metadata.uid}");
+    site.ask("two", 615);
+    ok(testinium_testbed::operator::install(&kubectl));
+    site.wait_for_stop("two");
+    site.helm(&["upgrade", "--install", RELEASE, CHART, "--take-ownership", "--force-conflicts"]);
+    site.ask("three", 616);
+    site.wait_for_stop("three");
+    assert_eq!(deployment("{.metadata.uid}"), uid, "the Deployment is the same");
+    assert_eq!(site.calls(), [[614], [615], [616]]);
+    // What the version before had and this one has not is gone, too.
+    assert_eq!(deployment("{.spec.template.spec.affinity}"), "");
 }
 
 /// What was applied by kubectl becomes Helm's: the same objects, of which none is made anew, and none stays behind.
