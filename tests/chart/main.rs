@@ -5,6 +5,7 @@
 
 #![allow(clippy::panic, reason = "a test fails by panicking")]
 
+mod alerts;
 mod install;
 mod kubelet;
 mod manifests;

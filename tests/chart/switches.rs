@@ -11,11 +11,12 @@ use crate::render::{
 };
 
 /// Values that render everything there is.
-const ALL: [&str; 6] = [
+const ALL: [&str; 7] = [
     "networkPolicy.enabled=true",
     "serviceMonitor.enabled=true",
     "podMonitor.enabled=true",
     "prometheusRule.enabled=true",
+    "dashboard.enabled=true",
     r#"commonLabels={"team":"platform"}"#,
     r#"podLabels={"zone":"blue"}"#,
 ];
@@ -258,40 +259,4 @@ fn the_operator_takes_the_arguments_that_every_value_makes() {
     let output = operator.env("HOME", "/nonexistent").output().expect("the binary was built");
     let said = String::from_utf8_lossy(&output.stderr);
     assert!(said.contains("found no cluster to talk to"), "{said}");
-}
-
-/// Each alert asks for what the operator serves, as docs/metrics.md lists it, and of this release's pods alone.
-#[test]
-fn alerts_ask_for_metrics_that_there_are() {
-    let page =
-        std::fs::read_to_string(crate::render::repository("docs/metrics.md")).expect("the page is there");
-    let all = rendered(&[
-        "prometheusRule.enabled=true",
-        r#"prometheusRule.alertLabels={"team":"platform","severity":"x"}"#,
-    ]);
-    let rules =
-        only(&all, "PrometheusRule")["spec"]["groups"][0]["rules"].as_array().cloned().unwrap_or_default();
-    assert!(rules.len() >= 8, "{rules:?}");
-    for rule in rules {
-        let query = text(&rule["expr"]);
-        let pods = r#"namespace="testinium-system",pod=~"testinium-operator-[0-9a-f]+-[0-9a-z]+""#;
-        let metrics: Vec<_> = query
-            .split(|c: char| !c.is_ascii_alphanumeric() && c != '_')
-            .filter(|word| word.starts_with("testinium_"))
-            .collect();
-        assert!(!metrics.is_empty() && query.matches(pods).count() == metrics.len(), "{query}");
-        for metric in metrics {
-            assert!(page.contains(&format!("| `{metric}` | ")), "docs/metrics.md has no {metric}");
-        }
-        assert_eq!(
-            (text(&rule["labels"]["team"]), text(&rule["labels"]["severity"])),
-            ("platform", severity(&rule))
-        );
-        assert!(!text(&rule["annotations"]["summary"]).is_empty(), "{rule}");
-    }
-}
-
-/// An alert's own label wins: whoever is called at night depends on it.
-fn severity(rule: &Value) -> &'static str {
-    if rule["labels"]["severity"] == "critical" { "critical" } else { "warning" }
 }

@@ -34,6 +34,7 @@ pub(crate) struct Build {
     pub(crate) what: &'static str,
     /// A folder in tests/kubernetes with a go.mod of its own.
     pub(crate) module: &'static str,
+    /// What is built, after flags that this build alone has.
     pub(crate) packages: &'static [&'static str],
     /// A file name if there is one package, empty for the packages' own names.
     pub(crate) output: &'static str,
@@ -99,7 +100,7 @@ impl Programs {
         }
         fs::rename(&partial, directory)
             .map_err(Error::io(format!("failed to rename {}", partial.display())))?;
-        say(&format!("{} are in {} from now on", self.what, directory.display()));
+        say(&format!("in {} from now on: {}", directory.display(), self.what));
         Ok(())
     }
 }

@@ -16,6 +16,7 @@ pub mod oracles;
 pub mod pages;
 pub mod pki;
 pub mod process;
+pub mod promtool;
 mod record;
 mod serve;
 pub mod simulator;
