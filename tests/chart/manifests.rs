@@ -45,7 +45,7 @@ fn the_manifests_and_the_chart_are_the_same_objects() {
     of_chart.retain(|object| object["kind"] != "CustomResourceDefinition");
     let read =
         |name: &str| fs::read_to_string(repository("deploy/manifests").join(name)).expect("it is there");
-    let mut of_files: Vec<Value> = FILES.iter().flat_map(|name| objects(&read(name))).collect();
+    let mut of_files: Vec<Value> = FILES.iter().flat_map(|name| objects(&file(name))).collect();
     for all in [&mut of_chart, &mut of_files] {
         all.sort_by_key(title);
     }

@@ -5,10 +5,11 @@
 
 use std::time::{Duration, Instant};
 
+use testinium_testbed::kubectl::wait_until;
 use testinium_testbed::pages::{Step, block_commands, walk};
 
-use crate::render::repository;
-use crate::site::Site;
+use crate::render::{ok, repository};
+use crate::site::{SOON, Site};
 
 const ROLLED_OUT: &[&str] = &["deployment \"testinium-operator\" successfully rolled out"];
 
@@ -131,10 +132,16 @@ fn the_kubectl_commands_of_the_page_do_what_they_say_when_pasted() {
     follow(&site, to_helm, MOVE);
     site.ask("second", 615);
     site.wait_for_stop("second");
+
+    // One whose call is under way meanwhile: how it ends is on record afterwards.
+    site.simulator.set_latency(Duration::from_secs(2));
+    site.ask("third", 616);
+    ok(wait_until("the third call", SOON, || if site.calls().len() == 3 { Ok(()) } else { Err("not yet") }));
     follow(&site, uninstall, KUBECTL_UNINSTALL);
     ended_with_its_rights(&site);
-    assert_eq!(site.kubectl(&["get", "tpr", "--output=name"]).lines().count(), 2, "the runs stay");
-    assert_eq!(site.calls(), [[614], [615]]);
+    site.wait_for_stop("third");
+    assert_eq!(site.kubectl(&["get", "tpr", "--output=name"]).lines().count(), 3, "the runs stay");
+    assert_eq!(site.calls(), [[614], [615], [616]]);
 }
 
 /// Every block of the page belongs to one of the parts that are walked.
