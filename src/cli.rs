@@ -36,16 +36,29 @@ pub enum Command {
     /// variables, and an empty variable counts as absent.
     #[command(verbatim_doc_comment)]
     Run(Box<RunArgs>),
-    /// Print the CustomResourceDefinitions as YAML, for kubectl apply -f -.
+    /// Print the CustomResourceDefinitions, as YAML for kubectl apply -f - or as a page to read.
     Crds(CrdsArgs),
 }
 
-/// Where the definitions go.
+/// The form of the definitions, and where they go.
 #[derive(Args, Debug)]
 pub struct CrdsArgs {
-    /// Write one file for each definition into this directory instead of printing them.
+    /// Write into this directory instead of printing: one file for each definition, or the file reference.md.
     #[arg(long, value_name = "DIRECTORY")]
     pub dir: Option<PathBuf>,
+
+    /// Form in which the definitions are written.
+    #[arg(long, value_enum, value_name = "FORMAT", default_value_t = CrdsFormat::Yaml)]
+    pub format: CrdsFormat,
+}
+
+/// Form of the definitions.
+#[derive(Clone, Copy, Debug, Eq, PartialEq, ValueEnum)]
+pub enum CrdsFormat {
+    /// As they are installed.
+    Yaml,
+    /// Tables of every field, type, default, bound and rule.
+    Markdown,
 }
 
 /// How the operator runs.
@@ -81,7 +94,7 @@ pub struct RunArgs {
 
     /// Follow the cleanup rules (TestPlanCleanup) of the namespaces that are served.
     ///
-    /// It needs rights that nothing else here needs: deploy/manifests/cleanup.yaml has them. A rule selects by its own
+    /// It needs rights that nothing else here needs: deploy/manifests/rbac.yaml has them. A rule selects by its own
     /// selector alone, so of several shards give it to one.
     #[arg(verbatim_doc_comment, long, env = "TESTINIUM_CLEANUP", value_name = "BOOL", action = ArgAction::Set,
         default_value_t = false, num_args = 0..=1, require_equals = true, default_missing_value = "true")]
@@ -271,6 +284,19 @@ mod tests {
         assert_eq!(args.health_probe_bind_address, BindAddress::At(([127, 0, 0, 1], 9).into()));
         assert_eq!((args.log_format, args.log_level), (LogFormat::Text, LogLevel::Debug));
         assert!(run(&["--leader-elect"]).expect("a bare flag means true").leader_elect);
+    }
+
+    #[test]
+    fn definitions_are_yaml_unless_a_page_is_asked_for() {
+        for (args, format, dir) in [
+            (&["crds"][..], CrdsFormat::Yaml, None),
+            (&["crds", "--format=markdown", "--dir=docs"], CrdsFormat::Markdown, Some("docs")),
+        ] {
+            let command =
+                Cli::try_parse_from([&["testinium-operator"], args].concat()).expect("good usage").command;
+            let Command::Crds(args) = command else { unreachable!("asked for crds") };
+            assert_eq!((args.format, args.dir), (format, dir.map(PathBuf::from)));
+        }
     }
 
     #[test]

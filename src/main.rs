@@ -5,7 +5,7 @@ use std::io::Write;
 use std::process::ExitCode;
 
 use rustix::process::{Resource, getrlimit, setrlimit};
-use testinium_operator::cli::{Cli, Command, CrdsArgs, RunArgs};
+use testinium_operator::cli::{Cli, Command, CrdsArgs, CrdsFormat, RunArgs};
 use testinium_operator::{api, operator, telemetry, text};
 
 /// Wrong usage ends inside of `read`, with exit code 2.
@@ -44,17 +44,25 @@ fn raise_file_limit() {
     }
 }
 
-/// Prints the definitions, or writes them into a directory, one file each.
+/// Prints the definitions, or writes them into a directory.
 fn crds(args: &CrdsArgs) -> Result<(), Box<dyn Error>> {
-    for crd in api::crds() {
-        let yaml = api::to_yaml(&crd)?;
-        match &args.dir {
-            Some(dir) => {
-                let file = dir.join(api::file_name(&crd));
-                std::fs::write(&file, yaml)
+    let all = api::crds();
+    let files = match args.format {
+        CrdsFormat::Yaml => {
+            let file = |crd| Ok((api::file_name(crd), api::to_yaml(crd)?));
+            all.iter().map(file).collect::<Result<Vec<_>, api::YamlError>>()?
+        }
+        CrdsFormat::Markdown => vec![(api::REFERENCE_FILE.to_owned(), api::reference(&all))],
+    };
+    for (name, text) in files {
+        match (&args.dir, args.format) {
+            (Some(dir), _) => {
+                let file = dir.join(name);
+                std::fs::write(&file, text)
                     .map_err(|error| format!("failed to write {}: {error}", file.display()))?;
             }
-            None => std::io::stdout().write_all(format!("---\n{yaml}").as_bytes())?,
+            (None, CrdsFormat::Yaml) => std::io::stdout().write_all(format!("---\n{text}").as_bytes())?,
+            (None, CrdsFormat::Markdown) => std::io::stdout().write_all(text.as_bytes())?,
         }
     }
     Ok(())

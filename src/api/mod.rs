@@ -10,6 +10,7 @@ mod cleanup;
 mod conditions;
 mod gateway;
 mod reasons;
+mod reference;
 mod rules;
 mod run;
 mod schedule_rules;
@@ -19,6 +20,7 @@ pub use cleanup::*;
 pub use conditions::{Condition, ConditionStatus, condition, reason};
 pub use gateway::*;
 pub use reasons::{EventReason, PlanReason};
+pub use reference::{REFERENCE_FILE, reference};
 pub use run::*;
 pub use schema::{YamlError, crds, file_name, to_yaml};
 

@@ -78,6 +78,23 @@ fn printed_crds_can_be_applied_as_they_are() {
 }
 
 #[test]
+fn the_reference_is_printed_or_written_as_the_documents_hold_it() {
+    let page = std::fs::read_to_string(repository("docs/reference.md")).expect("the page is there");
+    let printed = operator(&["crds", "--format", "markdown"]);
+    assert_eq!(
+        (printed.status.code(), String::from_utf8_lossy(&printed.stdout).as_ref()),
+        (Some(0), page.as_str())
+    );
+    let directory = tempfile::tempdir().expect("a temporary directory");
+    let path = directory.path().to_str().expect("it is text");
+    let written = operator(&["crds", "--format", "markdown", "--dir", path]);
+    assert_eq!((written.status.code(), written.stdout.as_slice()), (Some(0), &b""[..]));
+    let files: Vec<_> = std::fs::read_dir(directory.path()).expect("it is there").flatten().collect();
+    assert_eq!(files.len(), 1, "{files:?}");
+    assert_eq!(std::fs::read_to_string(files[0].path()).expect("it is text"), page);
+}
+
+#[test]
 fn a_failure_ends_with_1_and_says_what_was_attempted() {
     let output = operator(&["crds", "--dir", "no/such/directory"]);
     let said = String::from_utf8_lossy(&output.stderr);

@@ -27,7 +27,7 @@ fn the_operator_may_do_what_it_does() {
         ("update", "testiniumgateways/status"),
         ("watch", "testplancleanups"),
         ("update", "testplancleanups/status"),
-        // Which the policies of cleanup.yaml bound.
+        // Which the policies of bounds.yaml bound.
         ("patch", "testplanruns"),
         ("delete", "testplanruns"),
         ("cleanup", "testplanruns"),

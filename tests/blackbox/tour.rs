@@ -10,6 +10,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use serde_json::{Value, json};
 use testinium_testbed::kubectl::{Output, wait_until};
 use testinium_testbed::launcher::{self, Launcher, TEXT_LOG};
+use testinium_testbed::pages::{Step, block_commands, walk};
 use testinium_testbed::process::Guarded;
 use testinium_testbed::simulator::{Config, Hold, Nature, Reply, Simulator, When};
 use testinium_testbed::terminal::Terminal;
@@ -17,9 +18,6 @@ use testinium_testbed::terminal::Terminal;
 use crate::cluster::{Namespace, OPERATOR, cluster, gateway, ok, repository, run};
 use crate::operator::{SOON, outcomes};
 use crate::waiting::stopped_reason;
-
-/// A part of a command, and lines that it must print.
-type Step = (&'static str, &'static [&'static str]);
 
 const README: &[Step] = &[
     ("create secret generic testinium-token", &["secret/testinium-token created"]),
@@ -109,25 +107,7 @@ impl Demo {
     /// Pastes commands one after the other into one shell, and compares what they print with the steps.
     #[track_caller]
     fn walk(&self, commands: &[String], steps: &[Step]) {
-        let told = steps.iter().zip(commands).filter(|((part, _), command)| command.contains(part)).count();
-        assert_eq!(
-            (told, steps.len()),
-            (commands.len(), commands.len()),
-            "{commands:#?}\nare not {steps:#?}"
-        );
-        let outputs =
-            paste_all(&self.terminal, commands).unwrap_or_else(|why| panic!("{why}\n{}", self.log()));
-        for ((command, printed), (_, lines)) in commands.iter().zip(&outputs).zip(steps) {
-            let words = |line: &str| line.split_whitespace().collect::<Vec<_>>().join(" ");
-            let printed: Vec<_> = printed.lines().map(words).collect();
-            // A row of a table has more than what matters here.
-            let is_printed = |line: &&str| match line.contains('/') {
-                true => printed.iter().any(|printed| printed == line),
-                false => printed.iter().any(|printed| printed.contains(line)),
-            };
-            let missing = lines.iter().find(|line| !is_printed(line));
-            assert_eq!(missing, None, "{command}\nprinted {printed:#?}");
-        }
+        walk(&self.terminal, commands, steps).unwrap_or_else(|why| panic!("{why}\n{}", self.log()));
     }
 
     /// Runs one command of a page, whatever comes of it.
@@ -154,43 +134,6 @@ impl Demo {
     fn log(&self) -> String {
         std::fs::read_to_string(self.directory.path().join("operator.log")).unwrap_or_default()
     }
-}
-
-/// Pastes commands into one shell, and returns what each printed; or, if one fails, what it was and said.
-fn paste_all(terminal: &Terminal, commands: &[String]) -> Result<Vec<String>, String> {
-    const MARK: &str = "--- the end of a command ---";
-    let checked = |command: &String| {
-        format!("{command}\nstatus=$?; echo; echo '{MARK}'; [ \"$status\" = 0 ] || exit \"$status\"")
-    };
-    let script: Vec<_> = commands.iter().map(checked).collect();
-    let output = ok(terminal.run(&script.join("\n")));
-    let mut outputs: Vec<_> = output.stdout.split(MARK).map(str::to_owned).collect();
-    // Nothing comes after the last mark.
-    outputs.pop();
-    if output.status.success() && outputs.len() == commands.len() {
-        return Ok(outputs);
-    }
-    let failed = outputs.len().checked_sub(1).and_then(|last| commands.get(last));
-    Err(format!("{}\nfailed: {}\n{outputs:#?}", failed.map_or("a shell", String::as_str), output.stderr))
-}
-
-/// The commands in the shell blocks of a text: in a line each, with those that follow it in a here-document or after a
-/// backslash or an or.
-fn block_commands(text: &str) -> Vec<String> {
-    let blocks = text.split("```sh\n").skip(1).filter_map(|rest| rest.split("```").next());
-    let mut commands = Vec::new();
-    let (mut command, mut in_document) = (String::new(), false);
-    for line in blocks.flat_map(str::lines) {
-        command.push_str(line);
-        in_document = (in_document || line.ends_with("<<EOF")) && line != "EOF";
-        if in_document || line.ends_with('\\') || line.ends_with("||") {
-            command.push('\n');
-        } else {
-            commands.push(std::mem::take(&mut command));
-        }
-    }
-    assert!(command.is_empty(), "{command:?} has no end");
-    commands
 }
 
 fn page(name: &str) -> String {
@@ -244,24 +187,6 @@ fn the_tour_and_the_commands_of_requests_do_what_they_say_when_pasted() {
     demo.walk(&requests(), REQUESTS);
     let alone = demo.calls().into_iter().filter(|plans| *plans == [999]).count();
     assert!(alone >= 2, "each retry asks for what failed, and for nothing else: {:?}", demo.calls());
-}
-
-#[test]
-fn a_command_that_fails_ends_the_walk_and_is_named() {
-    let directory = tempfile::tempdir().expect("a temporary directory");
-    let terminal = ok(Terminal::new(cluster(), "default", directory.path()));
-    let commands = ["echo one", "kubectl get no-such-kind", "echo three"].map(str::to_owned);
-    let said = paste_all(&terminal, &commands).expect_err("the second one fails");
-    assert!(said.starts_with("kubectl get no-such-kind\nfailed: "), "{said}");
-    assert!(!said.contains("three"), "{said}");
-    assert_eq!(paste_all(&terminal, &commands[..1]), Ok(vec!["one\n\n".to_owned()]));
-}
-
-#[test]
-fn commands_of_a_block_are_told_apart() {
-    let text =
-        "```sh\na\nb <<EOF\nc\n---\nEOF\nd \\\n    e\nf ||\n    g\n```\n```yaml\nh\n```\n```sh\ni\n```\n";
-    assert_eq!(block_commands(text), ["a", "b <<EOF\nc\n---\nEOF", "d \\\n    e", "f ||\n    g", "i"]);
 }
 
 // --- what the pages say of them ---

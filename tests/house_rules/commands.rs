@@ -28,9 +28,13 @@ const GATES: &[Row] = &[
     ("cargo doc --no-deps --document-private-items --open", "cargo doc --locked --workspace --no-deps"),
     // The test `crds_are_current` makes the same files.
     ("cargo run -- crds --dir crds", "--test house_rules"),
+    ("cargo run -- crds --dir deploy/chart/files/crds", "--test house_rules"),
+    // The test `reference_is_current` makes the same page.
+    ("cargo run -- crds --format markdown --dir docs", "--test house_rules"),
     ("cargo run -p testinium-testbed --bin control-plane", "--bin control-plane -- --build-only"),
     // Tests of the testbed run the same binary.
     ("cargo run -p testinium-testbed --bin gateway-simulator -- --listen 127.0.0.1:0", TESTS),
+    ("cargo run -p testinium-testbed --bin helm -- version", "--bin helm -- version"),
     ("cargo run -p testinium-testbed --bin image", "--bin image"),
     ("cargo run -p testinium-testbed --bin soak -- --seconds 3600", SOAK),
     ("cargo run -p testinium-testbed --bin soak -- --seconds 3600 --seed 7", SOAK),
@@ -43,6 +47,9 @@ const GATES: &[Row] = &[
          machine::checks::model -- --nocapture",
         SEARCHES,
     ),
+    // The same tests compare instead of writing.
+    ("UPDATE=1 cargo test --test chart manifests", TESTS),
+    ("UPDATE=1 cargo test --test house_rules chart", TESTS),
     ("SEED=4711 cargo test --lib machine::checks::simulation::whatever -- --nocapture", SEARCHES),
 ];
 

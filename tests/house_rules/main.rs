@@ -4,6 +4,7 @@
 
 #![allow(clippy::panic, reason = "a test fails by panicking")]
 
+mod chart;
 mod circles;
 mod commands;
 mod graph;
@@ -46,6 +47,7 @@ const CRATES: &[&str] = &[
     "src/lib.rs",
     "tests/testbed/src/lib.rs",
     "tests/blackbox/main.rs",
+    "tests/chart/main.rs",
     "tests/house_rules/main.rs",
     "benches/stop/main.rs",
     "benches/allocations.rs",
@@ -183,7 +185,7 @@ fn every_command_of_the_documents_is_run_by_a_gate() {
 /// The paths of every module and function, by the names of files: `machine::checks::model`, `stop::a_patch_is_...`.
 fn test_names() -> Vec<String> {
     let mut names = Vec::new();
-    for folder in ["src", "tests/blackbox", "tests/house_rules", "tests/testbed"] {
+    for folder in ["src", "tests/blackbox", "tests/chart", "tests/house_rules", "tests/testbed"] {
         for file in rust_files(folder) {
             let path = file.strip_prefix(root().join(folder)).unwrap_or(&file).with_extension("");
             let module = path.to_string_lossy().trim_end_matches("/mod").replace('/', "::");
@@ -198,6 +200,9 @@ fn test_names() -> Vec<String> {
 #[test]
 fn crds_are_current() {
     const COMMAND: &str = "cargo run -- crds --dir crds";
+    // A chart holds all that it installs, and no link leads out of it.
+    const CHART_CRDS: &str = "deploy/chart/files/crds";
+    const CHART_COMMAND: &str = "cargo run -- crds --dir deploy/chart/files/crds";
     let mut expected = vec!["Kustomization".to_owned()];
     for crd in api::crds() {
         let name = api::file_name(&crd);
@@ -206,13 +211,55 @@ fn crds_are_current() {
         assert!(kept == current, "crds/{name} is not what the types say; refresh it: {COMMAND}");
         let kustomization = fs::read_to_string(root().join("crds/Kustomization")).unwrap_or_default();
         assert!(kustomization.contains(&format!("- {name}\n")), "crds/Kustomization doesn't list {name}");
+        let of_chart = fs::read_to_string(root().join(CHART_CRDS).join(&name)).unwrap_or_default();
+        assert!(
+            of_chart == current,
+            "{CHART_CRDS}/{name} is not what the types say; refresh it: {CHART_COMMAND}"
+        );
         expected.push(name);
     }
     let mut files = Vec::new();
     walk(&root().join("crds"), &mut files);
+    walk(&root().join(CHART_CRDS), &mut files);
     for file in files {
         let name = file.file_name().unwrap_or_default().to_string_lossy().into_owned();
-        assert!(expected.contains(&name), "crds/{name} belongs to no CRD; remove it");
+        assert!(expected.contains(&name), "{} belongs to no CRD; remove it", name_of(&file));
+    }
+}
+
+#[test]
+fn reference_is_current() {
+    const COMMAND: &str = "cargo run -- crds --format markdown --dir docs";
+    let file = root().join("docs").join(api::REFERENCE_FILE);
+    let kept = fs::read_to_string(&file).unwrap_or_default();
+    let current = api::reference(&api::crds());
+    assert!(kept == current, "{} is not what the types say; refresh it: {COMMAND}", name_of(&file));
+}
+
+#[test]
+fn the_chart_says_the_same_of_its_values_everywhere() {
+    let path = |name: &str| root().join("deploy/chart").join(name);
+    let read = |name: &str| fs::read_to_string(path(name)).expect("the chart has it");
+    let (values, kept) = (read("values.yaml"), read("README.md"));
+    let schema = serde_json::from_str(&read("values.schema.json")).expect("the schema is JSON");
+    report(chart::differences(&values, &schema).into_iter());
+    let current = chart::readme(&kept, &values).expect("the README has a place for the table");
+    if std::env::var_os("UPDATE").is_some() {
+        fs::write(path("README.md"), &current).expect("it can be written");
+    } else {
+        assert!(
+            kept == current,
+            "deploy/chart/README.md is not what values.yaml says; refresh it as it says"
+        );
+    }
+}
+
+#[test]
+fn the_chart_has_the_version_of_the_operator() {
+    let chart = fs::read_to_string(root().join("deploy/chart/Chart.yaml")).expect("it is there");
+    for field in ["version", "appVersion"] {
+        let line = format!("{field}: {}", env!("CARGO_PKG_VERSION"));
+        assert!(chart.lines().any(|known| known == line), "Chart.yaml has no line {line}");
     }
 }
 

@@ -25,11 +25,8 @@ pub enum Error {
     )]
     NoCache { wanted: &'static str },
 
-    #[error(
-        "`go` was not found, and it builds kube-apiserver, etcd and kubectl: install Go {required} or later, or set \
-         KUBEBUILDER_ASSETS to a directory that holds the three"
-    )]
-    GoMissing { required: &'static str },
+    #[error("`go` was not found, and it builds {wanted}: install Go {required} or later{otherwise}")]
+    GoMissing { wanted: &'static str, required: &'static str, otherwise: &'static str },
 
     #[error(
         "`go build` of {what} ended with {status}; Go {required} or later is needed; its last lines:\n{output}"

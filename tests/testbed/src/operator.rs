@@ -174,6 +174,11 @@ fn lock(process: &Mutex<Process>) -> MutexGuard<'_, Process> {
 pub fn install(kubectl: &Kubectl) -> Result<(), Error> {
     let manifests = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../deploy/manifests");
     kubectl.run(&["apply".as_ref(), "--kustomize".as_ref(), manifests.as_os_str()])?.success()?;
+    wait_until_served(kubectl)
+}
+
+/// Waits until the definitions are served, by whomever they were applied.
+pub fn wait_until_served(kubectl: &Kubectl) -> Result<(), Error> {
     let crds = ["crd/testplanruns.testinium.io", "crd/testiniumgateways.testinium.io"];
     kubectl.run(&["wait", "--for=condition=Established", "--timeout=60s", crds[0], crds[1]])?.success()?;
     for resource in ["testplanruns", "testiniumgateways"] {

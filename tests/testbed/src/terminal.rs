@@ -8,12 +8,15 @@ use std::path::Path;
 use std::process::{Command, Stdio};
 
 use crate::control_plane::ControlPlane;
+use crate::helm::Helm;
 use crate::kubectl::Output;
 use crate::simulator::Simulator;
 use crate::{Error, process};
 
 /// A terminal with `kubectl` at hand, bound to one cluster, with a default namespace.
-#[derive(Clone, Debug)]
+///
+/// The default one is a shell as it is, without any cluster.
+#[derive(Clone, Debug, Default)]
 pub struct Terminal {
     /// The lines that make a shell such a terminal.
     lines: Vec<String>,
@@ -48,6 +51,16 @@ impl Terminal {
         self.lines.push(format!("export TESTINIUM_URL={}", quoted(&simulator.url())));
         self.lines.push(format!("export TESTINIUM_TOKEN={}", quoted(token)));
         self.lines.push(format!("export TESTINIUM_PLAIN_HTTP={}", simulator.ca_pem().is_none()));
+        self
+    }
+
+    /// The same with Helm at hand.
+    pub fn with_helm(mut self, helm: &Helm) -> Self {
+        let folder = quoted(&helm.directory().display().to_string());
+        self.lines.push(format!("export PATH={folder}:\"$PATH\""));
+        for (name, path) in helm.variables() {
+            self.lines.push(format!("export {name}={}", quoted(&path.display().to_string())));
+        }
         self
     }
 

@@ -1,0 +1,101 @@
+{{/*
+Every name begins with the release's name, those of cluster-scoped objects too, so that two releases don't collide.
+A release "testinium" and a release "testinium-operator" get the same names: the longer one says nothing more.
+*/}}
+{{- define "testinium.prefix" -}}
+{{- $prefix := default .Release.Name .Values.nameOverride | trimSuffix "-operator" -}}
+{{- if gt (len $prefix) 46 -}}
+{{- fail (printf "names begin with %q, which is too long: choose a release name, or a nameOverride, of at most 46 characters" $prefix) -}}
+{{- end -}}
+{{- $prefix -}}
+{{- end -}}
+
+{{/* The name of the Deployment, of its Lease, and of most else. */}}
+{{- define "testinium.name" -}}
+{{- include "testinium.prefix" . }}-operator
+{{- end -}}
+
+{{- define "testinium.serviceAccount" -}}
+{{- default (ternary (include "testinium.name" .) "default" .Values.serviceAccount.create) .Values.serviceAccount.name -}}
+{{- end -}}
+
+{{/* The one label by which pods are found. It can't change while a Deployment lives, so nothing else joins it. */}}
+{{- define "testinium.selector" -}}
+app.kubernetes.io/name: {{ include "testinium.name" . }}
+{{- end -}}
+
+{{/* The labels of every object. Ours win over those of the values. */}}
+{{- define "testinium.labels" -}}
+{{- $ours := include "testinium.selector" . | fromYaml -}}
+{{- $_ := set $ours "app.kubernetes.io/instance" .Release.Name -}}
+{{- $_ := set $ours "app.kubernetes.io/part-of" "testinium" -}}
+{{- $_ := set $ours "app.kubernetes.io/version" .Chart.AppVersion -}}
+{{- merge $ours .Values.commonLabels | toYaml -}}
+{{- end -}}
+
+{{- define "testinium.podLabels" -}}
+{{- merge (include "testinium.selector" . | fromYaml) .Values.podLabels .Values.commonLabels | toYaml -}}
+{{- end -}}
+
+{{- define "testinium.image" -}}
+{{- if .Values.image.digest -}}
+{{- printf "%s@%s" .Values.image.repository .Values.image.digest -}}
+{{- else -}}
+{{- printf "%s:%s" .Values.image.repository (default .Chart.AppVersion .Values.image.tag) -}}
+{{- end -}}
+{{- end -}}
+
+{{/* What the operator may do in the namespaces that it serves. */}}
+{{- define "testinium.rules" -}}
+# It never writes what users write: of its own resources it updates the status alone.
+- apiGroups: [testinium.io]
+  resources: [testplanruns, testiniumgateways]
+  verbs: [get, list, watch]
+- apiGroups: [testinium.io]
+  resources: [testplanruns/status, testiniumgateways/status]
+  verbs: [update]
+# A run with a TTL is deleted after its stop. The policy operator-deletes takes back all else.
+- apiGroups: [testinium.io]
+  resources: [testplanruns]
+  verbs: [delete]
+{{- if .Values.cleanup.enabled }}
+# Rules that stop and delete runs. Of a run they write a mark; the policy operator-writes takes back all else. The verb
+# cleanup is no verb of the API server: the policy operator-deletes asks for it.
+- apiGroups: [testinium.io]
+  resources: [testplancleanups]
+  verbs: [get, list, watch]
+- apiGroups: [testinium.io]
+  resources: [testplancleanups/status]
+  verbs: [update]
+- apiGroups: [testinium.io]
+  resources: [testplanruns]
+  verbs: [patch, cleanup]
+{{- end }}
+# Only those that a gateway names, one at a time: without list and watch it can't gather what it wasn't given a name of.
+- apiGroups: [""]
+  resources: [secrets, configmaps]
+  verbs: [get]
+- apiGroups: [events.k8s.io]
+  resources: [events]
+  verbs: [create]
+{{- end -}}
+
+{{/* What people may do with runs, gateways and cleanup rules. */}}
+{{- define "testinium.editRules" -}}
+- apiGroups: [testinium.io]
+  resources: [testplanruns, testiniumgateways, testplancleanups]
+  verbs: [create, update, patch, delete, deletecollection]
+{{- end -}}
+
+{{- define "testinium.viewRules" -}}
+- apiGroups: [testinium.io]
+  resources: [testplanruns, testiniumgateways, testplancleanups]
+  verbs: [get, list, watch]
+{{- end -}}
+
+{{/* The account that every binding is for. */}}
+{{- define "testinium.subjects" -}}
+- kind: ServiceAccount
+  name: {{ include "testinium.serviceAccount" . }}
+  namespace: {{ .Release.Namespace }}
+{{- end -}}

@@ -1,0 +1,166 @@
+//! `docs/install.md`, walked as a newcomer would: each command as the page has it, in one shell after the other.
+//!
+//! The lists of steps say what each command is for and what must come of it, so a command that fails, that says something
+//! else, or that is left out of the page is found.
+
+use std::time::{Duration, Instant};
+
+use testinium_testbed::kubectl::wait_until;
+use testinium_testbed::pages::{Step, block_commands, walk};
+
+use crate::render::{ok, repository};
+use crate::site::{SOON, Site};
+
+const ROLLED_OUT: &[&str] = &["deployment \"testinium-operator\" successfully rolled out"];
+
+const HELM_INSTALL: &[Step] = &[
+    ("helm upgrade --install", &["STATUS: deployed", "Wait until it is ready"]),
+    ("label namespace", &["namespace/testinium-system labeled"]),
+    ("rollout status", ROLLED_OUT),
+    (
+        "kubectl wait crd",
+        &[
+            "customresourcedefinition.apiextensions.k8s.io/testplanruns.testinium.io condition met",
+            "customresourcedefinition.apiextensions.k8s.io/testiniumgateways.testinium.io condition met",
+        ],
+    ),
+    ("get lease testinium-operator", &["ACTS", "_"]),
+    ("auth can-i", &["yes"]),
+    ("helm --namespace testinium-system status", &["STATUS: deployed", "kubectl patch tpr nightly"]),
+    ("helm upgrade testinium", &["STATUS: deployed"]),
+    ("rollout status", ROLLED_OUT),
+    ("helm rollback", &["Rollback was a success"]),
+];
+
+const SECOND: &[Step] = &[("crds.enabled=false", &["NAME: shard-b", "another release of this cluster"])];
+
+const HELM_UNINSTALL: &[Step] = &[
+    ("scale deployment", &["deployment.apps/testinium-operator scaled"]),
+    // It says nothing if the pod was quicker.
+    ("--for=delete pod", &[]),
+    ("helm uninstall", &["release \"testinium\" uninstalled"]),
+    ("get tpr,tgw", &["NAMESPACE NAME PLANS STOPPED REASON AGE", "NAMESPACE NAME URL READY REASON AGE"]),
+    (
+        "delete crd",
+        &[
+            "customresourcedefinition.apiextensions.k8s.io \"testplanruns.testinium.io\" deleted",
+            "customresourcedefinition.apiextensions.k8s.io \"testiniumgateways.testinium.io\" deleted",
+        ],
+    ),
+];
+
+const KUBECTL_INSTALL: &[Step] = &[
+    (
+        "apply -k",
+        &[
+            "customresourcedefinition.apiextensions.k8s.io/testplanruns.testinium.io created",
+            "deployment.apps/testinium-operator created",
+            "validatingadmissionpolicy.admissionregistration.k8s.io/testinium-gateway-credentials created",
+        ],
+    ),
+    ("rollout status", ROLLED_OUT),
+];
+
+const MOVE: &[Step] =
+    &[("--take-ownership --force-conflicts", &["STATUS: deployed"]), ("rollout status", ROLLED_OUT)];
+
+const KUBECTL_UNINSTALL: &[Step] = &[
+    ("operator.yaml", &["deployment.apps \"testinium-operator\" deleted"]),
+    // It says nothing if the pod was quicker.
+    ("--for=delete pod", &[]),
+    ("rbac.yaml", &["clusterrole.rbac.authorization.k8s.io \"testinium-operator\" deleted"]),
+    ("namespace.yaml", &["namespace \"testinium-system\" deleted"]),
+];
+
+/// The commands of a part of the page: from this heading to the next one of its level.
+fn part(heading: &str) -> String {
+    let page = std::fs::read_to_string(repository("docs/install.md")).expect("the page is there");
+    let (_, rest) =
+        page.split_once(&format!("{heading}\n")).unwrap_or_else(|| panic!("there is no {heading}"));
+    let level = format!("\n{} ", heading.split(' ').next().unwrap_or_default());
+    rest.split(&level).next().unwrap_or_default().to_owned()
+}
+
+#[track_caller]
+fn follow(site: &Site, text: &str, steps: &[Step]) {
+    walk(&site.terminal(), &block_commands(text), steps)
+        .unwrap_or_else(|why| panic!("{why}\n{}", site.said()));
+}
+
+/// The operator could finish before its rights were taken from it: the last thing that it did is to give the Lease back.
+#[track_caller]
+fn ended_with_its_rights(site: &Site) {
+    let said = site.said();
+    assert!(said.lines().next_back().is_some_and(|line| line.contains("gave the Lease back")), "{said}");
+}
+
+/// From an empty cluster to the first plan that is stopped, too: it takes less than a minute.
+#[test]
+fn the_helm_commands_of_the_page_do_what_they_say_when_pasted() {
+    let site = Site::start();
+    let _kubelet = site.kubelet("testinium-operator");
+    let text = part("## With Helm");
+    let (install, uninstall) = text.split_once("### Uninstall").expect("it has this heading");
+    let (first, upgrade) = install.split_once("### Upgrade").expect("it has this heading");
+    let (of_first, of_upgrade) = HELM_INSTALL.split_at(HELM_INSTALL.len() - 3);
+
+    let started = Instant::now();
+    follow(&site, first, of_first);
+    site.gateway();
+    site.ask("first", 614);
+    site.wait_for_stop("first");
+    assert!(started.elapsed() < Duration::from_secs(60), "it took {:?}", started.elapsed());
+
+    follow(&site, upgrade, of_upgrade);
+    follow(&site, &part("## Several installations in one cluster"), SECOND);
+    follow(&site, uninstall, HELM_UNINSTALL);
+    ended_with_its_rights(&site);
+    assert_eq!(site.calls(), [[614]]);
+}
+
+#[test]
+fn the_kubectl_commands_of_the_page_do_what_they_say_when_pasted() {
+    let site = Site::start();
+    let _kubelet = site.kubelet("testinium-operator");
+    let text = part("## With kubectl");
+    let (install, uninstall) = text.split_once("### Uninstall").expect("it has this heading");
+    let (first, to_helm) = install.split_once("### Move to Helm").expect("it has this heading");
+    follow(&site, first, KUBECTL_INSTALL);
+    site.gateway();
+    site.ask("first", 614);
+    site.wait_for_stop("first");
+    follow(&site, to_helm, MOVE);
+    site.ask("second", 615);
+    site.wait_for_stop("second");
+
+    // One whose call is under way meanwhile: how it ends is on record afterwards.
+    site.simulator.set_latency(Duration::from_secs(2));
+    site.ask("third", 616);
+    ok(wait_until("the third call", SOON, || if site.calls().len() == 3 { Ok(()) } else { Err("not yet") }));
+    follow(&site, uninstall, KUBECTL_UNINSTALL);
+    ended_with_its_rights(&site);
+    site.wait_for_stop("third");
+    assert_eq!(site.kubectl(&["get", "tpr", "--output=name"]).lines().count(), 3, "the runs stay");
+    assert_eq!(site.calls(), [[614], [615], [616]]);
+}
+
+/// Every block of the page belongs to one of the parts that are walked.
+#[test]
+fn no_command_of_the_page_is_left_out() {
+    let page = std::fs::read_to_string(repository("docs/install.md")).expect("the page is there");
+    let steps = [HELM_INSTALL, SECOND, HELM_UNINSTALL, KUBECTL_INSTALL, MOVE, KUBECTL_UNINSTALL];
+    assert_eq!(block_commands(&page).len(), steps.iter().map(|steps| steps.len()).sum::<usize>());
+}
+
+/// The README begins an installation as the page does.
+#[test]
+fn the_readme_has_the_commands_of_the_page() {
+    let read = |name: &str| std::fs::read_to_string(repository(name)).expect("it is there");
+    let (readme, page) = (read("README.md"), block_commands(&read("docs/install.md")));
+    let install = readme.split("\n## Install").nth(1).and_then(|rest| rest.split("\n## ").next());
+    let commands = block_commands(install.expect("the README says how to install"));
+    assert_eq!(commands.len(), 2, "{commands:?}");
+    for command in commands {
+        assert!(page.contains(&command), "docs/install.md lacks {command}");
+    }
+}

@@ -1,0 +1,262 @@
+//! What no value may break: names that are one's own, selectors that never change, rights no wider than wanted.
+
+use std::collections::BTreeSet;
+use std::process::Command;
+
+use serde_json::{Value, json};
+use testinium_operator::api;
+
+use crate::render::{
+    CHART, container, helm, objects, of_kind, ok, only, refusal, rendered, template, text, texts, title,
+};
+
+/// Values that render everything there is.
+const ALL: [&str; 7] = [
+    "networkPolicy.enabled=true",
+    "serviceMonitor.enabled=true",
+    "podMonitor.enabled=true",
+    "prometheusRule.enabled=true",
+    "dashboard.enabled=true",
+    r#"commonLabels={"team":"platform"}"#,
+    r#"podLabels={"zone":"blue"}"#,
+];
+
+#[test]
+fn helm_has_nothing_against_the_chart() {
+    let output = ok(ok(helm().run(&["lint", "--strict", CHART])).success());
+    assert!(output.contains("1 chart(s) linted, 0 chart(s) failed"), "{output}");
+}
+
+#[test]
+fn the_suites_of_the_chart_pass() {
+    let output = ok(helm().unittest(&["--strict", CHART]));
+    assert!(
+        output.status.success() && output.stdout.contains("Tests:"),
+        "{}\n{}",
+        output.stdout,
+        output.stderr
+    );
+}
+
+#[test]
+fn the_definitions_are_those_of_the_operator() {
+    let objects = rendered(&[]);
+    let rendered = of_kind(&objects, "CustomResourceDefinition");
+    let crds = api::crds();
+    assert_eq!(rendered.len(), crds.len());
+    for crd in crds {
+        let expected: Value =
+            serde_saphyr::from_str(&api::to_yaml(&crd).expect("it is YAML")).expect("it is YAML");
+        let found = rendered.iter().find(|found| found["metadata"]["name"] == expected["metadata"]["name"]);
+        let found = found.unwrap_or_else(|| panic!("{} is missing", expected["metadata"]["name"]));
+        assert_eq!(found["spec"], expected["spec"]);
+        assert_eq!(found["metadata"]["annotations"]["helm.sh/resource-policy"], "keep");
+    }
+}
+
+#[test]
+fn the_definitions_stay_elsewhere_or_go_with_the_release_if_that_is_wanted() {
+    assert_eq!(of_kind(&rendered(&["crds.enabled=false"]), "CustomResourceDefinition"), [&Value::Null; 0]);
+    let all = rendered(&["crds.keep=false", r#"crds.annotations={"a":"b"}"#]);
+    for definition in of_kind(&all, "CustomResourceDefinition") {
+        assert_eq!(definition["metadata"]["annotations"], json!({"a": "b"}));
+    }
+    for definition in of_kind(&rendered(&["crds.keep=false"]), "CustomResourceDefinition") {
+        assert!(definition["metadata"]["annotations"].is_null());
+    }
+}
+
+/// Two releases, whichever namespaces they are in, render no object twice, if one of them brings the definitions.
+#[test]
+fn two_releases_have_no_object_in_common() {
+    let render = |release: &str, arguments: &[&str]| -> BTreeSet<String> {
+        let flags: Vec<_> =
+            ALL.iter().flat_map(|value| ["--set-json", value]).chain(arguments.iter().copied()).collect();
+        let all = objects(&ok(template(release, &flags).success()));
+        all.iter()
+            .map(|object| format!("{}/{}", text(&object["metadata"]["namespace"]), title(object)))
+            .collect()
+    };
+    let served = r#"watchNamespaces=["testinium-system","a"]"#;
+    let of_first = [render("testinium", &[]), render("testinium", &["--set-json", served])];
+    let second = ["--set-json", "crds.enabled=false"];
+    let of_second =
+        [render("shard-b", &second), render("shard-b", &[&second[..], &["--set-json", served]].concat())];
+    for (first, second) in
+        of_first.iter().flat_map(|first| of_second.iter().map(move |second| (first, second)))
+    {
+        assert!(first.len() > 10 && second.len() > 10, "{first:?} {second:?}");
+        assert_eq!(first.intersection(second).collect::<Vec<_>>(), [""; 0]);
+    }
+}
+
+/// Within one release, too: the roles of a namespace that is served and also holds the operator.
+#[test]
+fn no_object_is_rendered_twice() {
+    let all = rendered(&[r#"watchNamespaces=["testinium-system","default","a"]"#]);
+    let mut seen = BTreeSet::new();
+    for object in &all {
+        let name = (text(&object["metadata"]["namespace"]), title(object));
+        assert!(seen.insert(name.clone()), "{name:?} is rendered twice");
+    }
+}
+
+#[test]
+fn a_release_is_not_too_long_for_its_names_or_is_refused() {
+    let longest = "a".repeat(46);
+    let all = objects(&ok(template(&longest, &[]).success()));
+    // Of the names, only that of a Service is bounded by so little; so is every label's value.
+    assert_eq!(text(&only(&all, "Service")["metadata"]["name"]).len(), 63);
+    for object in all {
+        for (label, value) in object["metadata"]["labels"].as_object().into_iter().flatten() {
+            assert!(text(value).len() <= 63, "{label} of {}", title(&object));
+        }
+    }
+    let output = template(&"a".repeat(47), &[]);
+    assert!(output.stderr.contains("at most 46 characters"), "{}", output.stderr);
+}
+
+#[test]
+fn every_object_says_where_it_lies_and_to_whom_it_belongs() {
+    for object in rendered(&ALL) {
+        let is_of_cluster = ["CustomResourceDefinition", "ClusterRole", "ClusterRoleBinding"]
+            .contains(&text(&object["kind"]))
+            || text(&object["kind"]).starts_with("ValidatingAdmissionPolicy");
+        let namespace = &object["metadata"]["namespace"];
+        assert_eq!(namespace.is_null(), is_of_cluster, "{}", title(&object));
+        let labels = &object["metadata"]["labels"];
+        for (label, value) in [
+            ("app.kubernetes.io/name", "testinium-operator"),
+            ("app.kubernetes.io/instance", "testinium"),
+            ("app.kubernetes.io/part-of", "testinium"),
+            ("app.kubernetes.io/version", env!("CARGO_PKG_VERSION")),
+            ("team", "platform"),
+        ] {
+            assert_eq!(labels[label], value, "{label} of {}", title(&object));
+        }
+    }
+}
+
+/// A selector can't be changed while its Deployment lives: no value, and no version, may have a say in it.
+#[test]
+fn selectors_are_one_label_that_nothing_changes() {
+    let own = json!({"app.kubernetes.io/name": "testinium-operator"});
+    let all = rendered(&[&ALL[..], &[r#"podLabels={"app.kubernetes.io/name":"mine"}"#]].concat());
+    let deployment = only(&all, "Deployment");
+    let pod = &deployment["spec"]["template"];
+    for (what, selector) in [
+        ("Deployment", &deployment["spec"]["selector"]["matchLabels"]),
+        ("topology", &pod["spec"]["topologySpreadConstraints"][0]["labelSelector"]["matchLabels"]),
+        ("PodDisruptionBudget", &only(&all, "PodDisruptionBudget")["spec"]["selector"]["matchLabels"]),
+        ("NetworkPolicy", &only(&all, "NetworkPolicy")["spec"]["podSelector"]["matchLabels"]),
+        ("Service", &only(&all, "Service")["spec"]["selector"]),
+        ("ServiceMonitor", &only(&all, "ServiceMonitor")["spec"]["selector"]["matchLabels"]),
+        ("PodMonitor", &only(&all, "PodMonitor")["spec"]["selector"]["matchLabels"]),
+    ] {
+        assert_eq!(selector, &own, "{what}");
+    }
+    assert_eq!(pod["metadata"]["labels"]["app.kubernetes.io/name"], "testinium-operator");
+    assert_eq!(pod["metadata"]["labels"]["team"], "platform");
+}
+
+#[test]
+fn an_operator_of_some_namespaces_has_roles_in_them_and_no_role_of_the_cluster() {
+    let all = rendered(&[r#"watchNamespaces=["a","b"]"#, "rbac.aggregateToEdit=true"]);
+    let of_cluster = [of_kind(&all, "ClusterRole"), of_kind(&all, "ClusterRoleBinding")].concat();
+    assert!(of_cluster.is_empty(), "{of_cluster:?}");
+    let everywhere = rendered(&[]);
+    let rules = &of_kind(&everywhere, "ClusterRole")
+        .into_iter()
+        .find(|role| title(role) == "ClusterRole testinium-operator");
+    let rules = &rules.expect("there is one by default")["rules"];
+    for namespace in ["a", "b"] {
+        let here = |kind: &str| -> Vec<&Value> {
+            of_kind(&all, kind)
+                .into_iter()
+                .filter(|object| object["metadata"]["namespace"] == namespace)
+                .collect()
+        };
+        let [served, edit, view] = here("Role")[..] else { panic!("{:?}", here("Role")) };
+        assert_eq!(
+            &served["rules"], rules,
+            "the rights in a namespace are those that are granted everywhere"
+        );
+        assert_eq!([title(edit), title(view)], ["Role testinium-edit", "Role testinium-view"]);
+        let [binding] = here("RoleBinding")[..] else { panic!("{:?}", here("RoleBinding")) };
+        assert_eq!(binding["roleRef"]["name"], served["metadata"]["name"]);
+        assert_eq!(binding["subjects"][0]["namespace"], "testinium-system");
+    }
+    assert!(texts(&container(&all)["args"]).contains(&"--watch-namespaces=a,b"));
+    // The policy speaks of the gateways that this operator serves.
+    let selector =
+        &only(&all, "ValidatingAdmissionPolicyBinding")["spec"]["matchResources"]["namespaceSelector"];
+    assert_eq!(selector["matchExpressions"][0]["values"], json!(["a", "b"]));
+}
+
+/// Falling back to the whole cluster would be the worst answer to a list that is empty by mistake.
+#[test]
+fn a_list_of_namespaces_that_is_empty_by_mistake_is_refused() {
+    for value in [
+        r#"watchNamespaces=[""]"#,
+        r#"watchNamespaces="""#,
+        "watchNamespaces=null",
+        r#"watchNamespaces=["A"]"#,
+    ] {
+        assert!(refusal(&[value]).contains("watchNamespaces"), "{value}");
+    }
+}
+
+#[test]
+fn a_value_that_does_not_exist_is_refused_and_a_parent_chart_may_set_its_own() {
+    for value in
+        ["replica=3", "image.digset=1", r#"policies.gatewayCredential={"enabled":false}"#, "crds.enable=true"]
+    {
+        assert!(refusal(&[value]).contains("additional properties"), "{value}");
+    }
+    for value in [r#"image.digest="sha256:12""#, r#"logLevel="loud""#, "replicas=-1", "runsMemoryMiB=0"] {
+        assert!(refusal(&[value]).contains("values don't meet the specifications"), "{value}");
+    }
+    assert_eq!(rendered(&[r#"global={"imageRegistry":"x"}"#, "enabled=true"]), rendered(&[]));
+}
+
+/// Each flag is one that the operator knows, with a value that it takes: with all of them it misses a cluster only.
+#[test]
+fn the_operator_takes_the_arguments_that_every_value_makes() {
+    let all = rendered(&[
+        r#"watchNamespaces=["a","b"]"#,
+        r#"watchLabelSelector="team in (qa, dev),shard=a""#,
+        r#"allowGatewayCIDRs=["10.0.0.5/32","fd00::/8"]"#,
+        "trustRequestedBy=true",
+        "originMaxInFlight=1",
+        "originRequestsPerSecond=1000",
+        "runsMemoryMiB=128",
+        r#"logFormat="text""#,
+        r#"logLevel="debug""#,
+        r#"extraArgs=["--metrics-bind-address=0","--health-probe-bind-address=0"]"#,
+        r#"extraEnvs=[{"name":"HTTPS_PROXY","value":"http://proxy:3128"}]"#,
+    ]);
+    let container = container(&all);
+    let arguments = texts(&container["args"]);
+    for expected in [
+        "run",
+        "--lease-name=testinium-operator",
+        "--watch-namespaces=a,b",
+        "--watch-label-selector=team in (qa, dev),shard=a",
+        "--allow-gateway-cidr=fd00::/8",
+        "--trust-requested-by",
+        "--origin-max-in-flight=1",
+        "--origin-requests-per-second=1000",
+        "--runs-memory-mib=128",
+        "--log-format=text",
+        "--log-level=debug",
+    ] {
+        assert!(arguments.contains(&expected), "{expected} is not in {arguments:?}");
+    }
+    assert_eq!(arguments.last(), Some(&"--health-probe-bind-address=0"));
+    assert_eq!(container["env"][0]["name"], "HTTPS_PROXY");
+    let mut operator = Command::new(env!("CARGO_BIN_EXE_testinium-operator"));
+    operator.args(&arguments).env("KUBECONFIG", "/nonexistent").env_remove("KUBERNETES_SERVICE_HOST");
+    let output = operator.env("HOME", "/nonexistent").output().expect("the binary was built");
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert!(said.contains("found no cluster to talk to"), "{said}");
+}

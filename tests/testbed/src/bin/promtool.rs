@@ -1,0 +1,18 @@
+//! Runs the pinned promtool, which it builds if need be, in the place of this process.
+
+use std::env;
+use std::os::unix::process::CommandExt;
+use std::process::ExitCode;
+
+use testinium_testbed::{Error, chain, promtool};
+
+fn main() -> ExitCode {
+    let arguments: Vec<_> = env::args_os().skip(1).collect();
+    let error = match promtool::command(&arguments) {
+        // It comes back only if it fails.
+        Ok(mut command) => Error::Io { attempt: "failed to run promtool".into(), source: command.exec() },
+        Err(error) => error,
+    };
+    eprintln!("{}", chain(&error));
+    ExitCode::FAILURE
+}
