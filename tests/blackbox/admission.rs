@@ -69,6 +69,19 @@ fn a_deadline_is_between_a_second_and_a_year() {
 }
 
 #[test]
+fn a_ttl_is_up_to_a_year() {
+    let ttl = |seconds: Value| json!({"plans": [1], "ttlSecondsAfterFinished": seconds});
+    accepts([ttl(json!(0)), ttl(json!(31_536_000)), ttl(Value::Null)]);
+    refuses([
+        (ttl(json!(-1)), "spec.ttlSecondsAfterFinished in body should be greater than or equal to 0"),
+        (
+            ttl(json!(31_536_001)),
+            "spec.ttlSecondsAfterFinished in body should be less than or equal to 31536000",
+        ),
+    ]);
+}
+
+#[test]
 fn a_gateway_is_named_as_objects_are() {
     let at = |name: &str| json!({"plans": [1], "gatewayRef": {"name": name}});
     accepts(["eu", "eu.west-1", "0"].map(at));

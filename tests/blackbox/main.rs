@@ -49,6 +49,7 @@ mod stop;
 mod sweep;
 mod tour;
 mod troubleshooting;
+mod ttl;
 mod unread_log;
 mod waiting;
 mod words;

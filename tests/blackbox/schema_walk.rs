@@ -52,7 +52,7 @@ fn runs_are_refused_or_converge_whatever_their_fields_are_set_to() {
     ok(operator.start());
     let gentle = json!({
         "plans": [101, 102], "stopped": false, "reason": "wrong system",
-        "gatewayRef": {"name": "default"}, "activeDeadlineSeconds": 86_400, "stopDeadlineSeconds": 600,
+        "gatewayRef": {"name": "default"}, "activeDeadlineSeconds": 86_400, "ttlSecondsAfterFinished": 86_400, "stopDeadlineSeconds": 600,
     });
     let mut stopped = gentle.clone();
     stopped["stopped"] = json!(true);

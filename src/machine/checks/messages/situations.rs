@@ -6,7 +6,7 @@ use crate::api::CleanupAction;
 use crate::machine::checks::fixtures::{self, wall};
 use crate::machine::checks::world::reference::documented::STOP_DEADLINE;
 use crate::machine::checks::world::{How, Nature, Options, World, gateway_key, run_key};
-use crate::machine::{CleanupView, Extent, FieldSet, Input, Kind, ObjectKey, ObjectView, Version};
+use crate::machine::{CleanupView, Extent, FieldSet, Input, Kind, Marks, ObjectKey, ObjectView, Version};
 
 /// How a situation comes about.
 pub(super) type Act = fn(&mut World);
@@ -324,6 +324,30 @@ pub(super) const EVENTS: &[(&str, Act)] = &[
     }),
     ("InvalidAnnotation", |world| annotate(world, Some(""))),
     ("Restored", restore),
+    ("TTLSkipped", |world| {
+        world.edit(RUN, |run| {
+            run.spec.ttl_seconds_after_finished = Some(0);
+            let names = vec!["argocd.argoproj.io/tracking-id".to_owned()];
+            run.marks = Some(Box::new(Marks { names, ..Marks::default() }));
+        });
+        stop(world, How::ByNature, 5_000);
+    }),
+    ("DeletionRefused", |world| {
+        world.edit(RUN, |run| {
+            (run.spec.ttl_seconds_after_finished, run.marks) = (Some(0), Some(Box::default()));
+        });
+        world.stop(RUN);
+        world.answered(How::ByNature);
+        for _ in 0..20 {
+            world.hear_all();
+            let Some((id, op)) = world.ops.iter().next() else {
+                world.tick();
+                continue;
+            };
+            let (id, is_deletion) = (*id, op.is_deletion());
+            if is_deletion { world.refuse(id) } else { world.reply(id) }
+        }
+    }),
     ("Unreadable", |world| {
         let key = ObjectKey::Gateway(gateway_key("default"));
         let why = "spec.timeoutSeconds: invalid type: string \"9\", expected i64".to_owned();

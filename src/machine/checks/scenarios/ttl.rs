@@ -3,8 +3,8 @@
 use super::{annotate, suspend};
 use crate::api::EventReason;
 use crate::machine::checks::fixtures::wall;
-use crate::machine::checks::world::{How, Nature, ServerRequest, World, run_key};
-use crate::machine::{Kind, Marks, WriteBody, WriteResult};
+use crate::machine::checks::world::{How, Nature, ServerOp, World, run_key};
+use crate::machine::{Kind, Marks, WriteResult};
 
 const TTL: i64 = 60;
 
@@ -40,9 +40,7 @@ fn told(world: &World, reason: EventReason) -> usize {
 
 /// Whether the deletion of the run is under way.
 fn is_being_deleted(world: &World) -> bool {
-    let is_deletion =
-        |request: &ServerRequest| matches!(request, ServerRequest::Write { body: WriteBody::Deletion, .. });
-    world.ops.values().any(|op| is_deletion(&op.request))
+    world.ops.values().any(ServerOp::is_deletion)
 }
 
 /// Time passes until the deletion is under way, and everything else ends well.

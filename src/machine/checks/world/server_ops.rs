@@ -32,6 +32,10 @@ impl ServerOp {
         matches!(self.request, ServerRequest::Write { .. })
     }
 
+    pub(in crate::machine) fn is_deletion(&self) -> bool {
+        matches!(&self.request, ServerRequest::Write { body: WriteBody::Deletion, .. })
+    }
+
     pub(in crate::machine) fn writes(&self, target: &Target) -> bool {
         matches!(&self.request, ServerRequest::Write { to, .. } if to.key == target.key && to.uid == target.uid)
     }
