@@ -9,8 +9,10 @@
 //!      Idle <--- newer object -- Conflict |       +--> Backoff --- its time has come ---> InFlight
 //! ```
 //!
-//! An entry belongs to one object. The owner of the object makes the body of a status; other bodies (finalizers,
-//! annotations, the deletion of the object) are kept here until they have been written.
+//! An entry belongs to one object, or to a run that a cleanup rule writes: that run need have no record, its entry ends
+//! with the first try, and the rule lists it again if need be. So its mark may cross its status, and one of them meets a
+//! conflict. The owner of the object makes the body of a status; other bodies (finalizers, annotations, the deletion of
+//! the object) are kept here until they have been written.
 //!
 //! **R19.** Slots and order. An object has one write under way at a time, and all objects together have `WRITES_MAX`.
 //! Outcomes go before statuses of gateways, and these before mere situations; within each, namespaces take turns, and
