@@ -11,7 +11,7 @@ use serde_json::{Value, json};
 use testinium_testbed::kubectl::wait_until;
 use testinium_testbed::operator::page;
 use testinium_testbed::process::free_port;
-use testinium_testbed::promtool;
+use testinium_testbed::tools::Tool;
 
 use crate::render::{RELEASE, ok, only, rendered, text};
 use crate::site::{SOON, Site};
@@ -99,10 +99,10 @@ fn judge(directory: &Path, rules: &Value, tests: &[Value]) {
     };
     write("rules.yaml", &json!({"groups": [{"name": "rules", "rules": rules}]}));
     let checked =
-        ok(promtool::run(directory, &["check", "rules", "--lint=all", "--lint-fatal", "rules.yaml"]));
+        ok(Tool::Promtool.run(directory, &["check", "rules", "--lint=all", "--lint-fatal", "rules.yaml"]));
     assert!(checked.status.success(), "{checked:?}");
     write("tests.yaml", &json!({"rule_files": ["rules.yaml"], "evaluation_interval": "1m", "tests": tests}));
-    let tested = ok(promtool::run(directory, &["test", "rules", "tests.yaml"]));
+    let tested = ok(Tool::Promtool.run(directory, &["test", "rules", "tests.yaml"]));
     assert!(tested.status.success(), "{}\n{}", tested.stdout, tested.stderr);
 }
 

@@ -1,10 +1,12 @@
 //! What no value may break: names that are one's own, selectors that never change, rights no wider than wanted.
 
 use std::collections::BTreeSet;
+use std::path::Path;
 use std::process::Command;
 
 use serde_json::{Value, json};
 use testinium_operator::api;
+use testinium_testbed::tools::Tool;
 
 use crate::render::{
     CHART, container, helm, objects, of_kind, ok, only, refusal, rendered, template, text, texts, title,
@@ -29,13 +31,33 @@ fn helm_has_nothing_against_the_chart() {
 
 #[test]
 fn the_suites_of_the_chart_pass() {
-    let output = ok(helm().unittest(&["--strict", CHART]));
+    let output = ok(Tool::HelmUnittest.run(Path::new(CHART), &["--strict", "."]));
     assert!(
         output.status.success() && output.stdout.contains("Tests:"),
         "{}\n{}",
         output.stdout,
         output.stderr
     );
+}
+
+#[test]
+fn kube_score_finds_what_the_readme_gives_a_reason_for_and_nothing_else() {
+    let directory = tempfile::tempdir().expect("a temporary directory");
+    let manifests = ok(template("testinium", &[]).success());
+    std::fs::write(directory.path().join("chart.yaml"), manifests).expect("it can be written");
+    let score = ["score", "--output-format", "ci", "chart.yaml"];
+    let output = ok(Tool::KubeScore.run(directory.path(), &score)).stdout;
+    let finding = |line: &str| {
+        let is_finding = ["[CRITICAL] ", "[WARNING] "].iter().any(|grade| line.starts_with(grade));
+        line.split_once(": ").filter(|_| is_finding).map(|(_, finding)| finding.to_owned())
+    };
+    let found: BTreeSet<_> = output.lines().filter_map(finding).collect();
+    let readme = std::fs::read_to_string(Path::new(CHART).join("README.md")).expect("it is there");
+    let table = readme.split("| finding | reason |").nth(1).expect("it has the table");
+    let rows = table.lines().filter_map(|line| line.strip_prefix("| `")?.split_once("` | "));
+    let given: BTreeSet<_> = rows.map(|(finding, _)| finding.to_owned()).collect();
+    assert!(output.contains("[OK] "), "{output}");
+    assert_eq!(found, given);
 }
 
 #[test]

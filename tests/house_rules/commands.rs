@@ -34,7 +34,8 @@ const GATES: &[Row] = &[
     ("cargo run -p testinium-testbed --bin control-plane", "--bin control-plane -- --build-only"),
     // Tests of the testbed run the same binary.
     ("cargo run -p testinium-testbed --bin gateway-simulator -- --listen 127.0.0.1:0", TESTS),
-    ("cargo run -p testinium-testbed --bin helm -- version", "--bin helm -- version"),
+    // It is built by the same command without arguments, and tests run it.
+    ("cargo run -p testinium-testbed --bin tool -- helm version", "--bin tool\n"),
     ("cargo run -p testinium-testbed --bin image", "--bin image"),
     ("cargo run -p testinium-testbed --bin soak -- --seconds 3600", SOAK),
     ("cargo run -p testinium-testbed --bin soak -- --seconds 3600 --seed 7", SOAK),

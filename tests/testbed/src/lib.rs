@@ -16,10 +16,10 @@ pub mod oracles;
 pub mod pages;
 pub mod pki;
 pub mod process;
-pub mod promtool;
 mod record;
 mod serve;
 pub mod simulator;
 pub mod terminal;
+pub mod tools;
 
 pub use error::{Error, chain};
