@@ -43,6 +43,7 @@ pub(crate) const MACHINE_ROOMS: &[&str] = &[
     "advice",
     "wait_reason",
     "view",
+    "ownership",
     "effect",
     "input",
     "runs",

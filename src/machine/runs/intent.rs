@@ -16,6 +16,7 @@ use jiff::Timestamp;
 use crate::api::{TestPlanRunStatus, Trigger};
 use crate::machine::ids::{GatewayKey, RunKey};
 use crate::machine::runs::deadline::Deadlines;
+use crate::machine::runs::meaning::{Meaning, asks, meaning};
 use crate::machine::view::{DEFAULT_GATEWAY, FieldSet, RunView, gateway_of};
 
 /// The fields that ask as they were last seen, and the state of the run's stop.
@@ -111,16 +112,6 @@ pub enum Notice {
     Contested,
     /// The run came out of a backup, and the request that it carries counts as seen.
     Restored,
-}
-
-/// The meaning of a value of the annotation.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub enum Meaning {
-    Asks,
-    /// It takes a stop back.
-    No,
-    /// It says nothing.
-    Empty,
 }
 
 // === impl Observed ===
@@ -411,23 +402,6 @@ fn is_restored(view: &RunView, before: &Observed, history: History<'_>) -> bool 
 fn is_of_this_object(view: &RunView) -> bool {
     let started = view.status.start_time.as_ref().map(|time| time.0);
     started.is_some() && (view.created.is_none() || started == view.created)
-}
-
-/// The meaning of a value of the annotation.
-pub fn meaning(value: &str) -> Meaning {
-    let value = value.trim();
-    if value.is_empty() {
-        Meaning::Empty
-    } else if ["false", "no", "off", "none", "0"].iter().any(|no| value.eq_ignore_ascii_case(no)) {
-        Meaning::No
-    } else {
-        Meaning::Asks
-    }
-}
-
-/// Whether a value of the annotation asks for a stop.
-pub fn asks(value: &str) -> bool {
-    meaning(value) == Meaning::Asks
 }
 
 #[cfg(test)]

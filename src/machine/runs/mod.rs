@@ -19,6 +19,7 @@ pub mod deadline;
 pub mod demand;
 pub mod events;
 pub mod intent;
+mod meaning;
 pub mod memo;
 mod observe;
 pub mod parked;
