@@ -108,6 +108,16 @@ impl World {
         }
         self.check_outcomes(status, asks);
         self.check_expired(to, status);
+        self.check_deadline(to, status);
+    }
+
+    /// A write tells the latest deadline that has passed, or a process that comes later would have it ask once more.
+    fn check_deadline(&mut self, to: &Target, status: &TestPlanRunStatus) {
+        let told = status.stop.as_ref().and_then(|stop| stop.observed_deadline.as_ref()).map(|time| time.0);
+        let passed = self.reference.known.get(&*to.key).and_then(|known| known.requests.passed);
+        if told < passed {
+            self.violation("I5", format!("{passed:?} of {} has passed, and {told:?} is told", to.key));
+        }
     }
 
     /// Times in objects are whole seconds, and a list's age is told by a clock that may be wrong.
