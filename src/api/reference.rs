@@ -5,10 +5,12 @@
 
 use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::{
     CustomResourceDefinition, CustomResourceDefinitionVersion, JSONSchemaProps, JSONSchemaPropsOrArray,
+    JSONSchemaPropsOrBool,
 };
 
 use super::{
-    GROUP, RECONCILE_ANNOTATION, REQUESTED_BY_ANNOTATION, RESTORED_LABEL, RETRY_ANNOTATION, STOP_ANNOTATION,
+    CLEANUP_ANNOTATION, GROUP, KEEP_UNTIL_ANNOTATION, RECONCILE_ANNOTATION, REQUESTED_BY_ANNOTATION,
+    RESTORED_LABEL, RETRY_ANNOTATION, RUN_NOW_ANNOTATION, STOP_ANNOTATION,
 };
 
 /// The name of the page's file.
@@ -38,7 +40,7 @@ The API server refuses what is beyond a bound or against a rule, and says so in 
 ";
 
 /// What users write and read outside of the fields: a name, and its meaning.
-const METADATA: [(&str, &str); 5] = [
+const METADATA: [(&str, &str); 8] = [
     (
         STOP_ANNOTATION,
         "On a run: a value that differs from the one before asks for a stop of every plan; \"no\" takes it back.",
@@ -47,6 +49,15 @@ const METADATA: [(&str, &str); 5] = [
         RETRY_ANNOTATION,
         "On a run: a value that differs from the one before asks again for the plans that this stop has not stopped.",
     ),
+    (
+        CLEANUP_ANNOTATION,
+        "On a run, set by a cleanup rule: its name and the scheduled time at which it has asked for a stop.",
+    ),
+    (
+        KEEP_UNTIL_ANNOTATION,
+        "On a run: a time of RFC 3339 until which no cleanup rule stops or deletes it, and no TTL deletes it.",
+    ),
+    (RUN_NOW_ANNOTATION, "On a cleanup rule: a value that differs from the one before runs it at once."),
     (
         REQUESTED_BY_ANNOTATION,
         "On a run: the user who asked for the stop. It is believed only with --trust-requested-by.",
@@ -142,6 +153,9 @@ fn type_name(schema: &JSONSchemaProps) -> String {
             values.iter().map(|value| value.0.as_str().unwrap_or_default().to_owned()).collect();
         return format!("one of {}", spans(&words));
     }
+    if let Some(JSONSchemaPropsOrBool::Schema(values)) = &schema.additional_properties {
+        return format!("map of {}s", type_name(values));
+    }
     let items = match &schema.items {
         Some(JSONSchemaPropsOrArray::Schema(items)) => Some(items),
         _ => None,
@@ -160,6 +174,10 @@ fn bounds(schema: &JSONSchemaProps) -> Vec<String> {
     all.extend(range(whole(schema.minimum), whole(schema.maximum), ""));
     all.extend(range(schema.min_length, schema.max_length, " character"));
     all.extend(range(schema.min_items, schema.max_items, " item"));
+    all.extend(range(None, schema.max_properties, " key"));
+    if let Some(JSONSchemaPropsOrBool::Schema(values)) = &schema.additional_properties {
+        all.extend(bounds(values).into_iter().map(|bound| format!("Each: {bound}")));
+    }
     if let Some(JSONSchemaPropsOrArray::Schema(items)) = &schema.items {
         all.extend(
             bounds(items)
@@ -267,6 +285,7 @@ mod tests {
     #[test]
     fn there_are_words_for_every_keyword_that_the_definitions_use() {
         let known = [
+            "additionalProperties",
             "default",
             "description",
             "enum",
@@ -274,6 +293,7 @@ mod tests {
             "items",
             "maxItems",
             "maxLength",
+            "maxProperties",
             "maximum",
             "minItems",
             "minLength",

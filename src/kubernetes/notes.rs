@@ -155,7 +155,7 @@ mod tests {
             stop[field] = value;
             status(&json!({ "stop": stop })).stop.expect("the stop stands")
         };
-        for odd in [json!("Cleanup"), json!(7), json!([])] {
+        for odd in [json!("Deletion"), json!(7), json!([])] {
             assert_eq!(stop("trigger", odd).trigger, Some(Trigger::Annotation));
         }
         for odd in [json!("noon"), json!(7), json!({})] {

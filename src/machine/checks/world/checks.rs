@@ -146,6 +146,14 @@ impl World {
         };
         let (view, latest) = (&known.view, wall(self.now + self.worst_skew));
         let is_newest = view.uid == to.uid && view.version == to.version;
+        if view.spec.ttl_seconds_after_finished.is_none() {
+            // A rule deletes it, whose tests judge that. Its stop is complete in any case.
+            let is_complete = view.status.stop.as_ref().is_some_and(|stop| stop.completion_time.is_some());
+            if !is_newest || !is_complete {
+                self.violation("I17", format!("{} is deleted by a rule before its end: {view:?}", to.key));
+            }
+            return;
+        }
         let stop = view.status.stop.clone().unwrap_or_default();
         let ttl = view.spec.ttl_seconds_after_finished.map(jiff::SignedDuration::from_secs);
         let over = stop.completion_time.as_ref().zip(ttl).map(|(completed, ttl)| completed.0 + ttl);
