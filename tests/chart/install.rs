@@ -65,7 +65,7 @@ fn a_release_is_installed_upgraded_removed_and_installed_again_and_no_stop_is_lo
     }));
     site.helm(&["uninstall", RELEASE]);
     assert_eq!(site.ours(KINDS), [""; 0]);
-    assert_eq!(site.ours("crds").len(), 2, "the definitions stay");
+    assert_eq!(site.ours("crds").len(), 3, "the definitions stay");
     let runs = site.kubectl(&["get", "tpr", "--output=name"]);
     assert_eq!(runs.lines().count(), 4, "every run stays: {runs}");
     // Nobody has to be there for a run, or a gateway, to go.

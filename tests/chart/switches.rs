@@ -209,10 +209,50 @@ fn an_operator_of_some_namespaces_has_roles_in_them_and_no_role_of_the_cluster()
         assert_eq!(binding["subjects"][0]["namespace"], "testinium-system");
     }
     assert!(texts(&container(&all)["args"]).contains(&"--watch-namespaces=a,b"));
-    // The policy speaks of the gateways that this operator serves.
-    let selector =
-        &only(&all, "ValidatingAdmissionPolicyBinding")["spec"]["matchResources"]["namespaceSelector"];
-    assert_eq!(selector["matchExpressions"][0]["values"], json!(["a", "b"]));
+    // The policies that are about people speak of what this operator serves.
+    let bindings = of_kind(&all, "ValidatingAdmissionPolicyBinding");
+    let about = |binding: &&Value| binding["spec"].get("matchResources").is_some();
+    let (of_people, of_operator): (Vec<_>, Vec<_>) = bindings.into_iter().partition(about);
+    for binding in &of_people {
+        let selector = &binding["spec"]["matchResources"]["namespaceSelector"];
+        assert_eq!(selector["matchExpressions"][0]["values"], json!(["a", "b"]));
+    }
+    let names =
+        |all: &[&Value]| all.iter().map(|object| object["metadata"]["name"].clone()).collect::<Vec<_>>();
+    assert_eq!(names(&of_people), ["testinium-cleanup-rights", "testinium-gateway-credentials"]);
+    assert_eq!(names(&of_operator), ["testinium-operator-deletes", "testinium-operator-writes"]);
+}
+
+#[test]
+fn an_operator_without_cleanup_rules_has_no_right_to_write_runs() {
+    let verbs_of_runs = |values: &[&str]| -> Vec<String> {
+        let all = rendered(values);
+        let roles = of_kind(&all, "ClusterRole");
+        let role = roles.into_iter().find(|role| title(role) == "ClusterRole testinium-operator");
+        let rules = role.expect("there is one")["rules"].as_array().cloned().unwrap_or_default();
+        let of_runs = rules.into_iter().filter(|rule| texts(&rule["resources"]).contains(&"testplanruns"));
+        of_runs
+            .flat_map(|rule| texts(&rule["verbs"]).into_iter().map(str::to_owned).collect::<Vec<_>>())
+            .collect()
+    };
+    assert_eq!(verbs_of_runs(&[]), ["get", "list", "watch", "delete", "patch", "cleanup"]);
+    assert_eq!(verbs_of_runs(&["cleanup.enabled=false"]), ["get", "list", "watch", "delete"]);
+    let without = rendered(&["cleanup.enabled=false"]);
+    assert!(!texts(&container(&without)["args"]).contains(&"--cleanup"));
+    assert!(texts(&container(&rendered(&[]))["args"]).contains(&"--cleanup"));
+}
+
+/// The policies name the account that the release has, wherever it lies.
+#[test]
+fn the_bounds_are_about_the_account_of_the_release() {
+    let all = rendered(&[r#"serviceAccount={"create":false,"name":"mine"}"#]);
+    let account = "'system:serviceaccount:testinium-system:mine'";
+    for name in ["testinium-operator-deletes", "testinium-operator-writes"] {
+        let policies = of_kind(&all, "ValidatingAdmissionPolicy");
+        let policy = policies.into_iter().find(|policy| policy["metadata"]["name"] == name);
+        let condition = policy.expect("it is there")["spec"]["matchConditions"][0]["expression"].to_string();
+        assert!(condition.contains(account), "{name}: {condition}");
+    }
 }
 
 /// Falling back to the whole cluster would be the worst answer to a list that is empty by mistake.
