@@ -217,10 +217,13 @@ fn an_operator_of_some_namespaces_has_roles_in_them_and_no_role_of_the_cluster()
         let selector = &binding["spec"]["matchResources"]["namespaceSelector"];
         assert_eq!(selector["matchExpressions"][0]["values"], json!(["a", "b"]));
     }
-    let names =
-        |all: &[&Value]| all.iter().map(|object| object["metadata"]["name"].clone()).collect::<Vec<_>>();
-    assert_eq!(names(&of_people), ["testinium-cleanup-rights", "testinium-gateway-credentials"]);
-    assert_eq!(names(&of_operator), ["testinium-operator-deletes", "testinium-operator-writes"]);
+    let names = |all: &[&Value]| {
+        let mut names: Vec<_> = all.iter().filter_map(|object| object["metadata"]["name"].as_str()).collect();
+        names.sort_unstable();
+        names.join(" ")
+    };
+    assert_eq!(names(&of_people), "testinium-cleanup-rights testinium-gateway-credentials");
+    assert_eq!(names(&of_operator), "testinium-operator-deletes testinium-operator-writes");
 }
 
 #[test]
