@@ -1,9 +1,9 @@
 //! Parked runs: runs at rest that are only a timer. Nothing is known of them but their name and the time of day that
 //! they wait for, which is that of their deadline.
 //!
-//! The time is one of the wall clock, which may jump; so the clock is read again within [`CLOCK_CHECK`]. A run that is
+//! The time is one of the wall clock, which may jump; so the clock is read again within `CLOCK_CHECK`. A run that is
 //! not at rest has its place here too while its deadline is to come: its record does not have all that is needed then.
-//! When the time has come, the run is read, no more than [`DUE_READS_MAX`] at a time.
+//! When the time has come, the run is read, no more than `DUE_READS_MAX` at a time.
 //!
 //! **R6.** A run at rest is not in memory. At rest means: every plan has its outcome, nothing is left to write, and the
 //! watch has told of the own last write. Such a run is forgotten, or parked if it waits for a time of day; when that
