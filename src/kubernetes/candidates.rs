@@ -12,8 +12,11 @@ use serde::Deserialize;
 use serde::de::IgnoredAny;
 use serde_json::value::RawValue;
 
+use super::values::canonical;
 use super::{decode, notes, request, resource};
-use crate::api::{CLEANUP_ANNOTATION, KEEP_UNTIL_ANNOTATION, TestPlanRunSpec};
+use crate::api::{
+    CLEANUP_ANNOTATION, KEEP_UNTIL_ANNOTATION, RETRY_ANNOTATION, STOP_ANNOTATION, TestPlanRunSpec,
+};
 use crate::machine::{Candidate, Kind, Marks, PAGE_RUNS, RunKey, RunsPage};
 
 /// Lists a page of the runs of a namespace. `next`: where it begins; none for the first one.
@@ -161,6 +164,8 @@ fn candidate(json: &str) -> Option<Candidate> {
         is_being_deleted: deletion_timestamp.is_some(),
         keep_until: annotations.remove(KEEP_UNTIL_ANNOTATION),
         mark: annotations.remove(CLEANUP_ANNOTATION),
+        stop_annotation: annotations.remove(STOP_ANNOTATION).map(canonical),
+        retry_annotation: annotations.remove(RETRY_ANNOTATION).map(canonical),
         marks,
         spec,
         status: status.map(notes::read).unwrap_or_default(),

@@ -98,6 +98,9 @@ pub const READINGS_MAX: usize = 16;
 
 /// Runs of a page: with a thousand plans each, a page takes a few MiB.
 pub const PAGE_RUNS: u32 = 100;
+/// Pages that are listed at a time for all rules together: each takes its memory until it was judged. The rules of a
+/// hundred namespaces may fire at one midnight.
+pub const PAGES_MAX: usize = 2;
 /// Names that the status of a rule tells, at most, of each sort.
 pub const CLEANUP_NAMES_MAX: usize = 10;
 /// Passes and lists of one firing that may fail: what is left then waits for the next time.

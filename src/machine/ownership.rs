@@ -41,3 +41,32 @@ pub fn recreated_by(marks: &Marks) -> Option<String> {
 fn matches(name: &str, mark: &str) -> bool {
     mark.strip_suffix('*').map_or(name == mark, |beginning| name.starts_with(beginning))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const POLICIES: &str = include_str!("../../deploy/chart/templates/bounds.yaml");
+
+    /// The policy that bounds the operator's account refuses what this file keeps, and nothing that it lets go.
+    #[test]
+    fn the_policy_knows_the_same_marks() {
+        let (_, policy) = POLICIES.split_once("operations: [DELETE]").expect("deletions have a policy");
+        for name in NAMES {
+            let expected = match name.strip_suffix('*') {
+                Some(beginning) => format!("k.startsWith('{beginning}')"),
+                None => format!("'{name}'"),
+            };
+            assert!(policy.contains(&expected), "the policy lacks {name}");
+        }
+        for manager in MANAGERS {
+            let expected = match manager.strip_suffix('*') {
+                Some(beginning) => format!("m.?manager.orValue('').startsWith('{beginning}')"),
+                None => format!("'{manager}'"),
+            };
+            assert!(policy.contains(&expected), "the policy lacks {manager}");
+        }
+        let begins = NAMES.iter().chain(&MANAGERS).filter(|mark| mark.ends_with('*')).count();
+        assert_eq!(policy.matches("startsWith").count(), begins, "the policy knows more");
+    }
+}

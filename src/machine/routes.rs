@@ -212,12 +212,12 @@ impl Machine {
             }
         };
         let is_first_refusal = matches!(result, WriteResult::Refused(_)) && !ended.without_messages;
-        if let (EntryKey::Run(id), true) = (&ended.key, is_first_refusal) {
-            if ended.is_status() {
-                self.runs.status_refused(*id, &mut self.demands);
-            } else if ended.is_deletion() {
-                self.runs.deletion_refused(*id, &mut self.demands);
-            }
+        if let (EntryKey::Run(id), true) = (&ended.key, is_first_refusal && ended.is_status()) {
+            self.runs.status_refused(*id, &mut self.demands);
+        }
+        if let (EntryKey::Run(id), WriteResult::Refused(_), true) = (&ended.key, result, ended.is_deletion())
+        {
+            return self.runs.deletion_refused(*id, now, &mut self.demands);
         }
         let chance = self.chance_of(&ended.key, serial);
         self.outbox.conclude(&ended, result, known.unwrap_or_default(), now.mono, chance);

@@ -146,6 +146,10 @@ pub struct Candidate {
     pub keep_until: Option<String>,
     /// Value of the annotation `testinium.io/cleanup`.
     pub mark: Option<String>,
+    /// Value of the annotation `testinium.io/stop`.
+    pub stop_annotation: Option<String>,
+    /// Value of the annotation `testinium.io/retry`.
+    pub retry_annotation: Option<String>,
     /// What could create the object again.
     pub marks: Marks,
     pub spec: TestPlanRunSpec,

@@ -79,6 +79,8 @@ impl Cleanup {
             != (&self.view.spec.schedule, &self.view.spec.time_zone);
         if is_other {
             self.counts_from = now.wall;
+            // In status, so that another leader does not make up for times of before the edit.
+            self.memory.skipped_until = Some(whole_seconds(now.wall));
         }
         let ended = self.firing.take();
         if let Some(firing) = &ended {

@@ -361,3 +361,62 @@ fn an_echo_of_the_past_says_nothing_unless_the_datastore_has_gone_back() {
     stage.show();
     assert_eq!(stage.ran.len(), 1, "a later list is believed");
 }
+
+/// A page takes memory until it has come, whatever becomes of its rule meanwhile.
+#[test]
+fn rules_that_fire_together_take_turns_at_listing() {
+    let now = Now { mono: Millis(0), wall: wall(0) };
+    let (mut cleanups, mut demands) = (Cleanups::new(7), Vec::new());
+    for namespace in ["a", "b", "c", "d"] {
+        let mut view = fixtures::cleanup(namespace, "@daily");
+        view.run_now = Some("1".to_owned());
+        cleanups.observe(view, now, &mut demands);
+    }
+    let lists = |demands: &mut Vec<CleanupDemand>| -> Vec<(PageSerial, String)> {
+        demands
+            .drain(..)
+            .filter_map(|demand| match demand {
+                CleanupDemand::List { serial, namespace, .. } => Some((serial, namespace.to_string())),
+                CleanupDemand::Write(..)
+                | CleanupDemand::DropWrite(_)
+                | CleanupDemand::Tell(_)
+                | CleanupDemand::Reschedule(_)
+                | CleanupDemand::Forgotten(_)
+                | CleanupDemand::Counted(..) => None,
+            })
+            .collect()
+    };
+    let asked = lists(&mut demands);
+    assert_eq!(asked.len(), PAGES_MAX, "no more at a time: {asked:?}");
+    let empty = || RunsPage::Page { runs: Vec::new(), unreadable: Vec::new(), next: None };
+    // Its rule goes, and its page is still on its way.
+    let gone = fixtures::cleanup(&asked[0].1, "@daily").key;
+    cleanups.gone(&gone, None, &mut demands);
+    assert_eq!(lists(&mut demands), []);
+    let mut seen: Vec<_> = asked.iter().map(|(_, namespace)| namespace.clone()).collect();
+    let mut waiting = asked;
+    while let Some((serial, _)) = waiting.pop() {
+        cleanups.listed(serial, empty(), now, &mut demands);
+        let more = lists(&mut demands);
+        assert!(more.len() <= 1, "one has come, one may go: {more:?}");
+        seen.extend(more.iter().map(|(_, namespace)| namespace.clone()));
+        waiting.extend(more);
+    }
+    seen.dedup();
+    seen.sort();
+    seen.dedup();
+    assert_eq!(seen, ["a", "b", "c", "d"], "each has its turn");
+}
+
+#[test]
+fn another_leader_does_not_make_up_for_times_of_before_an_edit_of_the_schedule() {
+    // It is eight o'clock.
+    let mut stage = Stage::new("0 3 * * *", |view| view.spec.starting_deadline_seconds = Some(86_400));
+    stage.pass(10);
+    let ran = stage.ran.len();
+    stage.edit(|view| view.spec.schedule = "0 7 * * *".to_owned());
+    stage.pass(10);
+    stage.restart_after(60);
+    stage.pass(600);
+    assert_eq!(stage.ran.len(), ran, "seven o'clock was before the edit: {:?}", stage.ran);
+}

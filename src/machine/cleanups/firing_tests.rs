@@ -28,6 +28,8 @@ fn run(name: &str) -> Candidate {
         is_being_deleted: false,
         keep_until: None,
         mark: None,
+        stop_annotation: None,
+        retry_annotation: None,
         marks: crate::machine::Marks::default(),
         spec: view.spec,
         status: view.status,

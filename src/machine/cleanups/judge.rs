@@ -137,12 +137,22 @@ fn stop_of(run: &Candidate) -> Stop {
     };
     let is_asked = run.spec.stopped == Some(true) && !is_current;
     match stop {
+        // Somebody has asked, or has taken back, and status does not tell of it yet.
+        Some(_) | None if !has_seen_annotations(run) => Stop::UnderWay,
         Some(stop) if stop.completion_time.is_some() && is_current && all(is_stopped) => Stop::Complete,
         Some(_) if all(|outcome| is_stopped(outcome) || outcome == Outcome::Pending) => Stop::UnderWay,
         // Status does not tell of the request yet.
         Some(_) | None if is_asked => Stop::UnderWay,
         Some(_) | None => Stop::Open,
     }
+}
+
+/// Whether status tells of the annotations as they are now. They change no generation.
+fn has_seen_annotations(run: &Candidate) -> bool {
+    let observed = run.status.stop.as_ref();
+    let request = observed.and_then(|stop| stop.observed_request.as_deref());
+    let retry = observed.and_then(|stop| stop.observed_retry.as_deref());
+    request == run.stop_annotation.as_deref() && retry == run.retry_annotation.as_deref()
 }
 
 fn is_stopped(outcome: Outcome) -> bool {

@@ -37,6 +37,8 @@ fn run(stop: Value, outcomes: [&str; 2]) -> Candidate {
         is_being_deleted: false,
         keep_until: None,
         mark: None,
+        stop_annotation: None,
+        retry_annotation: None,
         marks: Marks { managers: vec!["kubectl-create".to_owned()], ..Marks::default() },
         spec: view.spec,
         status: serde_json::from_value(json!({"observedGeneration": 1, "stop": stop, "plans": plans}))
@@ -126,6 +128,24 @@ fn keep_until_spares_a_run_and_one_that_cannot_be_read_keeps_it_for_ever() {
     let kept = Candidate { keep_until: Some("2027-01-01T00:00:00Z".to_owned()), ..stopped() };
     assert_eq!(fate(&kept, CleanupAction::Delete), Fate::Spare(Spared::Kept));
     assert_eq!(fate(&kept, CleanupAction::Stop), Fate::Nothing, "there is nothing to spare it from");
+}
+
+/// Annotations raise no generation: a status of before them says nothing of what they ask for or take back.
+#[test]
+fn a_run_whose_status_has_not_seen_its_annotations_is_left_alone() {
+    let again = |value: &str| Candidate { stop_annotation: Some(value.to_owned()), ..stopped() };
+    let retried = Candidate { retry_annotation: Some("1".to_owned()), ..stopped() };
+    for run in [again("now"), again("no"), retried] {
+        for action in [CleanupAction::Stop, CleanupAction::Delete, CleanupAction::StopThenDelete] {
+            assert_eq!(fate(&run, action), Fate::Nothing, "{:?} {:?}", run.stop_annotation, action);
+        }
+    }
+    let mut removed = stopped();
+    removed.status.stop.as_mut().expect("a stop").observed_request = Some("before".to_owned());
+    assert_eq!(fate(&removed, CleanupAction::Delete), Fate::Nothing, "its removal was not seen");
+    let mut seen = again("now");
+    seen.status.stop.as_mut().expect("a stop").observed_request = Some("now".to_owned());
+    assert_eq!(fate(&seen, CleanupAction::Delete), Fate::Delete);
 }
 
 /// Each mark of each tool, and each way in which an object can belong to somebody.

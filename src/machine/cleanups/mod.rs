@@ -26,8 +26,10 @@ use self::firing::{Cleaned, Firing, Step};
 use crate::api::EventReason;
 use crate::machine::backoff::chance;
 use crate::machine::effect::{Event, Target, WriteBody};
+use crate::machine::fair_queue::FairQueue;
 use crate::machine::ids::{CleanedRun, CleanupKey, PageSerial, RunKey, Uid, Version};
 use crate::machine::input::{RunsPage, WriteResult};
+use crate::machine::limits::PAGES_MAX;
 use crate::machine::list::{Extent, Lists};
 use crate::machine::time::{Millis, Now};
 use crate::machine::timers::Timers;
@@ -39,8 +41,11 @@ pub struct Cleanups {
     by_key: BTreeMap<CleanupKey, Box<Cleanup>>,
     timers: Timers<CleanupKey>,
     lists: Lists,
-    /// The rules whose pages are being listed.
+    /// The rules whose pages are being listed, those that are gone meanwhile included: a page takes memory until it has
+    /// come.
     pages: BTreeMap<PageSerial, CleanupKey>,
+    /// The rules that wait for their next page. Namespaces take turns.
+    waiting: FairQueue<Arc<str>, CleanupKey>,
     next_page: u64,
     seed: u64,
 }
@@ -105,7 +110,7 @@ impl Cleanups {
         }
         let Some(mut cleanup) = self.by_key.remove(key) else { return };
         self.timers.set(key, &mut cleanup.timer, None);
-        self.pages.retain(|_, of| of != key);
+        self.waiting.remove(&key.namespace, key);
         if let Some(firing) = cleanup.firing.take() {
             drop_writes(key, firing, demands);
         }
@@ -116,15 +121,16 @@ impl Cleanups {
     pub fn listed(&mut self, serial: PageSerial, page: RunsPage, now: Now, demands: &mut Vec<CleanupDemand>) {
         let Some(key) = self.pages.remove(&serial) else { return };
         let chance = chance(self.seed, &key, serial.0);
-        let Some(cleanup) = self.by_key.get_mut(&key) else { return };
-        let Cleanup { firing: Some(firing), rule, .. } = &mut **cleanup else { return };
-        if firing.step != Step::Listing(serial) {
-            return;
+        if let Some(cleanup) = self.by_key.get_mut(&key)
+            && let Cleanup { firing: Some(firing), rule, .. } = &mut **cleanup
+            && firing.step == Step::Listing(serial)
+        {
+            for (run, what) in firing.page(page, rule, now, chance) {
+                demands.push(CleanupDemand::Write(Box::new(CleanedRun { cleanup: key.clone(), run }), what));
+            }
+            self.go_on(&key, now, demands);
         }
-        for (run, what) in firing.page(page, rule, now, chance) {
-            demands.push(CleanupDemand::Write(Box::new(CleanedRun { cleanup: key.clone(), run }), what));
-        }
-        self.go_on(&key, now, demands);
+        self.list_next(demands);
     }
 
     /// The write of a run has ended.
@@ -233,13 +239,8 @@ impl Cleanups {
             // Another time may have come meanwhile.
             demands.extend(cleanup.consider(now).map(CleanupDemand::Tell));
         }
-        let Cleanup { firing, rule, view, .. } = &mut **cleanup;
-        if let Some(firing) = firing.as_mut().filter(|firing| firing.step == Step::Ready) {
-            self.next_page += 1;
-            let serial = PageSerial(self.next_page);
-            self.pages.insert(serial, key.clone());
-            let (namespace, selector) = (view.key.namespace.clone(), rule.selector.clone());
-            demands.push(CleanupDemand::List { serial, namespace, selector, next: firing.list(serial) });
+        if cleanup.firing.as_ref().is_some_and(|firing| firing.step == Step::Ready) {
+            self.waiting.put(&key.namespace, key.clone());
         }
         if let Some(firing) = cleanup.firing.take() {
             cleanup.told(&firing, None, None);
@@ -247,6 +248,24 @@ impl Cleanups {
         }
         self.arm(key, now);
         demands.push(CleanupDemand::Reschedule(key.clone()));
+        self.list_next(demands);
+    }
+
+    /// Asks for the pages that rules wait for, as many at a time as memory allows.
+    fn list_next(&mut self, demands: &mut Vec<CleanupDemand>) {
+        while self.pages.len() < PAGES_MAX
+            && let Some(key) = self.waiting.next()
+        {
+            let Some(cleanup) = self.by_key.get_mut(&key) else { continue };
+            let Cleanup { firing, rule, view, .. } = &mut **cleanup;
+            // An edit may have ended it meanwhile.
+            let Some(firing) = firing.as_mut().filter(|firing| firing.step == Step::Ready) else { continue };
+            self.next_page += 1;
+            let serial = PageSerial(self.next_page);
+            self.pages.insert(serial, key.clone());
+            let (namespace, selector) = (view.key.namespace.clone(), rule.selector.clone());
+            demands.push(CleanupDemand::List { serial, namespace, selector, next: firing.list(serial) });
+        }
     }
 
     fn arm(&mut self, key: &CleanupKey, now: Now) {

@@ -205,7 +205,7 @@ impl Outbox {
                     // At once without messages, which are all that can be wrong with a status.
                     _ if ended.is_status() && !ended.without_messages => Millis(0),
                     // A right that is missing may come back within seconds, as in an upgrade.
-                    403 if !ended.is_deletion() => RETRY.delay(entry.failures, chance, None),
+                    403 => RETRY.delay(entry.failures, chance, None),
                     _ => REFUSED_WRITE_PAUSE,
                 };
                 entry.state = WriteState::Backoff { until: now + pause, without_messages: true };

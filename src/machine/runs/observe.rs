@@ -145,10 +145,15 @@ impl Runs {
             // It is older than what is known of a run with a record, or is about another run of that name.
             return self.parked.read_failed(&view.key, now);
         }
-        let parked = self.parked.take_read(&view.key).map(|(watched, _)| watched);
+        let parked = self.parked.take_read(&view.key);
+        let is_refused = parked.is_some_and(|(_, is_refused)| is_refused);
+        let parked = parked.map(|(watched, _)| watched);
         let aside = self.aside.take_read(&view.key, &mut self.room).map(|place| place.watched);
         if let Some(watched) = parked.or(aside) {
             self.observe_new(view, watched.min(view.version), Source::List, now, demands);
+            if let Some(run) = self.id_of(&view.key).and_then(|id| self.by_id.get_mut(&id)) {
+                run.refusal_told = is_refused;
+            }
         }
     }
 

@@ -52,6 +52,8 @@ pub(in crate::machine) struct Waits {
     pub(in crate::machine) is_read: bool,
     /// The reading has failed, and the run rests until then.
     pub(in crate::machine) rests: Option<Millis>,
+    /// The API server has refused to delete it, which was told.
+    pub(in crate::machine) is_refused: bool,
     /// The version that the watch has told.
     pub(in crate::machine) watched: Version,
     /// The list that last brought it.
@@ -69,7 +71,10 @@ impl Parked {
         let at = due.as_second() + i64::from(due.subsec_nanosecond() > 0);
         let key = Arc::new(self.with_shared_namespace(key));
         self.timers.insert((at, key.clone()));
-        self.by_key.insert(key, Waits { due: at, is_read: false, rests: None, watched, listed_in });
+        self.by_key.insert(
+            key,
+            Waits { due: at, is_read: false, rests: None, is_refused: false, watched, listed_in },
+        );
         self.arm(now);
     }
 
@@ -81,6 +86,13 @@ impl Parked {
         }
         if self.timers.is_empty() {
             self.check_at = None;
+        }
+    }
+
+    /// The API server has refused to delete a run that waits here for the next try.
+    pub fn refused(&mut self, key: &RunKey) {
+        if let Some(waits) = self.by_key.get_mut(key) {
+            waits.is_refused = true;
         }
     }
 
@@ -121,11 +133,11 @@ impl Parked {
         due
     }
 
-    /// A run was read because its time had come. Yields the version that the watch had told by then, and the list that
-    /// had last brought the run.
-    pub fn take_read(&mut self, key: &RunKey) -> Option<(Version, u32)> {
+    /// A run was read because its time had come. Yields the version that the watch had told by then, and whether the API
+    /// server had refused to delete the run.
+    pub fn take_read(&mut self, key: &RunKey) -> Option<(Version, bool)> {
         let waits = self.by_key.get(key).filter(|waits| waits.is_read)?;
-        let known = (waits.watched, waits.listed_in);
+        let known = (waits.watched, waits.is_refused);
         self.remove(key);
         Some(known)
     }
@@ -154,6 +166,8 @@ impl Parked {
         while let Some(key) = self.resting.next_due(now.mono) {
             if let Some(waits) = self.by_key.get_mut(&key) {
                 waits.rests = None;
+                // Behind those whose time has come meanwhile: readings that fail must not hold up all others.
+                waits.due = waits.due.max(now.wall.as_second());
                 self.timers.insert((waits.due, key));
             }
             self.arm(now);

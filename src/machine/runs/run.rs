@@ -92,6 +92,8 @@ pub struct Run {
     pub kept_for: Option<Box<str>>,
     /// Its object is asked to be deleted, and was not seen since.
     pub deletion_asked: bool,
+    /// An event has told that the API server refuses to delete it.
+    pub refusal_told: bool,
     /// The lane in which its plans wait for a call: one a namespace.
     pub lane: Lane,
     /// The bytes of memory that are counted for it.
@@ -159,6 +161,7 @@ impl Run {
             ends_at: None,
             kept_for: None,
             deletion_asked: false,
+            refusal_told: false,
             lane,
             held: 0,
             lacks_room: false,

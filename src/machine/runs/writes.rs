@@ -2,9 +2,12 @@
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
+use jiff::SignedDuration;
+
 use crate::machine::effect::{Target, WriteBody};
 use crate::machine::ids::{RunId, Version};
 use crate::machine::input::WriteResult;
+use crate::machine::limits::REFUSED_WRITE_PAUSE;
 use crate::machine::runs::Runs;
 use crate::machine::runs::demand::Demand;
 use crate::machine::runs::events::{self, Announcement};
@@ -64,9 +67,19 @@ impl Runs {
         }
     }
 
-    /// The API server has refused to delete the object of a run.
-    pub fn deletion_refused(&self, id: RunId, demands: &mut Vec<Demand>) {
-        demands.extend(self.get(id).map(|run| Demand::Tell(run.event(events::deletion_refused()))));
+    /// The API server has refused to delete the object of a run: the run is read again later, and has no record until
+    /// then, which would take room from those that are to be stopped.
+    pub fn deletion_refused(&mut self, id: RunId, now: Now, demands: &mut Vec<Demand>) {
+        let Some(run) = self.get(id) else { return };
+        if !run.refusal_told {
+            demands.push(Demand::Tell(run.event(events::deletion_refused())));
+        }
+        let (key, version, list, deadline) = (run.key.clone(), run.version, run.listed_in, run.due);
+        let pause = SignedDuration::from_millis(i64::try_from(REFUSED_WRITE_PAUSE.0).unwrap_or(i64::MAX));
+        let again = now.wall.checked_add(pause).unwrap_or(now.wall);
+        self.forget(id, demands);
+        self.parked.set(key.clone(), Some(deadline.map_or(again, |due| due.min(again))), version, list, now);
+        self.parked.refused(&key);
     }
 
     /// Another write than that of the status has changed the object.

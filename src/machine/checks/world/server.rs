@@ -317,6 +317,8 @@ fn candidate(view: &RunView) -> Candidate {
         is_being_deleted: false,
         keep_until: None,
         mark: view.cleanup_annotation.clone(),
+        stop_annotation: view.stop_annotation.clone(),
+        retry_annotation: view.retry_annotation.clone(),
         marks: view.marks.as_deref().cloned().unwrap_or_default(),
         spec: view.spec.clone(),
         status: view.status.clone(),

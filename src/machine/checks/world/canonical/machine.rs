@@ -88,7 +88,8 @@ fields!(Parked { by_key, check_at } but {
 
 impl Canonical for Waits {
     fn canonical(&self, sink: &mut Sink) {
-        let Self { due, is_read, rests, watched, listed_in } = self;
+        // No run of a model has a TTL.
+        let Self { due, is_read, rests, is_refused: _, watched, listed_in } = self;
         sink.deadline(Timestamp::from_second(*due).ok());
         (*is_read, (*rests, *watched)).canonical(sink);
         sink.sorted(Sort::List, u64::from(*listed_in));
@@ -167,6 +168,7 @@ impl Canonical for Run {
             ends_at: _,
             kept_for: _,
             deletion_asked: _,
+            refusal_told: _,
             lane,
             // It follows from the plans.
             held: _,
