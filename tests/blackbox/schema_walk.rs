@@ -180,8 +180,11 @@ impl<'a> Walk<'a> {
     fn walk(&mut self, mutants: &[Mutant]) -> Vec<String> {
         let names: Vec<String> = (0..mutants.len()).map(|index| format!("m-{index}")).collect();
         for (name, mutant) in names.iter().zip(mutants) {
+            // A run with a short TTL would be deleted, which is not what the walk is about.
+            let metadata =
+                json!({"name": name, "annotations": {"testinium.io/keep-until": "2100-01-01T00:00:00Z"}});
             let object = json!({
-                "apiVersion": "testinium.io/v1alpha1", "kind": self.kind, "metadata": {"name": name},
+                "apiVersion": "testinium.io/v1alpha1", "kind": self.kind, "metadata": metadata,
                 "spec": mutant.valid,
             });
             ok(site().client.create(&self.arena.path(self.resource, ""), &object));
