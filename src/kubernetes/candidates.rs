@@ -2,22 +2,17 @@
 //!
 //! A page is read once and kept by nobody. An object that can't be read is a name, and never an error of its page.
 
-use std::collections::BTreeMap;
 use std::time::Duration;
 
-use jiff::Timestamp;
 use kube::api::ListParams;
 use kube::core::Request;
 use serde::Deserialize;
-use serde::de::IgnoredAny;
 use serde_json::value::RawValue;
 
-use super::values::canonical;
-use super::{decode, notes, request, resource};
-use crate::api::{
-    CLEANUP_ANNOTATION, KEEP_UNTIL_ANNOTATION, RETRY_ANNOTATION, STOP_ANNOTATION, TestPlanRunSpec,
-};
-use crate::machine::{Candidate, Kind, Marks, PAGE_RUNS, RunKey, RunsPage};
+use super::decode::{self, Decoded};
+use super::metadata::marks;
+use super::{request, resource};
+use crate::machine::{Candidate, Kind, PAGE_RUNS, RunKey, RunsPage};
 
 /// Lists a page of the runs of a namespace. `next`: where it begins; none for the first one.
 pub async fn list_runs(
@@ -65,111 +60,18 @@ struct ListMetadata {
     next: String,
 }
 
-#[derive(Deserialize)]
-struct Item<'a> {
-    metadata: Metadata,
-    spec: TestPlanRunSpec,
-    #[serde(borrow, default)]
-    status: Option<&'a RawValue>,
-}
-
-/// The part of the metadata on which the fate of a run depends.
-#[derive(Deserialize)]
-#[serde(rename_all = "camelCase")]
-struct Metadata {
-    name: String,
-    namespace: String,
-    uid: String,
-    resource_version: String,
-    #[serde(default)]
-    generation: i64,
-    #[serde(default)]
-    creation_timestamp: Option<Timestamp>,
-    #[serde(default)]
-    deletion_timestamp: Option<IgnoredAny>,
-    #[serde(default)]
-    labels: Option<BTreeMap<String, IgnoredAny>>,
-    #[serde(default)]
-    annotations: Option<BTreeMap<String, String>>,
-    #[serde(default)]
-    managed_fields: Option<Vec<Managed>>,
-    #[serde(default)]
-    owner_references: Option<Vec<Owner>>,
-}
-
-#[derive(Deserialize)]
-struct Managed {
-    #[serde(default)]
-    manager: String,
-}
-
-#[derive(Deserialize)]
-struct Owner {
-    #[serde(default)]
-    kind: String,
-    #[serde(default)]
-    name: String,
-    #[serde(default)]
-    controller: Option<bool>,
-}
-
 fn page(json: &[u8]) -> Result<RunsPage, serde_json::Error> {
     let List { metadata, items } = serde_json::from_slice(json)?;
     let (mut runs, mut unreadable) = (Vec::new(), Vec::new());
     for item in items {
-        let json = item.get();
-        match candidate(json) {
-            Some(run) => runs.push(run),
-            None => match decode::identity(json.as_bytes()) {
-                Ok((key, _)) => unreadable.push(RunKey::from(key)),
-                Err(why) => tracing::error!(why, "a run in a list has no readable name"),
-            },
+        let json = item.get().as_bytes();
+        match decode::run(json) {
+            Decoded::Seen(view) => runs.push(Candidate::of(*view, marks(json))),
+            Decoded::Unreadable { key, .. } => unreadable.push(RunKey::from(key)),
+            Decoded::Nameless(why) => tracing::error!(why, "a run in a list has no readable name"),
         }
     }
     Ok(RunsPage::Page { runs, unreadable, next: Some(metadata.next).filter(|next| !next.is_empty()) })
-}
-
-fn candidate(json: &str) -> Option<Candidate> {
-    let Item { metadata, spec, status } = serde_json::from_str(json).ok()?;
-    let Metadata {
-        name,
-        namespace,
-        uid,
-        resource_version,
-        generation,
-        creation_timestamp,
-        deletion_timestamp,
-        labels,
-        annotations,
-        managed_fields,
-        owner_references,
-    } = metadata;
-    let mut annotations = annotations.unwrap_or_default();
-    let labels = labels.unwrap_or_default();
-    let owners = owner_references.into_iter().flatten();
-    let marks = Marks {
-        names: labels.into_keys().chain(annotations.keys().cloned()).collect(),
-        managers: managed_fields.into_iter().flatten().map(|managed| managed.manager).collect(),
-        controller: owners
-            .filter(|owner| owner.controller == Some(true))
-            .map(|owner| format!("{} {}", owner.kind, owner.name))
-            .next(),
-    };
-    Some(Candidate {
-        key: RunKey::new(namespace, name),
-        uid: uid.into(),
-        version: decode::version(&resource_version)?,
-        generation,
-        created: creation_timestamp,
-        is_being_deleted: deletion_timestamp.is_some(),
-        keep_until: annotations.remove(KEEP_UNTIL_ANNOTATION),
-        mark: annotations.remove(CLEANUP_ANNOTATION),
-        stop_annotation: annotations.remove(STOP_ANNOTATION).map(canonical),
-        retry_annotation: annotations.remove(RETRY_ANNOTATION).map(canonical),
-        marks,
-        spec,
-        status: status.map(notes::read).unwrap_or_default(),
-    })
 }
 
 #[cfg(test)]

@@ -159,6 +159,25 @@ pub struct Candidate {
 // === impl Candidate ===
 
 impl Candidate {
+    pub fn of(view: RunView, marks: Marks) -> Self {
+        let RunView { key, uid, version, generation, created, is_being_deleted, keep_until, .. } = view;
+        Self {
+            key,
+            uid,
+            version,
+            generation,
+            created,
+            is_being_deleted,
+            keep_until,
+            mark: view.cleanup_annotation,
+            stop_annotation: view.stop_annotation,
+            retry_annotation: view.retry_annotation,
+            marks,
+            spec: view.spec,
+            status: view.status,
+        }
+    }
+
     /// Name of the gateway that the run is for.
     pub fn gateway(&self) -> &str {
         gateway_of(&self.spec)
