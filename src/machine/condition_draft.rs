@@ -13,6 +13,22 @@ pub(super) struct ConditionDraft {
     message: String,
 }
 
+/// The conditions of a status: ours, each with the time since which it has had its status, and those of others as they
+/// were. `before`: the conditions that are there. `generation`: that of the spec that ours speak of.
+pub(super) fn conditions_of(
+    drafts: Vec<ConditionDraft>,
+    before: &[Condition],
+    generation: i64,
+    now: &Time,
+) -> Vec<Condition> {
+    let since = |type_: &str, status| {
+        let same = before.iter().find(|other| other.type_ == type_ && other.status == status)?;
+        Some(same.last_transition_time.0)
+    };
+    let own = drafts.into_iter().map(|draft| draft.into_condition(since, Some(generation), now));
+    own.chain(foreign(before).cloned()).collect()
+}
+
 /// The conditions of types that are not of this operator: they stay as others have put them there.
 pub(super) fn foreign(conditions: &[Condition]) -> impl Iterator<Item = &Condition> {
     conditions.iter().filter(|other| !condition::OWN.contains(&other.type_.as_str()))

@@ -163,7 +163,7 @@ impl Machine {
         self.runs.count()
     }
 
-    /// Runs that wait for their deadline: those at rest, and those that have a record meanwhile.
+    /// Runs that wait for a time of day, such as their deadline: those at rest, and those that have a record meanwhile.
     pub fn parked(&self) -> usize {
         self.runs.parked.count()
     }

@@ -166,12 +166,14 @@ impl Machine {
             (Next::Status, EntryKey::Cleaned(_)) => None,
             (Next::Change(change), EntryKey::Run(id)) => {
                 let Some(run) = self.runs.get(*id) else { return };
+                let (to, body) = (run.target(), change.body());
+                // Something may have changed since, such as the TTL.
                 if change.what == What::Deletion && !run.is_over(now) {
-                    // Something has changed since, such as the TTL.
-                    self.outbox.drop_change(key);
-                    return self.runs.deletion_given_up(*id);
+                    self.runs.deletion_given_up(*id);
+                    None
+                } else {
+                    Some((to, body))
                 }
-                Some((run.target(), change.body()))
             }
             (Next::Change(change), EntryKey::Gateway(gateway)) => {
                 self.gateways.target(gateway).map(|to| (to, change.body()))
@@ -183,7 +185,7 @@ impl Machine {
                 self.cleanups.run_target(of).map(|to| (to, change.body()))
             }
         };
-        let Some((to, body)) = written else { return self.outbox.skip(key) };
+        let Some((to, body)) = written else { return self.outbox.skip(key, &next) };
         let serial = self.outbox.begin(key, to.version, next);
         out.push(Effect::Write { serial, to, body });
     }

@@ -46,6 +46,17 @@ pub struct Now {
     pub wall: Timestamp,
 }
 
+// === impl Now ===
+
+impl Now {
+    /// The moment at which to look at the wall clock for a time of day, given in milliseconds since 1970: when it comes if
+    /// the clock goes on as it does, but no later than after `most`, since the clock may be set.
+    pub fn look_for(self, time: i64, most: Millis) -> Millis {
+        let left = time.saturating_sub(self.wall.as_millisecond());
+        self.mono + Millis(u64::try_from(left).unwrap_or(0)).min(most)
+    }
+}
+
 /// A time in a sentence for people.
 pub fn in_words(time: Timestamp) -> String {
     time.strftime("%Y-%m-%dT%H:%M:%SZ").to_string()

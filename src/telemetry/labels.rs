@@ -100,7 +100,7 @@ pub(super) fn count_many<L: Label>(counters: &Counters<L>, value: L, count: u64)
 
 /// Adds one to the counter of this value.
 pub(super) fn count<L: Label>(counters: &Counters<L>, value: L) {
-    counters.get_or_create(&Labels(value)).inc();
+    count_many(counters, value, 1);
 }
 
 // === impl Label ===

@@ -10,7 +10,7 @@ use crate::api::{CleanupRun, ConditionStatus, EventReason, TestPlanCleanupStatus
 use crate::machine::cleanups::firing::{Counts, Firing, Step};
 use crate::machine::cleanups::rule::Rule;
 use crate::machine::cleanups::schedule::{Schedule, ScheduleError};
-use crate::machine::condition_draft::{ConditionDraft, foreign};
+use crate::machine::condition_draft::{ConditionDraft, conditions_of};
 use crate::machine::effect::{Event, Target};
 use crate::machine::ids::ObjectKey;
 use crate::machine::limits::{BETWEEN_CLEANUP_PARTS, BETWEEN_CLEANUP_WRITES, CLOCK_CHECK, QUICK_ANSWER};
@@ -189,18 +189,12 @@ impl Cleanup {
 
     /// The status as it should be.
     pub fn status(&self, now: Now) -> TestPlanCleanupStatus {
-        let TestPlanCleanupStatus { conditions, .. } = &self.view.status;
-        let since = |type_: &str, status: ConditionStatus| {
-            let same = conditions.iter().find(|other| other.type_ == type_ && other.status == status);
-            same.map(|condition| condition.last_transition_time.0)
-        };
         let (generation, time) = (self.view.generation, whole_seconds(now.wall));
-        let drafts =
-            self.conditions().into_iter().map(|draft| draft.into_condition(since, Some(generation), &time));
+        let before = &self.view.status.conditions;
         TestPlanCleanupStatus {
             observed_generation: Some(generation),
             next_schedule_time: self.next.filter(|_| !self.rule.is_suspended).map(Time),
-            conditions: drafts.chain(foreign(conditions).cloned()).collect(),
+            conditions: conditions_of(self.conditions(), before, generation, &time),
             ..self.memory.clone()
         }
     }
@@ -257,11 +251,7 @@ impl Cleanup {
         let acts = match self.firing.as_ref().map(|firing| firing.step) {
             Some(Step::Resting(until)) => Some(until),
             Some(Step::Ready | Step::Listing(_) | Step::Writing | Step::Done) => None,
-            // The wall clock may jump, so it is looked at again and again.
-            None => self.next.map(|next| {
-                let left = next.as_millisecond().saturating_sub(now.wall.as_millisecond()).max(0);
-                now.mono + Millis(u64::try_from(left).unwrap_or(0)).min(CLOCK_CHECK)
-            }),
+            None => self.next.map(|next| now.look_for(next.as_millisecond(), CLOCK_CHECK)),
         };
         [acts, self.status_at].into_iter().flatten().min()
     }

@@ -3,7 +3,7 @@
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 
 use crate::api::{ConditionStatus, TestiniumGatewayStatus, condition, reason};
-use crate::machine::condition_draft::{ConditionDraft, foreign};
+use crate::machine::condition_draft::{ConditionDraft, conditions_of};
 use crate::machine::gateways::settings::Settings;
 use crate::machine::gateways::wait_cause::{WaitCause, cause_told, is_about_credential, of_the_past};
 use crate::machine::ids::GatewayKey;
@@ -191,12 +191,7 @@ pub fn build_gateway_status(
             Acts::Nobody => vec![ready(True)],
         },
     };
-    let since = |type_: &str, status| {
-        let before = base.conditions.iter().find(|other| other.type_ == type_ && other.status == status)?;
-        Some(before.last_transition_time.0)
-    };
-    let own = drafts.into_iter().map(|draft| draft.into_condition(since, Some(generation), now));
-    let conditions = own.chain(foreign(&base.conditions).cloned()).collect();
+    let conditions = conditions_of(drafts, &base.conditions, generation, now);
     TestiniumGatewayStatus { observed_generation: Some(generation), conditions }
 }
 

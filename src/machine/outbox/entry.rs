@@ -174,9 +174,14 @@ impl Entry {
 
     /// A change has been written, or there is nothing left to change.
     pub fn change_is_done(&mut self, ended: &InFlight) {
-        if let Next::Change(change) = &ended.next
-            && self.changes.first() == Some(change)
-        {
+        if let Next::Change(change) = &ended.next {
+            self.drop_change(change);
+        }
+    }
+
+    /// Drops this change, if it is still the next one.
+    pub fn drop_change(&mut self, change: &Change) {
+        if self.changes.first() == Some(change) {
             self.changes.remove(0);
         }
     }

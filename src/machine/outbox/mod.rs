@@ -144,18 +144,15 @@ impl Outbox {
         serial
     }
 
-    /// Drops the status of an entry that was taken: the object already says what it should.
-    pub fn skip(&mut self, key: &EntryKey) {
-        if let Some(entry) = self.entries.get_mut(key) {
-            (entry.state, entry.failures, entry.status) = (WriteState::Idle, 0, None);
-        }
-    }
-
-    /// Drops the change of an entry that was taken: it is not wanted any more.
-    pub fn drop_change(&mut self, key: &EntryKey) {
+    /// Drops the write of an entry that was taken: the object already says what it should, or the change is not wanted
+    /// any more.
+    pub fn skip(&mut self, key: &EntryKey, next: &Next) {
         if let Some(entry) = self.entries.get_mut(key) {
             (entry.state, entry.failures) = (WriteState::Idle, 0);
-            entry.changes.remove(0);
+            match next {
+                Next::Status => entry.status = None,
+                Next::Change(change) => entry.drop_change(change),
+            }
         }
     }
 

@@ -34,6 +34,8 @@
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
+use jiff::Timestamp;
+
 use crate::machine::call::Waiter;
 use crate::machine::effect::Event;
 use crate::machine::guards::Guard;
@@ -146,10 +148,8 @@ impl Runs {
             return self.parked.read_failed(&view.key, now);
         }
         let parked = self.parked.take_read(&view.key);
-        let is_refused = parked.is_some_and(|(_, is_refused)| is_refused);
-        let parked = parked.map(|(watched, _)| watched);
-        let aside = self.aside.take_read(&view.key, &mut self.room).map(|place| place.watched);
-        if let Some(watched) = parked.or(aside) {
+        let aside = self.aside.take_read(&view.key, &mut self.room).map(|place| (place.watched, false));
+        if let Some((watched, is_refused)) = parked.or(aside) {
             self.observe_new(view, watched.min(view.version), Source::List, now, demands);
             if let Some(run) = self.id_of(&view.key).and_then(|id| self.by_id.get_mut(&id)) {
                 run.refusal_told = is_refused;
@@ -309,10 +309,16 @@ impl Runs {
         if let Some(run) = self.by_id.get(&id) {
             // A TTL that was over by a clock that was set back since is to come once more.
             let due = [run.due, run.ends_at].into_iter().flatten().min();
-            let (key, version, list) = (run.key.clone(), run.version, run.listed_in);
-            self.forget(id, demands);
-            self.parked.set(key, due, version, list, now);
+            self.park(id, due, now, demands);
         }
+    }
+
+    /// Forgets a run but for the time of day at which it is to be read, if there is one.
+    pub(super) fn park(&mut self, id: RunId, due: Option<Timestamp>, now: Now, demands: &mut Vec<Demand>) {
+        let Some(run) = self.by_id.get(&id) else { return };
+        let (key, version, list) = (run.key.clone(), run.version, run.listed_in);
+        self.forget(id, demands);
+        self.parked.set(key, due, version, list, now);
     }
 
     pub(super) fn forget(&mut self, id: RunId, demands: &mut Vec<Demand>) {

@@ -196,9 +196,6 @@ impl Parked {
     }
 
     fn arm(&mut self, now: Now) {
-        self.check_at = self.timers.first().map(|(at, _)| {
-            let left = at.saturating_mul(1000).saturating_sub(now.wall.as_millisecond());
-            now.mono + Millis(u64::try_from(left).unwrap_or(0).min(CLOCK_CHECK.0))
-        });
+        self.check_at = self.timers.first().map(|(at, _)| now.look_for(at.saturating_mul(1000), CLOCK_CHECK));
     }
 }

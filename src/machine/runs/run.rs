@@ -84,7 +84,8 @@ pub struct Run {
     pub tried_at: Option<Millis>,
     /// The next moment at which the run acts by itself.
     pub timer: Option<Millis>,
-    /// The time of day at which its object is to be read again although nothing changes: its deadline.
+    /// The time of day at which its object is to be read again although nothing changes: its deadline, or the end of its
+    /// TTL.
     pub due: Option<Timestamp>,
     /// The time from which on its object may be deleted, if its stop is complete and was not taken back.
     pub ends_at: Option<Timestamp>,
@@ -343,8 +344,7 @@ impl Run {
 
     /// Whether its object may be deleted now: all that its status has to say is written, and its TTL is over.
     pub fn is_over(&self, now: Now) -> bool {
-        let is_written = self.all_settled() && !self.dirty && self.statement.is_none();
-        is_written && self.ends_at.is_some_and(|at| at <= now.wall)
+        self.is_written() && self.ends_at.is_some_and(|at| at <= now.wall)
     }
 
     fn begin_request(&mut self, asked_by: Option<DecidingField>, view: &RunView, source: Source, now: Now) {
@@ -402,7 +402,11 @@ impl Run {
     /// Whether nothing is left to send or to write and the own last write has been seen, so that all that matters is in
     /// the object (R6).
     pub fn at_rest(&self) -> bool {
-        let is_written = self.all_settled() && !self.dirty && self.statement.is_none();
-        is_written && !self.deletion_asked && self.watched_version >= self.version
+        self.is_written() && !self.deletion_asked && self.watched_version >= self.version
+    }
+
+    /// Whether nothing is left to send or to write.
+    fn is_written(&self) -> bool {
+        self.all_settled() && !self.dirty && self.statement.is_none()
     }
 }

@@ -74,11 +74,10 @@ impl Runs {
         if !run.refusal_told {
             demands.push(Demand::Tell(run.event(events::deletion_refused())));
         }
-        let (key, version, list, deadline) = (run.key.clone(), run.version, run.listed_in, run.due);
+        let (key, deadline) = (run.key.clone(), run.due);
         let pause = SignedDuration::from_millis(i64::try_from(REFUSED_WRITE_PAUSE.0).unwrap_or(i64::MAX));
         let again = now.wall.checked_add(pause).unwrap_or(now.wall);
-        self.forget(id, demands);
-        self.parked.set(key.clone(), Some(deadline.map_or(again, |due| due.min(again))), version, list, now);
+        self.park(id, [deadline, Some(again)].into_iter().flatten().min(), now, demands);
         self.parked.refused(&key);
     }
 
