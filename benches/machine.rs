@@ -361,7 +361,8 @@ fn run(index: i64, plans: i64) -> RunView {
         reconcile_annotation: None,
         restored: None,
         keep_until: None,
-        is_being_deleted: false,
+        deleted: None,
+        finalizers: Vec::new(),
         marks: None,
         created: None,
         written: None,
@@ -373,6 +374,7 @@ fn run(index: i64, plans: i64) -> RunView {
             active_deadline_seconds: None,
             stop_deadline_seconds: None,
             ttl_seconds_after_finished: None,
+            deletion_policy: None,
         },
         status: TestPlanRunStatus::default(),
         stopped_set: None,
@@ -382,5 +384,6 @@ fn run(index: i64, plans: i64) -> RunView {
         retry_set: None,
         deadline_set: None,
         cleanup_set: None,
+        policy_set: None,
     }
 }

@@ -40,6 +40,9 @@ pub const CLEANUP_ANNOTATION: &str = "testinium.io/cleanup";
 /// Annotation of a run that spares it from cleanup until a time.
 pub const KEEP_UNTIL_ANNOTATION: &str = "testinium.io/keep-until";
 
+/// Finalizer that holds a run up which is being deleted, until its plans are stopped.
+pub const FINALIZER: &str = "testinium.io/stop";
+
 /// Annotation of a TestPlanCleanup that runs it at once. A changed value runs it again.
 pub const RUN_NOW_ANNOTATION: &str = "testinium.io/run-now";
 

@@ -21,6 +21,10 @@ pub enum EventReason {
     GatewayUnavailable,
     /// The deadline of the run has passed, and its plans are to be stopped.
     DeadlinePassed,
+    /// The run is being deleted, and its plans are to be stopped before.
+    StopBeforeDeletion,
+    /// The deletion policy of the run is not in effect.
+    DeletionSkipped,
     /// A plan was answered in a way that says nothing of it, at a gateway that is well, and is asked for again.
     PlanAskedAgain,
     /// The run was deleted before its stop had ended.
@@ -65,6 +69,8 @@ pub enum PlanReason {
     NoAnswer,
     /// The stop could not be delivered before its deadline.
     DeadlineExceeded,
+    /// The run was being deleted, and its object could not wait for the stop any longer.
+    ObjectDeleted,
     /// The gateway's answer is not one that Testinium documents.
     UnrecognizedAnswer,
     /// The gateway refused the plan with an error that has no word of its own here.

@@ -86,6 +86,23 @@ pub struct TestPlanRunSpec {
     #[schemars(range(min = 0, max = 31_536_000))]
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub ttl_seconds_after_finished: Option<i64>,
+    /// What becomes of the plans when this object is deleted: Orphan (nothing; so it is if absent) or Stop (they are
+    /// stopped first). With Stop, the operator puts the finalizer testinium.io/stop on this object, and takes it off once
+    /// every plan has its outcome, at once if nothing can be sent, and 300 seconds after it has seen the deletion at the
+    /// latest. Plans that are stopped or being stopped are not asked for again. Orphan ends the wait of an object that is
+    /// being deleted. It is in effect where the operator may patch runs in all namespaces (status.stop.deletionSkipped
+    /// tells if it is not).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub deletion_policy: Option<DeletionPolicy>,
+}
+
+/// What becomes of the plans of a run that is deleted.
+#[derive(Clone, Copy, Debug, Deserialize, Eq, Hash, JsonSchema, PartialEq, Serialize)]
+pub enum DeletionPolicy {
+    /// They go on.
+    Orphan,
+    /// They are stopped before the object goes.
+    Stop,
 }
 
 /// The TestiniumGateway that is used, one of the run's namespace.
@@ -190,7 +207,8 @@ pub enum Outcome {
 #[serde(rename_all = "camelCase")]
 pub struct StopStatus {
     /// The source of the request for the stop: Spec (spec.stopped), Annotation (testinium.io/stop), Deadline
-    /// (spec.activeDeadlineSeconds) or Cleanup (a TestPlanCleanup, by testinium.io/cleanup).
+    /// (spec.activeDeadlineSeconds), Cleanup (a TestPlanCleanup, by testinium.io/cleanup) or Deletion (of this object,
+    /// with spec.deletionPolicy Stop).
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub trigger: Option<Trigger>,
     /// When the stop was asked for.
@@ -246,6 +264,13 @@ pub struct StopStatus {
     /// anything was left to stop: only a later one stops again.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub observed_deadline: Option<Time>,
+    /// When the operator first saw that this object is being deleted and is to be held until its plans are stopped: a
+    /// deletion asks once, and holds the object for 300 seconds from then on at most.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub observed_deletion: Option<Time>,
+    /// Why spec.deletionPolicy Stop is not in effect: the plans go on if this object is deleted.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub deletion_skipped: Option<String>,
     /// Value of the annotation testinium.io/stop that this stop answers, even if the annotation is gone meanwhile.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub request: Option<String>,
@@ -259,7 +284,8 @@ pub struct StopStatus {
 }
 
 /// The source of the request for the stop: Spec (spec.stopped), Annotation (testinium.io/stop), Deadline
-/// (spec.activeDeadlineSeconds) or Cleanup (a TestPlanCleanup, by testinium.io/cleanup).
+/// (spec.activeDeadlineSeconds), Cleanup (a TestPlanCleanup, by testinium.io/cleanup) or Deletion (of this object, with
+/// spec.deletionPolicy Stop).
 #[derive(Clone, Copy, Debug, Deserialize, Eq, Hash, JsonSchema, PartialEq, Serialize)]
 pub enum Trigger {
     /// spec.stopped.
@@ -270,6 +296,8 @@ pub enum Trigger {
     Deadline,
     /// The annotation testinium.io/cleanup, by which a TestPlanCleanup asks.
     Cleanup,
+    /// The deletion of the object, with spec.deletionPolicy Stop.
+    Deletion,
 }
 
 /// The TestiniumGateway that a stop went to.

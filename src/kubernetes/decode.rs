@@ -37,6 +37,7 @@ pub fn run(json: &[u8]) -> Decoded<RunView> {
         let (gateway_set, plans_set, written) = (meta.gateway_set(), meta.plans_set(), meta.written());
         let (retry_set, deadline_set, cleanup_set) =
             (meta.retry_set(), meta.deadline_set(), meta.cleanup_set());
+        let policy_set = meta.policy_set();
         let annotations = meta.annotations.unwrap_or_default();
         RunView {
             key: known.key.into(),
@@ -50,7 +51,8 @@ pub fn run(json: &[u8]) -> Decoded<RunView> {
             reconcile_annotation: annotations.reconcile.map(canonical),
             restored: meta.labels.and_then(|labels| labels.restored),
             keep_until: annotations.keep_until.map(canonical),
-            is_being_deleted: meta.deletion_timestamp.is_some(),
+            deleted: meta.deletion_timestamp,
+            finalizers: meta.finalizers.unwrap_or_default(),
             marks: spec.ttl_seconds_after_finished.map(|_| Box::new(marks(json))),
             created: meta.creation_timestamp,
             written,
@@ -63,6 +65,7 @@ pub fn run(json: &[u8]) -> Decoded<RunView> {
             retry_set,
             deadline_set,
             cleanup_set,
+            policy_set,
         }
     })
 }

@@ -65,7 +65,9 @@ pub(super) struct Meta<'a> {
     #[serde(default)]
     pub(super) creation_timestamp: Option<Timestamp>,
     #[serde(default)]
-    pub(super) deletion_timestamp: Option<IgnoredAny>,
+    pub(super) deletion_timestamp: Option<Timestamp>,
+    #[serde(default)]
+    pub(super) finalizers: Option<Vec<String>>,
     #[serde(default)]
     pub(super) annotations: Option<Annotations>,
     #[serde(default)]
@@ -186,6 +188,8 @@ struct SpecFields {
     gateway_ref: Option<IgnoredAny>,
     #[serde(rename = "f:activeDeadlineSeconds")]
     deadline: Option<IgnoredAny>,
+    #[serde(rename = "f:deletionPolicy")]
+    policy: Option<IgnoredAny>,
 }
 
 #[derive(Debug, Deserialize)]
@@ -243,6 +247,11 @@ impl<'a> Meta<'a> {
     /// The manager that last set `spec.activeDeadlineSeconds`.
     pub(super) fn deadline_set(&self) -> Option<FieldSet> {
         self.last_to_own(|fields| fields.spec.as_ref().is_some_and(|spec| spec.deadline.is_some()))
+    }
+
+    /// The manager that last set `spec.deletionPolicy`.
+    pub(super) fn policy_set(&self) -> Option<FieldSet> {
+        self.last_to_own(|fields| fields.spec.as_ref().is_some_and(|spec| spec.policy.is_some()))
     }
 
     /// The manager that last set the annotation that asks again.

@@ -83,7 +83,7 @@ fn mend_stop(stop: &mut Value) {
     }
     let asked = fields.get("requestTime").filter(|time| reads::<Time>(time)).cloned();
     let some_time = asked.unwrap_or_else(|| "1970-01-01T00:00:00Z".into());
-    for name in ["completionTime", "withdrawnTime", "observedDeadline"] {
+    for name in ["completionTime", "withdrawnTime", "observedDeadline", "observedDeletion"] {
         if is_unreadable::<Time>(fields, name) {
             fields.insert(name.to_owned(), some_time.clone());
         }
@@ -155,7 +155,7 @@ mod tests {
             stop[field] = value;
             status(&json!({ "stop": stop })).stop.expect("the stop stands")
         };
-        for odd in [json!("Deletion"), json!(7), json!([])] {
+        for odd in [json!("Confirmation"), json!(7), json!([])] {
             assert_eq!(stop("trigger", odd).trigger, Some(Trigger::Annotation));
         }
         for odd in [json!("noon"), json!(7), json!({})] {

@@ -76,10 +76,14 @@ impl Machine {
             );
             queued += gateway.queue.len();
             waiters += gateway.queue.waiters().count();
-            let origin =
-                gateway.object().and_then(|(_, settings)| self.gateways.origins.get(&settings.origin));
+            let settings = gateway.settings.as_ref().filter(|_| gateway.is_member());
+            let origin = settings.and_then(|settings| self.gateways.origins.get(&settings.origin));
             let is_member = origin.is_some_and(|origin| origin.members.contains(&gateway.key));
-            assert_eq!(is_member, gateway.view.is_some(), "{} belongs to its origin", gateway.key);
+            assert_eq!(is_member, gateway.is_member(), "{} belongs to its origin", gateway.key);
+            for run in &gateway.deleting {
+                assert_eq!(self.gateways.deleting.get(run), Some(&gateway.key), "{run:?} is deleted here");
+                assert!(self.runs.get(*run).is_some(), "the deletion of {run:?}, which is forgotten, waits");
+            }
         }
         assert_eq!(waiters, waiting, "each waiter of a queue is a plan that waits");
         assert_eq!(queued, self.gateways.queued(), "the plans that wait are counted");

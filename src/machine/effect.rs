@@ -89,6 +89,13 @@ pub enum WriteBody {
     Deletion,
 }
 
+/// What is to become of the finalizer of a run.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum FinalizerChange {
+    PutOn,
+    TakeOff,
+}
+
 /// A change of an object's metadata.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub enum MetadataChange {

@@ -31,6 +31,8 @@ pub enum Input {
     Wrote(WriteSerial, WriteResult),
     /// The end of a `ReadRun`: with the run, or with nothing that the watch would not tell.
     Read(RunKey, ReadSerial, Option<Box<RunView>>),
+    /// Whether the operator may patch runs in all namespaces, and so may put finalizers on.
+    MayPatchRuns(bool),
     /// The end of a `ListRuns`.
     RunsListed(PageSerial, RunsPage),
     /// The time that `wake_at` named has come.

@@ -21,6 +21,14 @@ pub const CLOCK_CHECK: Millis = Millis(60_000);
 pub const READ_AGAIN: Millis = Millis(5_000);
 /// Readings under way at a time of runs whose deadline has come: a job may have made thousands with one deadline.
 pub const DUE_READS_MAX: usize = 16;
+/// The longest time for which a deletion waits until the plans of a run are stopped: a namespace that is torn down must
+/// not hang.
+pub const HOLDS_FOR: Millis = Millis(300_000);
+/// The same for an operator that comes when that time is nearly over: long enough for a call.
+pub const HOLDS_FOR_LEAST: Millis = Millis(15_000);
+/// How long a gateway is remembered whose object is gone, with its credential: a namespace is torn down in no order, and
+/// runs may be deleted some seconds after it.
+pub const REMEMBERED_FOR: Millis = Millis(60_000);
 /// Readings under way at a time of runs for which there is room again.
 pub const ROOM_READS_MAX: usize = 16;
 
@@ -126,6 +134,8 @@ pub const CONFLICT_READ: Millis = Millis(5_000);
 /// The first and the longest pause after a write that failed.
 pub const WRITE_RETRY_FIRST: Millis = Millis(200);
 pub const WRITE_RETRY_MAX: Millis = Millis(30_000);
+/// Failures in a row after which nothing waits any more until a finalizer is put on.
+pub const FINALIZER_TRIES: u8 = 2;
 /// The pause after a write that was refused once more without the gateway's words.
 pub const REFUSED_WRITE_PAUSE: Millis = Millis(300_000);
 /// How long the end waits for calls under way: for those that take three seconds, and a little more. One that hangs may

@@ -55,12 +55,13 @@ use std::collections::BTreeMap;
 pub use self::answer::{Answer, Body, Envelope, Gist, NoAnswer, Reply, ReportedError};
 pub use self::backoff::Backoff;
 pub use self::cleanups::CleanupResult;
-pub use self::effect::{Effect, Event, MetadataChange, Target, WriteBody};
+pub use self::effect::{Effect, Event, FinalizerChange, MetadataChange, Target, WriteBody};
 pub use self::ids::*;
 pub use self::input::{CredentialRead, Input, Reached, RunsPage, WriteResult};
 pub use self::limits::{Limits, OriginLimits, PAGE_RUNS, REFUSED_LOGIN_PAUSE};
 pub use self::list::Extent;
 pub use self::runs::census::Census;
+pub use self::runs::deletion::LetGo;
 pub use self::time::{Millis, Now};
 pub use self::view::{Candidate, CleanupView, FieldSet, GatewayView, Marks, ObjectView, RunView};
 pub use self::wait_reason::WaitReason;
@@ -103,6 +104,8 @@ pub struct Tally {
     pub panics: usize,
     /// What has become of runs by cleanup rules.
     pub cleaned: Vec<(CleanupResult, u64)>,
+    /// Runs whose deletion waits no longer although plans are left to be stopped.
+    pub let_go: Vec<LetGo>,
 }
 
 // === impl Machine ===
@@ -138,11 +141,12 @@ impl Machine {
             self.start_calls(now, out);
             self.publish(now);
             self.start_writes(now, out);
-            // What they wanted stopped leaves the queues.
-            if !self.runs.set_aside_told(&mut self.demands) {
+            // What they wanted stopped leaves the queues, and so does what a deletion waits for no longer.
+            let are_set_aside = self.runs.set_aside_told(&mut self.demands);
+            self.meet_demands(now, out);
+            if !are_set_aside && !self.gateways.is_touched() {
                 break;
             }
-            self.meet_demands(now, out);
         }
         self.end_drain(now, out);
         self.make_room(out);
@@ -206,7 +210,7 @@ impl Machine {
                     self.runs.list_ended(&extent, &mut self.demands);
                     self.gateways.allow_calls(&extent);
                 }
-                Kind::Gateways => self.gateways.list_ended(&extent, out),
+                Kind::Gateways => self.gateways.list_ended(&extent, now.mono, out),
                 Kind::Cleanups => self.cleanups.list_ended(&extent, &mut self.cleanup_demands),
             },
             Input::ListFailed(extent, text) => match extent.kind {
@@ -217,7 +221,7 @@ impl Machine {
             Input::Seen(ObjectView::Run(view)) => self.runs.observe(&view, now, &mut self.demands),
             Input::Seen(ObjectView::Gateway(view)) => {
                 let (entry, version) = (EntryKey::Gateway(Box::new(view.key.clone())), view.version);
-                self.gateways.observe(*view, now.mono);
+                self.gateways.observe(*view, now.mono, out);
                 self.outbox.observed(&entry, version, now.mono);
             }
             Input::Seen(ObjectView::Cleanup(view)) => {
@@ -226,7 +230,7 @@ impl Machine {
                 self.outbox.observed(&entry, version, now.mono);
             }
             Input::Gone(ObjectKey::Run(key), uid) => self.runs.deleted(&key, Some(&uid), &mut self.demands),
-            Input::Gone(ObjectKey::Gateway(key), uid) => self.gateways.gone(&key, Some(&uid), out),
+            Input::Gone(ObjectKey::Gateway(key), uid) => self.gateways.gone(&key, Some(&uid), now.mono, out),
             Input::Gone(ObjectKey::Cleanup(key), uid) => {
                 self.cleanups.gone(&key, Some(&uid), &mut self.cleanup_demands);
             }
@@ -241,6 +245,7 @@ impl Machine {
                 self.cleanups.gone(&key, None, &mut self.cleanup_demands);
                 out.push(Effect::Tell(events::unreadable(text).about(ObjectKey::Cleanup(key), uid)));
             }
+            Input::MayPatchRuns(may_patch) => self.runs.rights_known(may_patch, &mut self.demands),
             Input::RunsListed(serial, page) => {
                 self.cleanups.listed(serial, page, now, &mut self.cleanup_demands);
             }

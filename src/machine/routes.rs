@@ -10,14 +10,15 @@ use crate::machine::Machine;
 use crate::machine::backoff::chance;
 use crate::machine::call::CallProgress;
 use crate::machine::cleanups::CleanupDemand;
-use crate::machine::effect::Effect;
+use crate::machine::effect::{Effect, FinalizerChange, MetadataChange, WriteBody};
 use crate::machine::ids::{ReadSerial, RunId, RunKey, Version, WriteSerial};
 use crate::machine::input::WriteResult;
-use crate::machine::limits::{DRAIN_PATIENCE, REASON_SETTLES};
+use crate::machine::limits::{DRAIN_PATIENCE, FINALIZER_TRIES, REASON_SETTLES};
 use crate::machine::outbox::{Change, EntryKey, InFlight, Next, Order, Urgency, What};
 use crate::machine::runs::Demand;
+use crate::machine::runs::deletion::LetGo;
 use crate::machine::runs::request::Source;
-use crate::machine::runs::run::Due;
+use crate::machine::runs::run::{Due, Run};
 use crate::machine::time::Now;
 use crate::machine::view::RunView;
 
@@ -65,7 +66,12 @@ impl Machine {
             Demand::Tell(event) => out.push(Effect::Tell(event)),
             Demand::Observed(run, version) => self.outbox.observed(&EntryKey::Run(run), version, now.mono),
             Demand::Reschedule(run) => self.reschedule(&EntryKey::Run(run), now),
-            Demand::Forgotten(run) => self.outbox.forget(&EntryKey::Run(run)),
+            Demand::Forgotten(run) => {
+                self.outbox.forget(&EntryKey::Run(run));
+                self.gateways.deleting(run, None);
+            }
+            Demand::Deleting(run, gateway) => self.gateways.deleting(run, gateway),
+            Demand::LetGo(why) => self.tally.let_go.push(why),
             Demand::Read(key) => {
                 let read = self.read(key);
                 out.push(read);
@@ -128,6 +134,7 @@ impl Machine {
     }
 
     fn reschedule_run(&mut self, id: RunId, key: &EntryKey, now: Now) {
+        self.look_at_deletion(id, key, now);
         let Some(run) = self.runs.get(id) else { return };
         if run.at_rest() && self.outbox.is_idle(key) {
             if !run.is_over(now) {
@@ -151,6 +158,27 @@ impl Machine {
         }
     }
 
+    /// Gives up what is left of a run that is being deleted if nothing can be sent, and has its finalizer put on or taken
+    /// off if that is due.
+    fn look_at_deletion(&mut self, id: RunId, key: &EntryKey, now: Now) {
+        let Some(run) = self.runs.get(id) else { return };
+        if run.holds_deletion() && !run.finalizer.gave_up {
+            let wait = self.gateways.wait_of(&run.gateway(), run.is_stop_requested(), now.mono);
+            if wait.cause.is_some_and(|cause| cause.reason.leaves_nothing_to_send()) {
+                self.runs.let_go(id, LetGo::NothingToSend, &mut self.demands);
+            }
+        }
+        let Some(run) = self.runs.get(id) else { return };
+        let Some(change) = run.finalizer_change() else { return };
+        let what = What::Finalizer(change);
+        if !self.outbox.has_change(key, &what) {
+            // It is on before anything is told. When it goes, all outcomes are told, and the rest goes with the object.
+            let goes_first = change == FinalizerChange::PutOn || run.finalizer.is_deleted;
+            let order = if goes_first { Order::BeforeStatus } else { Order::AfterStatus };
+            self.outbox.request(key, &run.key.namespace, Change { what, order }, now.mono);
+        }
+    }
+
     // === writes ===
 
     pub(super) fn begin_write(&mut self, key: &EntryKey, next: Next, now: Now, out: &mut Vec<Effect>) {
@@ -166,24 +194,17 @@ impl Machine {
             (Next::Status, EntryKey::Cleaned(_)) => None,
             (Next::Change(change), EntryKey::Run(id)) => {
                 let Some(run) = self.runs.get(*id) else { return };
-                let (to, body) = (run.target(), change.body());
-                // Something may have changed since, such as the TTL.
-                if change.what == What::Deletion && !run.is_over(now) {
+                let body = body_of(&change.what, run, now);
+                if body.is_none() && change.what == What::Deletion {
                     self.runs.deletion_given_up(*id);
-                    None
-                } else {
-                    Some((to, body))
                 }
-            }
-            (Next::Change(change), EntryKey::Gateway(gateway)) => {
-                self.gateways.target(gateway).map(|to| (to, change.body()))
-            }
-            (Next::Change(change), EntryKey::Cleanup(cleanup)) => {
-                self.cleanups.target(cleanup).map(|to| (to, change.body()))
+                self.runs.get(*id).map(Run::target).zip(body)
             }
             (Next::Change(change), EntryKey::Cleaned(of)) => {
-                self.cleanups.run_target(of).map(|to| (to, change.body()))
+                self.cleanups.run_target(of).zip(plain_body_of(&change.what))
             }
+            // Of these nothing is written but the status.
+            (Next::Change(_), EntryKey::Gateway(_) | EntryKey::Cleanup(_)) => None,
         };
         let Some((to, body)) = written else { return self.outbox.skip(key, &next) };
         let serial = self.outbox.begin(key, to.version, next);
@@ -193,6 +214,13 @@ impl Machine {
     /// A write has ended.
     pub(super) fn wrote(&mut self, serial: WriteSerial, result: WriteResult, now: Now) {
         let Some(ended) = self.outbox.ended(serial) else { return };
+        // What fails again and again is as good as refused.
+        let is_putting_on = ended.finalizer_change() == Some(FinalizerChange::PutOn);
+        let is_hopeless = is_putting_on && self.outbox.failures_of(&ended.key) >= FINALIZER_TRIES;
+        let result = match result {
+            WriteResult::Failed { .. } if is_hopeless => WriteResult::Refused(500),
+            other => other,
+        };
         let known = match &ended.key {
             EntryKey::Run(id) => self.run_wrote(*id, &ended, result, now),
             EntryKey::Gateway(gateway) => {
@@ -217,6 +245,9 @@ impl Machine {
         if let (EntryKey::Run(id), true) = (&ended.key, is_first_refusal && ended.is_status()) {
             self.runs.status_refused(*id, &mut self.demands);
         }
+        if let (EntryKey::Run(id), WriteResult::Refused(_), true) = (&ended.key, result, is_putting_on) {
+            self.runs.finalizer_refused(*id, now);
+        }
         if let (EntryKey::Run(id), WriteResult::Refused(_), true) = (&ended.key, result, ended.is_deletion())
         {
             return self.runs.deletion_refused(*id, now, &mut self.demands);
@@ -240,6 +271,8 @@ impl Machine {
     fn run_wrote(&mut self, id: RunId, ended: &InFlight, result: WriteResult, now: Now) -> Option<Version> {
         if ended.is_status() {
             self.runs.stated(id, result, now, &mut self.demands);
+        } else if let (WriteResult::Done(version), Some(change)) = (result, ended.finalizer_change()) {
+            self.runs.finalizer_changed(id, change, version);
         } else if let WriteResult::Done(version) = result {
             self.runs.changed(id, version);
         }
@@ -274,5 +307,27 @@ impl Machine {
             self.drained = true;
             out.push(Effect::Drained);
         }
+    }
+}
+
+/// The body of a change of a run's object; none if it is not wanted any more, since something may have changed, such as
+/// the TTL or the policy.
+fn body_of(what: &What, run: &Run, now: Now) -> Option<WriteBody> {
+    match what {
+        What::Deletion if !run.is_over(now) => None,
+        What::Finalizer(change) if run.finalizer_change() != Some(*change) => None,
+        What::Finalizer(change) => {
+            Some(WriteBody::Metadata(MetadataChange::Finalizers(run.finalizer.after(*change))))
+        }
+        What::Metadata(_) | What::Deletion => plain_body_of(what),
+    }
+}
+
+/// The body of a change that does not depend on what is known of the object.
+fn plain_body_of(what: &What) -> Option<WriteBody> {
+    match what {
+        What::Metadata(change) => Some(WriteBody::Metadata(change.clone())),
+        What::Deletion => Some(WriteBody::Deletion),
+        What::Finalizer(_) => None,
     }
 }

@@ -57,8 +57,10 @@ pub struct RunView {
     pub restored: Option<String>,
     /// Value of the annotation `testinium.io/keep-until`.
     pub keep_until: Option<String>,
-    /// The object is being deleted: something holds it up, such as a finalizer.
-    pub is_being_deleted: bool,
+    /// The time at which its deletion was asked for. The object is still there: something holds it up, such as a finalizer.
+    pub deleted: Option<Timestamp>,
+    /// Its finalizers.
+    pub finalizers: Vec<String>,
     /// What could create the object again. Only a run with a TTL has it.
     pub marks: Option<Box<Marks>>,
     /// The object's creationTimestamp.
@@ -82,6 +84,8 @@ pub struct RunView {
     pub deadline_set: Option<FieldSet>,
     /// The field manager that set the cleanup mark, and when.
     pub cleanup_set: Option<FieldSet>,
+    /// The field manager that set `spec.deletionPolicy`, and when.
+    pub policy_set: Option<FieldSet>,
 }
 
 /// The parts of an object's metadata that tell of tools which would create it again.
@@ -160,14 +164,14 @@ pub struct Candidate {
 
 impl Candidate {
     pub fn of(view: RunView, marks: Marks) -> Self {
-        let RunView { key, uid, version, generation, created, is_being_deleted, keep_until, .. } = view;
+        let RunView { key, uid, version, generation, created, deleted, keep_until, .. } = view;
         Self {
             key,
             uid,
             version,
             generation,
             created,
-            is_being_deleted,
+            is_being_deleted: deleted.is_some(),
             keep_until,
             mark: view.cleanup_annotation,
             stop_annotation: view.stop_annotation,

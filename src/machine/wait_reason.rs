@@ -74,6 +74,20 @@ impl WaitReason {
         Self::VARIANTS.iter().copied().find(|reason| reason.as_str() == word)
     }
 
+    /// Whether no call can be made at all until a person changes something that is known to be wrong.
+    pub fn leaves_nothing_to_send(self) -> bool {
+        match self {
+            Self::GatewayNotFound | Self::Suspended | Self::SecretNotFound => true,
+            Self::GatewayNotListed
+            | Self::GatewayUnreadable
+            | Self::InvalidCredential
+            | Self::AuthenticationFailed
+            | Self::Forbidden
+            | Self::Unreachable
+            | Self::Misconfigured => false,
+        }
+    }
+
     pub fn who_acts(self) -> Acts {
         match self {
             Self::Unreachable => Acts::Time,

@@ -108,7 +108,8 @@ impl Term {
 
     fn count(&mut self, now: Now) {
         let metrics = &self.effects.metrics;
-        let Tally { settled, ended, panics, cleaned } = self.machine.take_tally();
+        let Tally { settled, ended, panics, cleaned, let_go } = self.machine.take_tally();
+        let_go.into_iter().for_each(|why| metrics.let_go(why));
         cleaned.into_iter().for_each(|(result, count)| metrics.cleaned(result, count));
         ended.into_iter().for_each(|(end, took)| metrics.stop_ended(end, took));
         if self.counted_at.is_none_or(|at| at.elapsed() >= BETWEEN_COUNTS) {

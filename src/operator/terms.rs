@@ -102,9 +102,10 @@ impl Operator {
             .collect()
     }
 
-    /// Watches each scope in a task of its own.
+    /// Watches each scope in a task of its own, and asks for a right beside them.
     fn watch(&self, scopes: Vec<Scope>, inputs: mpsc::Sender<Input>) -> JoinSet<()> {
         let mut watches = JoinSet::new();
+        watches.spawn(kubernetes::tell_rights(self.effects.clients.requests.clone(), inputs.clone()));
         for scope in scopes {
             watches.spawn(kubernetes::watch(
                 self.effects.clients.watches.clone(),

@@ -13,7 +13,7 @@ use prometheus_client::metrics::gauge::Gauge;
 use strum::{IntoStaticStr, VariantArray};
 
 use crate::api::{EventReason, Outcome};
-use crate::machine::{Answer, Body, CleanupResult, Kind, NoAnswer, WaitReason, WriteResult};
+use crate::machine::{Answer, Body, CleanupResult, Kind, LetGo, NoAnswer, WaitReason, WriteResult};
 
 /// An enum that is the only label of a family. The value of the label is the name of the variant.
 pub(super) trait Label: Copy + Eq + Hash + Into<&'static str> + VariantArray {
@@ -144,6 +144,10 @@ impl Label for WaitReason {
 
 impl Label for CleanupResult {
     const NAME: &'static str = "result";
+}
+
+impl Label for LetGo {
+    const NAME: &'static str = "why";
 }
 
 impl Label for Kind {

@@ -17,7 +17,7 @@ use prometheus_client::registry::{Registry, Unit};
 use super::labels::{CallResult, Counters, Gauges, WriteClass, count, count_many, counters, gauges, set_all};
 use super::logging::lines_dropped;
 use crate::api::{EventReason, Outcome};
-use crate::machine::{Answer, Census, CleanupResult, Kind, Millis, WaitReason, WriteResult};
+use crate::machine::{Answer, Census, CleanupResult, Kind, LetGo, Millis, WaitReason, WriteResult};
 
 /// All metrics. Clones share them.
 #[derive(Clone, Debug)]
@@ -29,6 +29,7 @@ pub struct Metrics {
     stops_ended: Counters<EventReason>,
     stop_duration: Histogram,
     cleanup_runs: Counters<CleanupResult>,
+    deletions_given_up: Counters<LetGo>,
     status_writes: Counters<WriteClass>,
     watch_restarts: Counters<Kind>,
     unreadable_objects: Counters<Kind>,
@@ -64,6 +65,7 @@ impl Default for Metrics {
             stops_ended: counters(),
             stop_duration: Histogram::new(STOP_DURATION_BUCKETS),
             cleanup_runs: counters(),
+            deletions_given_up: counters(),
             status_writes: counters(),
             watch_restarts: counters(),
             unreadable_objects: counters(),
@@ -106,6 +108,11 @@ impl Metrics {
     /// Cleanup rules have done this to so many runs.
     pub fn cleaned(&self, result: CleanupResult, runs: u64) {
         count_many(&self.cleanup_runs, result, runs);
+    }
+
+    /// The deletion of a run waits no longer although plans are left to be stopped.
+    pub fn let_go(&self, why: LetGo) {
+        count(&self.deletions_given_up, why);
     }
 
     /// The Lease could not be read, taken or renewed.
@@ -192,6 +199,7 @@ impl Metrics {
             stops_ended,
             stop_duration,
             cleanup_runs,
+            deletions_given_up,
             status_writes,
             watch_restarts,
             unreadable_objects,
@@ -225,6 +233,11 @@ impl Metrics {
             "cleanup_runs",
             "Runs that cleanup rules have stopped, deleted, spared or failed to write",
             cleanup_runs.clone(),
+        );
+        r.register(
+            "deletions_given_up",
+            "Deletions of runs with spec.deletionPolicy: Stop that went on although plans were left to be stopped",
+            deletions_given_up.clone(),
         );
         r.register("plans_queued", "Plans that wait for a call to a gateway", plans_queued.clone());
         r.register("runs_active", "Runs that are being stopped or wait for something", runs_active.clone());

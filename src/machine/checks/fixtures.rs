@@ -21,7 +21,8 @@ pub(in crate::machine) fn run(namespace: &str, name: &str, plans: Vec<i64>) -> R
         reconcile_annotation: None,
         restored: None,
         keep_until: None,
-        is_being_deleted: false,
+        deleted: None,
+        finalizers: Vec::new(),
         marks: None,
         created: None,
         written: None,
@@ -33,6 +34,7 @@ pub(in crate::machine) fn run(namespace: &str, name: &str, plans: Vec<i64>) -> R
             active_deadline_seconds: None,
             stop_deadline_seconds: None,
             ttl_seconds_after_finished: None,
+            deletion_policy: None,
         },
         status: TestPlanRunStatus::default(),
         stopped_set: None,
@@ -42,6 +44,7 @@ pub(in crate::machine) fn run(namespace: &str, name: &str, plans: Vec<i64>) -> R
         retry_set: None,
         deadline_set: None,
         cleanup_set: None,
+        policy_set: None,
     }
 }
 

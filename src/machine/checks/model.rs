@@ -10,7 +10,8 @@ use std::hash::{Hash, Hasher};
 
 use stateright::{Checker, Model, Property};
 
-use crate::machine::checks::fixtures::wall;
+use crate::api::DeletionPolicy;
+use crate::machine::checks::fixtures::{self, wall};
 use crate::machine::checks::world::canonical::digest;
 use crate::machine::checks::world::{How, Nature, Options, World, gateway_key, run_key};
 use crate::machine::guards::Guard;
@@ -30,6 +31,8 @@ struct Budget {
     additions: u8,
     /// Runs that are deleted, or deleted and made again.
     deletions: u8,
+    /// Changes of the deletion policy, and gateways that are deleted.
+    policies: u8,
     /// Edits of the gateway, which moves to another address or does not.
     edits: u8,
     /// Answers other than what the plans would have.
@@ -64,6 +67,8 @@ enum Act {
     RemoveDeadline(&'static str),
     Add(&'static str),
     Delete(&'static str),
+    SetPolicy(&'static str, DeletionPolicy),
+    DeleteGateway,
     Recreate(&'static str),
     EditGateway { moves: bool },
     Relist,
@@ -85,6 +90,8 @@ struct Explored {
     room: Option<usize>,
     /// Each run has a deadline, which is soon to come.
     has_deadlines: bool,
+    /// The plans of each run are stopped before its object goes.
+    has_finalizers: bool,
     budget: Budget,
     without: Option<Guard>,
 }
@@ -129,6 +136,7 @@ impl State {
             Act::MoveDeadline(_) | Act::RemoveDeadline(_) => &mut left.deadlines,
             Act::Add(_) => &mut left.additions,
             Act::Delete(_) | Act::Recreate(_) => &mut left.deletions,
+            Act::SetPolicy(..) | Act::DeleteGateway => &mut left.policies,
             Act::EditGateway { .. } => &mut left.edits,
             Act::Relist => &mut left.relists,
             Act::Rotate => &mut left.rotations,
@@ -154,7 +162,14 @@ impl State {
             }
             Act::Add(name) => world.edit_unseen(name, |run| run.spec.plans.push(9)),
             Act::Recreate(name) => world.recreate_unseen(name, |run| run.spec.stopped = Some(true)),
-            Act::Delete(name) => world.server.delete_run(&run_key(name)),
+            Act::Delete(name) => {
+                world.server.wall = wall(world.now);
+                world.server.delete_run(&run_key(name));
+            }
+            Act::SetPolicy(name, policy) => {
+                world.edit_unseen(name, |run| run.spec.deletion_policy = Some(*policy));
+            }
+            Act::DeleteGateway => world.server.delete_gateway(&gateway_key("default")),
             Act::EditGateway { moves } => world.server.edit_gateway(&gateway_key("default"), |gateway| {
                 gateway.spec.timeout_seconds = Some(9);
                 gateway.spec.url.push_str(if *moves { "/v2" } else { "" });
@@ -177,6 +192,11 @@ impl State {
     /// Faults end; whatever was wanted must be settled then. Yields what is not.
     fn unsettled(&self) -> Option<String> {
         let mut world = self.world.clone();
+        if world.server.gateways.is_empty() {
+            let mut gateway = fixtures::gateway("team");
+            gateway.uid = "another".into();
+            world.server.put_gateway(gateway);
+        }
         world.run_until_settled();
         let violation = world.violation.as_ref().map(|(invariant, text)| format!("{invariant}: {text}"));
         violation.or_else(|| world.unsettled())
@@ -205,9 +225,19 @@ impl Explored {
             if left.additions > 0 && asked {
                 acts.push(Act::Add(name));
             }
-            if left.deletions > 0 && asked {
+            if left.deletions > 0 && self.has_finalizers && run.deleted.is_none() {
+                acts.push(Act::Delete(name));
+            } else if left.deletions > 0 && asked && run.deleted.is_none() {
                 acts.extend([Act::Delete(name), Act::Recreate(name)]);
             }
+            if left.policies > 0 && self.has_finalizers {
+                let policies = [DeletionPolicy::Stop, DeletionPolicy::Orphan].into_iter();
+                let others = policies.filter(|policy| run.spec.deletion_policy != Some(*policy));
+                acts.extend(others.map(|policy| Act::SetPolicy(name, policy)));
+            }
+        }
+        if left.policies > 0 && self.has_finalizers && !world.server.gateways.is_empty() {
+            acts.push(Act::DeleteGateway);
         }
         if left.edits > 0 {
             acts.extend([Act::EditGateway { moves: false }, Act::EditGateway { moves: true }]);
@@ -264,6 +294,12 @@ impl Model for Explored {
             self.runs.iter().for_each(|(name, _)| set_deadline(&mut world, name));
             world.flow(How::ByNature);
         }
+        if self.has_finalizers {
+            for (name, _) in self.runs {
+                world.edit_unseen(name, |run| run.spec.deletion_policy = Some(DeletionPolicy::Stop));
+            }
+            world.flow(How::ByNature);
+        }
         let digest = digest(&world);
         vec![State { world, left: self.budget, digest }]
     }
@@ -312,6 +348,8 @@ impl Model for Explored {
                 state.world.violation.is_some()
                     || !state.is_quiet()
                     || state.world.machine.active() == 0
+                    // A run that waits for a gateway to be made is woken by that.
+                    || state.world.server.gateways.is_empty()
                     || is_soon
             }),
             Property::always("quiet means settled", |_, state: &State| {

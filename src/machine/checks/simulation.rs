@@ -367,7 +367,7 @@ fn is_over(run: &RunView, now: Timestamp) -> bool {
     let is_past = |time: &Time| time.0 + SignedDuration::from_secs(300) < now;
     let is_complete = stop.completion_time.as_ref().is_some_and(is_past) && stop.withdrawn_time.is_none();
     let covers_all = run.spec.plans.iter().all(|plan| run.status.plans.iter().any(|other| other.id == *plan));
-    let is_kept = run.keep_until.as_ref().is_some_and(|until| until == "soon") || run.is_being_deleted;
+    let is_kept = run.keep_until.as_ref().is_some_and(|until| until == "soon") || run.deleted.is_some();
     let is_owned = run.marks.as_ref().is_none_or(|marks| !marks.names.is_empty());
     is_complete && covers_all && !is_kept && !is_owned
 }

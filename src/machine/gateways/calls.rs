@@ -128,6 +128,7 @@ impl Gateways {
         progress: &mut Vec<CallProgress>,
     ) {
         let last_begun = self.next_call as u32;
+        self.forget_remembered(key, now.mono, out);
         let Some(gateway) = self.by_key.get_mut(key) else { return };
         for (held, released) in gateway.release_held() {
             let (call, gist) = (held.call, held.gist);
@@ -153,10 +154,11 @@ impl Gateways {
         let credential_at = if may_call { gateway.credential_at() } else { gateway.held_at() };
         let later = call_at.filter(|at| *at > now);
         let look_at = gateway.look_at().filter(|_| may_call);
-        let at = [later, credential_at, look_at, gateway.notify_at(), gateway.status_at]
-            .into_iter()
-            .flatten()
-            .min();
+        let at =
+            [later, credential_at, look_at, gateway.notify_at(), gateway.status_at, gateway.forgotten_at()]
+                .into_iter()
+                .flatten()
+                .min();
         let is_idle = gateway.is_idle();
         self.timers.set(key, &mut gateway.timer, at.filter(|_| !is_idle));
         if let Some(settings) = &gateway.settings {

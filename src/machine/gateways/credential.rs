@@ -84,6 +84,11 @@ impl Credential {
         self.epoch != Epoch(0) && self.error.is_none()
     }
 
+    /// There was one, and the Secret that it was made of is gone.
+    pub fn has_lost_its_secret(&self) -> bool {
+        self.epoch != Epoch(0) && matches!(self.error, Some(CredentialError::Missing(_)))
+    }
+
     /// Nothing has been read yet.
     pub fn is_unread(&self) -> bool {
         self.epoch == Epoch(0) && self.error.is_none()

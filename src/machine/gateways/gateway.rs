@@ -1,6 +1,6 @@
 //! One gateway as the machine knows it: its object, its credential, its gate and its queue.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use crate::machine::backoff::chance;
@@ -20,7 +20,7 @@ use crate::machine::gateways::status::Published;
 use crate::machine::gateways::suspects::SuspectHistory;
 use crate::machine::gateways::verdict::{Trouble, TroubleKind};
 use crate::machine::gateways::wait_cause::WaitCause;
-use crate::machine::ids::{CallId, Epoch, GatewayKey, PlanId, SecretVersion};
+use crate::machine::ids::{CallId, Epoch, GatewayKey, PlanId, RunId, SecretVersion};
 use crate::machine::input::CredentialRead;
 use crate::machine::time::Millis;
 use crate::machine::view::GatewayView;
@@ -31,6 +31,10 @@ pub struct Gateway {
     pub key: GatewayKey,
     /// None while there is no such object.
     pub view: Option<Arc<GatewayView>>,
+    /// What is left of its object once that is gone.
+    pub remembered: Option<Remembered>,
+    /// Runs whose deletion waits until their plans are stopped here. They may use what is remembered.
+    pub deleting: BTreeSet<RunId>,
     /// The settings of its spec; none while no object was seen. They stay when the object goes: calls under way go on.
     pub settings: Option<Arc<Settings>>,
     /// The list that last brought it.
@@ -73,6 +77,15 @@ pub struct Gateway {
     pub timer: Option<Millis>,
 }
 
+/// The object of a gateway that is gone, whose connection is still there. A namespace is torn down in no order, so its
+/// gateways may go before the runs that are to be stopped at them.
+#[derive(Clone, Debug)]
+pub struct Remembered {
+    pub view: Arc<GatewayView>,
+    /// It is forgotten then, unless the deletion of a run waits for it.
+    pub until: Millis,
+}
+
 /// The plans of the next call of a gateway.
 #[derive(Clone, Debug)]
 pub struct NextCall {
@@ -90,6 +103,8 @@ impl Gateway {
         Self {
             key,
             view: None,
+            remembered: None,
+            deleting: BTreeSet::new(),
             settings: None,
             listed_in: 0,
             endpoint: Epoch(0),
@@ -149,9 +164,21 @@ impl Gateway {
         self.view = Some(Arc::new(view));
     }
 
-    /// The object and its settings, while there is an object.
+    /// The object and its settings, while there is an object, or while runs may use the one that is remembered.
     pub fn object(&self) -> Option<(&Arc<GatewayView>, &Arc<Settings>)> {
-        self.view.as_ref().zip(self.settings.as_ref())
+        let remembered = self.remembered.as_ref().filter(|_| !self.deleting.is_empty());
+        self.view.as_ref().or(remembered.map(|object| &object.view)).zip(self.settings.as_ref())
+    }
+
+    /// Whether it counts among the gateways of its origin.
+    pub fn is_member(&self) -> bool {
+        self.view.is_some() || self.remembered.is_some()
+    }
+
+    /// Whether there is a credential to call with. A Secret that is gone leaves the one that was made of it, for runs
+    /// that are being deleted.
+    fn has_credential(&self) -> bool {
+        self.credential.is_there() || (!self.deleting.is_empty() && self.credential.has_lost_its_secret())
     }
 
     /// The cause for which the ids here have to wait, if they have to. `unknown`: the cause if there is no object.
@@ -159,9 +186,9 @@ impl Gateway {
         match (self.object(), &self.credential.error, &self.gate) {
             (None, ..) => Some(unknown),
             (Some((_, settings)), ..) if settings.is_suspended => Some(WaitCause::Suspended),
-            (Some(_), Some(error), _) => Some(WaitCause::Credential(error)),
-            (Some(_), None, Gate::Shut(shut)) => Some(WaitCause::Shut(shut)),
-            (Some(_), None, Gate::Open) => None,
+            (Some(_), Some(error), _) if !self.has_credential() => Some(WaitCause::Credential(error)),
+            (Some(_), _, Gate::Shut(shut)) => Some(WaitCause::Shut(shut)),
+            (Some(_), _, Gate::Open) => None,
         }
     }
 
@@ -286,7 +313,8 @@ impl Gateway {
 
     /// Whether the gateway may be forgotten: there is no object, and no run asks for it.
     pub fn is_idle(&self) -> bool {
-        self.view.is_none() && self.queue.is_empty() && self.in_flight.is_empty()
+        let is_wanted = !self.queue.is_empty() || !self.in_flight.is_empty() || !self.deleting.is_empty();
+        !self.is_member() && !is_wanted
     }
 
     /// Takes the plans of the next call, if one may begin now.
@@ -342,7 +370,7 @@ impl Gateway {
 
     fn wanted_at(&self, settings: &Settings) -> Option<Millis> {
         match &self.gate {
-            _ if settings.is_suspended || !self.credential.is_there() => None,
+            _ if settings.is_suspended || !self.has_credential() => None,
             Gate::Shut(shut) if shut.probe.is_some() => None,
             Gate::Shut(shut) if self.queue.fresh_len() > 0 => Some(shut.until),
             Gate::Shut(shut) => self.queue.suspects_at().map(|at| at.max(shut.until)),
@@ -353,7 +381,7 @@ impl Gateway {
     /// The moment at which the credential is to be read.
     pub fn credential_at(&self) -> Option<Millis> {
         // A reading that waits for the end of another one needs no timer.
-        self.view.as_ref().filter(|_| !self.waits_for_reading)?;
+        self.object().filter(|_| !self.waits_for_reading)?;
         self.credential.due_at(self.awaited(), self.doubts_secrets())
     }
 
@@ -370,6 +398,11 @@ impl Gateway {
     /// The moment at which the runs that wait here are to be told of a changed reason.
     pub fn notify_at(&self) -> Option<Millis> {
         self.published.notify_at().filter(|_| self.awaited())
+    }
+
+    /// The moment at which what is remembered of its object is forgotten.
+    pub fn forgotten_at(&self) -> Option<Millis> {
+        self.remembered.as_ref().filter(|_| self.deleting.is_empty()).map(|object| object.until)
     }
 
     /// The moment from which on the gateway's own status is to be written, if it is to be.

@@ -56,9 +56,9 @@ fn ready(namespaces: &[&str]) -> Gateways {
     let mut gateways = Gateways::new(OriginLimits::default(), 7);
     gateways.list_began(&ALL);
     for namespace in namespaces {
-        gateways.observe(fixtures::gateway(namespace), Millis(0));
+        gateways.observe(fixtures::gateway(namespace), Millis(0), &mut Vec::new());
     }
-    gateways.list_ended(&ALL, &mut Vec::new());
+    gateways.list_ended(&ALL, Millis(0), &mut Vec::new());
     gateways.allow_calls(&ALL);
     turn(&mut gateways, 0);
     while let Some((key, epoch)) = reading(&gateways) {
@@ -83,13 +83,13 @@ fn a_call_begins_when_nothing_stands_in_its_way() {
     let suspend: Change = |gateways| {
         let mut view = fixtures::gateway("a");
         view.spec.suspend = Some(true);
-        gateways.observe(view, Millis(1));
+        gateways.observe(view, Millis(1), &mut Vec::new());
     };
     let rows: [(&str, Change, &[&str]); 5] = [
         ("all is well", |_| {}, &["post a [1, 2]"]),
         ("runs are not listed yet, or the end is near", |gateways| gateways.end_calls(), &[]),
         ("it is suspended", suspend, &["read a"]),
-        ("it is gone", |gateways| gateways.gone(&key("a"), None, &mut Vec::new()), &[]),
+        ("it is gone", |gateways| gateways.gone(&key("a"), None, Millis(1), &mut Vec::new()), &[]),
         (
             "its runs wait no more",
             |gateways| gateways.withdraw(&key("a"), &[PlanId(1), PlanId(2)], RunId(1)),
@@ -137,7 +137,7 @@ fn a_changed_reason_is_told_to_runs_once_it_has_stood_for_a_while() {
     let mut gateways = ready(&["a"]);
     let mut view = fixtures::gateway("a");
     view.spec.suspend = Some(true);
-    gateways.observe(view, Millis(1_000));
+    gateways.observe(view, Millis(1_000), &mut Vec::new());
     gateways.offer(&key("a"), &[PlanId(3)], waiter(6));
     turn(&mut gateways, 1_000);
     assert!(gateways.publish(Millis(1_000)).notified.is_empty(), "it has just begun");
@@ -207,7 +207,7 @@ fn only_gateways_to_which_something_has_happened_are_looked_at() {
 fn a_gateway_that_nobody_asks_for_is_forgotten_with_its_object() {
     let mut gateways = ready(&["a"]);
     let mut out = Vec::new();
-    gateways.gone(&key("a"), None, &mut out);
+    gateways.gone(&key("a"), None, Millis(1), &mut out);
     turn(&mut gateways, 1);
     assert_eq!((gateways.iter().count(), gateways.origins.by_name.len()), (0, 0));
     assert!(matches!(out[..], [Effect::Disconnect(_)]));
@@ -218,9 +218,9 @@ fn a_start_with_a_thousand_gateways_reads_few_secrets_at_a_time_and_those_that_r
     let mut gateways = Gateways::new(OriginLimits::default(), 7);
     gateways.list_began(&Extent::all(Kind::Gateways));
     for number in 0..1_000 {
-        gateways.observe(fixtures::gateway(&format!("team-{number:03}")), Millis(0));
+        gateways.observe(fixtures::gateway(&format!("team-{number:03}")), Millis(0), &mut Vec::new());
     }
-    gateways.list_ended(&Extent::all(Kind::Gateways), &mut Vec::new());
+    gateways.list_ended(&Extent::all(Kind::Gateways), Millis(1), &mut Vec::new());
     gateways.allow_calls(&Extent::all(Kind::Runs));
     let mut begun = turn(&mut gateways, 0);
     assert_eq!(begun.len(), READINGS_MAX);
@@ -248,11 +248,11 @@ fn a_list_of_one_namespace_ends_no_gateway_of_another_readable_or_not() {
         let extent = Extent::of(Kind::Gateways, namespace);
         gateways.list_began(&extent);
         if is_there {
-            gateways.observe(fixtures::gateway(namespace), Millis(0));
+            gateways.observe(fixtures::gateway(namespace), Millis(0), &mut Vec::new());
             let broken = GatewayKey::new(namespace, "broken");
             gateways.unreadable(&broken, "uid".into(), "no url", &mut Vec::new());
         }
-        gateways.list_ended(&extent, &mut Vec::new());
+        gateways.list_ended(&extent, Millis(0), &mut Vec::new());
         (gateways.iter().filter(|gateway| gateway.view.is_some()).count(), gateways.unreadable.len())
     };
     // Twice in one of them, so that the numbers of their lists are not the same.
@@ -269,15 +269,19 @@ fn a_gateway_that_cannot_be_read_says_so_until_it_can_or_is_gone() {
         ("it stays as it is", |_| {}, Some(WaitReason::GatewayUnreadable)),
         (
             "it is deleted",
-            |gateways| gateways.gone(&key("a"), Some(&"1".into()), &mut Vec::new()),
+            |gateways| gateways.gone(&key("a"), Some(&"1".into()), Millis(1), &mut Vec::new()),
             Some(WaitReason::GatewayNotFound),
         ),
-        ("it is corrected", |gateways| gateways.observe(fixtures::gateway("a"), Millis(1)), None),
+        (
+            "it is corrected",
+            |gateways| gateways.observe(fixtures::gateway("a"), Millis(1), &mut Vec::new()),
+            None,
+        ),
         (
             "a list lacks it",
             |gateways| {
                 gateways.list_began(&Extent::all(Kind::Gateways));
-                gateways.list_ended(&Extent::all(Kind::Gateways), &mut Vec::new());
+                gateways.list_ended(&Extent::all(Kind::Gateways), Millis(1), &mut Vec::new());
             },
             Some(WaitReason::GatewayNotFound),
         ),
@@ -298,7 +302,7 @@ fn a_gateway_that_is_asked_for_and_is_not_there_says_so() {
     let reason = |gateways: &Gateways| reason_of(gateways.wait_of(&key("a"), true, Millis(0)).cause);
     assert_eq!(reason(&gateways), Some(WaitReason::GatewayNotListed));
     gateways.list_began(&ALL);
-    gateways.list_ended(&ALL, &mut Vec::new());
+    gateways.list_ended(&ALL, Millis(0), &mut Vec::new());
     assert_eq!(reason(&gateways), Some(WaitReason::GatewayNotFound));
     gateways.list_failed(&ALL, "no permission".to_owned());
     assert_eq!(reason(&gateways), Some(WaitReason::GatewayNotListed));

@@ -30,7 +30,7 @@ pub mod wait_cause;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use self::gateway::Gateway;
+use self::gateway::{Gateway, Remembered};
 use self::origin::Origins;
 use self::readings::Readings;
 use self::settle::Call;
@@ -39,7 +39,7 @@ use crate::machine::effect::Effect;
 use crate::machine::guards::{Guard, Guards};
 use crate::machine::ids::{CallId, Epoch, GatewayKey, Kind, PlanId, RunId, Uid};
 use crate::machine::input::{CredentialRead, Reached};
-use crate::machine::limits::OriginLimits;
+use crate::machine::limits::{OriginLimits, REMEMBERED_FOR};
 use crate::machine::list::{Extent, Listed, Lists};
 use crate::machine::time::Millis;
 use crate::machine::timers::Timers;
@@ -68,6 +68,8 @@ pub struct Gateways {
     pub(in crate::machine) next_call: u64,
     pub(in crate::machine) last_look: u32,
     pub(in crate::machine) readings: Readings,
+    /// The gateway of each run whose deletion waits.
+    pub(in crate::machine) deleting: BTreeMap<RunId, GatewayKey>,
 }
 
 /// A gateway whose object can't be read.
@@ -106,6 +108,11 @@ impl Gateways {
         self.calls.len()
     }
 
+    /// Whether something has happened to a gateway since calls were last begun.
+    pub fn is_touched(&self) -> bool {
+        !self.touched.is_empty() || !self.unpublished.is_empty()
+    }
+
     /// The next moment at which a call or a reading may begin, or something is to be told.
     pub fn wake_at(&self) -> Option<Millis> {
         let origin = self.origins.wake_at().filter(|_| !self.may_call.is_empty());
@@ -114,11 +121,16 @@ impl Gateways {
 
     // === observations ===
 
-    pub fn observe(&mut self, view: GatewayView, now: Millis) {
+    pub fn observe(&mut self, view: GatewayView, now: Millis, out: &mut Vec<Effect>) {
         let (key, list) = (view.key.clone(), self.lists.of(&view.key.namespace).serial);
         self.unreadable.remove(&key);
         let gateway = self.entry(&key);
-        let before = gateway.object().map(|(_, settings)| settings.origin.clone());
+        let before = gateway.settings.as_ref().filter(|_| gateway.is_member());
+        let before = before.map(|settings| settings.origin.clone());
+        if gateway.remembered.take().is_some() {
+            // Another one has taken its place.
+            out.push(Effect::Disconnect(key.clone()));
+        }
         gateway.listed_in = list;
         gateway.observe(view, now);
         if let Some(after) = gateway.settings.clone() {
@@ -127,7 +139,7 @@ impl Gateways {
     }
 
     /// Takes in that the object is gone. The address stays what it was: calls under way are still answered by it.
-    pub fn gone(&mut self, key: &GatewayKey, uid: Option<&Uid>, out: &mut Vec<Effect>) {
+    pub fn gone(&mut self, key: &GatewayKey, uid: Option<&Uid>, now: Millis, out: &mut Vec<Effect>) {
         if self.unreadable.get(key).is_some_and(|object| uid.is_none_or(|uid| *uid == object.uid)) {
             self.unreadable.remove(key);
             self.touch(key);
@@ -137,19 +149,40 @@ impl Gateways {
         if gateway.view.as_ref().is_some_and(is_other) {
             return;
         }
-        if gateway.view.take().is_some() {
-            out.push(Effect::Disconnect(key.clone()));
-            if let Some(settings) = &gateway.settings {
-                self.origins.leave(key, &settings.origin);
+        if let Some(view) = gateway.view.take() {
+            let has_connection = gateway.credential.epoch != Epoch(0);
+            gateway.remembered = Some(Remembered { view, until: now + REMEMBERED_FOR });
+            if !has_connection {
+                // There is nothing to call it with.
+                self.drop_remembered(key, out);
             }
         }
         self.touch(key);
     }
 
+    /// Forgets the object of a gateway that has been gone for long enough, unless the deletion of a run waits for it.
+    fn forget_remembered(&mut self, key: &GatewayKey, now: Millis, out: &mut Vec<Effect>) {
+        if self.get(key).and_then(Gateway::forgotten_at).is_some_and(|at| at <= now) {
+            self.drop_remembered(key, out);
+        }
+    }
+
+    fn drop_remembered(&mut self, key: &GatewayKey, out: &mut Vec<Effect>) {
+        let Some(gateway) = self.by_key.get_mut(key) else { return };
+        if gateway.remembered.take().is_some() {
+            out.push(Effect::Disconnect(key.clone()));
+            if let Some(settings) = &gateway.settings {
+                self.origins.leave(key, &settings.origin);
+            }
+        }
+    }
+
     /// Takes in that an object can't be read: it counts as gone, but runs that wait for it are told why. The text is for
     /// users.
     pub fn unreadable(&mut self, key: &GatewayKey, uid: Uid, why: &str, out: &mut Vec<Effect>) {
-        self.gone(key, None, out);
+        self.gone(key, None, Millis(0), out);
+        // It is there, and may lead elsewhere by now: what was known of it counts no more.
+        self.drop_remembered(key, out);
         let listed_in = self.lists.of(&key.namespace).serial;
         self.unreadable.insert(key.clone(), Unreadable { uid, why: why.into(), listed_in });
         self.touch(key);
@@ -160,7 +193,7 @@ impl Gateways {
     }
 
     /// Ends a list: the gateways of its extent that it did not bring are gone.
-    pub fn list_ended(&mut self, extent: &Extent, out: &mut Vec<Effect>) {
+    pub fn list_ended(&mut self, extent: &Extent, now: Millis, out: &mut Vec<Effect>) {
         let list = self.lists.of_extent(extent);
         list.ended();
         let serial = list.serial;
@@ -169,7 +202,7 @@ impl Gateways {
         };
         let stale: Vec<_> =
             self.by_key.values().filter(is_stale).map(|gateway| gateway.key.clone()).collect();
-        stale.iter().for_each(|key| self.gone(key, None, out));
+        stale.iter().for_each(|key| self.gone(key, None, now, out));
         self.unreadable.retain(|key, object| !extent.covers(&key.namespace) || object.listed_in == serial);
         self.touch_all(extent);
     }
@@ -235,6 +268,24 @@ impl Gateways {
             gateway.gate.hurry_for_request(now);
             gateway.credential.hurry_for_request(now);
         });
+    }
+
+    /// The deletion of a run waits until its plans are stopped at this gateway, or it waits for none.
+    pub fn deleting(&mut self, run: RunId, gateway: Option<GatewayKey>) {
+        let before = self.deleting.get(&run).cloned();
+        if before == gateway {
+            return;
+        }
+        if let Some(before) = before {
+            self.deleting.remove(&run);
+            self.edit(&before, |gateway| {
+                gateway.deleting.remove(&run);
+            });
+        }
+        if let Some(key) = gateway {
+            self.entry(&key).deleting.insert(run);
+            self.deleting.insert(run, key);
+        }
     }
 
     // === helpers ===

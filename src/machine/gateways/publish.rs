@@ -75,6 +75,10 @@ impl Gateways {
             let cause = gateway.wait_cause(unknown).map(WaitCause::cause);
             let claim = gateway.view.as_ref().map(|_| gateway.knowledge(unknown, is_listed).claim(key));
             gateway.published.publish(cause, claim, now);
+            // A deletion does not wait for what can't be sent.
+            if cause.is_some_and(|cause| cause.reason.leaves_nothing_to_send()) {
+                notified.extend(gateway.deleting.iter().copied());
+            }
             if gateway.published.notify_at().is_some_and(|at| at <= now) {
                 gateway.published.waiters_notified = Some(cause);
                 notified.extend(gateway.queue.waiters());

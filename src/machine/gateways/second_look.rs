@@ -39,7 +39,7 @@ impl Gateway {
         if self.held.is_empty() {
             return Vec::new();
         }
-        let (lost, endpoint) = (self.view.is_none(), self.endpoint);
+        let (lost, endpoint) = (self.object().is_none(), self.endpoint);
         // At the new address the plan has not been asked for yet.
         let has_moved = |held: &Held| lost || held.endpoint != endpoint;
         let all = std::mem::take(&mut self.held);

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use crate::machine::effect::{MetadataChange, WriteBody};
+use crate::machine::effect::{FinalizerChange, MetadataChange};
 use crate::machine::ids::{CleanedRun, CleanupKey, GatewayKey, RunId, Version, WriteSerial};
 use crate::machine::time::Millis;
 
@@ -56,6 +56,8 @@ pub struct Change {
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub enum What {
     Metadata(MetadataChange),
+    /// Which others the object has is known when the write begins.
+    Finalizer(FinalizerChange),
     Deletion,
 }
 
@@ -102,17 +104,6 @@ pub struct Entry {
     pub(in crate::machine) timer: Option<Millis>,
 }
 
-// === impl Change ===
-
-impl Change {
-    pub fn body(&self) -> WriteBody {
-        match &self.what {
-            What::Metadata(change) => WriteBody::Metadata(change.clone()),
-            What::Deletion => WriteBody::Deletion,
-        }
-    }
-}
-
 // === impl InFlight ===
 
 impl InFlight {
@@ -123,6 +114,14 @@ impl InFlight {
     /// Whether it was to delete the object.
     pub fn is_deletion(&self) -> bool {
         matches!(&self.next, Next::Change(change) if change.what == What::Deletion)
+    }
+
+    /// What it was to do with the finalizer, if that was it.
+    pub fn finalizer_change(&self) -> Option<FinalizerChange> {
+        match &self.next {
+            Next::Change(Change { what: What::Finalizer(change), .. }) => Some(*change),
+            Next::Change(_) | Next::Status => None,
+        }
     }
 }
 
@@ -179,9 +178,16 @@ impl Entry {
         }
     }
 
+    /// A change that has failed goes behind the status from now on, which may well be written meanwhile.
+    pub fn change_has_failed(&mut self) {
+        if let Some(change) = self.changes.first_mut() {
+            change.order = Order::AfterStatus;
+        }
+    }
+
     /// Drops this change, if it is still the next one.
     pub fn drop_change(&mut self, change: &Change) {
-        if self.changes.first() == Some(change) {
+        if self.changes.first().is_some_and(|first| first.what == change.what) {
             self.changes.remove(0);
         }
     }

@@ -51,6 +51,7 @@ use std::sync::Arc;
 
 pub use self::entry::{Change, Entry, EntryKey, InFlight, Next, Order, Urgency, What, WriteState};
 use crate::machine::backoff::Backoff;
+use crate::machine::effect::FinalizerChange;
 use crate::machine::fair_queue::FairQueue;
 use crate::machine::ids::{Version, WriteSerial};
 use crate::machine::input::WriteResult;
@@ -196,7 +197,13 @@ impl Outbox {
             // The watch will tell of the end when it has told all earlier events. A run that is forgotten sooner would
             // be made anew by an event that is still on its way. A 404 that the watch never explains is read again.
             WriteResult::Gone => entry.state = conflict,
+            // Whether it is to be put on at all is decided anew: nothing else must wait for it.
+            WriteResult::Refused(_) if ended.finalizer_change() == Some(FinalizerChange::PutOn) => {
+                entry.failures = 0;
+                entry.change_is_done(ended);
+            }
             WriteResult::Refused(status) => {
+                entry.change_has_failed();
                 entry.failures = entry.failures.saturating_add(1);
                 let pause = match status {
                     // At once without messages, which are all that can be wrong with a status.
@@ -208,6 +215,7 @@ impl Outbox {
                 entry.state = WriteState::Backoff { until: now + pause, without_messages: true };
             }
             WriteResult::Failed { retry_after } => {
+                entry.change_has_failed();
                 entry.failures = entry.failures.saturating_add(1);
                 let until = now + RETRY.delay(entry.failures, chance, retry_after);
                 entry.state = WriteState::Backoff { until, without_messages: false };
@@ -277,6 +285,16 @@ impl Outbox {
     /// Its status may still be due.
     pub fn is_idle(&self, key: &EntryKey) -> bool {
         self.entries.get(key).is_none_or(|entry| entry.state == WriteState::Idle && entry.changes.is_empty())
+    }
+
+    /// Writes of an object in a row that did not succeed.
+    pub fn failures_of(&self, key: &EntryKey) -> u8 {
+        self.entries.get(key).map_or(0, |entry| entry.failures)
+    }
+
+    /// Whether such a change of an object waits to be written, or is being written.
+    pub fn has_change(&self, key: &EntryKey, what: &What) -> bool {
+        self.entries.get(key).is_some_and(|entry| entry.changes.iter().any(|change| change.what == *what))
     }
 
     /// Whether the API server has refused the object's status with messages in it.

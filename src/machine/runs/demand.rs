@@ -4,6 +4,7 @@ use crate::api::{EventReason, Outcome};
 use crate::machine::call::Waiter;
 use crate::machine::effect::Event;
 use crate::machine::ids::{GatewayKey, PlanId, RunId, RunKey, Version};
+use crate::machine::runs::deletion::LetGo;
 use crate::machine::time::Millis;
 
 /// One demand of a run. The machine hands it on; runs know none of the other parts.
@@ -38,6 +39,10 @@ pub enum Demand {
     Settled(Outcome),
     /// A stop has ended in this way, so long after it was asked for, and status tells it. Metrics count it.
     Ended(EventReason, Millis),
+    /// The deletion of a run waits until its plans are stopped at this gateway; or it waits no more.
+    Deleting(RunId, Option<GatewayKey>),
+    /// The deletion of a run waits no longer although plans are left to be stopped, which a metric counts.
+    LetGo(LetGo),
     /// A panic was caught, which a metric counts.
     Panicked,
 }

@@ -91,6 +91,12 @@ pub fn taken_back(field: DecidingField, view: &RunView) -> Announcement {
                 "the stop was taken back: spec.activeDeadlineSeconds was raised to a deadline in the future{by_whom}"
             ),
         ),
+        DecidingField::Deletion | DecidingField::DeletionPolicy => Announcement::normal(
+            EventReason::StopWithdrawn,
+            format!(
+                "the stop was taken back: spec.deletionPolicy was set to Orphan{by_whom}, and the run goes at once"
+            ),
+        ),
         DecidingField::GatewayRef => Announcement::warning(
             EventReason::StopWithdrawn,
             format!(
@@ -108,6 +114,23 @@ pub fn deadline_passed(deadlines: Deadlines, plans: &[PlanId]) -> Option<Announc
     let message =
         format!("the run's deadline, {deadline}, has passed; to be stopped: {}", plans_by_name(plans));
     Some(Announcement::normal(EventReason::DeadlinePassed, message))
+}
+
+/// The announcement that the deletion of a run waits until these plans are stopped.
+pub fn stops_before_deletion(plans: &[PlanId]) -> Announcement {
+    let message = format!(
+        "the run is being deleted, and spec.deletionPolicy is Stop; to be stopped before: {}",
+        plans_by_name(plans)
+    );
+    Announcement::normal(EventReason::StopBeforeDeletion, message)
+}
+
+/// The announcement that the deletion policy of a run is not in effect.
+pub fn deletion_skipped(why: &str) -> Announcement {
+    let message = format!(
+        "spec.deletionPolicy Stop is not in effect: {why}; if the run is deleted, its plans go on: stop them first"
+    );
+    Announcement::warning(EventReason::DeletionSkipped, message)
 }
 
 /// The announcement of a notice; none if it does not matter for these plans. `unsent`: the number of plans that wait
@@ -147,7 +170,9 @@ pub fn notice(
                     DecidingField::Annotation
                     | DecidingField::Retry
                     | DecidingField::Cleanup
-                    | DecidingField::GatewayRef => "the annotation testinium.io/stop",
+                    | DecidingField::GatewayRef
+                    | DecidingField::Deletion
+                    | DecidingField::DeletionPolicy => "the annotation testinium.io/stop",
                 },
                 // A no that is there already would be no other value.
                 if view.stop_annotation.as_deref().is_some_and(|value| meaning(value) == Meaning::No) {

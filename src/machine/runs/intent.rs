@@ -13,9 +13,10 @@ use std::sync::Arc;
 
 use jiff::Timestamp;
 
-use crate::api::{TestPlanRunStatus, Trigger};
+use crate::api::{DeletionPolicy, TestPlanRunStatus, Trigger};
 use crate::machine::ids::{GatewayKey, RunKey};
 use crate::machine::runs::deadline::Deadlines;
+use crate::machine::runs::deletion::{deletion_asks, deletion_begins};
 use crate::machine::runs::meaning::{Meaning, asks, meaning};
 use crate::machine::view::{DEFAULT_GATEWAY, FieldSet, RunView, gateway_of};
 
@@ -33,6 +34,8 @@ pub struct Observed {
     /// The label by which Velero marks what it has restored.
     pub restore: Option<Arc<str>>,
     pub deadline: Deadlines,
+    /// The time at which the deletion of the object was first seen, if that asks or has asked for a stop.
+    pub deletion: Option<Timestamp>,
     pub stop: StopState,
     /// Value of the annotation that asked for the stop, even if the annotation is gone meanwhile.
     pub request: Option<Arc<str>>,
@@ -97,6 +100,8 @@ pub enum DecidingField {
     Cleanup,
     GatewayRef,
     Deadline,
+    Deletion,
+    DeletionPolicy,
 }
 
 /// A consequence that a person may not have expected.
@@ -125,6 +130,7 @@ impl Observed {
             && self.cleanup.as_deref() == view.cleanup_annotation.as_deref()
             && self.restore.as_deref() == view.restored.as_deref()
             && !self.deadline.seen_in(view).passes(now)
+            && !deletion_begins(view, self.deletion)
     }
 
     /// The memory in the status of an object.
@@ -138,6 +144,7 @@ impl Observed {
             cleanup: stop.observed_cleanup.as_deref().map(Arc::from),
             restore: stop.observed_restore.as_deref().map(Arc::from),
             deadline: Deadlines { named: None, passed: stop.observed_deadline.as_ref().map(|time| time.0) },
+            deletion: stop.observed_deletion.as_ref().map(|time| time.0),
             stop: match stop.trigger {
                 None => StopState::None,
                 Some(trigger) if stop.withdrawn_time.is_some() => StopState::Withdrawn(trigger),
@@ -182,6 +189,9 @@ impl DecidingField {
             Self::Cleanup => view.cleanup_set.as_ref(),
             Self::GatewayRef => view.gateway_set.as_ref(),
             Self::Deadline => view.deadline_set.as_ref(),
+            // Nothing in an object tells who has deleted it.
+            Self::Deletion => None,
+            Self::DeletionPolicy => view.policy_set.as_ref(),
         }
     }
 
@@ -193,6 +203,7 @@ impl DecidingField {
             Self::Annotation | Self::Retry | Self::GatewayRef => Trigger::Annotation,
             Self::Deadline => Trigger::Deadline,
             Self::Cleanup => Trigger::Cleanup,
+            Self::Deletion | Self::DeletionPolicy => Trigger::Deletion,
         }
     }
 }
@@ -205,6 +216,7 @@ pub fn gateway_name(view: &RunView) -> &str {
 /// Decides the intent of a run. `before` is the memory of this process, or else that of the object's status.
 pub fn decide_intent(view: &RunView, before: &Observed, history: History<'_>) -> Intent {
     let mut intent = Intent { observed: observe(view, before), ..Intent::default() };
+    let deletes = begin_deletion(view, &mut intent.observed, history.now);
     let deadline_passes = intent.observed.deadline.passes(history.now);
     let is_restored = is_restored(view, before, history);
     if deadline_passes || is_restored {
@@ -222,29 +234,59 @@ pub fn decide_intent(view: &RunView, before: &Observed, history: History<'_>) ->
         if intent.observed.is_restored() {
             intent.notices.push(Notice::Restored);
         }
+        // No backup holds a deletion: it is of now.
+        if deletes && !intent.observed.is_stop_requested() {
+            ask(DecidingField::Deletion, view, before, &mut intent);
+        }
         return intent;
     }
-    if let Some(field) = asked(view, before, history, deadline_passes) {
+    let happens = Happens { deadline_passes, deletes };
+    if let Some(field) = asked(view, before, history, happens) {
         let trigger = field.trigger();
-        intent.asked_by = Some(field);
         if trigger == Trigger::Spec && is_contested(view, before, history) {
             intent.notices.push(Notice::Contested);
         }
-        intent.is_new = true;
-        intent.observed.stop = StopState::Asked(trigger);
-        intent.observed.gateway = Some(shared(&before.gateway, gateway_name(view)));
-        intent.observed.request = intent.observed.annotation.clone().filter(|value| asks(value));
+        ask(field, view, before, &mut intent);
         return intent;
     }
     // What asks for the rest alone, with no plan left to ask for, asks for nothing, and so does not outweigh a no.
-    let again = asks_for_the_rest(view, before, deadline_passes);
+    let again = asks_for_the_rest(view, before, happens);
     if again.is_some() && before.is_stop_requested() && history.has_failures {
         (intent.retries, intent.asked_by) = (true, again);
     } else {
         take_back(view, before, &mut intent);
     }
+    let is_waited_for = intent.retries || (intent.observed.is_stop_requested() && !history.settled);
+    if !is_waited_for {
+        // It asks for nothing, and so it holds nothing up.
+        intent.observed.deletion = before.deletion;
+    }
     intent.notices.extend(notice(view, before, &intent, history));
     intent
+}
+
+/// The events of now that are no change of a field.
+#[derive(Clone, Copy, Debug)]
+struct Happens {
+    deadline_passes: bool,
+    deletes: bool,
+}
+
+/// Takes in that the object is being deleted, and yields whether that asks for a stop now.
+fn begin_deletion(view: &RunView, observed: &mut Observed, now: Timestamp) -> bool {
+    if !deletion_begins(view, observed.deletion) {
+        return false;
+    }
+    observed.deletion = Some(now);
+    deletion_asks(view)
+}
+
+/// Every plan is asked for anew, by this field.
+fn ask(field: DecidingField, view: &RunView, before: &Observed, intent: &mut Intent) {
+    (intent.asked_by, intent.is_new) = (Some(field), true);
+    intent.observed.stop = StopState::Asked(field.trigger());
+    intent.observed.gateway = Some(shared(&before.gateway, gateway_name(view)));
+    intent.observed.request = intent.observed.annotation.clone().filter(|value| asks(value));
 }
 
 /// The fields as they are seen now; the stop is as it was.
@@ -256,6 +298,8 @@ fn observe(view: &RunView, before: &Observed) -> Observed {
         cleanup: view.cleanup_annotation.as_deref().map(|value| shared(&before.cleanup, value)),
         restore: view.restored.as_deref().map(|value| shared(&before.restore, value)),
         deadline: before.deadline.seen_in(view),
+        // A deletion is never undone. Where status tells of one, and the object of none, somebody else has written that.
+        deletion: before.deletion.filter(|_| view.deleted.is_some()),
         stop: before.stop,
         request: before.request.clone(),
         gateway: before.gateway.clone(),
@@ -268,12 +312,7 @@ fn shared(before: &Option<Arc<str>>, text: &str) -> Arc<str> {
 }
 
 /// The field that asks now and did not before (rules 3, 4, 8, 13). Asking outweighs taking back.
-fn asked(
-    view: &RunView,
-    before: &Observed,
-    history: History<'_>,
-    deadline_passes: bool,
-) -> Option<DecidingField> {
+fn asked(view: &RunView, before: &Observed, history: History<'_>, happens: Happens) -> Option<DecidingField> {
     let stopped = view.spec.stopped == Some(true);
     if stopped && (before.stopped != Some(true) || was_flipped_unseen(view, history)) {
         return Some(DecidingField::Stopped);
@@ -283,16 +322,19 @@ fn asked(
     }
     // What asks for the rest asks for every plan if there is no stop, or only one at another gateway.
     let stands = before.is_stop_requested() && !has_moved(view, before);
-    asks_for_the_rest(view, before, deadline_passes).filter(|_| !stands)
+    asks_for_the_rest(view, before, happens).filter(|_| !stands)
 }
 
 /// The field that became one that asks for the plans which the present stop has not stopped (rules 3 and 4): a person's
 /// retry, or automation.
-fn asks_for_the_rest(view: &RunView, before: &Observed, deadline_passes: bool) -> Option<DecidingField> {
+fn asks_for_the_rest(view: &RunView, before: &Observed, happens: Happens) -> Option<DecidingField> {
     if retry_became(view, before) {
         return Some(DecidingField::Retry);
     }
-    if deadline_passes {
+    if happens.deletes {
+        return Some(DecidingField::Deletion);
+    }
+    if happens.deadline_passes {
         return Some(DecidingField::Deadline);
     }
     let mark = view.cleanup_annotation.as_deref().filter(|mark| !mark.trim().is_empty());
@@ -312,7 +354,10 @@ fn take_back(view: &RunView, before: &Observed, intent: &mut Intent) {
     if let StopState::Asked(trigger) = before.stop {
         // A deadline that is to come after one has asked was raised into the future.
         let is_raised = trigger == Trigger::Deadline && intent.observed.deadline.to_come().is_some();
-        intent.taken_back = taken_back(view, before, is_raised);
+        let is_orphaned =
+            trigger == Trigger::Deletion && view.spec.deletion_policy == Some(DeletionPolicy::Orphan);
+        intent.taken_back =
+            taken_back(view, before, is_raised).or(is_orphaned.then_some(DecidingField::DeletionPolicy));
         if intent.taken_back.is_some() {
             intent.observed.stop = StopState::Withdrawn(trigger);
         }

@@ -25,6 +25,8 @@ pub struct StatusMemo {
     pub foreign: Box<[Condition]>,
     /// The status says what keeps the object from being deleted.
     pub is_kept: bool,
+    /// The status says why the deletion policy is not in effect.
+    pub is_deletion_skipped: bool,
     since: Box<[TransitionTime]>,
     /// Digest of `status.stop` and of the reason of the condition Stopped: if it changes, an event may tell of it.
     announce: u64,
@@ -70,6 +72,7 @@ impl StatusMemo {
             carried_over: (carried_over != CarriedOver::default()).then(|| Box::new(carried_over)),
             foreign: foreign(&status.conditions).cloned().collect(),
             is_kept: status.stop.as_ref().is_some_and(|stop| stop.ttl_skipped.is_some()),
+            is_deletion_skipped: status.stop.as_ref().is_some_and(|stop| stop.deletion_skipped.is_some()),
             since: status.conditions.iter().filter_map(TransitionTime::of).collect(),
             announce,
             digest,
@@ -209,6 +212,8 @@ fn hash_stop(stop: &StopStatus, hash: &mut DefaultHasher) {
         observed_cleanup,
         observed_restore,
         observed_deadline,
+        observed_deletion,
+        deletion_skipped,
         ttl_skipped,
         request,
         last_handled_request,
@@ -217,6 +222,7 @@ fn hash_stop(stop: &StopStatus, hash: &mut DefaultHasher) {
     (trigger, when(request_time), requested_by, field_manager, reason, gateway).hash(hash);
     (attempts, when(completion_time), when(withdrawn_time), withdrawn_by).hash(hash);
     (observed_stopped, observed_request, observed_retry, observed_cleanup, observed_restore).hash(hash);
+    (when(observed_deletion), deletion_skipped).hash(hash);
     (when(observed_deadline), ttl_skipped, request, last_handled_request, last_handled_retry).hash(hash);
 }
 

@@ -16,6 +16,7 @@
 pub mod census;
 mod conditions;
 pub mod deadline;
+pub mod deletion;
 pub mod demand;
 pub mod events;
 pub mod intent;
@@ -28,6 +29,7 @@ pub mod plan_list;
 pub mod request;
 pub mod room;
 pub mod run;
+mod run_object;
 mod run_plans;
 mod run_status;
 pub mod statement;
@@ -40,6 +42,7 @@ mod writes;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
+use self::deletion::LetGo;
 pub use self::demand::Demand;
 pub use self::parked::Parked;
 use self::room::{Room, SetAside};
@@ -69,6 +72,8 @@ pub struct Runs {
     pub(in crate::machine) guards: Guards,
     pub(in crate::machine) next_id: u64,
     pub(in crate::machine) next_lane: u32,
+    /// Whether finalizers may be put on; none while that is not known.
+    pub(in crate::machine) may_put_finalizers: Option<bool>,
 }
 
 // === impl Runs ===
@@ -139,16 +144,40 @@ impl Runs {
                 demands.extend(plans.iter().map(|_| Demand::Settled(Outcome::Expired)));
                 demands.push(Demand::Withdraw { gateway: run.gateway(), plans, run: id });
             }
+            if self.get(id).and_then(Run::held_until).is_some_and(|until| until <= now.mono) {
+                self.let_go(id, LetGo::TimeOver, demands);
+            }
             demands.push(Demand::Reschedule(id));
         }
         demands.extend(self.parked.run_timers(now).into_iter().map(Demand::Read));
         self.aside.run_timers(now.mono);
     }
 
+    /// The deletion of a run waits no longer: what is left of its plans is given up.
+    pub fn let_go(&mut self, id: RunId, why: LetGo, demands: &mut Vec<Demand>) {
+        let Some(run) = self.by_id.get_mut(&id) else { return };
+        let (given_up, plans) = run.let_go(why == LetGo::NothingToSend);
+        if !plans.is_empty() {
+            demands.push(Demand::Withdraw { gateway: run.gateway(), plans, run: id });
+        }
+        demands.extend(given_up.into_iter().map(Demand::Settled));
+        demands.push(Demand::LetGo(why));
+    }
+
+    /// It is known now whether finalizers may be put on.
+    pub fn rights_known(&mut self, may_put: bool, demands: &mut Vec<Demand>) {
+        self.may_put_finalizers = Some(may_put);
+        for (id, run) in &mut self.by_id {
+            run.finalizer.may_put = Some(may_put);
+            run.dirty |= run.finalizer.skipped().is_some();
+            demands.push(Demand::Reschedule(*id));
+        }
+    }
+
     /// Sets the timer of a run: for the next of its plans that is given up, or for its status, whichever is sooner.
     pub fn arm(&mut self, id: RunId, status_at: Option<Millis>) {
         let Some(run) = self.by_id.get_mut(&id) else { return };
-        let at = [run.next_deadline(), status_at].into_iter().flatten().min();
+        let at = [run.next_deadline(), run.held_until(), status_at].into_iter().flatten().min();
         self.timers.set(&id, &mut run.timer, at);
     }
 }

@@ -203,8 +203,10 @@ impl Runs {
     ) {
         let serial = self.lists.of(&view.key.namespace).serial;
         let lane = self.lane_of(&view.key.namespace);
+        let may_put = self.may_put_finalizers;
         let made = catch_unwind(AssertUnwindSafe(|| {
             let (mut run, consequences) = Run::new(view, lane, source, now);
+            run.finalizer.may_put = may_put;
             run.dirty = !run.all_settled() || run.status(None, false, now) != view.status;
             (run, consequences)
         }));
@@ -285,6 +287,9 @@ impl Runs {
         let waiter = Waiter { run: id, request_seq: run.request_seq, lane: run.lane };
         if !offer.is_empty() {
             demands.push(Demand::Offer { gateway: run.gateway(), plans: offer, waiter });
+        }
+        if run.finalizer.is_deleted {
+            demands.push(Demand::Deleting(id, run.holds_deletion().then(|| run.gateway())));
         }
         if is_new {
             demands.push(Demand::HurryForRequest(run.gateway()));

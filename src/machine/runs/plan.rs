@@ -124,6 +124,16 @@ impl Plan {
         Settled::because(Outcome::Expired, reason, Some(format!("{message}{last}")))
     }
 
+    /// The outcome of a plan whose run is being deleted and could not wait until it was stopped.
+    pub fn let_go(&self) -> Settled {
+        let (reason, message) = match self.maybe_stopped {
+            true => (PlanReason::NoAnswer, SENT_UNANSWERED),
+            false => (PlanReason::ObjectDeleted, "the run is being deleted, and the stop could not be sent"),
+        };
+        let last = self.last_answer().map_or_else(String::new, |last| format!("; {last}"));
+        Settled::because(Outcome::Expired, reason, Some(format!("{message}{last}")))
+    }
+
     /// The gateway's last answer in words, if that was no good answer.
     pub fn last_answer(&self) -> Option<String> {
         self.last.map(|gist| format!("{LAST_ANSWER}{gist}"))

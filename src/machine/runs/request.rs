@@ -82,6 +82,7 @@ impl Moment {
         match field {
             // The object may have been written long before: only the clock knows how long ago the deadline has passed.
             Some(DecidingField::Deadline) => Self::of_field(asked_by_deadline(view), view, Source::List, now),
+            Some(DecidingField::Deletion) => Self::of_field(view.deleted, view, source, now),
             Some(field) => Self::of_field(field.set(view).and_then(|set| set.time), view, source, now),
             None => Self::now(now),
         }
@@ -119,10 +120,11 @@ impl Request {
         let (value, is_stamped) = match asked_by {
             Some(DecidingField::Annotation) => (view.stop_annotation.as_deref(), true),
             Some(DecidingField::Retry) => (view.retry_annotation.as_deref(), false),
-            Some(DecidingField::Deadline) => (None, false),
+            Some(DecidingField::Deadline | DecidingField::Deletion) => (None, false),
             // The value names the rule and its time.
             Some(DecidingField::Cleanup) => (view.cleanup_annotation.as_deref(), false),
-            Some(DecidingField::Stopped | DecidingField::GatewayRef) | None => (None, true),
+            Some(DecidingField::Stopped | DecidingField::GatewayRef | DecidingField::DeletionPolicy)
+            | None => (None, true),
         };
         Self {
             asked: Moment::asked_by(asked_by, view, source, now),
@@ -141,6 +143,7 @@ impl Request {
             Trigger::Annotation => time(view.annotation_set.as_ref().or(view.retry_set.as_ref())),
             Trigger::Deadline => asked_by_deadline(view),
             Trigger::Cleanup => time(view.cleanup_set.as_ref()),
+            Trigger::Deletion => view.deleted,
         };
         // A time that is lost or can't be read must not make the request young.
         let time = stop.request_time.as_ref().map(|time| time.0).or(of_object);

@@ -15,6 +15,7 @@ use crate::api::{ConditionStatus, TestPlanRunStatus, reason};
 use crate::machine::effect::{Event, Target};
 use crate::machine::ids::{GatewayKey, Lane, ObjectKey, PlanId, RequestSeq, RunKey, Uid, Version};
 use crate::machine::limits::{QUICK_ANSWER, STOP_DEADLINE_SECONDS};
+use crate::machine::runs::deletion::Finalizer;
 use crate::machine::runs::events::{self, Announcement};
 use crate::machine::runs::intent::{
     DecidingField, History, Intent, Observed, StopState, decide_intent, gateway_name,
@@ -24,7 +25,6 @@ use crate::machine::runs::plan::{all_settled, distinct, remembered_plans};
 use crate::machine::runs::plan_list::PlanList;
 use crate::machine::runs::request::{Moment, Request, Source, Withdrawal};
 use crate::machine::runs::statement::Statement;
-use crate::machine::runs::ttl::{Ttl, ttl_of};
 use crate::machine::time::{Millis, Now};
 use crate::machine::view::RunView;
 use crate::machine::wait_reason::{Cause, WaitReason};
@@ -91,6 +91,8 @@ pub struct Run {
     pub ends_at: Option<Timestamp>,
     /// What keeps its object from being deleted after its TTL.
     pub kept_for: Option<Box<str>>,
+    /// Its finalizer, and whether its deletion waits.
+    pub finalizer: Finalizer,
     /// Its object is asked to be deleted, and was not seen since.
     pub deletion_asked: bool,
     /// An event has told that the API server refuses to delete it.
@@ -161,6 +163,7 @@ impl Run {
             due: None,
             ends_at: None,
             kept_for: None,
+            finalizer: Finalizer::default(),
             deletion_asked: false,
             refusal_told: false,
             lane,
@@ -267,8 +270,11 @@ impl Run {
         self.deadline_seconds = view.spec.stop_deadline_seconds.unwrap_or(STOP_DEADLINE_SECONDS);
 
         let Intent { observed, is_new, asked_by, retries, taken_back, notices } = intent;
-        let mut consequences = Consequences { is_new: is_new || retries, ..Consequences::default() };
         let before = std::mem::replace(&mut self.observed, observed);
+        // A deletion that waits is worth a try as well, even for plans that are asked for already.
+        let begins_to_wait = before.deletion.is_none() && self.observed.deletion.is_some();
+        let mut consequences =
+            Consequences { is_new: is_new || retries || begins_to_wait, ..Consequences::default() };
         self.due = self.observed.deadline.to_come();
         let earlier_withdrawal = self.withdrawal.clone();
         let withdraw = match self.observed.stop {
@@ -301,6 +307,7 @@ impl Run {
         let is_retry = retries && asked_by == Some(DecidingField::Retry);
         self.tell_at_once |= is_retry && handled.is_some() && handled == self.observed.retry.as_deref();
         if !consequences.offer.is_empty() {
+            self.finalizer.gave_up = false;
             // Plans that are asked for again are told of like those of a new request.
             (self.since, self.published) = (now.mono, None);
             self.reopened |= !is_new;
@@ -320,6 +327,9 @@ impl Run {
             let passed = events::deadline_passed(self.observed.deadline, &consequences.offer);
             consequences.announcements.extend(passed);
         }
+        if asked_by == Some(DecidingField::Deletion) {
+            consequences.announcements.push(events::stops_before_deletion(&consequences.offer));
+        }
         let unsent = self.queued().count();
         let notices = notices
             .into_iter()
@@ -327,24 +337,8 @@ impl Run {
         consequences.announcements.extend(notices);
         self.memo = self.memo_of(&view.status);
         self.dirty = true;
-        self.look_at_ttl(view, now);
+        self.look_at_object(view, now);
         consequences
-    }
-
-    /// Takes in when the object may be deleted. It stays for as long as anything is left to stop.
-    fn look_at_ttl(&mut self, view: &RunView, now: Now) {
-        let Ttl { over_at, kept_for } = ttl_of(view);
-        let is_finished = self.is_stop_requested() && self.unasked.is_empty() && self.all_settled();
-        (self.ends_at, self.kept_for) = (over_at.filter(|_| is_finished), kept_for);
-        self.deletion_asked = false;
-        // A time that has come is acted on now, and not waited for.
-        let to_come = self.ends_at.filter(|at| *at > now.wall);
-        self.due = [self.due, to_come].into_iter().flatten().min();
-    }
-
-    /// Whether its object may be deleted now: all that its status has to say is written, and its TTL is over.
-    pub fn is_over(&self, now: Now) -> bool {
-        self.is_written() && self.ends_at.is_some_and(|at| at <= now.wall)
     }
 
     fn begin_request(&mut self, asked_by: Option<DecidingField>, view: &RunView, source: Source, now: Now) {
@@ -402,11 +396,13 @@ impl Run {
     /// Whether nothing is left to send or to write and the own last write has been seen, so that all that matters is in
     /// the object (R6).
     pub fn at_rest(&self) -> bool {
-        self.is_written() && !self.deletion_asked && self.watched_version >= self.version
+        let is_changing = self.deletion_asked || self.finalizer_change().is_some();
+        let is_idle = self.is_written() && !is_changing && !self.finalizer.waits_for_rights();
+        is_idle && self.watched_version >= self.version
     }
 
-    /// Whether nothing is left to send or to write.
-    fn is_written(&self) -> bool {
+    /// Whether nothing is left to send, or to write into the status.
+    pub(in crate::machine) fn is_written(&self) -> bool {
         self.all_settled() && !self.dirty && self.statement.is_none()
     }
 }

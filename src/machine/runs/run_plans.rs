@@ -58,7 +58,7 @@ impl Run {
     }
 
     fn is_worth_another_call(&self, plan: &Plan, now: Now) -> bool {
-        self.is_stop_requested() && now.mono < self.deadline_of(plan)
+        self.is_stop_requested() && now.mono < self.deadline_of(plan) && self.finalizer.has_time(now.mono)
     }
 
     /// Takes in that the plan's call has begun or ended. Yields the outcome, if the plan has one now.
@@ -66,6 +66,7 @@ impl Run {
         let asks = self.is_stop_requested();
         let index = self.plans.position(plan)?;
         let goes_on = self.is_worth_another_call(&self.plans[index], now);
+        let has_time = self.finalizer.has_time(now.mono);
         let is_told_as_under_way = self.published == Some(None);
         let plan = &mut self.plans[index];
         // From the first bad answer on status names it, and how often the plan was asked for: at the first, second,
@@ -88,6 +89,7 @@ impl Run {
             }
             Progress::Settled(settled) => settled,
             Progress::Unanswered(_) | Progress::Refused(_) if !asks => plan.withdrawn(),
+            Progress::Unanswered(_) | Progress::Refused(_) if !has_time => plan.let_go(),
             Progress::Unanswered(_) | Progress::Refused(_) if !goes_on => plan.expired(),
             Progress::Unanswered(_) | Progress::Refused(_) => {
                 plan.state = PlanState::Queued;

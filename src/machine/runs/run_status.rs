@@ -78,6 +78,7 @@ impl Run {
             without_messages,
             deadline_seconds: self.deadline_seconds,
             kept_for: self.kept_for.as_deref(),
+            deletion_skipped: self.finalizer.skipped(),
             now: now.wall,
         })
     }
@@ -110,6 +111,8 @@ impl Run {
         }
         let skipped = self.kept_for.as_deref().filter(|_| memo.is_kept && !self.memo.is_kept);
         let skipped = skipped.map(|kept_for| events::ttl_skipped(&self.key, kept_for));
+        let is_first = memo.is_deletion_skipped && !self.memo.is_deletion_skipped;
+        let not_held = self.finalizer.skipped().filter(|_| is_first).map(events::deletion_skipped);
         self.statement = Some(Box::new(Statement {
             request_seq: self.request_seq,
             memo,
@@ -117,7 +120,7 @@ impl Run {
             has_outcomes,
             closes_again: is_complete && std::mem::take(&mut self.reopened),
             tells_bad_answer: bad_answer.is_some(),
-            announcements: transition.or(bad_answer).into_iter().chain(skipped).collect(),
+            announcements: transition.or(bad_answer).into_iter().chain(skipped).chain(not_held).collect(),
         }));
         Some(Arc::new(status))
     }

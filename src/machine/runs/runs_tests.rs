@@ -48,6 +48,8 @@ fn told(demands: &[Demand]) -> Vec<String> {
         Demand::Read(key) => format!("read {}", key.name),
         Demand::Settled(outcome) => format!("settled {outcome:?}"),
         Demand::Ended(end, took) => format!("ended {end:?} after {} ms", took.0),
+        Demand::Deleting(_, gateway) => format!("deleting, waits: {}", gateway.is_some()),
+        Demand::LetGo(why) => format!("let go: {why:?}"),
         Demand::Panicked => "panicked".to_owned(),
     };
     demands.iter().map(told).collect()

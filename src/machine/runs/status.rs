@@ -82,6 +82,8 @@ fn stop(input: &StatusInput<'_>, tally: &PlanTally) -> Option<StopStatus> {
         observed_cleanup: text(&observed.cleanup),
         observed_restore: text(&observed.restore),
         observed_deadline: observed.deadline.passed.map(whole_seconds),
+        observed_deletion: observed.deletion.map(whole_seconds),
+        deletion_skipped: input.deletion_skipped.map(str::to_owned),
         ..StopStatus::default()
     };
     let (StopState::Asked(trigger) | StopState::Withdrawn(trigger)) = observed.stop else {

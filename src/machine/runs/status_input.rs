@@ -35,5 +35,7 @@ pub struct StatusInput<'a> {
     pub deadline_seconds: i64,
     /// What keeps the object from being deleted after its TTL.
     pub kept_for: Option<&'a str>,
+    /// Why the deletion policy is not in effect.
+    pub deletion_skipped: Option<&'a str>,
     pub now: Timestamp,
 }

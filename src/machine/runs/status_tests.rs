@@ -57,6 +57,7 @@ fn input<'a>(
         without_messages: false,
         deadline_seconds: 3600,
         kept_for: None,
+        deletion_skipped: None,
         now: wall(0),
     }
 }

@@ -20,7 +20,7 @@ pub struct Ttl {
 
 /// The TTL of an object, as it and its status say it.
 pub fn ttl_of(view: &RunView) -> Ttl {
-    let Some(seconds) = view.spec.ttl_seconds_after_finished.filter(|_| !view.is_being_deleted) else {
+    let Some(seconds) = view.spec.ttl_seconds_after_finished.filter(|_| view.deleted.is_none()) else {
         return Ttl::default();
     };
     // An object that was not looked at for marks could have any.
@@ -35,6 +35,13 @@ pub fn ttl_of(view: &RunView) -> Ttl {
     let completed = view.status.stop.as_ref().and_then(|stop| stop.completion_time.as_ref());
     let over = completed.and_then(|time| time.0.checked_add(SignedDuration::from_secs(seconds)).ok());
     Ttl { over_at: over.map(|over| keep.flatten().map_or(over, |kept| kept.max(over))), kept_for: None }
+}
+
+/// Whether the TTL of a run was over by this time, and nothing kept its object.
+pub fn was_over_before(view: &RunView, time: Timestamp) -> bool {
+    let alive = RunView { deleted: None, ..view.clone() };
+    let stands = view.status.stop.as_ref().is_some_and(|stop| stop.withdrawn_time.is_none());
+    stands && ttl_of(&alive).over_at.is_some_and(|over| over <= time)
 }
 
 #[cfg(test)]
@@ -77,7 +84,7 @@ mod tests {
         assert_eq!(ttl_of(&unfinished), Ttl::default(), "a stop without an end");
         let unknown = RunView { marks: None, ..finished(Some(60)) };
         assert_eq!(ttl_of(&unknown), Ttl::default(), "nobody has looked for marks");
-        let deleted = RunView { is_being_deleted: true, ..finished(Some(60)) };
+        let deleted = RunView { deleted: Some(wall(0)), ..finished(Some(60)) };
         assert_eq!(ttl_of(&deleted), Ttl::default(), "its deletion has begun");
     }
 

@@ -2,9 +2,9 @@
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
-use jiff::SignedDuration;
+use jiff::{SignedDuration, Timestamp};
 
-use crate::machine::effect::{Target, WriteBody};
+use crate::machine::effect::{FinalizerChange, Target, WriteBody};
 use crate::machine::ids::{RunId, Version};
 use crate::machine::input::WriteResult;
 use crate::machine::limits::REFUSED_WRITE_PAUSE;
@@ -75,10 +75,25 @@ impl Runs {
             demands.push(Demand::Tell(run.event(events::deletion_refused())));
         }
         let (key, deadline) = (run.key.clone(), run.due);
-        let pause = SignedDuration::from_millis(i64::try_from(REFUSED_WRITE_PAUSE.0).unwrap_or(i64::MAX));
-        let again = now.wall.checked_add(pause).unwrap_or(now.wall);
-        self.park(id, [deadline, Some(again)].into_iter().flatten().min(), now, demands);
+        self.park(id, [deadline, Some(after_refusal(now))].into_iter().flatten().min(), now, demands);
         self.parked.refused(&key);
+    }
+
+    /// The finalizer of a run was put on, or taken off.
+    pub fn finalizer_changed(&mut self, id: RunId, change: FinalizerChange, version: Version) {
+        if let Some(run) = self.by_id.get_mut(&id).filter(|run| run.version < version) {
+            run.finalizer.is_on = change == FinalizerChange::PutOn;
+        }
+        self.changed(id, version);
+    }
+
+    /// The API server has refused to have the finalizer of a run put on: it is tried again later, and nothing waits for
+    /// it until then.
+    pub fn finalizer_refused(&mut self, id: RunId, now: Now) {
+        if let Some(run) = self.by_id.get_mut(&id) {
+            run.finalizer_refused(after_refusal(now));
+            self.parked.set(run.key.clone(), run.due, run.version, run.listed_in, now);
+        }
     }
 
     /// Another write than that of the status has changed the object.
@@ -88,6 +103,12 @@ impl Runs {
             run.version_list = self.lists.of(&run.key.namespace).serial;
         }
     }
+}
+
+/// The time at which a write that was refused is tried again.
+fn after_refusal(now: Now) -> Timestamp {
+    let pause = SignedDuration::from_millis(i64::try_from(REFUSED_WRITE_PAUSE.0).unwrap_or(i64::MAX));
+    now.wall.checked_add(pause).unwrap_or(now.wall)
 }
 
 /// Tells what a run announces. If that is the end of a stop, it counts.

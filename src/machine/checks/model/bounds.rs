@@ -18,6 +18,7 @@ const NOTHING: Budget = Budget {
     deadlines: 0,
     additions: 0,
     deletions: 0,
+    policies: 0,
     edits: 0,
     troubles: 0,
     lost_replies: 0,
@@ -36,6 +37,7 @@ const PLAIN: Explored = Explored {
     slow_secrets: false,
     room: None,
     has_deadlines: false,
+    has_finalizers: false,
     budget: NOTHING,
     without: None,
 };
@@ -280,6 +282,27 @@ fn a_deadline_that_is_moved_fires_once_in_every_order() {
     explore("one run with a deadline that is moved", explored);
 }
 
+/// A deletion waits until the plans are stopped and told, in whatever order the stop is asked for, the policy changes, the
+/// gateway goes first, and the process dies: a finalizer that goes too early breaks I18, and one that stays L5.
+#[test]
+fn a_deletion_is_held_until_its_plans_are_stopped_in_every_order() {
+    let budget = Budget { requests: 1, deletions: 1, crashes: 1, lost_replies: 1, ..NOTHING };
+    let large = Budget { policies: 1, troubles: 1, ticks: 1, ..budget };
+    let budget = if is_large() { large } else { budget };
+    let explored = Explored { runs: &[("one", &[1, 2])], bad: &[2], has_finalizers: true, budget, ..PLAIN };
+    explore("one run that is held", Explored { troubles: TROUBLES, ..explored });
+}
+
+/// The policy changes meanwhile, or the gateway goes first.
+#[test]
+fn a_deletion_whose_policy_or_gateway_changes_ends_in_every_order() {
+    let budget = Budget { deletions: 1, policies: 2, troubles: 1, ticks: 1, ..NOTHING };
+    let large = Budget { requests: 1, crashes: 1, ..budget };
+    let budget = if is_large() { large } else { budget };
+    let explored = Explored { has_finalizers: true, troubles: TROUBLES, budget, ..PLAIN };
+    explore("one run that is held, policies", explored);
+}
+
 #[test]
 fn two_runs_that_share_their_plans() {
     let budget = Budget { requests: 2, troubles: 1, ticks: 1, ..NOTHING };
@@ -313,6 +336,7 @@ fn three_runs_walked_at_random() {
         deadlines: 3,
         additions: 2,
         deletions: 2,
+        policies: 3,
         edits: 2,
         troubles: 4,
         lost_replies: 3,
@@ -329,5 +353,7 @@ fn three_runs_walked_at_random() {
     };
     let states = if is_large() { 3_000_000 } else { 20_000 };
     let stale = Some(How::Status(403));
-    walk("three runs", Explored { troubles: ALL_TROUBLES, stale, slow_secrets: true, ..explored }, states);
+    let explored = Explored { troubles: ALL_TROUBLES, stale, slow_secrets: true, ..explored };
+    walk("three runs", explored.clone(), states);
+    walk("three runs that are held", Explored { has_finalizers: true, ..explored }, states);
 }

@@ -6,6 +6,7 @@ mod basics;
 mod cleanups;
 mod crossings;
 mod deadlines;
+mod deletions;
 mod edits;
 mod gateways;
 mod looks;

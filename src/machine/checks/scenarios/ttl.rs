@@ -282,7 +282,9 @@ fn a_crash_at_any_step_deletes_once_and_loses_nothing() {
 #[test]
 fn an_object_whose_deletion_has_begun_is_left_alone() {
     let mut world = finished();
-    world.edit("one", |run| run.is_being_deleted = true);
+    world.edit("one", |run| {
+        (run.deleted, run.finalizers) = (run.written, vec!["example.com/x".to_owned()]);
+    });
     world.live(1_000_000, How::ByNature);
     assert!(is_there(&world));
     assert_eq!((world.machine.active(), world.machine.parked()), (0, 0));

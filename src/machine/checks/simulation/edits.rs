@@ -1,7 +1,7 @@
 //! Edits of people and tools in a random history.
 
 use super::{GATEWAYS, LONG_DEADLINE, RUNS, SHORT_DEADLINES, Simulation};
-use crate::api::GatewayRef;
+use crate::api::{DeletionPolicy, GatewayRef};
 use crate::machine::checks::fixtures::{self, wall};
 use crate::machine::checks::world::{gateway_key, run_key};
 use crate::machine::{Key, Marks};
@@ -51,7 +51,7 @@ impl Simulation {
             // It was deleted after its TTL.
             return self.make_run(name, plans, &value);
         };
-        match self.rng.below(28) {
+        match self.rng.below(32) {
             25..27 => {
                 let ttl = self.rng.of(&[None, Some(0), Some(0), Some(3), Some(60)]);
                 let keep = self.rng.of(&[None, None, None, Some("soon")]);
@@ -66,7 +66,23 @@ impl Simulation {
                 });
             }
             // Something else has begun to delete it, and something holds that up.
-            27 => self.world.edit_unseen(name, |run| run.is_being_deleted = true),
+            27 => self.world.edit_unseen(name, |run| {
+                run.deleted = run.deleted.or(run.written);
+                run.finalizers.push("example.com/x".to_owned());
+            }),
+            28..30 => {
+                let policy = self.rng.of(&[
+                    Some(DeletionPolicy::Stop),
+                    Some(DeletionPolicy::Stop),
+                    Some(DeletionPolicy::Orphan),
+                    None,
+                ]);
+                self.world.edit_unseen(name, |run| run.spec.deletion_policy = policy);
+            }
+            30..32 => {
+                self.world.server.wall = wall(self.world.now);
+                self.world.server.delete_run(&old.key);
+            }
             16 => self.world.edit_unseen(name, |run| run.stop_annotation = None),
             17 => {
                 let no = self.rng.of(&["no", "off", "", "False", "0"]);
@@ -102,8 +118,13 @@ impl Simulation {
                 let plans = (0..count).map(|_| 1 + self.rng.below(8) as i64).collect();
                 self.world.edit_unseen(name, |run| run.spec.plans = plans);
             }
+            // What has a finalizer stays for now.
             14 => {
+                self.world.server.wall = wall(self.world.now);
                 self.world.server.delete_run(&old.key);
+                if self.world.server.runs.contains_key(&old.key) {
+                    return;
+                }
                 let mut new = fixtures::run(&old.key.namespace, &old.key.name, plans.to_vec());
                 new.uid = format!("{name}-{value}").into();
                 (new.spec, new.marks) = (old.spec.clone(), old.marks.clone());

@@ -15,7 +15,7 @@ use jiff::Timestamp;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 
 use super::World;
-use crate::api::{Outcome, Trigger};
+use crate::api::{DeletionPolicy, Outcome, Trigger};
 use crate::machine::checks::fixtures::wall;
 use crate::machine::outbox::Urgency;
 use crate::machine::*;
@@ -145,6 +145,7 @@ plain!(
     usize,
     Outcome,
     Trigger,
+    DeletionPolicy,
     Urgency,
     Kind,
     crate::api::ConditionStatus,

@@ -4,9 +4,10 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use super::reference::answers::Shown;
+use super::reference::requests::is_held;
 use super::reference::{Claim, documented, is_settled};
 use super::{World, WorldCall};
-use crate::api::{Outcome, PlanStatus, TestPlanRunStatus};
+use crate::api::{DeletionPolicy, Outcome, PlanStatus, TestPlanRunStatus};
 use crate::machine::checks::fixtures::wall;
 use crate::machine::gateways::gate::Gate;
 use crate::machine::limits::WRITES_MAX;
@@ -130,6 +131,10 @@ impl World {
         let Some(known) = self.reference.known.get(&*to.key) else { return };
         let Some(asked) = known.requested else { return };
         let earliest = asked + jiff::SignedDuration::from_secs(known.shortest);
+        // A deletion that can't wait gives up as well.
+        if is_held(&known.view) {
+            return;
+        }
         let latest = wall(self.now + self.worst_skew);
         let is_new =
             |plan: &&PlanStatus| plan.outcome == Outcome::Expired && !known.given_up.contains(&plan.id);
@@ -164,9 +169,39 @@ impl World {
         let is_owned = view.marks.as_ref().is_none_or(|marks| **marks != Marks::default());
         if !is_newest || !stands || !has_outcomes || over.is_none_or(|over| over > latest) {
             self.violation("I17", format!("{} is deleted before its time: {view:?}", to.key));
-        } else if is_kept || is_owned || view.is_being_deleted {
+        } else if is_kept || is_owned || view.deleted.is_some() {
             self.violation("I17", format!("{} is deleted although something keeps it: {view:?}", to.key));
         }
+    }
+
+    /// The finalizer is put on where the object asks for it, and taken off an object that is being deleted only once it
+    /// tells the outcome of every plan that was asked for.
+    pub(in crate::machine) fn check_finalizers(&mut self, to: &Target, finalizers: &[String]) {
+        let Some(known) = self.reference.known.get(&*to.key) else {
+            return self.violation("I18", format!("a finalizer of {}, which is gone", to.key));
+        };
+        let (view, requests) = (&known.view, &known.requests);
+        let policy = view.spec.deletion_policy;
+        let is_put_on = finalizers.iter().any(|name| name == "testinium.io/stop");
+        let told = self.server.run_of(&to.key).filter(|run| run.uid == to.uid);
+        let listed = |plan| told.and_then(|run| run.status.plans.iter().find(|told| told.id == plan));
+        let mut asks = self.reference.asks_of(&to.uid).into_iter();
+        let is_told = asks.all(|ask| {
+            // A plan that was added later may have come after the end of the stop, and a process that has died may have
+            // given up, which it told.
+            let is_later = view.plans_set >= view.deleted && listed(ask.plan).is_none();
+            let is_given_up = listed(ask.plan).is_some_and(|told| told.outcome == Outcome::Expired);
+            let is_written = self.reference.written.contains(&ask) || is_given_up;
+            is_written || !view.spec.plans.contains(&ask.plan) || is_later
+        });
+        let is_waited_for = is_held(view) && requests.deletion && requests.stands();
+        let wrong = match is_put_on {
+            true if policy != Some(DeletionPolicy::Stop) || view.deleted.is_some() => "is put on in vain",
+            false if view.deleted.is_none() && policy == Some(DeletionPolicy::Stop) => "is taken off in vain",
+            false if is_waited_for && policy == Some(DeletionPolicy::Stop) && !is_told => "goes too early",
+            true | false => return,
+        };
+        self.violation("I18", format!("the finalizer of {} {wrong}: {view:?}", to.key));
     }
 
     /// A success that a write tells was one.
@@ -264,6 +299,12 @@ impl World {
                 self.violation("R17", format!("the credential of {key} is proven and counts as failed"));
             }
         }
+    }
+
+    /// Nothing holds up a deletion once everything is settled.
+    pub(in crate::machine) fn held_up(&self) -> Option<String> {
+        let held = self.server.runs.values().find(|run| is_held(run));
+        held.map(|run| format!("L5: the deletion of {} is held up: {run:?}", run.key))
     }
 
     pub(in crate::machine) fn plan_ids(plans: &[PlanId]) -> Vec<i64> {

@@ -303,6 +303,9 @@ impl World {
                 if body == WriteBody::Deletion {
                     self.check_deletion(&to);
                 }
+                if let WriteBody::Metadata(MetadataChange::Finalizers(finalizers)) = &body {
+                    self.check_finalizers(&to, finalizers);
+                }
                 self.begin(ServerRequest::Write { serial, to, body, asks });
                 None
             }
@@ -347,5 +350,6 @@ fn machine(options: Options) -> Machine {
     let mut machine = Machine::new(Limits { runs_bytes, ..limits }, 7);
     let guards = options.without.map(Guards::without).unwrap_or_default();
     (machine.runs.guards, machine.gateways.guards) = (guards, guards);
+    machine.runs.may_put_finalizers = Some(!options.without_finalizers);
     machine
 }

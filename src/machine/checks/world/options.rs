@@ -18,6 +18,8 @@ pub(in crate::machine) struct Options {
     pub(in crate::machine) slow_secrets: bool,
     /// Records have room for one run of so many plans; for very many if none is given.
     pub(in crate::machine) room: Option<usize>,
+    /// The operator may not put finalizers on.
+    pub(in crate::machine) without_finalizers: bool,
     /// A broken invariant is noted, but does not panic.
     pub(in crate::machine) lenient: bool,
 }

@@ -142,7 +142,7 @@ impl Reference {
             && seen.is_some_and(|seen| seen + 2 <= view.generation)
             && set.zip(requested).is_some_and(|(set, asked)| set > asked);
         let left = left(view, record);
-        let asked_by = requests.show(view, unseen_flip, !left.is_empty(), now.wall);
+        let asked_by = requests.show(view, unseen_flip, (!left.is_empty(), !settled), now.wall);
         // They are asked for once more, and no others are.
         let again = if asked_by == Some(AskedBy::OfSome) { left } else { BTreeSet::new() };
         let asked_by = asked_by.filter(|by| *by != AskedBy::OfSome);
@@ -366,6 +366,7 @@ fn asked_at(by: AskedBy, view: &RunView) -> Option<Timestamp> {
         AskedBy::Retry | AskedBy::OfSome => (&view.retry_set, None),
         AskedBy::Deadline => (&view.deadline_set, deadline_of(view)),
         AskedBy::Cleanup => (&view.cleanup_set, None),
+        AskedBy::Deletion => (&None, view.deleted),
     };
     set.as_ref().and_then(|set| set.time).max(earliest)
 }

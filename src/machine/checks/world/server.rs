@@ -142,6 +142,9 @@ impl Server {
         if view.cleanup_annotation != before.cleanup_annotation {
             view.cleanup_set = view.cleanup_annotation.as_ref().and_then(|_| set());
         }
+        if view.spec.deletion_policy != before.spec.deletion_policy {
+            view.policy_set = view.spec.deletion_policy.and_then(|_| set());
+        }
         if view.spec.gateway_ref != before.spec.gateway_ref {
             view.gateway_set = set();
         }
@@ -154,10 +157,34 @@ impl Server {
         Timestamp::from_second(self.wall.as_second()).unwrap_or(self.wall)
     }
 
+    /// A run with finalizers stays until the last one is taken off.
     pub(in crate::machine) fn delete_run(&mut self, key: &RunKey) {
-        if let Some(view) = self.runs.remove(key) {
-            self.log(Change::RunGone(key.clone(), view.uid.clone()));
+        let Some(view) = self.runs.get(key).cloned() else { return };
+        if view.finalizers.is_empty() {
+            self.remove_run(&view);
+        } else if view.deleted.is_none() {
+            // The API server counts a deletion as another generation.
+            let (deleted, generation) = (Some(self.second()), view.generation + 1);
+            self.put_run(RunView { deleted, generation, ..(*view).clone() });
         }
+    }
+
+    fn remove_run(&mut self, view: &RunView) -> Version {
+        self.runs.remove(&view.key);
+        self.log(Change::RunGone(view.key.clone(), view.uid.clone()))
+    }
+
+    fn set_finalizers(&mut self, view: &RunView, finalizers: &[String]) -> WriteResult {
+        let is_new = |name: &&String| !view.finalizers.contains(name);
+        if view.deleted.is_some() && finalizers.iter().any(|name| is_new(&name)) {
+            return WriteResult::Refused(422);
+        }
+        let changed = RunView { finalizers: finalizers.to_vec(), ..view.clone() };
+        WriteResult::Done(match finalizers.is_empty() && view.deleted.is_some() {
+            true => self.remove_run(view),
+            false if view.finalizers == finalizers => view.version,
+            false => self.put_run(changed),
+        })
     }
 
     pub(in crate::machine) fn put_gateway(&mut self, mut view: GatewayView) -> Version {
@@ -218,8 +245,11 @@ impl Server {
                 view.cleanup_set =
                     Some(FieldSet { manager: "testinium-cleanup".to_owned(), time: Some(self.second()) });
             }
-            // This world has no finalizers, and no other annotation that the machine writes.
-            WriteBody::Metadata(_) => {}
+            WriteBody::Metadata(MetadataChange::Finalizers(finalizers)) => {
+                return self.set_finalizers(&view, finalizers);
+            }
+            // The machine writes no other annotation.
+            WriteBody::Metadata(MetadataChange::Annotations(_)) => return WriteResult::Refused(400),
             WriteBody::Deletion => {
                 let version = run.version;
                 self.delete_run(key);
@@ -314,7 +344,7 @@ fn candidate(view: &RunView) -> Candidate {
         version: view.version,
         generation: view.generation,
         created: Some(view.created.unwrap_or_else(|| wall(0))),
-        is_being_deleted: false,
+        is_being_deleted: view.deleted.is_some(),
         keep_until: None,
         mark: view.cleanup_annotation.clone(),
         stop_annotation: view.stop_annotation.clone(),

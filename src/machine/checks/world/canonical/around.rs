@@ -136,8 +136,9 @@ impl Canonical for WriteBody {
             Self::GatewayStatus(status) => (1_i64, status).canonical(sink),
             // No model has cleanup rules.
             Self::CleanupStatus(_) => sink.plain(4),
+            Self::Metadata(MetadataChange::Finalizers(finalizers)) => (2_i64, finalizers).canonical(sink),
             // No write of a model has another content.
-            Self::Metadata(_) => sink.plain(2),
+            Self::Metadata(_) => sink.plain(5),
             Self::Deletion => sink.plain(3),
         }
     }
@@ -199,7 +200,9 @@ impl Canonical for KnownRun {
             reconcile_annotation: _,
             restored: _,
             keep_until: _,
-            is_being_deleted: _,
+            // Once seen, the requests beside it remember it, and it stays.
+            deleted: _,
+            finalizers,
             marks: _,
             created: _,
             written: _,
@@ -210,7 +213,9 @@ impl Canonical for KnownRun {
             retry_set: _,
             deadline_set: _,
             cleanup_set: _,
+            policy_set: _,
         } = &**view;
+        finalizers.canonical(sink);
         (uid, (*version, *generation)).canonical(sink);
         // A status that tells of a stop, and later of none, was wiped. Nothing else of it matters.
         (spec, status.stop.is_some()).canonical(sink);
@@ -224,9 +229,19 @@ impl Canonical for KnownRun {
 
 impl Canonical for RequestReference {
     fn canonical(&self, sink: &mut Sink) {
-        let Self { stopped, annotation, retry, cleanup, passed, stands_at, by_deadline } = self;
+        let Self {
+            stopped,
+            annotation,
+            retry,
+            cleanup,
+            passed,
+            deletion,
+            stands_at,
+            by_deadline,
+            by_deletion,
+        } = self;
         (stopped, (annotation, (retry, cleanup))).canonical(sink);
-        (stands_at, *by_deadline).canonical(sink);
+        (stands_at, (*by_deadline, (*deletion, *by_deletion))).canonical(sink);
         sink.deadline(*passed);
     }
 }

@@ -6,7 +6,7 @@ use crate::machine::fair_queue::{Entries, FairQueue};
 use crate::machine::gateways::claim::{Claim, Said};
 use crate::machine::gateways::credential::{Credential, CredentialError};
 use crate::machine::gateways::gate::{Gate, Shut};
-use crate::machine::gateways::gateway::Gateway;
+use crate::machine::gateways::gateway::{Gateway, Remembered};
 use crate::machine::gateways::held::Held;
 use crate::machine::gateways::look::Look;
 use crate::machine::gateways::origin::{Origin, Origins};
@@ -23,6 +23,8 @@ use crate::machine::wait_reason::Cause;
 use crate::machine::*;
 
 fields!(Gateways { by_key, origins, calls, readings, unreadable, lists, may_call, ending, touched, unpublished, queued } but {
+    // Each gateway knows its own.
+    deleting,
     // Each gateway knows its timer.
     timers,
     // The same in all states of one model, as is the seed.
@@ -97,12 +99,16 @@ impl<L: Canonical, T: Canonical> Canonical for FairQueue<L, T> {
     }
 }
 
+fields!(Remembered { view, until });
+
 impl Canonical for Gateway {
     fn canonical(&self, sink: &mut Sink) {
         let Self {
             // It is what the gateway is known by.
             key: _,
             view,
+            remembered,
+            deleting,
             settings,
             listed_in,
             endpoint,
@@ -132,6 +138,7 @@ impl Canonical for Gateway {
         (*calls, rate).canonical(sink);
         // The settings follow from the spec; the origin is kept when the object goes.
         (view, settings.as_ref().map(|settings| &settings.origin)).canonical(sink);
+        (remembered, deleting).canonical(sink);
         credential.canonical(sink);
         sink.sorted(Sort::List, u64::from(*listed_in));
         sink.sorted(Sort::Move, u64::from(*seq));

@@ -8,6 +8,7 @@ use crate::machine::list::{List, Listed, Lists};
 use crate::machine::outbox::{Change, Entry, EntryKey, InFlight, Next, Order, Outbox, What, WriteState};
 use crate::machine::runs::Runs;
 use crate::machine::runs::deadline::Deadlines;
+use crate::machine::runs::deletion::Finalizer;
 use crate::machine::runs::intent::{Observed, StopState};
 use crate::machine::runs::memo::{CarriedOver, StatusMemo};
 use crate::machine::runs::parked::{Parked, Waits};
@@ -67,6 +68,8 @@ impl Canonical for Runs {
             // Records and lanes are numbered as they turn up.
             next_id: _,
             next_lane: _,
+            // The same in all states of one model.
+            may_put_finalizers: _,
         } = self;
         // In the order of their names: in which order the records were made decides nothing.
         by_key.len().canonical(sink);
@@ -167,6 +170,7 @@ impl Canonical for Run {
             // No run of a model has a TTL.
             ends_at: _,
             kept_for: _,
+            finalizer,
             deletion_asked: _,
             refusal_told: _,
             lane,
@@ -186,10 +190,19 @@ impl Canonical for Run {
         (&plans[..], unasked).canonical(sink);
         (*tell_at_once, (*reopened, *refresh_at)).canonical(sink);
         (*dirty, (*unwritten, *published)).canonical(sink);
+        finalizer.canonical(sink);
         (statement.as_deref(), (*tried_at, *timer)).canonical(sink);
         lacks_room.canonical(sink);
     }
 }
+
+fields!(Finalizer { is_wanted, is_on, is_deleted, until, gave_up } but {
+    // No model has others.
+    others,
+    // The same in all states of one model, which refuses no write.
+    may_put,
+    refused_until,
+});
 
 impl Canonical for StatusMemo {
     fn canonical(&self, sink: &mut Sink) {
@@ -232,7 +245,18 @@ impl Canonical for Withdrawal {
     }
 }
 
-fields!(Observed { stopped, annotation, retry, cleanup, restore, deadline, stop, request, gateway });
+fields!(Observed {
+    stopped,
+    annotation,
+    retry,
+    cleanup,
+    restore,
+    deadline,
+    deletion,
+    stop,
+    request,
+    gateway
+});
 
 impl Canonical for Deadlines {
     fn canonical(&self, sink: &mut Sink) {
@@ -370,6 +394,10 @@ impl Canonical for Change {
             (What::Metadata(_), Order::AfterStatus) => 1,
             (What::Deletion, Order::BeforeStatus) => 2,
             (What::Deletion, Order::AfterStatus) => 3,
+            (What::Finalizer(FinalizerChange::PutOn), Order::BeforeStatus) => 4,
+            (What::Finalizer(FinalizerChange::PutOn), Order::AfterStatus) => 5,
+            (What::Finalizer(FinalizerChange::TakeOff), Order::BeforeStatus) => 6,
+            (What::Finalizer(FinalizerChange::TakeOff), Order::AfterStatus) => 7,
         });
     }
 }

@@ -49,7 +49,8 @@ impl Canonical for RunView {
             restored,
             // No run of a model has a TTL.
             keep_until: _,
-            is_being_deleted: _,
+            deleted,
+            finalizers,
             marks: _,
             created,
             written,
@@ -62,7 +63,9 @@ impl Canonical for RunView {
             retry_set,
             deadline_set,
             cleanup_set,
+            policy_set,
         } = self;
+        (deleted, (finalizers, policy_set)).canonical(sink);
         (key, (uid, (*version, *generation))).canonical(sink);
         (stop_annotation, (retry_annotation, (cleanup_annotation, reconcile_annotation))).canonical(sink);
         (restored, (created, written)).canonical(sink);
@@ -79,7 +82,7 @@ fields!(FieldSet { time } but {
     manager,
 });
 
-fields!(TestPlanRunSpec { plans, stopped, gateway_ref, active_deadline_seconds, stop_deadline_seconds } but {
+fields!(TestPlanRunSpec { plans, stopped, gateway_ref, active_deadline_seconds, stop_deadline_seconds, deletion_policy } but {
     // It goes into status for people.
     reason,
     // No run of a model has one.
@@ -130,6 +133,10 @@ impl Canonical for StopStatus {
             observed_cleanup,
             observed_restore,
             observed_deadline,
+            // When it was first seen decides how long it is held.
+            observed_deletion,
+            // A text for people; that there is one decides on an event only.
+            deletion_skipped: _,
             request,
             last_handled_request,
             last_handled_retry,
@@ -140,7 +147,7 @@ impl Canonical for StopStatus {
         (completion_time.is_some(), withdrawn_time.is_some()).canonical(sink);
         (observed_stopped, (observed_request, (observed_retry, observed_restore))).canonical(sink);
         sink.deadline(observed_deadline.as_ref().map(|time| time.0));
-        observed_cleanup.canonical(sink);
+        (observed_cleanup, observed_deletion).canonical(sink);
         (request, (last_handled_request, last_handled_retry)).canonical(sink);
     }
 }

@@ -5,7 +5,7 @@
 
 use jiff::{SignedDuration, Timestamp};
 
-use crate::api::{TestPlanRunStatus, Trigger};
+use crate::api::{DeletionPolicy, TestPlanRunStatus, Trigger};
 use crate::machine::RunView;
 
 /// The requests of one run by the objects that were shown so far.
@@ -17,10 +17,14 @@ pub(in crate::machine) struct RequestReference {
     pub(in crate::machine) cleanup: Option<String>,
     /// The latest deadline that has passed.
     pub(in crate::machine) passed: Option<Timestamp>,
+    /// The deletion of the object has asked, or had nothing to ask for while the stop was under way.
+    pub(in crate::machine) deletion: bool,
     /// Name of the gateway at which a stop stands.
     pub(in crate::machine) stands_at: Option<String>,
     /// A deadline has asked for the stop that stands.
     pub(in crate::machine) by_deadline: bool,
+    /// The deletion of the object has asked for it.
+    pub(in crate::machine) by_deletion: bool,
 }
 
 /// The field that has asked.
@@ -34,7 +38,9 @@ pub(in crate::machine) enum AskedBy {
     Deadline,
     /// In the same way.
     Cleanup,
-    /// One of these three, for those that the present stop has not stopped.
+    /// In the same way.
+    Deletion,
+    /// One of these four, for those that the present stop has not stopped.
     OfSome,
 }
 
@@ -53,6 +59,8 @@ impl RequestReference {
             retry: stop.observed_retry,
             passed: stop.observed_deadline.map(|time| time.0),
             by_deadline: stands && stop.trigger == Some(Trigger::Deadline),
+            by_deletion: stands && stop.trigger == Some(Trigger::Deletion),
+            deletion: stop.observed_deletion.is_some(),
             cleanup: stop.observed_cleanup,
             stands_at: stop.gateway.filter(|_| stands).map(|gateway| gateway.name),
         }
@@ -63,24 +71,30 @@ impl RequestReference {
     }
 
     /// Shows the next state of the object. `unseen_flip`: the field went to false and back while nobody looked. `is_left`:
-    /// the present stop has not stopped every plan, and is not about to. Yields which field asks for a stop that was not
-    /// asked for before.
+    /// the present stop has not stopped every plan, and is not about to. `is_pending`: some of its plans have no outcome
+    /// yet. Yields which field asks for a stop that was not asked for before.
     pub(in crate::machine) fn show(
         &mut self,
         view: &RunView,
         unseen_flip: bool,
-        is_left: bool,
+        (is_left, is_pending): (bool, bool),
         now: Timestamp,
     ) -> Option<AskedBy> {
         let stood_at = self.stands_at.clone();
         let asked_by = self.show_fields(view, unseen_flip, is_left, now);
         match asked_by {
-            Some(AskedBy::Deadline) => self.by_deadline = true,
-            Some(AskedBy::Stopped | AskedBy::Annotation | AskedBy::Retry | AskedBy::Cleanup) => {
-                self.by_deadline = false;
+            Some(AskedBy::OfSome) | None => {
+                self.by_deadline &= self.stands_at == stood_at;
+                self.by_deletion &= self.stands_at == stood_at;
             }
-            Some(AskedBy::OfSome) | None => self.by_deadline &= self.stands_at == stood_at,
+            Some(by) => {
+                self.by_deadline = by == AskedBy::Deadline;
+                self.by_deletion = by == AskedBy::Deletion;
+            }
         }
+        // What asks at the same time asks for it all.
+        let waits = asked_by.is_some() || (is_pending && self.stands());
+        self.deletion |= waits && is_held(view) && view.spec.deletion_policy == Some(DeletionPolicy::Stop);
         asked_by
     }
 
@@ -119,11 +133,14 @@ impl RequestReference {
         }
         let retries = self.retry.is_some() && before.retry != self.retry;
         let is_cleaned = self.cleanup.is_some() && before.cleanup != self.cleanup;
-        let asks_by = match (retries, has_passed, is_cleaned) {
-            (true, _, _) => Some(AskedBy::Retry),
-            (_, true, _) => Some(AskedBy::Deadline),
-            (_, _, true) => Some(AskedBy::Cleanup),
-            (false, false, false) => None,
+        let asked_to_wait = is_held(view) && view.spec.deletion_policy == Some(DeletionPolicy::Stop);
+        let deletes = asked_to_wait && !before.deletion && !ttl_is_over(view);
+        let asks_by = match (retries, deletes, has_passed, is_cleaned) {
+            (true, _, _, _) => Some(AskedBy::Retry),
+            (_, true, _, _) => Some(AskedBy::Deletion),
+            (_, _, true, _) => Some(AskedBy::Deadline),
+            (_, _, _, true) => Some(AskedBy::Cleanup),
+            (false, false, false, false) => None,
         };
         let stands_here = self.stands_at.as_ref() == Some(&gateway);
         if asks_by.is_some() && !stands_here {
@@ -137,7 +154,8 @@ impl RequestReference {
         let became_a_no = is_other_value && NOES.contains(&value.as_str()) && self.stopped != Some(true);
         let moved = self.stands_at.as_ref().is_some_and(|at| *at != gateway);
         let raised = self.by_deadline && deadline.is_some() && !has_passed;
-        if became_false || became_a_no || moved || raised {
+        let orphaned = self.by_deletion && view.spec.deletion_policy == Some(DeletionPolicy::Orphan);
+        if became_false || became_a_no || moved || raised || orphaned {
             self.stands_at = None;
         }
         None
@@ -147,6 +165,23 @@ impl RequestReference {
 /// The deadline of an object, in words of its documentation: so many seconds after its creation.
 pub(in crate::machine) fn deadline_of(view: &RunView) -> Option<Timestamp> {
     Some(view.created? + SignedDuration::from_secs(view.spec.active_deadline_seconds?))
+}
+
+/// Whether an object is being deleted and has our finalizer, in words of its documentation.
+pub(in crate::machine) fn is_held(view: &RunView) -> bool {
+    view.deleted.is_some() && view.finalizers.iter().any(|name| name == "testinium.io/stop")
+}
+
+/// Whether the object of a run was to go by its TTL when its deletion began.
+fn ttl_is_over(view: &RunView) -> bool {
+    let stop = view.status.stop.clone().unwrap_or_default();
+    let ttl = view.spec.ttl_seconds_after_finished.map(SignedDuration::from_secs);
+    let completed = stop.completion_time.filter(|_| stop.withdrawn_time.is_none()).map(|time| time.0);
+    let over = completed.zip(ttl).map(|(completed, ttl)| completed + ttl);
+    let is_owned = view.marks.as_ref().is_none_or(|marks| !marks.names.is_empty());
+    let keep = view.keep_until.as_ref().map(|until| until.parse::<Timestamp>());
+    let is_past = |until: Timestamp| view.deleted.is_some_and(|deleted| until <= deleted);
+    over.is_some_and(is_past) && !is_owned && keep.is_none_or(|until| until.is_ok_and(is_past))
 }
 
 /// The gateway that an object names.
