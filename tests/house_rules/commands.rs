@@ -16,6 +16,10 @@ const GATES: &[Row] = &[
     ("cargo bench --bench stop", STOP),
     ("cargo bench --bench stop -- --docs", STOP),
     ("cargo bench --bench stop -- --only burst --runs 1000,3000", STOP),
+    (
+        "cargo bench --bench stop -- --only burst,restart --runs 1000 --default-limits",
+        "--bench stop -- --quick --only burst,restart --default-limits",
+    ),
     ("cargo bench --bench stop -- --only idle", STOP),
     ("cargo bench --bench stop -- --only neighbours", STOP),
     ("cargo bench --bench stop -- --only parts", STOP),
