@@ -55,6 +55,10 @@ const GATES: &[Row] = &[
     // The same tests compare instead of writing.
     ("UPDATE=1 cargo test --test chart manifests", TESTS),
     ("UPDATE=1 cargo test --test house_rules chart", TESTS),
+    ("UPDATE_DOCS=1 cargo test --lib machine::checks::messages", TESTS),
+    ("UPDATE_DOCS=1 cargo test --test blackbox troubleshooting", TESTS),
+    // It compares the panels of the picture.
+    ("UPDATE_DOCS=1 cargo test --test chart picture", TESTS),
     ("SEED=4711 cargo test --lib machine::checks::simulation::whatever -- --nocapture", SEARCHES),
 ];
 
