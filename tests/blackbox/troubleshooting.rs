@@ -248,11 +248,12 @@ const FAILURES: &[(&str, &str, Option<&str>, &str)] = &[
     ("annotation", "NotRequested", None, "InvalidAnnotation"),
 ];
 
-/// The commands with which to look for a failure, typed where the Secret is missing.
+/// The commands with which to look for a failure, or to do without the operator, typed where the Secret is missing.
 const LOOK: &[Step] = &[
     ("get tpr,tgw", &["Unknown SecretNotFound", "False SecretNotFound"]),
     ("describe tpr nightly", &["Name: nightly", "Reason: SecretNotFound"]),
     ("get events", &["GatewayUnavailable"]),
+    ("curl ", &[r#""errors":null"#]),
     ("annotate tgw default", &["testiniumgateway.testinium.io/default annotated"]),
 ];
 
@@ -318,6 +319,7 @@ fn the_page_shows_what_kubectl_says() {
     let old = std::fs::read_to_string(docs_page()).expect("the page can be read");
     let no_secret = failures.iter().find(|failure| failure.name == "no-secret").expect("it is there");
     let terminal = ok(Terminal::new(cluster(), &no_secret.namespace.name, directory.path()));
+    let terminal = terminal.with_gateway(&no_secret.simulator, "simulated-token");
     walk(&terminal, &block_commands(&old), LOOK).unwrap_or_else(|why| panic!("{why}"));
     let new = filled(&old, &seen);
     if std::env::var_os("UPDATE_DOCS").is_some() {
