@@ -39,7 +39,7 @@ use self::failure::Failure;
 use self::floor::FloorArgs;
 use self::host::Host;
 use self::report::Report;
-use self::stage::{Limits, Stage};
+use self::stage::{GatewayLimits, Stage};
 
 /// Measures the operator beside what the API server costs anybody.
 #[derive(Debug, Parser)]
@@ -124,7 +124,7 @@ async fn bench(arguments: &Arguments) -> Result<(), Failure> {
 
 async fn stage(arguments: &Arguments) -> Result<Stage, Failure> {
     let operator = arguments.operator.clone().unwrap_or(env!("CARGO_BIN_EXE_testinium-operator").into());
-    let limits = if arguments.default_limits { Limits::Default } else { Limits::OutOfTheWay };
+    let limits = if arguments.default_limits { GatewayLimits::Default } else { GatewayLimits::OutOfTheWay };
     Stage::start(operator, limits).await
 }
 

@@ -43,14 +43,14 @@ pub struct Stage {
     /// The least that tells of a run at rest, and of one whose plans are stopped: one condition, an outcome a plan.
     pub lean_rest: String,
     pub lean: String,
-    limits: Limits,
+    limits: GatewayLimits,
     next_plan: Arc<AtomicI64>,
     next_namespace: AtomicU32,
 }
 
 /// What holds calls to the gateway back.
 #[derive(Clone, Copy, Debug)]
-pub enum Limits {
+pub enum GatewayLimits {
     /// Far above what is measured, so that they hide no cost.
     OutOfTheWay,
     /// Those of a gateway that says nothing of them.
@@ -66,7 +66,7 @@ pub struct Field {
 // === impl Stage ===
 
 impl Stage {
-    pub async fn start(operator: PathBuf, limits: Limits) -> Result<Self, Failure> {
+    pub async fn start(operator: PathBuf, limits: GatewayLimits) -> Result<Self, Failure> {
         let plane = ControlPlane::start(Options { audit: AuditLevel::Off, ..Options::default() })?;
         install(&plane.kubectl())?;
         let kubeconfig = Kubeconfig::read_from(plane.kubeconfig())?;
@@ -116,7 +116,7 @@ impl Stage {
                 "batching": {"maxPlans": PLANS_A_CALL},
             },
         });
-        if let Limits::OutOfTheWay = self.limits {
+        if let GatewayLimits::OutOfTheWay = self.limits {
             gateway["spec"]["limits"] = json!({"requestsPerSecond": 1000, "maxInFlight": 64});
         }
         kubectl.apply(&secret.to_string())?;

@@ -218,6 +218,13 @@ fn every_link_leads_somewhere_and_the_index_to_every_page() {
     report(texts.flat_map(|(path, text)| links::named_and_missing(&path, &text, &files)));
 }
 
+/// A newcomer reads two screens of it.
+#[test]
+fn the_readme_is_short() {
+    let lines = fs::read_to_string(root().join("README.md")).expect("it is there").lines().count();
+    assert!((40..=100).contains(&lines), "it has {lines} lines: what is long belongs to a page of docs/");
+}
+
 /// The pages that people read: their paths and texts.
 fn pages() -> Vec<(String, String)> {
     let mut files: Vec<_> =
