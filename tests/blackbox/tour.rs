@@ -65,6 +65,11 @@ const REQUESTS: &[Step] = &[
 
 const FAQ: &[Step] = &[
     ("auth can-i patch", &["yes"]),
+    ("request=$(date +%s)", &[]),
+    ("annotate tpr --all", ANNOTATED),
+    ("wait tpr --all", MET),
+    ("grep -w 614", &["nightly [614 615 312]"]),
+    ("name: emergency", &["testplanrun.testinium.io/emergency created"]),
     ("?(@.reason)", &["999 Rejected: there is no such plan"]),
     (".items[?", &["checkout: 999"]),
     ("--for=condition=Stopped", &["testplanrun.testinium.io/nightly condition met"]),
@@ -200,6 +205,7 @@ fn the_tour_and_the_commands_of_requests_and_questions_do_what_they_say_when_pas
     let alone = demo.calls().into_iter().filter(|plans| *plans == [999]).count();
     assert!(alone >= 2, "each retry asks for what failed, and for nothing else: {:?}", demo.calls());
     demo.walk(&block_commands(&page("docs/faq.md")), FAQ);
+    assert_eq!(outcomes(&demo.wait_for_reason("emergency", &["Accepted"])), ["801 Accepted", "802 Accepted"]);
 }
 
 #[test]
