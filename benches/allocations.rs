@@ -41,7 +41,7 @@ use self::api::CLIENTS;
 use self::child::LIMIT;
 use self::failure::Failure;
 use self::floor::FloorArgs;
-use self::stage::Stage;
+use self::stage::{GatewayLimits, Stage};
 
 #[global_allocator]
 static ALLOCATOR: &StatsAlloc<System> = &INSTRUMENTED_SYSTEM;
@@ -113,7 +113,8 @@ fn tell_when_asked() -> Result<(), Failure> {
 async fn bench(runs: usize) -> Result<(), Failure> {
     of_waiting_runs()?;
     println!();
-    let stage = Stage::start(env!("CARGO_BIN_EXE_testinium-operator").into()).await?;
+    let stage =
+        Stage::start(env!("CARGO_BIN_EXE_testinium-operator").into(), GatewayLimits::OutOfTheWay).await?;
     println!("| of | allocations a stop | bytes a stop |\n|---|---:|---:|");
     let (count, bytes) = of_operator(&stage, runs).await?;
     println!("| operator | {count:.0} | {bytes:.0} |");

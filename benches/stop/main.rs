@@ -39,7 +39,7 @@ use self::failure::Failure;
 use self::floor::FloorArgs;
 use self::host::Host;
 use self::report::Report;
-use self::stage::Stage;
+use self::stage::{GatewayLimits, Stage};
 
 /// Measures the operator beside what the API server costs anybody.
 #[derive(Debug, Parser)]
@@ -59,10 +59,13 @@ struct Arguments {
     /// The binary under test; the one that cargo has just built if absent.
     #[arg(long)]
     operator: Option<PathBuf>,
+    /// Leave the gateway at the limits that it has if its spec says nothing of them.
+    #[arg(long, conflicts_with = "docs")]
+    default_limits: bool,
     /// Where the figures go as JSON.
     #[arg(long, default_value = concat!(env!("CARGO_TARGET_TMPDIR"), "/stop.json"))]
     json: PathBuf,
-    /// Write the figures into docs/performance.md and draw docs/performance.svg.
+    /// Write the figures into docs/internals/performance.md and draw the plot beside it.
     #[arg(long)]
     docs: bool,
     /// The flag that cargo adds.
@@ -121,7 +124,8 @@ async fn bench(arguments: &Arguments) -> Result<(), Failure> {
 
 async fn stage(arguments: &Arguments) -> Result<Stage, Failure> {
     let operator = arguments.operator.clone().unwrap_or(env!("CARGO_BIN_EXE_testinium-operator").into());
-    Stage::start(operator).await
+    let limits = if arguments.default_limits { GatewayLimits::Default } else { GatewayLimits::OutOfTheWay };
+    Stage::start(operator, limits).await
 }
 
 /// Each measurement has a control plane of its own: one that is full of what others have left behind is slower.

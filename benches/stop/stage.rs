@@ -43,8 +43,18 @@ pub struct Stage {
     /// The least that tells of a run at rest, and of one whose plans are stopped: one condition, an outcome a plan.
     pub lean_rest: String,
     pub lean: String,
+    limits: GatewayLimits,
     next_plan: Arc<AtomicI64>,
     next_namespace: AtomicU32,
+}
+
+/// What holds calls to the gateway back.
+#[derive(Clone, Copy, Debug)]
+pub enum GatewayLimits {
+    /// Far above what is measured, so that they hide no cost.
+    OutOfTheWay,
+    /// Those of a gateway that says nothing of them.
+    Default,
 }
 
 /// A namespace with runs in it, as the harness sees it.
@@ -56,7 +66,7 @@ pub struct Field {
 // === impl Stage ===
 
 impl Stage {
-    pub async fn start(operator: PathBuf) -> Result<Self, Failure> {
+    pub async fn start(operator: PathBuf, limits: GatewayLimits) -> Result<Self, Failure> {
         let plane = ControlPlane::start(Options { audit: AuditLevel::Off, ..Options::default() })?;
         install(&plane.kubectl())?;
         let kubeconfig = Kubeconfig::read_from(plane.kubeconfig())?;
@@ -70,6 +80,7 @@ impl Stage {
             status: String::new(),
             lean_rest: lean(false),
             lean: lean(true),
+            limits,
             next_plan: Arc::new(AtomicI64::new(1)),
             next_namespace: AtomicU32::new(0),
             plane,
@@ -88,7 +99,7 @@ impl Stage {
         Floor::start(&self.kubeconfig, arguments)
     }
 
-    /// A new namespace with a gateway whose limits are far above what is measured, and no runs.
+    /// A new namespace with a gateway and no runs.
     pub async fn field(&self, purpose: &str) -> Result<Field, Failure> {
         let namespace = format!("{purpose}-{}", self.next_namespace.fetch_add(1, Ordering::Relaxed));
         let kubectl = self.plane.kubectl().in_namespace(&namespace);
@@ -96,16 +107,18 @@ impl Stage {
         let secret = json!({
             "apiVersion": "v1", "kind": "Secret", "metadata": {"name": "token"}, "stringData": {"token": TOKEN},
         });
-        let gateway = json!({
+        let mut gateway = json!({
             "apiVersion": "testinium.io/v1alpha1", "kind": "TestiniumGateway", "metadata": {"name": "default"},
             "spec": {
                 "url": self.simulator.url(),
                 "allowPlainHTTP": true,
                 "auth": {"bearerToken": {"secretRef": {"name": "token"}}},
                 "batching": {"maxPlans": PLANS_A_CALL},
-                "limits": {"requestsPerSecond": 1000, "maxInFlight": 64},
             },
         });
+        if let GatewayLimits::OutOfTheWay = self.limits {
+            gateway["spec"]["limits"] = json!({"requestsPerSecond": 1000, "maxInFlight": 64});
+        }
         kubectl.apply(&secret.to_string())?;
         kubectl.apply(&gateway.to_string())?;
         let board = Board::open(&self.client, &namespace).await?;

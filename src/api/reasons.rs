@@ -1,6 +1,6 @@
 //! Reasons of events and of plans: closed sets of words that scripts match on, so they are part of the API.
 //!
-//! The word is the name of the variant. Each is explained to users in `docs/troubleshooting.md`.
+//! The word is the name of the variant. Each is explained to users in `docs/messages.md`.
 
 use strum::{IntoStaticStr, VariantArray};
 
@@ -113,7 +113,7 @@ impl PlanReason {
 mod tests {
     use super::*;
 
-    const PAGE: &str = include_str!("../../docs/troubleshooting.md");
+    const PAGE: &str = include_str!("../../docs/messages.md");
 
     /// The words of the table under a heading: what stands in the first column in code style.
     fn explained(heading: &str) -> Vec<&'static str> {
@@ -126,11 +126,6 @@ mod tests {
     fn the_page_explains_each_reason_of_an_event() {
         let words: Vec<_> = EventReason::VARIANTS.iter().map(|reason| reason.as_str()).collect();
         assert_eq!(explained("The reasons of events"), words);
-    }
-
-    #[test]
-    fn the_page_says_what_to_do_at_each_reason_of_the_condition_stopped() {
-        assert_eq!(explained("What to do"), crate::api::reason::OF_STOPPED);
     }
 
     #[test]

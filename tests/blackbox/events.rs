@@ -205,7 +205,8 @@ fn commands_in_the_documents_that_ask_for_a_stop_do_so_each_time_and_last_under_
     for page in docs.chain(own) {
         let text = std::fs::read_to_string(&page).expect("a page can be read").replace("\\\n", " ");
         let asking = asking_commands(&text);
-        let offers = ["README.md", "requests.md", "demo.rs"].iter().any(|name| page.ends_with(name));
+        let offers = page == repository("README.md")
+            || ["tour.md", "requests.md", "faq.md", "demo.rs"].iter().any(|name| page.ends_with(name));
         assert!(!offers || !asking.is_empty(), "{} offers no command", page.display());
         for command in asking {
             if let Some(why) = fault(&command, &text) {

@@ -1,5 +1,5 @@
-//! The README's tour, and the commands of `docs/requests.md` after it, walked as a newcomer would: what the demo prints
-//! is pasted into a shell, then each command as the page has it, and nothing else.
+//! The tour, and the commands of `docs/requests.md` and `docs/faq.md` after it, walked as a newcomer would: what the demo
+//! prints is pasted into a shell, then each command as the page has it, and nothing else.
 //!
 //! The lists of steps below say what each command is for and what must come of it, so a command that fails, that says
 //! something else, or that is left out of a page is found.
@@ -19,7 +19,7 @@ use crate::cluster::{Namespace, OPERATOR, cluster, gateway, ok, repository, run}
 use crate::operator::{SOON, outcomes};
 use crate::waiting::stopped_reason;
 
-const README: &[Step] = &[
+const TOUR: &[Step] = &[
     ("create secret generic testinium-token", &["secret/testinium-token created"]),
     ("kind: TestiniumGateway", &["testiniumgateway.testinium.io/default created"]),
     (
@@ -63,6 +63,25 @@ const REQUESTS: &[Step] = &[
     ("testinium.io/retry=\"$(date +%s)\"", &["testplanrun.testinium.io/nightly annotated"]),
 ];
 
+const FAQ: &[Step] = &[
+    ("auth can-i patch", &["yes"]),
+    ("request=$(date +%s)", &[]),
+    ("annotate tpr --all", ANNOTATED),
+    ("wait tpr --all", MET),
+    ("grep -w 614", &["nightly [614 615 312]"]),
+    ("name: emergency", &["testplanrun.testinium.io/emergency created"]),
+    ("?(@.reason)", &["999 Rejected: there is no such plan"]),
+    (".items[?", &["checkout: 999"]),
+    ("--for=condition=Stopped", &["testplanrun.testinium.io/nightly condition met"]),
+    ("--for=condition=Stalled", &["testplanrun.testinium.io/checkout condition met"]),
+    ("{.status.stop.completionTime}", &["testplanrun.testinium.io/nightly condition met"]),
+    ("request=$(date +%s)", &[]),
+    (
+        "kubectl delete tpr nightly",
+        &["testplanrun.testinium.io/nightly condition met", "testplanrun.testinium.io \"nightly\" deleted"],
+    ),
+];
+
 const ANNOTATED: &[&str] =
     &["testplanrun.testinium.io/checkout annotated", "testplanrun.testinium.io/nightly annotated"];
 const MET: &[&str] =
@@ -96,10 +115,10 @@ impl Demo {
         Self { namespace, simulator, terminal, _operator: operator, directory }
     }
 
-    /// The same after the first steps of the README's tour: there is a gateway with its Secret.
+    /// The same after the first steps of the tour: there is a gateway with its Secret.
     fn with_gateway(simulator: Config) -> Self {
         let demo = Self::start(simulator);
-        let first = &README[..2];
+        let first = &TOUR[..2];
         demo.walk(&tour()[..first.len()], first);
         demo
     }
@@ -140,11 +159,9 @@ fn page(name: &str) -> String {
     std::fs::read_to_string(repository(name)).expect("a page can be read")
 }
 
-/// The commands of the README's tour.
+/// The commands of the tour.
 fn tour() -> Vec<String> {
-    let readme = page("README.md");
-    let tour = readme.split("\n## A tour").nth(1).expect("the README has a tour");
-    block_commands(tour.split("\n## ").next().unwrap_or_default())
+    block_commands(&page("docs/tour.md"))
 }
 
 /// The commands of `docs/requests.md`: those of its blocks, then those of its table.
@@ -167,9 +184,9 @@ fn now() -> u64 {
 // --- the pages, walked ---
 
 #[test]
-fn the_tour_and_the_commands_of_requests_do_what_they_say_when_pasted() {
+fn the_tour_and_the_commands_of_requests_and_questions_do_what_they_say_when_pasted() {
     let demo = Demo::start(Config::default());
-    demo.walk(&tour(), README);
+    demo.walk(&tour(), TOUR);
     let at_rest = ["NotRequested", "Withdrawn"];
     let (nightly, checkout) =
         (demo.wait_for_reason("nightly", &at_rest), demo.wait_for_reason("checkout", &at_rest));
@@ -187,6 +204,19 @@ fn the_tour_and_the_commands_of_requests_do_what_they_say_when_pasted() {
     demo.walk(&requests(), REQUESTS);
     let alone = demo.calls().into_iter().filter(|plans| *plans == [999]).count();
     assert!(alone >= 2, "each retry asks for what failed, and for nothing else: {:?}", demo.calls());
+    demo.walk(&block_commands(&page("docs/faq.md")), FAQ);
+    assert_eq!(outcomes(&demo.wait_for_reason("emergency", &["Accepted"])), ["801 Accepted", "802 Accepted"]);
+}
+
+#[test]
+fn the_readme_stops_a_run_by_commands_of_the_tour() {
+    let readme = page("README.md");
+    let part = readme.split("\n## Stop a run\n").nth(1).and_then(|rest| rest.split("\n## ").next());
+    let (commands, tour) = (block_commands(part.expect("the README has this part")), tour());
+    assert_eq!(commands.len(), 3, "{commands:?}");
+    for command in commands {
+        assert!(tour.contains(&command), "docs/tour.md lacks {command}");
+    }
 }
 
 // --- what the pages say of them ---
@@ -245,11 +275,11 @@ fn a_wait_sees_the_end_of_a_retry_and_no_earlier_one() {
     assert_eq!(outcomes(&demo.status("checkout")), ["703 Accepted", "999 Accepted"]);
 }
 
-/// Each command that a message advises, as docs/troubleshooting.md shows the messages, does what it says when it is pasted.
-/// The page has `team` for the namespace.
+/// Each command that a message advises, as the pages show the messages, does what it says when it is pasted. The pages
+/// have `team` for the namespace.
 #[test]
 fn every_command_that_a_message_advises_can_be_pasted() {
-    let page = std::fs::read_to_string(repository("docs/troubleshooting.md")).expect("the page can be read");
+    let page = ["docs/messages.md", "docs/troubleshooting.md"].map(page).concat();
     // In a table a cell ends the line, and one message has a place for its command.
     let commands: BTreeSet<&str> = page
         .lines()
@@ -279,6 +309,28 @@ fn every_command_that_a_message_advises_can_be_pasted() {
         let output = ok(terminal.run(&typed));
         assert!(output.status.success(), "{command}: {output:?}");
     }
+}
+
+/// As `docs/faq.md` says of a run that is deleted.
+#[test]
+fn deleting_a_run_whose_stop_waits_stops_nothing_and_says_so() {
+    let demo = Demo::with_gateway(Config::default());
+    let suspend = |value: bool| {
+        let patch = json!({"spec": {"suspend": value}}).to_string();
+        demo.namespace.run(&["patch", "tgw", "default", "--type=merge", "--patch", &patch]);
+    };
+    suspend(true);
+    demo.namespace.apply(&run("gone", json!({"plans": [614, 615], "stopped": true})));
+    demo.wait_for_reason("gone", &["Suspended"]);
+    ok(demo.type_in("kubectl delete tpr gone --timeout=10s").success());
+    ok(wait_until("the event StopAbandoned", SOON, || {
+        let events = demo.namespace.run(&["events"]);
+        if events.contains("StopAbandoned") && events.contains("2 pending") { Ok(()) } else { Err(events) }
+    }));
+    suspend(false);
+    demo.namespace.apply(&run("other", json!({"plans": [616], "stopped": true})));
+    demo.wait_for_reason("other", &["Accepted"]);
+    assert_eq!(demo.calls(), [[616]], "what is deleted asks for nothing");
 }
 
 /// What `docs/requests.md` warns of, so that it is known if a later kubectl does better.

@@ -9,10 +9,12 @@ use std::time::Duration;
 use serde_json::{Value, json};
 use testinium_testbed::kubectl::wait_until;
 use testinium_testbed::operator::page;
+use testinium_testbed::pages::{Step, block_commands, walk};
 use testinium_testbed::process::free_port;
 use testinium_testbed::simulator::{Config, Login, Nature, Reply, Simulator, When};
+use testinium_testbed::terminal::Terminal;
 
-use crate::cluster::{Namespace, gateway, ok, repository, run, site};
+use crate::cluster::{Namespace, cluster, gateway, ok, repository, run, site};
 use crate::operator::{SOON, condition};
 
 /// One failure, in a namespace of its own where the run is `nightly` and the gateway `default`.
@@ -102,18 +104,23 @@ impl Failure {
     fn shown(&self) -> String {
         self.wait_for("tpr/nightly", "Stopped", self.reason);
         self.wait_for_event(self.event);
-        let mut shown = self.describe("tpr", "nightly");
         if let Some(reason) = self.gateway {
             self.wait_for("tgw/default", "Ready", reason);
-            shown.push_str(&self.describe("tgw", "default"));
+            // So the page shows the run alone.
+            assert_eq!(self.message("tgw/default", "Ready"), self.message("tpr/nightly", "Stopped"));
         }
-        shown
+        self.describe("tpr", "nightly")
+    }
+
+    fn message(&self, resource: &str, type_: &str) -> Value {
+        let object = ok(self.namespace.kubectl.get_json(&[resource]));
+        condition(&object["status"], type_).map_or(Value::Null, |condition| condition["message"].clone())
     }
 
     fn describe(&self, resource: &str, name: &str) -> String {
         let text = self.namespace.run(&["describe", resource, name]);
         let whole = excerpt(&text).replace(&self.namespace.name, "team");
-        let excerpt = if self.name == WHOLE { whole } else { what_differs(&whole, resource) };
+        let excerpt = if self.name == WHOLE { whole } else { what_differs(&whole) };
         format!("$ kubectl describe {resource} {name}\n{excerpt}")
     }
 }
@@ -144,22 +151,22 @@ fn excerpt(text: &str) -> String {
 /// The failure that the page shows whole. Of the others it shows what differs.
 const WHOLE: &str = "no-gateway";
 
-/// The condition that says what is, the plans of which there is something to say, and the events.
-fn what_differs(whole: &str, resource: &str) -> String {
-    let told = if resource == "tpr" { "Stopped" } else { "Ready" };
+/// The condition that says what is, the plans of which there is something to say, and events with more than a reason.
+fn what_differs(whole: &str) -> String {
     let mut kept = String::new();
     for (heading, lines) in blocks(whole) {
         match heading {
             "  Conditions:" => {
                 // Each condition ends with its type.
                 let mut conditions = lines.split_inclusive(|line| line.trim_start().starts_with("Type:"));
-                let is_told = |lines: &&[&str]| lines.last().is_some_and(|line| line.ends_with(told));
+                let is_told = |lines: &&[&str]| lines.last().is_some_and(|line| line.ends_with("Stopped"));
                 keep(&mut kept, heading, conditions.find(is_told).unwrap_or_default());
             }
             "  Plans:" if lines.iter().any(|line| line.trim_start().starts_with("Message:")) => {
                 keep(&mut kept, heading, &lines);
             }
             "  Plans:" | "  Stop:" => {}
+            "Events:" if lines.iter().any(|line| line.contains("GatewayUnavailable")) => {}
             _ if heading.starts_with("  Summary:") => {}
             _ => keep(&mut kept, heading, &lines),
         }
@@ -241,6 +248,15 @@ const FAILURES: &[(&str, &str, Option<&str>, &str)] = &[
     ("annotation", "NotRequested", None, "InvalidAnnotation"),
 ];
 
+/// The commands with which to look for a failure, or to do without the operator, typed where the Secret is missing.
+const LOOK: &[Step] = &[
+    ("get tpr,tgw", &["Unknown SecretNotFound", "False SecretNotFound"]),
+    ("describe tpr nightly", &["Name: nightly", "Reason: SecretNotFound"]),
+    ("get events", &["GatewayUnavailable"]),
+    ("curl ", &[r#""errors":null"#]),
+    ("annotate tgw default", &["testiniumgateway.testinium.io/default annotated"]),
+];
+
 pub(crate) fn prepare(failure: &Failure) {
     let simulator = &failure.simulator;
     if failure.name != "no-secret" {
@@ -301,6 +317,10 @@ fn the_page_shows_what_kubectl_says() {
     failures.iter().for_each(Failure::stop);
     let seen: Vec<_> = failures.iter().map(|failure| (failure.name, failure.shown())).collect();
     let old = std::fs::read_to_string(docs_page()).expect("the page can be read");
+    let no_secret = failures.iter().find(|failure| failure.name == "no-secret").expect("it is there");
+    let terminal = ok(Terminal::new(cluster(), &no_secret.namespace.name, directory.path()));
+    let terminal = terminal.with_gateway(&no_secret.simulator, "simulated-token");
+    walk(&terminal, &block_commands(&old), LOOK).unwrap_or_else(|why| panic!("{why}"));
     let new = filled(&old, &seen);
     if std::env::var_os("UPDATE_DOCS").is_some() {
         std::fs::write(docs_page(), new).expect("the page can be written");

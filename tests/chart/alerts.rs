@@ -13,7 +13,7 @@ use testinium_testbed::operator::page;
 use testinium_testbed::process::free_port;
 use testinium_testbed::tools::Tool;
 
-use crate::render::{RELEASE, ok, only, rendered, text};
+use crate::render::{RELEASE, ok, only, rendered, repository, text};
 use crate::site::{SOON, Site};
 
 /// An alert, a served series, how it goes on from one minute to the next instead, and what the alert tells by labels.
@@ -40,7 +40,7 @@ const ALERTS: &[Row] = &[
 ];
 
 /// A served series, such as `a{b="c"}`, and its value.
-type Sample = (String, String);
+pub(crate) type Sample = (String, String);
 
 /// What an operator serves that has stopped a run and rests.
 fn served() -> &'static [Sample] {
@@ -62,18 +62,20 @@ fn serve() -> Vec<Sample> {
         let is_line = |rest: &&str| text.lines().any(|line| line.trim_end_matches(".0") == *rest);
         if rests.iter().all(is_line) { Ok(text.clone()) } else { Err(text) }
     });
-    let samples: Vec<Sample> = ok(text)
-        .lines()
-        .filter(|line| line.starts_with("testinium_"))
-        .filter_map(|line| line.rsplit_once(' '))
-        .map(|(series, value)| (series.to_owned(), value.to_owned()))
-        .collect();
+    let samples = samples(&ok(text));
     assert!(samples.len() > 60, "{samples:?}");
     samples
 }
 
+/// The series of a page of metrics.
+pub(crate) fn samples(text: &str) -> Vec<Sample> {
+    let series = text.lines().filter(|line| line.starts_with("testinium_"));
+    let pairs = series.filter_map(|line| line.rsplit_once(' '));
+    pairs.map(|(series, value)| (series.to_owned(), value.to_owned())).collect()
+}
+
 /// The same series as Prometheus has it, by either kind of monitor. The pod's name is as Kubernetes makes it.
-fn scraped(series: &str) -> String {
+pub(crate) fn scraped(series: &str) -> String {
     let of_pod = r#"namespace="testinium-system",pod="testinium-operator-7c9d8b6f54-x2x7k""#;
     match series.split_once('{') {
         Some((name, labels)) => format!("{name}{{{of_pod},{labels}"),
@@ -169,12 +171,17 @@ fn each_alert_is_raised_by_what_it_is_about_and_by_nothing_at_rest() {
     );
 }
 
+/// The dashboard as it is installed.
+pub(crate) fn dashboard() -> Value {
+    let all = rendered(&["dashboard.enabled=true"]);
+    let file = text(&only(&all, "ConfigMap")["data"]["testinium-operator.json"]);
+    serde_json::from_str(file).expect("Grafana reads JSON")
+}
+
 #[test]
 fn every_query_of_the_dashboard_finds_something_once_something_happens() {
     let samples = served();
-    let all = rendered(&["dashboard.enabled=true"]);
-    let file = text(&only(&all, "ConfigMap")["data"]["testinium-operator.json"]);
-    let dashboard: Value = serde_json::from_str(file).expect("Grafana reads JSON");
+    let dashboard = dashboard();
     let mut queries = Vec::new();
     for panel in dashboard["panels"].as_array().into_iter().flatten() {
         assert!(!text(&panel["description"]).is_empty(), "{} has no description", panel["title"]);
@@ -199,4 +206,41 @@ fn every_query_of_the_dashboard_finds_something_once_something_happens() {
     // So that it is known that a query without series finds nothing.
     let empty = json!({"interval": "1m", "input_series": [], "alert_rule_test": nothing});
     judge(directory.path(), &rules, &[busy, empty]);
+}
+
+/// The lines of the page on monitoring that tell of an alert: its name, and how it is raised.
+fn told(page: &str) -> Vec<(String, String)> {
+    let alerts = page.split("\n### ").skip(1);
+    let pair = |alert: &str| {
+        let mut lines = alert.lines().filter(|line| !line.is_empty());
+        Some((lines.next()?.to_owned(), lines.next()?.to_owned()))
+    };
+    alerts.filter_map(pair).collect()
+}
+
+/// A query as somebody writes it who has one release.
+fn of_all_pods(query: &str) -> String {
+    let pods = r#"namespace="testinium-system",pod=~"testinium-operator-[0-9a-z]+-[0-9a-z]+""#;
+    query.trim().replace(&format!("{{ {pods} }}"), "").replace(&format!("{{ {pods},"), "{")
+}
+
+#[test]
+fn the_page_on_monitoring_has_each_alert_and_each_panel_as_they_are_installed() {
+    let page = fs::read_to_string(repository("docs/monitoring.md")).expect("the page is there");
+    let all = rendered(&["prometheusRule.enabled=true"]);
+    let rules = only(&all, "PrometheusRule")["spec"]["groups"][0]["rules"].as_array().cloned();
+    let line = |rule: &Value| {
+        let after = rule["for"].as_str().map_or("at once".to_owned(), |time| format!("after {time}"));
+        let (severity, query) = (text(&rule["labels"]["severity"]), of_all_pods(text(&rule["expr"])));
+        (text(&rule["alert"]).to_owned(), format!("{severity}, {after}: `{query}`"))
+    };
+    assert_eq!(told(&page), rules.iter().flatten().map(line).collect::<Vec<_>>());
+
+    let (_, rows) = page.split_once("\n## The dashboard\n").expect("the page has this part");
+    let rows: Vec<_> =
+        rows.lines().filter(|line| line.starts_with("| ")).skip(1).map(str::to_owned).collect();
+    let dashboard = dashboard();
+    let panels = dashboard["panels"].as_array().into_iter().flatten();
+    let row = |panel: &Value| format!("| {} | {} |", text(&panel["title"]), text(&panel["description"]));
+    assert_eq!(rows, panels.map(row).collect::<Vec<_>>());
 }

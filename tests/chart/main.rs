@@ -6,10 +6,12 @@
 #![allow(clippy::panic, reason = "a test fails by panicking")]
 
 mod alerts;
+mod drawing;
 mod install;
 mod kubelet;
 mod manifests;
 mod pages;
+mod picture;
 mod render;
 mod site;
 mod switches;

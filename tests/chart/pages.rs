@@ -1,14 +1,15 @@
-//! `docs/install.md`, walked as a newcomer would: each command as the page has it, in one shell after the other.
+//! `docs/install.md` and `docs/monitoring.md`, walked as a newcomer would: each command as the page has it, in one shell after the other.
 //!
 //! The lists of steps say what each command is for and what must come of it, so a command that fails, that says something
 //! else, or that is left out of the page is found.
 
 use std::time::{Duration, Instant};
 
+use serde_json::{Value, json};
 use testinium_testbed::kubectl::wait_until;
 use testinium_testbed::pages::{Step, block_commands, walk};
 
-use crate::render::{ok, repository};
+use crate::render::{RELEASE, ok, repository};
 use crate::site::{SOON, Site};
 
 const ROLLED_OUT: &[&str] = &["deployment \"testinium-operator\" successfully rolled out"];
@@ -33,6 +34,14 @@ const HELM_INSTALL: &[Step] = &[
 ];
 
 const SECOND: &[Step] = &[("crds.enabled=false", &["NAME: shard-b", "another release of this cluster"])];
+
+const SWITCH_OFF: &[Step] = &[(
+    "kubectl delete validatingadmissionpolicybinding",
+    &[
+        "validatingadmissionpolicy.admissionregistration.k8s.io \"testinium-gateway-credentials\" deleted",
+        "validatingadmissionpolicybinding.admissionregistration.k8s.io \"testinium-gateway-credentials\" deleted",
+    ],
+)];
 
 const HELM_UNINSTALL: &[Step] = &[
     ("scale deployment", &["deployment.apps/testinium-operator scaled"]),
@@ -70,6 +79,18 @@ const KUBECTL_UNINSTALL: &[Step] = &[
     ("--for=delete pod", &[]),
     ("rbac.yaml", &["clusterrole.rbac.authorization.k8s.io \"testinium-operator\" deleted"]),
     ("namespace.yaml", &["namespace \"testinium-system\" deleted"]),
+];
+
+const MONITORING: &[Step] = &[
+    ("serviceMonitor.enabled=true", &["STATUS: deployed"]),
+    (
+        "get servicemonitors",
+        &[
+            "servicemonitor.monitoring.coreos.com/testinium-operator",
+            "prometheusrule.monitoring.coreos.com/testinium-operator",
+            "configmap/testinium-operator-dashboard",
+        ],
+    ),
 ];
 
 /// The commands of a part of the page: from this heading to the next one of its level.
@@ -113,6 +134,9 @@ fn the_helm_commands_of_the_page_do_what_they_say_when_pasted() {
 
     follow(&site, upgrade, of_upgrade);
     follow(&site, &part("## Several installations in one cluster"), SECOND);
+    let security = std::fs::read_to_string(repository("docs/security.md")).expect("the page is there");
+    let (_, off) = security.split_once("\n## Switching it off\n").expect("it has this heading");
+    follow(&site, off.split("\n## ").next().unwrap_or_default(), SWITCH_OFF);
     follow(&site, uninstall, HELM_UNINSTALL);
     ended_with_its_rights(&site);
     assert_eq!(site.calls(), [[614]]);
@@ -159,8 +183,41 @@ fn the_readme_has_the_commands_of_the_page() {
     let (readme, page) = (read("README.md"), block_commands(&read("docs/install.md")));
     let install = readme.split("\n## Install").nth(1).and_then(|rest| rest.split("\n## ").next());
     let commands = block_commands(install.expect("the README says how to install"));
-    assert_eq!(commands.len(), 2, "{commands:?}");
+    assert_eq!(commands.len(), 1, "{commands:?}");
     for command in commands {
         assert!(page.contains(&command), "docs/install.md lacks {command}");
     }
+}
+
+/// What the Prometheus operator brings, as far as the API server has to know it.
+fn definition(kind: &str) -> Value {
+    let plural = format!("{}s", kind.to_lowercase());
+    json!({
+        "apiVersion": "apiextensions.k8s.io/v1", "kind": "CustomResourceDefinition",
+        "metadata": {"name": format!("{plural}.monitoring.coreos.com")},
+        "spec": {
+            "group": "monitoring.coreos.com", "scope": "Namespaced",
+            "names": {"kind": kind, "plural": plural, "singular": kind.to_lowercase()},
+            "versions": [{
+                "name": "v1", "served": true, "storage": true,
+                "schema": {"openAPIV3Schema": {"type": "object", "x-kubernetes-preserve-unknown-fields": true}},
+            }],
+        },
+    })
+}
+
+#[test]
+fn the_commands_of_the_page_on_monitoring_do_what_they_say_when_pasted() {
+    let site = Site::start();
+    for kind in ["ServiceMonitor", "PrometheusRule"] {
+        site.apply(&definition(kind));
+        let crd = format!("crd/{}s.monitoring.coreos.com", kind.to_lowercase());
+        site.kubectl(&["wait", "--for=condition=Established", "--timeout=60s", &crd]);
+    }
+    site.install(RELEASE, &[]);
+    let page = std::fs::read_to_string(repository("docs/monitoring.md")).expect("the page is there");
+    let mut commands = block_commands(&page);
+    // It would need a kubelet.
+    commands.retain(|command| !command.contains("port-forward"));
+    walk(&site.terminal(), &commands, MONITORING).unwrap_or_else(|why| panic!("{why}"));
 }

@@ -101,9 +101,14 @@ impl Site {
 
     /// Asks for a stop of a new run with this one plan.
     pub(crate) fn ask(&self, run: &str, plan: i64) {
+        self.ask_for_all(run, &[plan]);
+    }
+
+    /// The same with these plans.
+    pub(crate) fn ask_for_all(&self, run: &str, plans: &[i64]) {
         self.apply(&json!({
             "apiVersion": "testinium.io/v1alpha1", "kind": "TestPlanRun", "metadata": {"name": run},
-            "spec": {"plans": [plan], "stopped": true},
+            "spec": {"plans": plans, "stopped": true},
         }));
     }
 

@@ -16,6 +16,10 @@ const GATES: &[Row] = &[
     ("cargo bench --bench stop", STOP),
     ("cargo bench --bench stop -- --docs", STOP),
     ("cargo bench --bench stop -- --only burst --runs 1000,3000", STOP),
+    (
+        "cargo bench --bench stop -- --only burst,restart --runs 1000 --default-limits",
+        "--bench stop -- --quick --only burst,restart --default-limits",
+    ),
     ("cargo bench --bench stop -- --only idle", STOP),
     ("cargo bench --bench stop -- --only neighbours", STOP),
     ("cargo bench --bench stop -- --only parts", STOP),
@@ -51,6 +55,10 @@ const GATES: &[Row] = &[
     // The same tests compare instead of writing.
     ("UPDATE=1 cargo test --test chart manifests", TESTS),
     ("UPDATE=1 cargo test --test house_rules chart", TESTS),
+    ("UPDATE_DOCS=1 cargo test --lib machine::checks::messages", TESTS),
+    ("UPDATE_DOCS=1 cargo test --test blackbox troubleshooting", TESTS),
+    // It compares the panels of the picture.
+    ("UPDATE_DOCS=1 cargo test --test chart picture", TESTS),
     ("SEED=4711 cargo test --lib machine::checks::simulation::whatever -- --nocapture", SEARCHES),
 ];
 

@@ -4,16 +4,19 @@
 
 #![allow(clippy::panic, reason = "a test fails by panicking")]
 
+mod blocks;
 mod chart;
 mod circles;
 mod commands;
 mod graph;
 mod imports;
+mod links;
 mod map;
 mod rooms;
 mod rules;
 mod words;
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::{Path, PathBuf};
 
@@ -180,6 +183,56 @@ fn every_command_of_the_documents_is_run_by_a_gate() {
     let read = |file: &Path| fs::read_to_string(file).expect("it can be read");
     let documents: Vec<_> = files.iter().map(|file| (name_of(file), read(file))).collect();
     report(commands::unrun(&documents, &read(&root().join(".ci/run")), &test_names()).into_iter());
+}
+
+#[test]
+fn every_block_of_commands_in_the_documents_is_run_by_a_test() {
+    let mut tests = BTreeMap::new();
+    for folder in ["tests/blackbox", "tests/chart"] {
+        for file in rust_files(folder) {
+            let text = fs::read_to_string(&file).expect("a source file can be read");
+            let module = file.file_stem().unwrap_or_default().to_string_lossy().into_owned();
+            tests.extend(
+                rules::functions(&text).map(|function| (format!("{module}::{function}"), text.clone())),
+            );
+        }
+    }
+    report(blocks::unrun(&pages(), &tests).into_iter());
+}
+
+#[test]
+fn every_link_leads_somewhere_and_the_index_to_every_page() {
+    let mut all = Vec::new();
+    for place in [".ci", "benches", "crds", "deploy", "docs", "fuzz", "src", "tests"] {
+        walk(&root().join(place), &mut all);
+    }
+    all.extend(fs::read_dir(root()).expect("the repository can be read").flatten().map(|entry| entry.path()));
+    let files: BTreeSet<_> = all.iter().map(|file| name_of(file)).collect();
+    let pages = pages();
+    assert!(pages.len() > 15, "found only {pages:?}");
+    report(links::broken(&pages, &files).into_iter());
+    report(links::not_in_the_index(&pages).into_iter());
+    // The rule's own tests name pages that are none.
+    let sources = all.iter().filter(|file| file.is_file() && !file.ends_with("tests/house_rules/links.rs"));
+    let texts = sources.filter_map(|file| Some((name_of(file), fs::read_to_string(file).ok()?)));
+    report(texts.flat_map(|(path, text)| links::named_and_missing(&path, &text, &files)));
+}
+
+/// A newcomer reads two screens of it.
+#[test]
+fn the_readme_is_short() {
+    let lines = fs::read_to_string(root().join("README.md")).expect("it is there").lines().count();
+    assert!((40..=100).contains(&lines), "it has {lines} lines: what is long belongs to a page of docs/");
+}
+
+/// The pages that people read: their paths and texts.
+fn pages() -> Vec<(String, String)> {
+    let mut files: Vec<_> =
+        fs::read_dir(root()).expect("it can be read").flatten().map(|e| e.path()).collect();
+    walk(&root().join("docs"), &mut files);
+    walk(&root().join("deploy"), &mut files);
+    files.retain(|file| file.is_file() && file.extension().is_some_and(|extension| extension == "md"));
+    files.iter().map(|file| (name_of(file), fs::read_to_string(file).expect("it can be read"))).collect()
 }
 
 /// The paths of every module and function, by the names of files: `machine::checks::model`, `stop::a_patch_is_...`.

@@ -1,7 +1,9 @@
-//! The messages that people read, as the page on troubleshooting lists them: each is brought about in the world of the
-//! tests, and its text is the machine's own.
+//! The messages that people read, as `docs/messages.md` lists them: each is brought about in the world of the tests, and
+//! its text is the machine's own. `docs/troubleshooting.md` says what to do at each.
 
 mod situations;
+
+use std::collections::BTreeSet;
 
 use strum::VariantArray;
 
@@ -78,15 +80,20 @@ fn table(first: &str, rows: impl IntoIterator<Item = (String, String, String)>) 
     rows.into_iter().map(line).fold(head, |table, line| table + &line)
 }
 
-fn listed() -> String {
+/// The messages of the condition Stopped: the reason, when it is so, and the text.
+fn of_runs() -> Vec<(String, String, String)> {
     let mut of_runs = rows(RUNS, stopped);
     let others =
         credential_rows().into_iter().map(|(word, when, text)| (word.to_owned(), when.to_owned(), text));
     of_runs.extend(others);
     let place = |word: &str| reason::OF_STOPPED.iter().position(|other| *other == word);
     of_runs.sort_by_key(|(word, ..)| place(word));
-    let told: std::collections::BTreeSet<_> = of_runs.iter().map(|(word, ..)| word.as_str()).collect();
+    let told: BTreeSet<_> = of_runs.iter().map(|(word, ..)| word.as_str()).collect();
     assert_eq!(told.len(), reason::OF_STOPPED.len(), "each reason has its message");
+    of_runs
+}
+
+fn listed() -> String {
     let events = EVENTS.iter().map(|(word, act)| {
         let mut world = world();
         act(&mut world);
@@ -98,7 +105,7 @@ fn listed() -> String {
     let events: Vec<_> = events.collect();
     let words: Vec<_> = EventReason::VARIANTS.iter().map(|reason| reason.as_str()).collect();
     assert_eq!(events.iter().map(|(word, ..)| word.as_str()).collect::<Vec<_>>(), words);
-    let runs = table("`Stopped` of a run", of_runs);
+    let runs = table("`Stopped` of a run", of_runs());
     let gateways = table("`Ready` of a gateway", rows(GATEWAYS, ready));
     let events = table("event", events).replacen("| when |", "| type |", 1);
     format!("{runs}\n{gateways}\n{events}")
@@ -109,7 +116,7 @@ const END: &str = "<!-- end of messages -->";
 
 #[test]
 fn the_page_lists_every_message() {
-    let path = concat!(env!("CARGO_MANIFEST_DIR"), "/docs/troubleshooting.md");
+    let path = concat!(env!("CARGO_MANIFEST_DIR"), "/docs/messages.md");
     #[allow(clippy::disallowed_methods, reason = "a page is no input of the machine")]
     let (page, updates) = (std::fs::read_to_string(path), std::env::var_os("UPDATE_DOCS").is_some());
     let page = page.expect("the page can be read");
@@ -122,4 +129,43 @@ fn the_page_lists_every_message() {
         return;
     }
     assert_eq!(page, new, "UPDATE_DOCS=1 cargo test --lib machine::checks::messages would mend it");
+}
+
+/// The reasons and the beginnings of messages in the tables of the page on troubleshooting that say what to do.
+fn remedies(page: &str) -> Vec<(&str, &str)> {
+    let section = page.split("\n## What to do\n").nth(1).expect("the page has this section");
+    let rows = section.split("\n## ").next().unwrap_or_default().lines();
+    let cells = rows.filter_map(|row| row.strip_prefix("| `")?.split_once("` | "));
+    cells.filter_map(|(reason, rest)| Some((reason, rest.split_once(" | ")?.0))).collect()
+}
+
+/// Whether a message has the words of a row: what stands around `…` in the row, in this order.
+fn has_words(message: &str, words: &str) -> bool {
+    let mut rest = message;
+    words.split('…').all(|part| match rest.split_once(part.trim()) {
+        Some((_, after)) => {
+            rest = after;
+            true
+        }
+        None => false,
+    })
+}
+
+#[test]
+fn the_page_on_troubleshooting_says_what_to_do_at_each_message_and_at_no_other() {
+    const PAGE: &str = include_str!("../../../docs/troubleshooting.md");
+    let (remedies, messages) = (remedies(PAGE), of_runs());
+    let told: BTreeSet<_> = remedies.iter().map(|(reason, _)| *reason).collect();
+    assert_eq!(told, reason::OF_STOPPED.into_iter().collect(), "a remedy for each reason");
+    for (reason, when, message) in &messages {
+        let is_it = |(other, words): &&(&str, &str)| other == reason && has_words(message, words);
+        // What stands in brackets is told by others; the examples below the tables are compared with a real one.
+        let is_told = message.contains('[') || remedies.iter().any(|row| is_it(&row));
+        assert!(is_told, "no remedy for {reason}, {when}: {message}");
+    }
+    let shown = PAGE.lines().filter_map(|line| line.trim().strip_prefix("Message:"));
+    let real: Vec<&str> = messages.iter().map(|(.., message)| message.as_str()).chain(shown).collect();
+    for (reason, words) in remedies {
+        assert!(real.iter().any(|message| has_words(message, words)), "there is no such {reason}: {words}");
+    }
 }

@@ -7,7 +7,7 @@ use crate::{Error, chain};
 pub type Step = (&'static str, &'static [&'static str]);
 
 /// The commands in the shell blocks of a text: in a line each, with those that follow it in a here-document or after a
-/// backslash or an or.
+/// backslash, an or, or an and.
 ///
 /// # Panics
 ///
@@ -19,7 +19,7 @@ pub fn block_commands(text: &str) -> Vec<String> {
     for line in blocks.flat_map(str::lines) {
         command.push_str(line);
         in_document = (in_document || line.ends_with("<<EOF")) && line != "EOF";
-        if in_document || line.ends_with('\\') || line.ends_with("||") {
+        if in_document || ["\\", "||", "&&"].iter().any(|end| line.ends_with(end)) {
             command.push('\n');
         } else {
             commands.push(std::mem::take(&mut command));
@@ -101,8 +101,10 @@ mod tests {
 
     #[test]
     fn commands_of_a_block_are_told_apart() {
-        let text =
-            "```sh\na\nb <<EOF\nc\n---\nEOF\nd \\\n    e\nf ||\n    g\n```\n```yaml\nh\n```\n```sh\ni\n```\n";
-        assert_eq!(block_commands(text), ["a", "b <<EOF\nc\n---\nEOF", "d \\\n    e", "f ||\n    g", "i"]);
+        let text = "```sh\na\nb <<EOF\nc\n---\nEOF\nd \\\n    e\nf ||\n    g &&\n    h\n```\n```yaml\ni\n```\n```sh\nj\n```\n";
+        assert_eq!(
+            block_commands(text),
+            ["a", "b <<EOF\nc\n---\nEOF", "d \\\n    e", "f ||\n    g &&\n    h", "j"]
+        );
     }
 }

@@ -1,6 +1,6 @@
 //! A person's terminal, made ready for one control plane by lines that can be pasted into any other.
 //!
-//! The demo prints these lines and types its own commands after them. The test of the README's tour pastes them, too,
+//! The demo prints these lines and types its own commands after them. The test of the tour pastes them, too,
 //! so what a newcomer needs is never more than what was printed.
 
 use std::fs;
@@ -46,7 +46,7 @@ impl Terminal {
         })
     }
 
-    /// The same with the variables from which the README's tour makes a gateway and its Secret.
+    /// The same with the variables from which the tour makes a gateway and its Secret.
     pub fn with_gateway(mut self, simulator: &Simulator, token: &str) -> Self {
         self.lines.push(format!("export TESTINIUM_URL={}", quoted(&simulator.url())));
         self.lines.push(format!("export TESTINIUM_TOKEN={}", quoted(token)));

@@ -30,7 +30,7 @@ type Failure = Box<dyn Error>;
 
 /// The namespace of what is shown.
 const SHOWN: &str = "qa";
-/// The namespace for the README's tour, which is left empty: a run that was stopped before would not be stopped again.
+/// The namespace for the tour, which is left empty: a run that was stopped before would not be stopped again.
 const TOUR: &str = "tour";
 const TOKEN: &str = "demo-token";
 const SOON: Duration = Duration::from_secs(20);
@@ -86,7 +86,7 @@ fn start_operator(binary: &Path, plane: &ControlPlane, log: &Path) -> Result<Gua
 }
 
 /// Writes the manifests of what is shown into a folder of their own, as samples to change and apply. Their plans are
-/// others than those of the README's tour, which are to run when it begins.
+/// others than those of the tour, which are to run when it begins.
 fn write_manifests(directory: &Path, simulator: &Simulator) -> Result<PathBuf, Failure> {
     let folder = directory.join("manifests");
     fs::create_dir_all(&folder)?;
@@ -182,8 +182,8 @@ async fn keep(terminal: &Terminal, manifests: &Path, log: &Path) -> Result<(), F
     say("Left up until Ctrl-C. Paste this into another terminal:");
     terminal.lines().iter().for_each(|line| println!("{line}"));
     println!(
-        "\nThat terminal has a kubectl, and the empty namespace \"{TOUR}\" as its default: the tour in README.md can be \
-         pasted\ninto it as it stands. Of what was shown above, in the namespace \"{SHOWN}\":\n"
+        "\nThat terminal has a kubectl, and the empty namespace \"{TOUR}\" as its default: the tour in docs/tour.md can \
+         be pasted\ninto it as it stands. Of what was shown above, in the namespace \"{SHOWN}\":\n"
     );
     TRY.iter().for_each(|line| println!("{line}"));
     println!("\nThe manifests are in {}", manifests.display());
