@@ -96,7 +96,7 @@ pub struct TestPlanRunSpec {
     pub deletion_policy: Option<DeletionPolicy>,
 }
 
-/// What becomes of the plans of a run that is deleted.
+/// What becomes of the plans of a run that is deleted: Orphan (they go on) or Stop (they are stopped first).
 #[derive(Clone, Copy, Debug, Deserialize, Eq, Hash, JsonSchema, PartialEq, Serialize)]
 pub enum DeletionPolicy {
     /// They go on.

@@ -236,7 +236,7 @@ impl Metrics {
         );
         r.register(
             "deletions_given_up",
-            "Deletions of runs with spec.deletionPolicy: Stop that went on although plans were left to be stopped",
+            "Deletions of runs that waited for a stop and went on although plans were left to be stopped",
             deletions_given_up.clone(),
         );
         r.register("plans_queued", "Plans that wait for a call to a gateway", plans_queued.clone());

@@ -291,7 +291,7 @@ fn the_operators_account_may_write_its_mark_and_nothing_else() {
         (r#"{"metadata":{"labels":{"a":"b"}}}"#, "never changes labels"),
         (
             r#"{"metadata":{"finalizers":["a.example.com/b"]}}"#,
-            "never changes labels, owner references or finalizers",
+            "of the finalizers of a TestPlanRun the operator puts testinium.io/stop on and takes it off, and no other",
         ),
         (r#"{"metadata":{"annotations":{"testinium.io/stop":"1"}}}"#, own),
         (r#"{"metadata":{"annotations":{"testinium.io/keep-until":"1"}}}"#, own),
@@ -305,6 +305,7 @@ fn the_operators_account_may_write_its_mark_and_nothing_else() {
     }
     let mark = patch(r#"{"metadata":{"annotations":{"testinium.io/cleanup":"sweep/2026-11-27T22:00:00Z"}}}"#);
     ok(ok(operator.run(&mark)).success());
+    ok(ok(operator.run(&patch(r#"{"metadata":{"finalizers":["testinium.io/stop"]}}"#))).success());
     namespace.run(&["annotate", "tpr", "one", "note=x"]);
     refused(&operator, &patch(r#"{"metadata":{"annotations":{"note":null}}}"#), "it removes none");
     let create =

@@ -12,6 +12,7 @@ mod cluster;
 mod columns;
 mod command;
 mod deadlines;
+mod deletions;
 mod deploy;
 mod edges;
 mod events;

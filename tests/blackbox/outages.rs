@@ -336,7 +336,7 @@ fn without_a_right_to_secrets_the_status_says_so_and_the_rest_goes_on() {
 }
 
 /// An operator's ServiceAccount that has its rights in this namespace alone.
-fn bound_in(account: &str, namespace: &str) -> Site {
+pub(crate) fn bound_in(account: &str, namespace: &str) -> Site {
     let kubectl = cluster().kubectl().in_namespace("testinium-system");
     let metadata = json!({"name": account, "namespace": "testinium-system"});
     let account_of_its_own = json!({"apiVersion": "v1", "kind": "ServiceAccount", "metadata": metadata});

@@ -100,6 +100,8 @@ const MADE_ANEW: Scenario =
     Scenario { name: "made-anew", play: made_anew, calls: Some(3), asks_once: false, cleans_up: false };
 const DEADLINE: Scenario =
     Scenario { name: "deadline", play: deadline, calls: Some(1), asks_once: true, cleans_up: false };
+const DELETED: Scenario =
+    Scenario { name: "deleted", play: deleted, calls: Some(1), asks_once: true, cleans_up: false };
 const DOWN: Scenario = Scenario { name: "down", play: down, calls: None, asks_once: true, cleans_up: false };
 
 const CLEANED_UP: Scenario =
@@ -166,6 +168,25 @@ fn down(play: &Play<'_>) -> Result<(), Error> {
     play.until("nightly", DONE)
 }
 
+/// The plans are stopped before the object goes, and nothing holds it up after that.
+fn deleted(play: &Play<'_>) -> Result<(), Error> {
+    let spec = json!({"plans": [1, 2, 3], "deletionPolicy": "Stop"});
+    play.arena.create_run("nightly", spec)?;
+    play.see("nightly", "it to have the finalizer", |run| {
+        run["metadata"]["finalizers"][0] == "testinium.io/stop"
+    })?;
+    play.until("nightly", &["NotRequested"])?;
+    play.arena.delete_run("nightly")?;
+    play.see("nightly", "it to go", Value::is_null)?;
+    // The run is gone, so they are, or never will be.
+    wait_until("the plans to be stopped", REST, || {
+        let truth = play.arena.simulator.truth();
+        let is_stopped =
+            |plan: &i64| truth.get(plan).is_some_and(|truth| truth.accepted > 0 && !truth.running);
+        if [1, 2, 3].iter().all(is_stopped) { Ok(()) } else { Err(format!("{truth:?}")) }
+    })
+}
+
 /// A rule is told to run at once, and its three runs are marked in turn.
 fn cleaned_up(play: &Play<'_>) -> Result<(), Error> {
     let create = |resource: &str, object: &Value| {
@@ -223,6 +244,11 @@ fn a_run_made_anew_survives_a_fault_anywhere() {
 #[test]
 fn a_gateway_that_is_down_survives_a_fault_anywhere() {
     sweep(&DOWN);
+}
+
+#[test]
+fn a_deletion_survives_a_fault_anywhere() {
+    sweep(&DELETED);
 }
 
 #[test]
@@ -353,6 +379,15 @@ impl Play<'_> {
             self.operator.start().map_err(|error| chain(&error))?;
             let run = self.arena.run(run).map_err(|error| chain(&error))?;
             if reasons.contains(&stopped(&run)) { Ok(()) } else { Err(run["status"].to_string()) }
+        })
+    }
+
+    /// Waits for the run, which is null once it is gone, to be so.
+    fn see(&self, run: &str, what: &str, is_so: impl Fn(&Value) -> bool) -> Result<(), Error> {
+        wait_until(what, LIMIT, || {
+            self.operator.start().map_err(|error| chain(&error))?;
+            let run = self.arena.run(run).map_err(|error| chain(&error))?;
+            if is_so(&run) { Ok(()) } else { Err(run.to_string()) }
         })
     }
 

@@ -58,6 +58,12 @@ app.kubernetes.io/name: {{ include "testinium.name" . }}
 - apiGroups: [testinium.io]
   resources: [testplanruns]
   verbs: [delete]
+{{- if and .Values.deletionPolicy.enabled (not .Values.watchNamespaces) }}
+# A finalizer for runs with spec.deletionPolicy Stop. The policy operator-writes takes back all else.
+- apiGroups: [testinium.io]
+  resources: [testplanruns]
+  verbs: [patch]
+{{- end }}
 {{- if .Values.cleanup.enabled }}
 # Rules that stop and delete runs. Of a run they write a mark; the policy operator-writes takes back all else. The verb
 # cleanup is no verb of the API server: the policy operator-deletes asks for it.

@@ -164,23 +164,6 @@ impl Gateway {
         self.view = Some(Arc::new(view));
     }
 
-    /// The object and its settings, while there is an object, or while runs may use the one that is remembered.
-    pub fn object(&self) -> Option<(&Arc<GatewayView>, &Arc<Settings>)> {
-        let remembered = self.remembered.as_ref().filter(|_| !self.deleting.is_empty());
-        self.view.as_ref().or(remembered.map(|object| &object.view)).zip(self.settings.as_ref())
-    }
-
-    /// Whether it counts among the gateways of its origin.
-    pub fn is_member(&self) -> bool {
-        self.view.is_some() || self.remembered.is_some()
-    }
-
-    /// Whether there is a credential to call with. A Secret that is gone leaves the one that was made of it, for runs
-    /// that are being deleted.
-    fn has_credential(&self) -> bool {
-        self.credential.is_there() || (!self.deleting.is_empty() && self.credential.has_lost_its_secret())
-    }
-
     /// The cause for which the ids here have to wait, if they have to. `unknown`: the cause if there is no object.
     pub fn wait_cause<'a>(&'a self, unknown: WaitCause<'a>) -> Option<WaitCause<'a>> {
         match (self.object(), &self.credential.error, &self.gate) {
@@ -398,11 +381,6 @@ impl Gateway {
     /// The moment at which the runs that wait here are to be told of a changed reason.
     pub fn notify_at(&self) -> Option<Millis> {
         self.published.notify_at().filter(|_| self.awaited())
-    }
-
-    /// The moment at which what is remembered of its object is forgotten.
-    pub fn forgotten_at(&self) -> Option<Millis> {
-        self.remembered.as_ref().filter(|_| self.deleting.is_empty()).map(|object| object.until)
     }
 
     /// The moment from which on the gateway's own status is to be written, if it is to be.

@@ -18,6 +18,7 @@ mod publish;
 pub mod queue;
 pub mod rate;
 pub mod readings;
+mod remembered;
 mod search;
 mod second_look;
 pub mod settings;
@@ -160,23 +161,6 @@ impl Gateways {
         self.touch(key);
     }
 
-    /// Forgets the object of a gateway that has been gone for long enough, unless the deletion of a run waits for it.
-    fn forget_remembered(&mut self, key: &GatewayKey, now: Millis, out: &mut Vec<Effect>) {
-        if self.get(key).and_then(Gateway::forgotten_at).is_some_and(|at| at <= now) {
-            self.drop_remembered(key, out);
-        }
-    }
-
-    fn drop_remembered(&mut self, key: &GatewayKey, out: &mut Vec<Effect>) {
-        let Some(gateway) = self.by_key.get_mut(key) else { return };
-        if gateway.remembered.take().is_some() {
-            out.push(Effect::Disconnect(key.clone()));
-            if let Some(settings) = &gateway.settings {
-                self.origins.leave(key, &settings.origin);
-            }
-        }
-    }
-
     /// Takes in that an object can't be read: it counts as gone, but runs that wait for it are told why. The text is for
     /// users.
     pub fn unreadable(&mut self, key: &GatewayKey, uid: Uid, why: &str, out: &mut Vec<Effect>) {
@@ -270,32 +254,14 @@ impl Gateways {
         });
     }
 
-    /// The deletion of a run waits until its plans are stopped at this gateway, or it waits for none.
-    pub fn deleting(&mut self, run: RunId, gateway: Option<GatewayKey>) {
-        let before = self.deleting.get(&run).cloned();
-        if before == gateway {
-            return;
-        }
-        if let Some(before) = before {
-            self.deleting.remove(&run);
-            self.edit(&before, |gateway| {
-                gateway.deleting.remove(&run);
-            });
-        }
-        if let Some(key) = gateway {
-            self.entry(&key).deleting.insert(run);
-            self.deleting.insert(run, key);
-        }
-    }
-
     // === helpers ===
 
-    fn entry(&mut self, key: &GatewayKey) -> &mut Gateway {
+    pub(in crate::machine) fn entry(&mut self, key: &GatewayKey) -> &mut Gateway {
         self.touch(key);
         self.by_key.entry(key.clone()).or_insert_with(|| Gateway::new(key.clone()))
     }
 
-    fn edit(&mut self, key: &GatewayKey, change: impl FnOnce(&mut Gateway)) {
+    pub(in crate::machine) fn edit(&mut self, key: &GatewayKey, change: impl FnOnce(&mut Gateway)) {
         if let Some(gateway) = self.by_key.get_mut(key) {
             change(gateway);
             self.touch(key);

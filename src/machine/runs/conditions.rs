@@ -11,7 +11,7 @@ use crate::machine::advice;
 use crate::machine::condition_draft::ConditionDraft;
 use crate::machine::ids::PlanId;
 use crate::machine::runs::events;
-use crate::machine::runs::intent::StopState;
+use crate::machine::runs::observed::StopState;
 use crate::machine::runs::plan::Plan;
 use crate::machine::runs::status_input::StatusInput;
 use crate::machine::runs::tally::{PlanTally, plans_by_name, was_or_were};

@@ -1,7 +1,9 @@
 //! Requests and what takes them back, as sequences of looks at one run: each rule by its number.
 
 use super::*;
+use crate::api::TestPlanRunStatus;
 use crate::machine::checks::fixtures::{self, wall};
+use crate::machine::runs::deadline::Deadlines;
 
 const TRUE: Option<bool> = Some(true);
 const FALSE: Option<bool> = Some(false);

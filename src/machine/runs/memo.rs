@@ -11,7 +11,7 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 
 use crate::api::{Condition, ConditionStatus, PlanStatus, StopStatus, TestPlanRunStatus, Trigger, condition};
 use crate::machine::condition_draft::foreign;
-use crate::machine::runs::intent::{Observed, StopState};
+use crate::machine::runs::observed::{Observed, StopState};
 use crate::machine::runs::request::Request;
 use crate::machine::time::whole_seconds;
 

@@ -23,6 +23,7 @@ pub mod intent;
 mod meaning;
 pub mod memo;
 mod observe;
+pub mod observed;
 pub mod parked;
 pub mod plan;
 pub mod plan_list;

@@ -7,7 +7,7 @@ use crate::api::{Outcome, PlanReason, PlanStatus};
 use crate::machine::answer::Gist;
 use crate::machine::call::{Detail, Settled};
 use crate::machine::ids::{CallId, PlanId};
-use crate::machine::runs::intent::{Observed, StopState};
+use crate::machine::runs::observed::{Observed, StopState};
 use crate::machine::runs::request::{Moment, Request, Source};
 use crate::machine::time::Now;
 use crate::machine::view::RunView;

@@ -17,10 +17,9 @@ use crate::machine::ids::{GatewayKey, Lane, ObjectKey, PlanId, RequestSeq, RunKe
 use crate::machine::limits::{QUICK_ANSWER, STOP_DEADLINE_SECONDS};
 use crate::machine::runs::deletion::Finalizer;
 use crate::machine::runs::events::{self, Announcement};
-use crate::machine::runs::intent::{
-    DecidingField, History, Intent, Observed, StopState, decide_intent, gateway_name,
-};
+use crate::machine::runs::intent::{DecidingField, History, Intent, decide_intent, gateway_name};
 use crate::machine::runs::memo::{StatusMemo, stopped};
+use crate::machine::runs::observed::{Observed, StopState};
 use crate::machine::runs::plan::{all_settled, distinct, remembered_plans};
 use crate::machine::runs::plan_list::PlanList;
 use crate::machine::runs::request::{Moment, Request, Source, Withdrawal};

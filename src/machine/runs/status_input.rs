@@ -3,8 +3,8 @@
 use jiff::Timestamp;
 
 use crate::machine::ids::{PlanId, RunKey};
-use crate::machine::runs::intent::Observed;
 use crate::machine::runs::memo::StatusMemo;
+use crate::machine::runs::observed::Observed;
 use crate::machine::runs::plan::Plan;
 use crate::machine::runs::request::{Request, Withdrawal};
 use crate::machine::wait_reason::Waiting;

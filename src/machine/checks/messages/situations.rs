@@ -2,7 +2,7 @@
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 
-use crate::api::CleanupAction;
+use crate::api::{CleanupAction, DeletionPolicy};
 use crate::machine::checks::fixtures::{self, wall};
 use crate::machine::checks::world::reference::documented::STOP_DEADLINE;
 use crate::machine::checks::world::{How, Nature, Options, World, gateway_key, run_key};
@@ -286,6 +286,17 @@ pub(super) const EVENTS: &[(&str, Act)] = &[
     ("DeadlinePassed", |world| {
         set_deadline(world, 2);
         world.live(5_000, How::ByNature);
+    }),
+    ("StopBeforeDeletion", |world| {
+        world.edit(RUN, |run| run.spec.deletion_policy = Some(DeletionPolicy::Stop));
+        world.live(1_000, How::ByNature);
+        world.server.delete_run(&run_key(RUN));
+        world.hear_all();
+    }),
+    ("DeletionSkipped", |world| {
+        world.machine.runs.may_put_finalizers = Some(false);
+        world.edit(RUN, |run| run.spec.deletion_policy = Some(DeletionPolicy::Stop));
+        world.live(1_000, How::ByNature);
     }),
     ("PlanAskedAgain", fail_for_one),
     ("StopAbandoned", |world| {

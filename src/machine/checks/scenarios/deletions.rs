@@ -1,14 +1,14 @@
 //! Runs whose plans are stopped before their objects go, and what crosses that.
 
-use super::{annotate, message, suspend};
-use crate::api::Outcome::{Accepted, Expired, NotRunning, Rejected};
+use super::annotate;
+use crate::api::Outcome::{Accepted, NotRunning, Rejected};
 use crate::api::{DeletionPolicy, EventReason, FINALIZER, Trigger};
 use crate::machine::checks::fixtures::wall;
-use crate::machine::checks::world::{How, Nature, Options, ServerRequest, World, gateway_key, run_key};
-use crate::machine::{Kind, LetGo, MetadataChange, RunView, WriteBody, WriteResult};
+use crate::machine::checks::world::{How, Nature, Options, ServerRequest, World, run_key};
+use crate::machine::{Kind, MetadataChange, RunView, WriteBody, WriteResult};
 
 /// A run of two plans with the policy, which has its finalizer and is at rest.
-fn world() -> World {
+pub(super) fn world() -> World {
     let mut world = World::of(&[("one", &[1, 2])]);
     set_policy(&mut world, Some(DeletionPolicy::Stop));
     world.flow(How::ByNature);
@@ -18,36 +18,36 @@ fn world() -> World {
     world
 }
 
-fn set_policy(world: &mut World, policy: Option<DeletionPolicy>) {
+pub(super) fn set_policy(world: &mut World, policy: Option<DeletionPolicy>) {
     world.edit("one", |run| run.spec.deletion_policy = policy);
 }
 
 /// What has happened so far does not matter.
-fn forget(world: &mut World) {
+pub(super) fn forget(world: &mut World) {
     world.trace = Default::default();
     world.machine.take_tally();
 }
 
-fn delete_unseen(world: &mut World) {
+pub(super) fn delete_unseen(world: &mut World) {
     world.server.wall = wall(world.now);
     world.server.delete_run(&run_key("one"));
 }
 
-fn delete(world: &mut World) {
+pub(super) fn delete(world: &mut World) {
     delete_unseen(world);
     world.hear(Kind::Runs);
 }
 
-fn is_there(world: &World) -> bool {
+pub(super) fn is_there(world: &World) -> bool {
     world.server.runs.contains_key(&run_key("one"))
 }
 
-fn told(world: &World, reason: EventReason) -> usize {
+pub(super) fn told(world: &World, reason: EventReason) -> usize {
     world.trace.told.iter().filter(|told| **told == reason.as_str()).count()
 }
 
 /// The object is gone, and nothing is kept of it.
-fn is_over(world: &World) {
+pub(super) fn is_over(world: &World) {
     assert!(!is_there(world), "{:?}", world.run("one"));
     assert_eq!((world.machine.active(), world.machine.parked()), (0, 0));
 }
@@ -63,7 +63,7 @@ fn finalizers_written(world: &World) -> Option<Vec<String>> {
 }
 
 /// The last state that people saw of the run before it went.
-fn last_seen(world: &mut World, mut step: impl FnMut(&mut World)) -> RunView {
+pub(super) fn last_seen(world: &mut World, mut step: impl FnMut(&mut World)) -> RunView {
     let mut last = world.run("one").clone();
     for _ in 0..2_000 {
         step(world);
@@ -76,11 +76,11 @@ fn last_seen(world: &mut World, mut step: impl FnMut(&mut World)) -> RunView {
 }
 
 /// Everything ends well that does not depend on the gateway, and then the next timer runs out.
-fn step(world: &mut World) {
+pub(super) fn step(world: &mut World) {
     step_with(world, How::ByNature);
 }
 
-fn step_with(world: &mut World, how: How) {
+pub(super) fn step_with(world: &mut World, how: How) {
     match world.ops.keys().next().copied() {
         Some(id) => world.reply(id),
         None if world.calls.is_empty() => world.tick(),
@@ -363,188 +363,6 @@ fn rule_07_a_policy_that_is_removed_takes_nothing_back() {
 }
 
 /// No call reaches the gateway from now on.
-fn suspended_later(world: &mut World) {
+pub(super) fn suspended_later(world: &mut World) {
     world.fake_gateway.unreachable = true;
-}
-
-// --- it can't be sent ---
-
-#[test]
-fn rule_17_a_gateway_that_is_down_holds_an_object_for_300_seconds_and_no_longer() {
-    for crashes in [false, true] {
-        let mut world = world();
-        suspended_later(&mut world);
-        delete(&mut world);
-        let begun = world.now;
-        if crashes {
-            world.live(100_000, How::Unreachable);
-            world.crash();
-        }
-        world.live(begun + 298_000 - world.now, How::Unreachable);
-        assert!(is_there(&world), "not before");
-        assert!(world.trace.posts.len() > 3, "it is tried all the time");
-        let last = last_seen(&mut world, |world| step_with(world, How::Unreachable));
-        assert!(world.now <= begun + 302_000, "{}", world.now - begun);
-        let outcomes: Vec<_> = last.status.plans.iter().map(|plan| plan.outcome).collect();
-        assert_eq!((outcomes, told(&world, EventReason::StopExpired)), (vec![Expired, Expired], 1));
-        world.flow(How::Unreachable);
-        is_over(&world);
-        assert_eq!(world.machine.take_tally().let_go, [LetGo::TimeOver]);
-    }
-}
-
-#[test]
-fn rule_17_an_operator_that_comes_late_tries_one_call() {
-    let mut world = world();
-    suspended_later(&mut world);
-    delete(&mut world);
-    world.live(10_000, How::Unreachable);
-    world.crash();
-    world.now += 1_000_000;
-    world.jump(0);
-    forget(&mut world);
-    world.live(14_000, How::Unreachable);
-    assert!(is_there(&world) && !world.trace.posts.is_empty());
-    world.live(3_000, How::Unreachable);
-    is_over(&world);
-}
-
-#[test]
-fn rule_17_a_call_that_hangs_holds_the_object_no_longer() {
-    let mut world = world();
-    delete(&mut world);
-    world.hear_all();
-    for _ in 0..200 {
-        world.write_all();
-        world.hear_all();
-        if !is_there(&world) {
-            break;
-        }
-        world.tick();
-    }
-    assert!(world.now <= 310_000, "{}", world.now);
-    is_over(&world);
-    world.answered(How::ByNature);
-    assert_eq!(world.machine.active(), 0, "its answer comes too late");
-}
-
-#[test]
-fn rule_17_where_nothing_can_be_sent_the_object_goes_at_once() {
-    type Break = fn(&mut World);
-    let breaks: [(&str, Break); 3] = [
-        ("the gateway is suspended", |world| suspend(world, true)),
-        ("there was never a gateway", |world| {
-            world.edit("one", |run| {
-                run.spec.gateway_ref = Some(crate::api::GatewayRef { name: Some("missing".to_owned()) });
-            });
-        }),
-        ("there was never a Secret", |world| {
-            world.fake_gateway.secret_missing = true;
-            world.crash();
-        }),
-    ];
-    for (name, break_it) in breaks {
-        let mut world = world();
-        break_it(&mut world);
-        world.flow(How::ByNature);
-        forget(&mut world);
-        delete(&mut world);
-        world.live(1_000, How::ByNature);
-        assert!(!is_there(&world), "{name}: {}", message(&world, "one"));
-        assert_eq!(world.trace.posts.len(), 0, "{name}");
-        assert_eq!(
-            (told(&world, EventReason::StopExpired), told(&world, EventReason::StopAbandoned)),
-            (1, 0)
-        );
-        assert_eq!(world.machine.take_tally().let_go, [LetGo::NothingToSend], "{name}");
-    }
-}
-
-#[test]
-fn a_deletion_is_worth_a_try_at_a_gate_that_is_shut() {
-    let mut world = world();
-    suspended_later(&mut world);
-    world.stop("one");
-    world.live(120_000, How::Unreachable);
-    forget(&mut world);
-    world.fake_gateway.unreachable = false;
-    delete(&mut world);
-    world.live(1_500, How::ByNature);
-    is_over(&world);
-}
-
-// --- a namespace is torn down ---
-
-#[test]
-fn rule_17_a_gateway_and_a_secret_that_go_first_are_remembered() {
-    let mut world = world();
-    world.fake_gateway.secret_missing = true;
-    world.server.delete_gateway(&gateway_key("default"));
-    world.hear(Kind::Gateways);
-    assert!(world.trace.disconnected.is_empty());
-    world.live(30_000, How::ByNature);
-    delete(&mut world);
-    world.flow(How::ByNature);
-    is_over(&world);
-    assert_eq!(world.trace.posts, [[1, 2]]);
-    world.live(100_000, How::ByNature);
-    assert_eq!(world.trace.disconnected, [gateway_key("default")], "it is forgotten in the end");
-}
-
-#[test]
-fn rule_17_a_gateway_is_used_that_goes_while_the_deletion_waits() {
-    let mut world = world();
-    suspended_later(&mut world);
-    delete(&mut world);
-    world.live(5_000, How::Unreachable);
-    world.server.delete_gateway(&gateway_key("default"));
-    world.live(120_000, How::Unreachable);
-    assert!(is_there(&world), "it is waited for, for as long as the deletion waits");
-    world.fake_gateway.unreachable = false;
-    world.live(10_000, How::ByNature);
-    is_over(&world);
-    assert_eq!(world.machine.take_tally().let_go, []);
-}
-
-#[test]
-fn a_gateway_that_went_long_ago_is_not_remembered() {
-    let mut world = world();
-    world.server.delete_gateway(&gateway_key("default"));
-    world.live(61_000, How::ByNature);
-    assert_eq!(world.trace.disconnected, [gateway_key("default")]);
-    delete(&mut world);
-    world.flow(How::ByNature);
-    is_over(&world);
-    assert!(world.trace.posts.is_empty());
-}
-
-#[test]
-fn a_gateway_that_is_remembered_serves_nobody_else() {
-    let mut world = World::of(&[("one", &[1, 2]), ("two", &[3])]);
-    world.server.delete_gateway(&gateway_key("default"));
-    world.hear(Kind::Gateways);
-    world.stop("two");
-    world.live(30_000, How::ByNature);
-    assert_eq!((world.stopped("two"), world.trace.posts.len()), ("GatewayNotFound", 0));
-}
-
-// --- the operator dies ---
-
-#[test]
-fn whenever_the_operator_dies_the_plans_are_stopped_and_the_object_goes() {
-    for steps in 0..12 {
-        let mut world = world();
-        world.fake_gateway.natures.insert(2, Nature::Rejected);
-        delete(&mut world);
-        for _ in 0..steps {
-            if is_there(&world) {
-                step(&mut world);
-            }
-        }
-        world.crash();
-        world.live(400_000, How::ByNature);
-        is_over(&world);
-        let sent: Vec<_> = world.trace.posts.iter().flatten().collect();
-        assert!(sent.contains(&&1) && sent.contains(&&2), "after {steps} steps: {:?}", world.trace.posts);
-    }
 }

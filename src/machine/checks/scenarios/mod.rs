@@ -9,6 +9,7 @@ mod deadlines;
 mod deletions;
 mod edits;
 mod gateways;
+mod held_deletions;
 mod looks;
 mod moved_deadlines;
 mod namespaces;

@@ -9,8 +9,8 @@ use crate::machine::outbox::{Change, Entry, EntryKey, InFlight, Next, Order, Out
 use crate::machine::runs::Runs;
 use crate::machine::runs::deadline::Deadlines;
 use crate::machine::runs::deletion::Finalizer;
-use crate::machine::runs::intent::{Observed, StopState};
 use crate::machine::runs::memo::{CarriedOver, StatusMemo};
+use crate::machine::runs::observed::{Observed, StopState};
 use crate::machine::runs::parked::{Parked, Waits};
 use crate::machine::runs::plan::{Plan, PlanState};
 use crate::machine::runs::request::{Moment, Request, Withdrawal};
