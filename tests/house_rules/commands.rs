@@ -50,6 +50,7 @@ const GATES: &[Row] = &[
     ),
     // The same tests compare instead of writing.
     ("UPDATE=1 cargo test --test chart manifests", TESTS),
+    ("UPDATE=1 cargo test --test house_rules argocd", TESTS),
     ("UPDATE=1 cargo test --test house_rules chart", TESTS),
     ("SEED=4711 cargo test --lib machine::checks::simulation::whatever -- --nocapture", SEARCHES),
 ];

@@ -4,6 +4,7 @@
 
 #![allow(clippy::panic, reason = "a test fails by panicking")]
 
+mod argocd;
 mod chart;
 mod circles;
 mod commands;
