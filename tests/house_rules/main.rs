@@ -183,6 +183,19 @@ fn every_command_of_the_documents_is_run_by_a_gate() {
     report(commands::unrun(&documents, &read(&root().join(".ci/run")), &test_names()).into_iter());
 }
 
+/// A name that is none of a test runs nothing, and succeeds.
+#[test]
+fn every_test_of_the_main_job_exists() {
+    let gates = fs::read_to_string(root().join(".ci/run")).expect("it can be read");
+    let list = gates.split_once("\nmain_job=(\n").and_then(|(_, rest)| rest.split_once("\n)\n"));
+    let (list, _) = list.expect(".ci/run lists the tests of the main job");
+    let names = test_names();
+    let asked: Vec<_> = list.lines().map(str::trim).collect();
+    assert_eq!(asked.len(), 10, "{asked:?}");
+    let missing = asked.iter().filter(|asked| !names.iter().any(|name| name == *asked));
+    report(missing.map(|asked| format!("there is no test {asked}, which .ci/run names")));
+}
+
 /// The paths of every module and function, by the names of files: `machine::checks::model`, `stop::a_patch_is_...`.
 fn test_names() -> Vec<String> {
     let mut names = Vec::new();
