@@ -22,6 +22,7 @@ mod foreign;
 mod foreign_words;
 mod gateway_admission;
 mod gateways;
+mod gitops;
 mod kept;
 mod leadership;
 mod lease;

@@ -19,6 +19,7 @@ const RUN: &[(&str, &[&str])] = &[
         "docs/faq.md",
         &["tour::the_tour_and_the_commands_of_requests_and_questions_do_what_they_say_when_pasted"],
     ),
+    ("docs/gitops.md", &["page::the_commands_of_the_page_do_what_they_say_when_pasted"]),
     (
         "docs/install.md",
         &[

@@ -52,8 +52,14 @@ const GATES: &[Row] = &[
          machine::checks::model -- --nocapture",
         SEARCHES,
     ),
+    // The main job's tests of it.
+    (
+        "KUBERNETES_VERSION=1.33 cargo test",
+        "KUBERNETES_VERSION=$oldest_kubernetes \\\n    cargo test --locked --test blackbox",
+    ),
     // The same tests compare instead of writing.
     ("UPDATE=1 cargo test --test chart manifests", TESTS),
+    ("UPDATE=1 cargo test --test house_rules argocd", TESTS),
     ("UPDATE=1 cargo test --test house_rules chart", TESTS),
     ("UPDATE_DOCS=1 cargo test --lib machine::checks::messages", TESTS),
     ("UPDATE_DOCS=1 cargo test --test blackbox troubleshooting", TESTS),

@@ -4,6 +4,7 @@
 
 #![allow(clippy::panic, reason = "a test fails by panicking")]
 
+mod argocd;
 mod blocks;
 mod chart;
 mod circles;
@@ -233,6 +234,19 @@ fn pages() -> Vec<(String, String)> {
     walk(&root().join("deploy"), &mut files);
     files.retain(|file| file.is_file() && file.extension().is_some_and(|extension| extension == "md"));
     files.iter().map(|file| (name_of(file), fs::read_to_string(file).expect("it can be read"))).collect()
+}
+
+/// A name that is none of a test runs nothing, and succeeds.
+#[test]
+fn every_test_of_the_main_job_exists() {
+    let gates = fs::read_to_string(root().join(".ci/run")).expect("it can be read");
+    let list = gates.split_once("\nmain_job=(\n").and_then(|(_, rest)| rest.split_once("\n)\n"));
+    let (list, _) = list.expect(".ci/run lists the tests of the main job");
+    let names = test_names();
+    let asked: Vec<_> = list.lines().map(str::trim).collect();
+    assert_eq!(asked.len(), 11, "{asked:?}");
+    let missing = asked.iter().filter(|asked| !names.iter().any(|name| name == *asked));
+    report(missing.map(|asked| format!("there is no test {asked}, which .ci/run names")));
 }
 
 /// The paths of every module and function, by the names of files: `machine::checks::model`, `stop::a_patch_is_...`.

@@ -20,6 +20,15 @@ pub enum Error {
     )]
     AssetMissing { name: &'static str, directory: PathBuf },
 
+    #[error("KUBERNETES_VERSION is \"{wanted}\", and the testbed can build {known}")]
+    UnknownVersion { wanted: String, known: String },
+
+    #[error(
+        "KUBERNETES_VERSION asks for {wanted}, and the kube-apiserver in {directory}, the directory that \
+         KUBEBUILDER_ASSETS names, is a {given}: unset one of the two"
+    )]
+    OtherVersion { wanted: String, given: String, directory: PathBuf },
+
     #[error(
         "neither XDG_CACHE_HOME nor HOME names an absolute path, so there is nowhere to keep the built {wanted}"
     )]

@@ -23,3 +23,11 @@ pub mod terminal;
 pub mod tools;
 
 pub use error::{Error, chain};
+
+/// The version of Kubernetes that the control planes of this process have; their programs are built if need be.
+///
+/// Tests ask it for what only newer versions have, such as MutatingAdmissionPolicy:
+/// `if kubernetes_version()? < Version::V1_36`.
+pub fn kubernetes_version() -> Result<control_plane::Version, Error> {
+    Ok(control_plane::Binaries::obtain()?.version())
+}

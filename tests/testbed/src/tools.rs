@@ -1,11 +1,15 @@
-//! The tools that look at what is shipped: Helm, helm-unittest, promtool and kube-score.
+//! The tools that look at what is shipped: Helm, helm-unittest, promtool and kube-score; and two programs that do to
+//! objects what GitOps tools do. Their sources are in tests/kubernetes, beside the pins.
 //!
 //! Always the pinned ones, built as the control plane's programs are, each by itself: another version on the PATH would
 //! render, refuse and find other things.
 
 use std::ffi::OsStr;
+use std::io::{Seek as _, Write as _};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
+
+use serde_json::Value;
 
 use crate::go_build::{Build, Programs};
 use crate::kubectl::Output;
@@ -18,12 +22,17 @@ pub enum Tool {
     HelmUnittest,
     Promtool,
     KubeScore,
+    /// What Flux makes of objects: whether they are ready, and what it applies.
+    Flux,
+    /// What a script of Argo CD makes of objects.
+    ArgocdLua,
 }
 
 // === impl Tool ===
 
 impl Tool {
-    pub const ALL: [Tool; 4] = [Tool::Helm, Tool::HelmUnittest, Tool::Promtool, Tool::KubeScore];
+    pub const ALL: [Tool; 6] =
+        [Tool::Helm, Tool::HelmUnittest, Tool::Promtool, Tool::KubeScore, Tool::Flux, Tool::ArgocdLua];
 
     /// The name of the program.
     pub fn name(self) -> &'static str {
@@ -49,23 +58,39 @@ impl Tool {
         run(command)
     }
 
+    /// Gives the program this on its standard input, and returns what it prints; both are JSON.
+    pub fn ask(self, arguments: &[&str], question: &Value) -> Result<Value, Error> {
+        let attempt = || Error::io(format!("failed to write what {} is asked", self.name()));
+        let mut input = tempfile::tempfile().map_err(attempt())?;
+        input.write_all(question.to_string().as_bytes()).map_err(attempt())?;
+        input.rewind().map_err(attempt())?;
+        let answer = run_with(self.command(arguments)?, input.into())?.success()?;
+        let what = || format!("what {} printed", self.name());
+        serde_json::from_str(&answer).map_err(|source| Error::Json { what: what(), source })
+    }
+
     fn programs(self) -> &'static Programs {
         match self {
             Tool::Helm => &HELM,
             Tool::HelmUnittest => &HELM_UNITTEST,
             Tool::Promtool => &PROMTOOL,
             Tool::KubeScore => &KUBE_SCORE,
+            Tool::Flux => &FLUX,
+            Tool::ArgocdLua => &ARGOCD_LUA,
         }
     }
 }
 
 /// Runs a command without input to its end.
-pub(crate) fn run(mut command: Command) -> Result<Output, Error> {
+pub(crate) fn run(command: Command) -> Result<Output, Error> {
+    run_with(command, Stdio::null())
+}
+
+fn run_with(mut command: Command, input: Stdio) -> Result<Output, Error> {
     process::guard(&mut command)?;
     let words = [command.get_program()].into_iter().chain(command.get_args());
     let typed = words.map(OsStr::to_string_lossy).collect::<Vec<_>>().join(" ");
-    let output =
-        command.stdin(Stdio::null()).output().map_err(Error::io(format!("failed to run {typed}")))?;
+    let output = command.stdin(input).output().map_err(Error::io(format!("failed to run {typed}")))?;
     Ok(Output::new(output, typed))
 }
 
@@ -133,6 +158,42 @@ const KUBE_SCORE: Programs = Programs {
         module: "kube-score",
         packages: &["github.com/zegl/kube-score/cmd/kube-score"],
         output: "kube-score",
+        linker_flags: "-s -w",
+    }],
+};
+
+const FLUX: Programs = Programs {
+    name: "flux",
+    what: "Flux' libraries",
+    otherwise: "",
+    pins: &[
+        include_str!("../../kubernetes/flux/go.mod"),
+        include_str!("../../kubernetes/flux/go.sum"),
+        include_str!("../../kubernetes/flux/main.go"),
+    ],
+    builds: &[Build {
+        what: "Flux' libraries",
+        module: "flux",
+        packages: &["."],
+        output: "flux",
+        linker_flags: "-s -w",
+    }],
+};
+
+const ARGOCD_LUA: Programs = Programs {
+    name: "argocd-lua",
+    what: "Argo CD's Lua",
+    otherwise: "",
+    pins: &[
+        include_str!("../../kubernetes/argocd-lua/go.mod"),
+        include_str!("../../kubernetes/argocd-lua/go.sum"),
+        include_str!("../../kubernetes/argocd-lua/main.go"),
+    ],
+    builds: &[Build {
+        what: "Argo CD's Lua",
+        module: "argocd-lua",
+        packages: &["."],
+        output: "argocd-lua",
         linker_flags: "-s -w",
     }],
 };

@@ -113,7 +113,8 @@ esac
             .arg("--build-only")
             .env("PATH", self.path("bin"))
             .env("XDG_CACHE_HOME", self.path("cache"))
-            .env_remove("KUBEBUILDER_ASSETS");
+            .env_remove("KUBEBUILDER_ASSETS")
+            .env_remove("KUBERNETES_VERSION");
         command
     }
 }
@@ -180,4 +181,53 @@ fn assets_that_lack_a_program_are_named_with_it() {
     let stderr = text(&output.stderr);
     let directory = place.0.path().display();
     assert!(stderr.contains(&format!("no executable \"etcd\" in {directory}")), "{stderr}");
+}
+
+#[test]
+fn another_version_is_built_if_the_variable_asks_for_it() {
+    let place = Place::new();
+    place.install_go();
+    fs::write(place.path("release"), "").expect("a file");
+    let folders = ["1.33", "1.36", "1.37"].map(|version| {
+        let output = place.build().env("KUBERNETES_VERSION", version).output().expect("it runs");
+        assert!(output.status.success(), "{}", text(&output.stderr));
+        let calls = fs::read_to_string(place.path("calls")).expect("go was called");
+        assert_eq!(calls.matches(&format!("component-base/version.gitVersion=v{version}.")).count(), 1);
+        text(&output.stdout)
+    });
+    assert!(folders[0] != folders[1] && folders[1] != folders[2], "{folders:?}");
+    let newest = text(&place.build().output().expect("it runs").stdout);
+    assert_eq!(newest, folders[2], "the newest is taken without the variable");
+}
+
+#[test]
+fn an_unknown_version_is_told_with_those_that_can_be_built() {
+    let output = Place::new().build().env("KUBERNETES_VERSION", "1.12").output().expect("it runs");
+    assert_eq!(output.status.code(), Some(1));
+    let stderr = text(&output.stderr);
+    assert!(
+        stderr.contains(
+            "KUBERNETES_VERSION is \"1.12\", and the testbed can build 1.37, 1.36, 1.35, 1.34, 1.33"
+        ),
+        "{stderr}"
+    );
+}
+
+#[test]
+fn assets_of_another_version_than_the_one_that_is_asked_for_are_told() {
+    let place = Place::new();
+    for name in ["kube-apiserver", "etcd", "kubectl"] {
+        fs::write(place.path(name), "#!/bin/sh\necho Kubernetes v1.35.4\n").expect("a file");
+        fs::set_permissions(place.path(name), fs::Permissions::from_mode(0o755)).expect("it may be run");
+    }
+    let with = |version: &str| {
+        let mut command = place.build();
+        command.env("KUBEBUILDER_ASSETS", place.0.path()).env("KUBERNETES_VERSION", version);
+        command.output().expect("it runs")
+    };
+    assert!(with("1.35").status.success() && with("").status.success());
+    let output = with("1.33");
+    assert_eq!(output.status.code(), Some(1));
+    let stderr = text(&output.stderr);
+    assert!(stderr.contains("asks for 1.33") && stderr.contains("is a 1.35"), "{stderr}");
 }

@@ -10,6 +10,7 @@ use rcgen::KeyPair;
 use serde_json::json;
 
 use super::audit::{self, AuditLevel};
+use super::binaries::Version;
 use crate::Error;
 use crate::pki::Authority;
 
@@ -24,7 +25,7 @@ pub(super) struct Files {
 impl Files {
     /// Writes all that the servers read. In a directory that was used before, the key of ServiceAccount
     /// tokens is kept, for they shall stay valid; certificates are made anew.
-    pub(super) fn write(directory: &Path, audit: AuditLevel) -> Result<Files, Error> {
+    pub(super) fn write(directory: &Path, audit: AuditLevel, version: Version) -> Result<Files, Error> {
         let files = Files { directory: directory.to_owned() };
         let authority = Authority::new("testbed control plane")?;
         let server = authority.server(&["127.0.0.1".to_owned(), "localhost".to_owned()])?;
@@ -34,7 +35,7 @@ impl Files {
         files.put("server.key", &server.key_pem)?;
         files.put("admin.crt", &admin.certificate_pem)?;
         files.put("admin.key", &admin.key_pem)?;
-        files.put("authentication.yaml", AUTHENTICATION)?;
+        files.put("authentication.yaml", &authentication(version))?;
         files.put("audit-policy.yaml", &audit::policy(audit))?;
         if !files.path("service-accounts.key").is_file() {
             let key = KeyPair::generate().map_err(Error::SigningKey)?;
@@ -109,10 +110,15 @@ impl Files {
 }
 
 /// Without credentials nobody gets anything but the server's health.
-const AUTHENTICATION: &str = "\
-apiVersion: apiserver.config.k8s.io/v1
+fn authentication(version: Version) -> String {
+    let format = if version < Version::V1_34 { "v1beta1" } else { "v1" };
+    format!(
+        "\
+apiVersion: apiserver.config.k8s.io/{format}
 kind: AuthenticationConfiguration
 anonymous:
   enabled: true
-  conditions: [{path: /healthz}, {path: /livez}, {path: /readyz}]
-";
+  conditions: [{{path: /healthz}}, {{path: /livez}}, {{path: /readyz}}]
+"
+    )
+}

@@ -26,7 +26,7 @@ use std::time::{Duration, Instant};
 use tempfile::TempDir;
 
 pub use self::audit::{AuditEntry, AuditLevel};
-pub use self::binaries::Binaries;
+pub use self::binaries::{Binaries, Version};
 use self::files::Files;
 pub use self::options::Options;
 use crate::client::Client;
@@ -82,11 +82,16 @@ impl ControlPlane {
             }
             Some(path) => keep(path)?,
         };
-        let files = Files::write(&path, options.audit)?;
+        let files = Files::write(&path, options.audit, binaries.version())?;
         let mut etcd =
             Guarded::spawn(servers::etcd(&binaries.etcd(), &files, &options), &files.path("etcd.log"))?;
         let (port, kubeconfig, api_server) = start_on_free_port(&binaries, &files, &options, &mut etcd)?;
         Ok(ControlPlane { api_server, etcd, port, kubeconfig, files, options, binaries, _directory: held })
+    }
+
+    /// The version of its programs.
+    pub fn version(&self) -> Version {
+        self.binaries.version()
     }
 
     /// The kubeconfig of an administrator (group `system:masters`).
