@@ -5,7 +5,9 @@
 #![allow(clippy::panic, reason = "a test fails by panicking")]
 
 mod admission;
+mod annotations;
 mod answers;
+mod choices;
 mod cleanup_admission;
 mod cleanups;
 mod cluster;
@@ -37,6 +39,7 @@ mod operator;
 mod outages;
 mod policies;
 mod remedies;
+mod requester;
 mod requests;
 mod rotation;
 mod rows;
@@ -46,6 +49,7 @@ mod secrets;
 mod seldom;
 mod sharing;
 mod stop;
+mod stop_verb;
 mod sweep;
 mod tour;
 mod troubleshooting;
