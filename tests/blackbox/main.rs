@@ -38,6 +38,7 @@ mod notes;
 mod operator;
 mod outages;
 mod policies;
+mod policies_page;
 mod remedies;
 mod requester;
 mod requests;
