@@ -87,7 +87,7 @@ pub struct RunArgs {
     /// Believe the annotation testinium.io/stop-requested-by, and tell it as status.stop.requestedBy.
     ///
     /// Anybody who may edit a run may write the annotation. So set this only where an admission policy sets it to the
-    /// user who asks, and refuses any other value.
+    /// user who asks, and keeps out any other value, as the policy requester of deploy/ does.
     #[arg(verbatim_doc_comment, long, env = "TESTINIUM_TRUST_REQUESTED_BY", value_name = "BOOL", action = ArgAction::Set,
         default_value_t = false, num_args = 0..=1, require_equals = true, default_missing_value = "true")]
     pub trust_requested_by: bool,

@@ -31,6 +31,8 @@ fn the_operator_may_do_what_it_does() {
         ("patch", "testplanruns"),
         ("delete", "testplanruns"),
         ("cleanup", "testplanruns"),
+        // Which the policy stop-verb asks for, where somebody has chosen it.
+        ("stop", "testplanruns"),
         ("get", "secrets"),
         ("get", "configmaps"),
         ("create", "events.events.k8s.io"),

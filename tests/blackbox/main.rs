@@ -5,7 +5,9 @@
 #![allow(clippy::panic, reason = "a test fails by panicking")]
 
 mod admission;
+mod annotations;
 mod answers;
+mod choices;
 mod cleanup_admission;
 mod cleanups;
 mod cluster;
@@ -38,7 +40,9 @@ mod notes;
 mod operator;
 mod outages;
 mod policies;
+mod policies_page;
 mod remedies;
+mod requester;
 mod requests;
 mod rotation;
 mod rows;
@@ -48,6 +52,7 @@ mod secrets;
 mod seldom;
 mod sharing;
 mod stop;
+mod stop_verb;
 mod sweep;
 mod tour;
 mod troubleshooting;

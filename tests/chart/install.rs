@@ -82,6 +82,38 @@ fn a_release_is_installed_upgraded_removed_and_installed_again_and_no_stop_is_lo
     assert_eq!(site.calls(), [[614], [615], [616], [617]]);
 }
 
+/// One value is enough: the policy that writes down who asks, and the operator that believes it.
+#[test]
+fn a_release_that_tells_who_has_asked_brings_the_policy_that_makes_it_true() {
+    let site = Site::start();
+    let value = ["--set", "trustRequestedBy=true"];
+    let known = site.kubectl(&["api-resources", "--api-group=admissionregistration.k8s.io", "--output=name"]);
+    if !known.contains("mutatingadmissionpolicies.") {
+        let output =
+            site.try_helm(&[&["install", RELEASE, CHART, "--create-namespace"][..], &value].concat());
+        assert!(output.stderr.contains("only Kubernetes 1.36 and later can have the policy"), "{output:?}");
+        return;
+    }
+    site.install(RELEASE, &value);
+    let _kubelet = site.kubelet("testinium-operator");
+    site.gateway();
+    let forged = json!({
+        "apiVersion": "testinium.io/v1alpha1", "kind": "TestPlanRun",
+        "metadata": {"name": "first", "annotations": {"testinium.io/stop-requested-by": "somebody else"}},
+        "spec": {"plans": [614], "stopped": true},
+    });
+    // The API server answers 503 until it has learned the new definitions for its policies, too.
+    ok(wait_until("the run is taken", SOON, || site.kubectl.apply(&forged.to_string())));
+    site.wait_for_stop("first");
+    let stop = ok(site.kubectl.get_json(&["tpr", "first"]))["status"]["stop"].clone();
+    let who = ok(site.kubectl.get_json(&["tpr", "first"]))["metadata"]["annotations"].clone();
+    let me = site.kubectl(&["auth", "whoami", "--output=jsonpath={.status.userInfo.username}"]);
+    assert_eq!(stop["requestedBy"], me, "{who}");
+    site.helm(&["uninstall", RELEASE]);
+    let kinds = "mutatingadmissionpolicies,mutatingadmissionpolicybindings";
+    assert_eq!(site.ours(kinds), [""; 0]);
+}
+
 /// Each command of the notes does what it says when it is pasted, up to the first plan that is stopped.
 #[test]
 fn the_notes_lead_to_the_first_stop() {

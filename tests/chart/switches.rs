@@ -13,7 +13,9 @@ use crate::render::{
 };
 
 /// Values that render everything there is.
-const ALL: [&str; 7] = [
+const ALL: [&str; 9] = [
+    "policies.stopVerb.enabled=true",
+    r#"policies.requester="Enabled""#,
     "networkPolicy.enabled=true",
     "serviceMonitor.enabled=true",
     "podMonitor.enabled=true",
@@ -143,7 +145,7 @@ fn every_object_says_where_it_lies_and_to_whom_it_belongs() {
     for object in rendered(&ALL) {
         let is_of_cluster = ["CustomResourceDefinition", "ClusterRole", "ClusterRoleBinding"]
             .contains(&text(&object["kind"]))
-            || text(&object["kind"]).starts_with("ValidatingAdmissionPolicy");
+            || text(&object["kind"]).contains("AdmissionPolicy");
         let namespace = &object["metadata"]["namespace"];
         assert_eq!(namespace.is_null(), is_of_cluster, "{}", title(&object));
         let labels = &object["metadata"]["labels"];
@@ -183,7 +185,8 @@ fn selectors_are_one_label_that_nothing_changes() {
 
 #[test]
 fn an_operator_of_some_namespaces_has_roles_in_them_and_no_role_of_the_cluster() {
-    let all = rendered(&[r#"watchNamespaces=["a","b"]"#, "rbac.aggregateToEdit=true"]);
+    let served = r#"watchNamespaces=["a","b"]"#;
+    let all = rendered(&[served, "rbac.aggregateToEdit=true", r#"policies.requester="Enabled""#]);
     let of_cluster = [of_kind(&all, "ClusterRole"), of_kind(&all, "ClusterRoleBinding")].concat();
     assert!(of_cluster.is_empty(), "{of_cluster:?}");
     let everywhere = rendered(&[]);
@@ -210,7 +213,8 @@ fn an_operator_of_some_namespaces_has_roles_in_them_and_no_role_of_the_cluster()
     }
     assert!(texts(&container(&all)["args"]).contains(&"--watch-namespaces=a,b"));
     // The policies that are about people speak of what this operator serves.
-    let bindings = of_kind(&all, "ValidatingAdmissionPolicyBinding");
+    let kinds = ["ValidatingAdmissionPolicyBinding", "MutatingAdmissionPolicyBinding"];
+    let bindings = kinds.map(|kind| of_kind(&all, kind)).concat();
     let about = |binding: &&Value| binding["spec"].get("matchResources").is_some();
     let (of_people, of_operator): (Vec<_>, Vec<_>) = bindings.into_iter().partition(about);
     for binding in &of_people {
@@ -222,8 +226,28 @@ fn an_operator_of_some_namespaces_has_roles_in_them_and_no_role_of_the_cluster()
         names.sort_unstable();
         names.join(" ")
     };
-    assert_eq!(names(&of_people), "testinium-cleanup-rights testinium-gateway-credentials");
+    assert_eq!(
+        names(&of_people),
+        "testinium-annotations testinium-cleanup-rights testinium-gateway-credentials testinium-requester"
+    );
     assert_eq!(names(&of_operator), "testinium-operator-deletes testinium-operator-writes");
+    // So does the one that is off by default, and its grants are Roles.
+    let all = rendered(&[served, "policies.stopVerb.enabled=true"]);
+    let of_cluster = [of_kind(&all, "ClusterRole"), of_kind(&all, "ClusterRoleBinding")].concat();
+    assert!(of_cluster.is_empty(), "{of_cluster:?}");
+    let roles = of_kind(&all, "Role").into_iter().filter(|role| title(role) == "Role testinium-stop");
+    let namespaces: Vec<_> = roles.map(|role| text(&role["metadata"]["namespace"])).collect();
+    assert_eq!(namespaces, ["a", "b"]);
+    for name in ["testinium-stop-verb", "testinium-stop-verb-of-rules"] {
+        let bindings = of_kind(&all, "ValidatingAdmissionPolicyBinding");
+        let binding = bindings.into_iter().find(|binding| binding["metadata"]["name"] == name);
+        let selector = &binding.expect("it is there")["spec"]["matchResources"]["namespaceSelector"];
+        assert_eq!(selector["matchExpressions"][0]["values"], json!(["a", "b"]));
+        let policies = of_kind(&all, "ValidatingAdmissionPolicy");
+        let policy = policies.into_iter().find(|policy| policy["metadata"]["name"] == name);
+        let words = policy.expect("it is there").to_string();
+        assert!(words.contains("bind the Role testinium-stop,"), "{words}");
+    }
 }
 
 #[test]
@@ -238,7 +262,7 @@ fn an_operator_without_cleanup_rules_has_no_right_to_write_runs() {
             .flat_map(|rule| texts(&rule["verbs"]).into_iter().map(str::to_owned).collect::<Vec<_>>())
             .collect()
     };
-    assert_eq!(verbs_of_runs(&[]), ["get", "list", "watch", "delete", "patch", "cleanup"]);
+    assert_eq!(verbs_of_runs(&[]), ["get", "list", "watch", "delete", "patch", "cleanup", "stop"]);
     assert_eq!(verbs_of_runs(&["cleanup.enabled=false"]), ["get", "list", "watch", "delete"]);
     let without = rendered(&["cleanup.enabled=false"]);
     assert!(!texts(&container(&without)["args"]).contains(&"--cleanup"));

@@ -30,6 +30,7 @@ const RUN: &[(&str, &[&str])] = &[
     ),
     ("docs/internals/performance.md", &[]),
     ("docs/monitoring.md", &["pages::the_commands_of_the_page_on_monitoring_do_what_they_say_when_pasted"]),
+    ("docs/policies.md", &["policies_page::the_page_on_policies_does_what_it_says"]),
     (
         "docs/requests.md",
         &["tour::the_tour_and_the_commands_of_requests_and_questions_do_what_they_say_when_pasted"],

@@ -65,8 +65,8 @@ app.kubernetes.io/name: {{ include "testinium.name" . }}
   verbs: [patch]
 {{- end }}
 {{- if .Values.cleanup.enabled }}
-# Rules that stop and delete runs. Of a run they write a mark; the policy operator-writes takes back all else. The verb
-# cleanup is no verb of the API server: the policy operator-deletes asks for it.
+# Rules that stop and delete runs. Of a run they write a mark; the policy operator-writes takes back all else. The verbs
+# cleanup and stop are no verbs of the API server: the policies operator-deletes and stop-verb ask for them.
 - apiGroups: [testinium.io]
   resources: [testplancleanups]
   verbs: [get, list, watch]
@@ -75,7 +75,7 @@ app.kubernetes.io/name: {{ include "testinium.name" . }}
   verbs: [update]
 - apiGroups: [testinium.io]
   resources: [testplanruns]
-  verbs: [patch, cleanup]
+  verbs: [patch, cleanup, stop]
 {{- end }}
 # Only those that a gateway names, one at a time: without list and watch it can't gather what it wasn't given a name of.
 - apiGroups: [""]
@@ -97,6 +97,25 @@ app.kubernetes.io/name: {{ include "testinium.name" . }}
 - apiGroups: [testinium.io]
   resources: [testplanruns, testiniumgateways, testplancleanups]
   verbs: [get, list, watch]
+{{- end -}}
+
+{{/* The part of a policy's binding that leaves out namespaces which this operator does not serve. */}}
+{{- define "testinium.servedNamespaces" -}}
+{{- with .Values.watchNamespaces -}}
+matchResources:
+  namespaceSelector:
+    matchExpressions:
+    - key: kubernetes.io/metadata.name
+      operator: In
+      values:
+      {{- toYaml . | nindent 6 }}
+{{- end -}}
+{{- end -}}
+
+{{/* Whether the cluster, as far as the renderer knows it, has policies that change objects. */}}
+{{- define "testinium.hasMutatingPolicies" -}}
+{{- $has := .Capabilities.APIVersions.Has "admissionregistration.k8s.io/v1/MutatingAdmissionPolicy" -}}
+{{- if or $has (semverCompare ">=1.36.0-0" .Capabilities.KubeVersion.Version) }}true{{ end -}}
 {{- end -}}
 
 {{/* The account that every binding is for. */}}

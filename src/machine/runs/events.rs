@@ -212,7 +212,10 @@ pub fn transition(status: &TestPlanRunStatus, waits: Option<WaitReason>) -> Opti
     let gateway = stop.gateway.as_ref().map_or("", |gateway| gateway.name.as_str());
     let ended = || {
         let tally = PlanTally::of(status.plans.iter().map(|plan| plan.outcome));
-        format!("the stop at gateway \"{gateway}\" has ended: {}", tally.text())
+        // A user is told of only where the name is believed.
+        let user = stop.requested_by.as_deref();
+        let asked_by = user.map(|user| format!(", asked for by \"{user}\",")).unwrap_or_default();
+        format!("the stop at gateway \"{gateway}\"{asked_by} has ended: {}", tally.text())
     };
     let announcement = match word {
         reason::ACCEPTED => Announcement::normal(EventReason::StopAccepted, ended()),

@@ -17,6 +17,7 @@ use jiff::Timestamp;
 use crate::api::Trigger;
 use crate::machine::runs::deadline::asked_by_deadline;
 use crate::machine::runs::intent::DecidingField;
+use crate::machine::runs::meaning::asks;
 use crate::machine::time::{Millis, Now};
 use crate::machine::view::{FieldSet, RunView};
 
@@ -115,20 +116,24 @@ impl Request {
     /// A request that is made by this field.
     pub fn new(asked_by: Option<DecidingField>, view: &RunView, source: Source, now: Now) -> Self {
         let set = asked_by.and_then(|field| field.set(view));
-        // The value of an annotation says why its author has set it; the spec's reason may be an earlier one's. The policy
-        // that stamps who asks does not watch the annotation that asks again.
-        let (value, is_stamped) = match asked_by {
-            Some(DecidingField::Annotation) => (view.stop_annotation.as_deref(), true),
-            Some(DecidingField::Retry) => (view.retry_annotation.as_deref(), false),
-            Some(DecidingField::Deadline | DecidingField::Deletion) => (None, false),
+        // The value of an annotation says why its author has set it; the spec's reason may be an earlier one's.
+        let value = match asked_by {
+            Some(DecidingField::Annotation) => view.stop_annotation.as_deref(),
+            Some(DecidingField::Retry) => view.retry_annotation.as_deref(),
             // The value names the rule and its time.
-            Some(DecidingField::Cleanup) => (view.cleanup_annotation.as_deref(), false),
-            Some(DecidingField::Stopped | DecidingField::GatewayRef | DecidingField::DeletionPolicy)
-            | None => (None, true),
+            Some(DecidingField::Cleanup) => view.cleanup_annotation.as_deref(),
+            Some(
+                DecidingField::Deadline
+                | DecidingField::Stopped
+                | DecidingField::GatewayRef
+                | DecidingField::Deletion
+                | DecidingField::DeletionPolicy,
+            )
+            | None => None,
         };
         Self {
             asked: Moment::asked_by(asked_by, view, source, now),
-            requested_by: view.requested_by.as_deref().filter(|_| is_stamped).map(Box::from),
+            requested_by: stamped_by(asked_by, view).map(Box::from),
             field_manager: set.map(|set| set.manager.as_str().into()),
             reason: value.or(view.spec.reason.as_deref()).map(Box::from),
         }
@@ -172,6 +177,31 @@ impl Withdrawal {
         let time = stop.withdrawn_time.as_ref()?.0;
         Some(Self { time, by: stop.withdrawn_by.as_deref().map(Box::from) })
     }
+}
+
+/// The user whom the requester policy has written down for this field; none rather than a wrong one. The policy notes who
+/// sets `stopped` to true or the annotation `testinium.io/stop` to an asking value, and nothing else, and it notes the
+/// last one alone: where both fields ask and nobody has looked in between, it is the author of the later.
+fn stamped_by(asked_by: Option<DecidingField>, view: &RunView) -> Option<&str> {
+    let (mine, other, other_asks) = match asked_by? {
+        DecidingField::Stopped => {
+            (&view.stopped_set, &view.annotation_set, view.stop_annotation.as_deref().is_some_and(asks))
+        }
+        DecidingField::Annotation => {
+            (&view.annotation_set, &view.stopped_set, view.spec.stopped == Some(true))
+        }
+        DecidingField::Retry
+        | DecidingField::Cleanup
+        | DecidingField::GatewayRef
+        | DecidingField::Deletion
+        | DecidingField::DeletionPolicy
+        | DecidingField::Deadline => return None,
+    };
+    let is_later = mine.as_ref().zip(other.as_ref()).is_some_and(|(mine, other)| {
+        // One request may have set both.
+        mine == other || mine.time.zip(other.time).is_some_and(|(mine, other)| mine > other)
+    });
+    view.requested_by.as_deref().filter(|_| !other_asks || is_later)
 }
 
 /// The time from one moment to another; zero if the second one is earlier.
@@ -243,6 +273,50 @@ mod tests {
         let now = Now { mono: Millis(100_000), wall: wall(100_000) };
         let request = Request::of_status(&view, Source::List, now).expect("there is a stop");
         assert_eq!(request.asked.mono, 30_000);
+    }
+
+    #[test]
+    fn the_policys_stamp_names_whoever_set_the_field_that_asks_or_nobody() {
+        let set = |manager: &str, at: Option<u64>| {
+            Some(FieldSet { manager: manager.to_owned(), time: at.map(|at| whole(wall(at))) })
+        };
+        let stamped = |field, stopped_set, annotation_set, change: fn(&mut RunView)| {
+            let mut view = view(None);
+            (view.spec.stopped, view.stop_annotation) = (Some(true), Some("now".to_owned()));
+            view.requested_by = Some("jane".to_owned());
+            (view.stopped_set, view.annotation_set) = (stopped_set, annotation_set);
+            change(&mut view);
+            stamped_by(field, &view).is_some()
+        };
+        let (early, late) = (Some(10_000), Some(20_000));
+        let same = |_: &mut RunView| {};
+        let (stopped, annotation) = (Some(DecidingField::Stopped), Some(DecidingField::Annotation));
+        for (name, field, stopped_set, annotation_set, expected) in [
+            ("the later field asks", stopped, set("a", late), set("b", early), true),
+            ("the later field asks", annotation, set("a", early), set("b", late), true),
+            ("the earlier field asks", stopped, set("a", early), set("b", late), false),
+            ("the earlier field asks", annotation, set("a", late), set("b", early), false),
+            ("within a second", stopped, set("a", late), set("b", late), false),
+            ("by one request", stopped, set("a", late), set("a", late), true),
+            ("by one request", annotation, set("a", late), set("a", late), true),
+            ("no time", stopped, set("a", None), set("b", early), false),
+            ("nobody owns it", stopped, None, set("b", early), false),
+            ("nobody owns the other", stopped, set("a", late), None, false),
+        ] {
+            assert_eq!(stamped(field, stopped_set, annotation_set, same), expected, "{name}: {field:?}");
+        }
+        let earlier = |field, change| stamped(field, set("a", early), set("b", early), change);
+        assert!(earlier(stopped, |run| run.stop_annotation = Some("no".to_owned())), "a no asks for nothing");
+        assert!(earlier(stopped, |run| run.stop_annotation = None));
+        assert!(earlier(annotation, |run| run.spec.stopped = None));
+        assert!(!earlier(stopped, |run| (run.requested_by, run.stop_annotation) = (None, None)), "no stamp");
+        // Nobody stamps these, so a stamp is of an earlier request.
+        for field in
+            [DecidingField::Retry, DecidingField::Cleanup, DecidingField::Deadline, DecidingField::GatewayRef]
+        {
+            assert!(!stamped(Some(field), set("a", late), None, same), "{field:?}");
+        }
+        assert!(!stamped(None, set("a", late), None, same));
     }
 
     #[test]

@@ -261,6 +261,32 @@ fn no_sentence_is_told_twice() {
 }
 
 #[test]
+fn the_end_of_a_stop_names_the_user_who_has_asked_if_one_is_known() {
+    for (user, expected) in [
+        (None, r#"the stop at gateway "default" has ended: 1 accepted"#),
+        (
+            Some("jane@corp"),
+            r#"the stop at gateway "default", asked for by "jane@corp", has ended: 1 accepted"#,
+        ),
+    ] {
+        let request = Request {
+            asked: Moment { time: wall(0), mono: 0 },
+            requested_by: user.map(Box::from),
+            field_manager: Some("kubectl-patch".into()),
+            reason: None,
+        };
+        let plans = [plan(1, Outcome::Accepted)];
+        let observed = Observed { stop: ASKED, gateway: Some("default".into()), ..Observed::default() };
+        let (memo, key) = (StatusMemo::default(), RunKey::new("team", "nightly"));
+        let status =
+            build_status(StatusInput { request: Some(&request), ..input(&memo, &key, &observed, &plans) });
+        assert_eq!(status.stop.as_ref().and_then(|stop| stop.requested_by.as_deref()), user);
+        let event = crate::machine::runs::events::transition(&status, None).expect("it is told");
+        assert_eq!(event.message, expected);
+    }
+}
+
+#[test]
 fn a_plan_that_is_asked_again_is_named_with_the_answer_the_calls_and_the_end() {
     let request = Request {
         asked: Moment { time: wall(0), mono: 0 },
