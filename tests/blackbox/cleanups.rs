@@ -422,9 +422,9 @@ fn the_recipes_of_the_page_do_what_it_says() {
     let stage = stage();
     let page = std::fs::read_to_string(repository("docs/cleanup.md")).expect("the page is there");
     let (rules, commands) = (blocks(&page, "yaml"), blocks(&page, "sh"));
-    assert_eq!((rules.len(), commands.len()), (5, 4), "each is tried below");
-    // The first one is a run, which `tests/blackbox/ttl.rs` tries.
-    let rules = &rules[1..];
+    assert_eq!((rules.len(), commands.len()), (6, 4), "each is tried below");
+    // The first two are runs, which `tests/blackbox/ttl.rs` and `tests/blackbox/deletions.rs` try.
+    let rules = &rules[2..];
     // The last one could fire meanwhile.
     for rule in &rules[..3] {
         ok(stage.namespace.kubectl.apply(rule));

@@ -11,7 +11,7 @@ use testinium_testbed::arena::Arena;
 use testinium_testbed::kubectl::wait_until;
 use testinium_testbed::simulator::Config;
 
-use crate::cluster::{ok, run, site};
+use crate::cluster::{ok, repository, run, site};
 use crate::operator::{SOON, Stage};
 use crate::outages::bound_in;
 
@@ -224,6 +224,22 @@ fn rights_in_one_namespace_alone_are_not_enough_and_status_says_so() {
         other => Err(format!("{other:?}")),
     }));
     assert_eq!(arena.simulator.calls().len(), 0);
+}
+
+#[test]
+fn the_run_of_the_page_on_cleanup_is_stopped_before_it_goes() {
+    let stage = Stage::start();
+    let page = std::fs::read_to_string(repository("docs/cleanup.md")).expect("the page is there");
+    let examples = page.split("```yaml\n").filter_map(|rest| rest.split("```").next());
+    let example =
+        examples.into_iter().find(|text| text.contains("deletionPolicy: Stop")).expect("an example");
+    ok(stage.namespace.kubectl.apply(example));
+    ok(wait_until("the finalizer", SOON, || match finalizers(&stage, "preview") {
+        list if list.contains("testinium.io/stop") => Ok(()),
+        list => Err(list),
+    }));
+    stage.namespace.run(&["delete", "tpr", "preview", "--timeout=30s"]);
+    assert_eq!(stage.calls(), [[615]]);
 }
 
 #[test]
