@@ -3,6 +3,7 @@
 //! It prints what the operator's last life holds on to at its beginning and at its end (memory, file handles, threads,
 //! tasks, queues), both times at rest, so that whatever grows is seen. It fails if any oracle does.
 
+use std::collections::BTreeMap;
 use std::error::Error;
 use std::fs;
 use std::path::PathBuf;
@@ -70,8 +71,9 @@ fn soak(arguments: &Arguments) -> Result<Vec<String>, Failure> {
     let arena = Arena::new(&site, "soak", Config::default())?;
     let port = free_port()?;
     let metrics = format!("--metrics-bind-address=127.0.0.1:{port}");
-    let flags = ["--leader-elect=false", &metrics];
+    let flags = ["--leader-elect=false", "--cleanup", &metrics];
     let operator = arena.operator_with("operator", &flags)?;
+    site.client.create(&arena.path("testplancleanups", ""), &rule())?;
     let mut soak = Soak::new(arena, operator, port, arguments);
     let half = Duration::from_secs(arguments.seconds / 2);
     println!("seed {}: {} runs at a time for {} s", arguments.seed, arguments.runs, arguments.seconds);
@@ -101,6 +103,10 @@ struct Soak<'a> {
     done: usize,
     faults: usize,
     rotations: usize,
+    sweeps: usize,
+    /// Runs that were deleted before anybody had asked for their stop, with their plans: these are stopped first.
+    held: BTreeMap<String, Vec<i64>>,
+    held_so_far: usize,
     violations: Vec<String>,
 }
 
@@ -139,6 +145,9 @@ impl<'a> Soak<'a> {
             done: 0,
             faults: 0,
             rotations: 0,
+            sweeps: 0,
+            held: BTreeMap::new(),
+            held_so_far: 0,
             violations: Vec::new(),
         }
     }
@@ -155,6 +164,9 @@ impl<'a> Soak<'a> {
             }
             if self.chance.once_in(100) {
                 self.rotate()?;
+            }
+            if self.chance.once_in(50) {
+                self.sweep()?;
             }
             self.break_something()?;
             self.load()?;
@@ -180,6 +192,14 @@ impl<'a> Soak<'a> {
         self.arena.simulator.set_token(&token);
         let path = format!("/api/v1/namespaces/{}/secrets/token", self.arena.namespace);
         self.arena.site.client.patch(&path, &json!({"stringData": {"token": token}}))?;
+        Ok(())
+    }
+
+    /// The rule stops what it selects, now.
+    fn sweep(&mut self) -> Result<(), Failure> {
+        self.sweeps += 1;
+        let value = json!({"metadata": {"annotations": {"testinium.io/run-now": self.sweeps.to_string()}}});
+        self.arena.site.client.patch(&self.arena.path("testplancleanups", RULE), &value)?;
         Ok(())
     }
 
@@ -222,7 +242,9 @@ impl<'a> Soak<'a> {
 
     /// Judges the runs that are done, takes them away, and makes new ones in their place.
     fn load(&mut self) -> Result<(), Failure> {
-        let runs = self.arena.runs()?;
+        let mut runs = self.arena.runs()?;
+        self.judge_held(&runs);
+        runs.retain(|run| run["metadata"]["deletionTimestamp"].is_null());
         let mut left = runs.len();
         for run in runs.iter().filter(|run| is_done(run)) {
             self.judge(run);
@@ -238,6 +260,12 @@ impl<'a> Soak<'a> {
         let waiting = runs.iter().filter(|run| stopped(run) == "NotRequested");
         for run in waiting.take(5) {
             let name = run["metadata"]["name"].as_str().unwrap_or_default();
+            if run["metadata"]["finalizers"][0] == "testinium.io/stop" && self.chance.once_in(2) {
+                let plans = run["spec"]["plans"].as_array().into_iter().flatten().filter_map(Value::as_i64);
+                self.held.insert(name.to_owned(), plans.collect());
+                self.arena.delete_run(name)?;
+                continue;
+            }
             let patch = if self.chance.once_in(2) {
                 json!({"spec": {"stopped": true}})
             } else {
@@ -262,10 +290,42 @@ impl<'a> Soak<'a> {
             plans.push(self.next_plan);
             self.next_plan += 1;
         }
-        let spec = json!({"plans": plans, "stopped": self.chance.once_in(2)});
-        self.arena.create_run(&format!("run-{}", self.next_run), spec)?;
+        let mut spec = json!({"plans": plans, "stopped": self.chance.once_in(2)});
+        if self.chance.once_in(4) {
+            spec["activeDeadlineSeconds"] = (1 + self.chance.below(5)).into();
+        }
+        if self.chance.once_in(4) {
+            spec["deletionPolicy"] = "Stop".into();
+        }
+        if self.chance.once_in(8) {
+            spec["ttlSecondsAfterFinished"] = self.chance.below(3).into();
+        }
+        let labels = if self.chance.once_in(4) { json!({"load": "heavy"}) } else { json!({}) };
+        let run = json!({
+            "apiVersion": "testinium.io/v1alpha1", "kind": "TestPlanRun",
+            "metadata": {"name": format!("run-{}", self.next_run), "labels": labels}, "spec": spec,
+        });
+        self.arena.site.client.create(&self.arena.path("testplanruns", ""), &run)?;
         self.next_run += 1;
         Ok(())
+    }
+
+    /// The plans of a run that was held against its deletion are stopped once it is gone.
+    fn judge_held(&mut self, runs: &[Value]) {
+        let is_there = |name: &str| runs.iter().any(|run| run["metadata"]["name"] == name);
+        let truth = self.arena.simulator.truth();
+        let runs_on = |plan: &i64| {
+            truth.get(plan).is_some_and(|truth| truth.nature == Nature::Running && truth.running)
+        };
+        let gone: Vec<_> = self.held.keys().filter(|name| !is_there(name)).cloned().collect();
+        for name in gone {
+            let plans = self.held.remove(&name).unwrap_or_default();
+            self.held_so_far += 1;
+            let left: Vec<_> = plans.iter().filter(|plan| runs_on(plan)).collect();
+            if !left.is_empty() {
+                self.violations.push(format!("{name} is gone, and its plans {left:?} go on"));
+            }
+        }
     }
 
     fn judge(&mut self, run: &Value) {
@@ -295,13 +355,18 @@ impl<'a> Soak<'a> {
         self.arena.simulator.set_reach(Reach::Up)?;
         for run in self.arena.runs()?.iter().filter(|run| run["spec"]["stopped"] != true) {
             let name = run["metadata"]["name"].as_str().unwrap_or_default();
-            self.arena.patch_run(name, &json!({"spec": {"stopped": true}}))?;
+            // Its TTL may be over meanwhile.
+            if self.arena.patch_run(name, &json!({"spec": {"stopped": true}})).is_err() {
+                until("the run to be gone", REST, || Ok(self.arena.run(name)?.is_null()))?;
+            }
         }
         until("every run to be done", REST, || Ok(self.arena.runs()?.iter().all(is_done)))?;
         for run in self.arena.runs()? {
             self.judge(&run);
         }
         self.arena.site.client.delete(&self.arena.path("testplanruns", ""))?;
+        until("every run to be gone", REST, || Ok(self.arena.runs()?.is_empty()))?;
+        self.judge_held(&[]);
         until("the operator to come to rest", REST, || {
             let (_, page) = operator::page(self.port, "/metrics")?;
             Ok(gauge(&page, "testinium_runs_active") == "0"
@@ -341,9 +406,13 @@ impl<'a> Soak<'a> {
 
     fn tell(&self, before: &[(&'static str, String)], after: &[(&'static str, String)]) {
         println!(
-            "{} runs with {} plans done, {} faults, {} tokens rotated, {} starts",
-            self.done,
+            "{} runs with {} plans made, {} of them judged, {} stopped by their deletion, {} sweeps, {} faults, {} tokens \
+             rotated, {} starts",
+            self.next_run - 1,
             self.next_plan - 1,
+            self.done,
+            self.held_so_far,
+            self.sweeps,
             self.faults,
             self.rotations,
             self.operator.starts(),
@@ -354,6 +423,17 @@ impl<'a> Soak<'a> {
         }
     }
 }
+
+/// A rule that stops heavy load whenever it is told to.
+fn rule() -> Value {
+    json!({
+        "apiVersion": "testinium.io/v1alpha1", "kind": "TestPlanCleanup", "metadata": {"name": RULE},
+        "spec": {"schedule": "@yearly", "selector": {"matchLabels": {"load": "heavy"}}, "olderThanSeconds": 0,
+            "action": "Stop"},
+    })
+}
+
+const RULE: &str = "sweep";
 
 fn is_done(run: &Value) -> bool {
     ["Accepted", "NotRunning", "PartiallyStopped", "Failed", "Expired"].contains(&stopped(run))
