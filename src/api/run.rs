@@ -96,7 +96,12 @@ pub struct TestPlanRunSpec {
     pub deletion_policy: Option<DeletionPolicy>,
 }
 
-/// What becomes of the plans of a run that is deleted: Orphan (they go on) or Stop (they are stopped first).
+/// What becomes of the plans when this object is deleted: Orphan (nothing; so it is if absent) or Stop (they are
+/// stopped first). With Stop, the operator puts the finalizer testinium.io/stop on this object, and takes it off once
+/// every plan has its outcome, at once if nothing can be sent, and 300 seconds after it has seen the deletion at the
+/// latest. Plans that are stopped or being stopped are not asked for again. Orphan ends the wait of an object that is
+/// being deleted. It is in effect where the operator may patch runs in all namespaces (status.stop.deletionSkipped
+/// tells if it is not).
 #[derive(Clone, Copy, Debug, Deserialize, Eq, Hash, JsonSchema, PartialEq, Serialize)]
 pub enum DeletionPolicy {
     /// They go on.

@@ -1,7 +1,7 @@
-//! The right to patch runs in all namespaces, without which no finalizer is put on.
+//! The rights to patch runs and to write their statuses in all namespaces, without which no finalizer is put on.
 //!
 //! When a namespace is torn down, a right that was granted in it alone may go before the finalizer of a run does. So the
-//! API server is asked for the right in all namespaces, once at the beginning of each term.
+//! API server is asked for the rights in all namespaces, at the beginning of each term and every few minutes after that.
 
 use std::time::Duration;
 
@@ -19,35 +19,43 @@ use super::resource;
 use crate::api::GROUP;
 use crate::machine::{Input, Kind};
 
-/// Asks until there is an answer, and tells it. It never ends by itself, as a watch.
+/// Asks, and tells each answer that is another one than before. It never ends by itself, as a watch.
 pub async fn tell_rights(client: kube::Client, inputs: mpsc::Sender<Input>) {
-    let mut pause = RETRY_FIRST;
-    let may_patch = loop {
-        match ask(&client).await {
-            Ok(may_patch) => break may_patch,
-            Err(why) => tracing::warn!(why, "failed to ask for the right to patch runs in all namespaces"),
+    let (mut pause, mut known) = (RETRY_FIRST, None);
+    loop {
+        match ask_for_both(&client).await {
+            Ok(may_patch) if known != Some(may_patch) => {
+                known = Some(may_patch);
+                if !may_patch {
+                    tracing::info!(
+                        "there is no right to patch runs and to write their statuses in all namespaces: \
+                         spec.deletionPolicy Stop is not in effect"
+                    );
+                }
+                // Only a term that is over takes no inputs.
+                let _ = inputs.send(Input::MayPatchRuns(may_patch)).await;
+            }
+            Ok(_) => {}
+            Err(why) => tracing::warn!(why, "failed to ask for rights in all namespaces"),
         }
-        sleep(pause).await;
+        sleep(if known.is_some() { PERIOD } else { pause }).await;
         pause = RETRY_MAX.min(pause * 2);
-    };
-    if !may_patch {
-        tracing::info!(
-            "there is no right to patch runs in all namespaces: spec.deletionPolicy Stop is not in effect"
-        );
     }
-    // Only a term that is over takes no inputs.
-    let _ = inputs.send(Input::MayPatchRuns(may_patch)).await;
-    std::future::pending::<()>().await;
 }
 
-async fn ask(client: &kube::Client) -> Result<bool, String> {
+async fn ask_for_both(client: &kube::Client) -> Result<bool, String> {
+    Ok(ask(client, "patch", None).await? && ask(client, "update", Some("status")).await?)
+}
+
+async fn ask(client: &kube::Client, verb: &str, subresource: Option<&str>) -> Result<bool, String> {
     let resource = resource::of(Kind::Runs);
     let review = SelfSubjectAccessReview {
         spec: SelfSubjectAccessReviewSpec {
             resource_attributes: Some(ResourceAttributes {
                 group: Some(GROUP.to_owned()),
                 resource: Some(resource.plural.to_string()),
-                verb: Some("patch".to_owned()),
+                verb: Some(verb.to_owned()),
+                subresource: subresource.map(str::to_owned),
                 // No namespace stands for all of them.
                 ..ResourceAttributes::default()
             }),
@@ -85,6 +93,8 @@ fn answer(reply: &Reply) -> Result<bool, String> {
     }
 }
 
+/// How often they are asked for again: a right that was missing comes with an upgrade, or late after the start.
+const PERIOD: Duration = Duration::from_secs(300);
 const LIMIT: Duration = Duration::from_secs(5);
 /// The first and the longest pause after an answer that says nothing.
 const RETRY_FIRST: Duration = Duration::from_secs(1);

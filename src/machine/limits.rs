@@ -22,8 +22,10 @@ pub const READ_AGAIN: Millis = Millis(5_000);
 /// Readings under way at a time of runs whose deadline has come: a job may have made thousands with one deadline.
 pub const DUE_READS_MAX: usize = 16;
 /// The longest time for which a deletion waits until the plans of a run are stopped: a namespace that is torn down must
-/// not hang.
-pub const HOLDS_FOR: Millis = Millis(300_000);
+/// not hang. Together with `TELLS_FOR` it is five minutes.
+pub const HOLDS_FOR: Millis = Millis(290_000);
+/// How long it waits after that until status tells how the stop has ended.
+pub const TELLS_FOR: Millis = Millis(10_000);
 /// The same for an operator that comes when that time is nearly over: long enough for a call.
 pub const HOLDS_FOR_LEAST: Millis = Millis(15_000);
 /// How long a gateway is remembered whose object is gone, with its credential: a namespace is torn down in no order, and

@@ -163,13 +163,16 @@ impl Machine {
     fn look_at_deletion(&mut self, id: RunId, key: &EntryKey, now: Now) {
         let Some(run) = self.runs.get(id) else { return };
         if run.holds_deletion() && !run.finalizer.gave_up {
-            let wait = self.gateways.wait_of(&run.gateway(), run.is_stop_requested(), now.mono);
-            if wait.cause.is_some_and(|cause| cause.reason.leaves_nothing_to_send()) {
+            if self.gateways.has_nothing_to_send(&run.gateway()) {
                 self.runs.let_go(id, LetGo::NothingToSend, &mut self.demands);
             }
         }
         let Some(run) = self.runs.get(id) else { return };
         let Some(change) = run.finalizer_change() else { return };
+        if run.finalizer.is_overdue {
+            // A status that is refused must not hold it up.
+            self.outbox.end_pause(key, now.mono);
+        }
         let what = What::Finalizer(change);
         if !self.outbox.has_change(key, &what) {
             // It is on before anything is told. When it goes, all outcomes are told, and the rest goes with the object.

@@ -308,7 +308,10 @@ fn the_operators_account_may_write_its_mark_and_nothing_else() {
     }
     let mark = patch(r#"{"metadata":{"annotations":{"testinium.io/cleanup":"sweep/2026-11-27T22:00:00Z"}}}"#);
     ok(ok(operator.run(&mark)).success());
-    ok(ok(operator.run(&patch(r#"{"metadata":{"finalizers":["testinium.io/stop"]}}"#))).success());
+    let finalizer = patch(r#"{"metadata":{"finalizers":["testinium.io/stop"]}}"#);
+    refused(&operator, &finalizer, "only if its spec.deletionPolicy is Stop");
+    namespace.run(&["patch", "tpr", "one", "--type=merge", "-p", r#"{"spec":{"deletionPolicy":"Stop"}}"#]);
+    ok(ok(operator.run(&finalizer)).success());
     namespace.run(&["annotate", "tpr", "one", "note=x"]);
     refused(&operator, &patch(r#"{"metadata":{"annotations":{"note":null}}}"#), "it removes none");
     let create =

@@ -56,7 +56,11 @@ impl Gateways {
         self.cause_of(key, is_stop_requested).map(|cause| cause.in_words(key))
     }
 
-    fn cause_of(&self, key: &GatewayKey, is_stop_requested: bool) -> Option<WaitCause<'_>> {
+    pub(in crate::machine) fn cause_of(
+        &self,
+        key: &GatewayKey,
+        is_stop_requested: bool,
+    ) -> Option<WaitCause<'_>> {
         let unknown = unknown(&self.lists, &self.unreadable, key);
         match self.get(key) {
             Some(gateway) => gateway.wait_cause(unknown),
@@ -74,9 +78,10 @@ impl Gateways {
             let is_listed = self.may_call.contains(&key.namespace);
             let cause = gateway.wait_cause(unknown).map(WaitCause::cause);
             let claim = gateway.view.as_ref().map(|_| gateway.knowledge(unknown, is_listed).claim(key));
+            let is_news = gateway.published.cause.value != cause || gateway.credential.read_at == Some(now);
             gateway.published.publish(cause, claim, now);
             // A deletion does not wait for what can't be sent.
-            if cause.is_some_and(|cause| cause.reason.leaves_nothing_to_send()) {
+            if is_news && cause.is_some_and(|cause| cause.reason.leaves_nothing_to_send()) {
                 notified.extend(gateway.deleting.iter().copied());
             }
             if gateway.published.notify_at().is_some_and(|at| at <= now) {

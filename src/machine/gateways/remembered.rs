@@ -2,7 +2,7 @@
 //!
 //! A namespace is torn down in one sweep, in no order: its gateways and Secrets may go before the runs whose plans are to
 //! be stopped at them (rule 17 of `docs/requests.md`). So the object of a gateway that was deleted is remembered for
-//! `REMEMBERED_FOR`, with its connection, and for as long as the deletion of a run waits for it. A credential whose
+//! `REMEMBERED_FOR`, with its connection, and for up to `HOLDS_FOR` more while the deletion of a run waits for it. A credential whose
 //! Secret is gone is used for such runs, too. Nobody else is served by either, but for the runs that wait in the queue of
 //! the same gateway meanwhile.
 //! Tests: `rule_17_a_gateway_and_a_secret_that_go_first_are_remembered`,
@@ -15,9 +15,12 @@ use crate::machine::effect::Effect;
 use crate::machine::gateways::Gateways;
 use crate::machine::gateways::gateway::Gateway;
 use crate::machine::gateways::settings::Settings;
+use crate::machine::gateways::wait_cause::WaitCause;
 use crate::machine::ids::{GatewayKey, RunId};
+use crate::machine::limits::HOLDS_FOR;
 use crate::machine::time::Millis;
 use crate::machine::view::GatewayView;
+use crate::machine::wait_reason::WaitReason;
 
 // === impl Gateway ===
 
@@ -41,13 +44,28 @@ impl Gateway {
 
     /// The moment at which what is remembered of its object is forgotten.
     pub fn forgotten_at(&self) -> Option<Millis> {
-        self.remembered.as_ref().filter(|_| self.deleting.is_empty()).map(|object| object.until)
+        // Runs that are deleted one after the other must not keep it for ever.
+        let most = if self.deleting.is_empty() { Millis(0) } else { HOLDS_FOR };
+        self.remembered.as_ref().map(|object| object.until + most)
     }
 }
 
 // === impl Gateways ===
 
 impl Gateways {
+    /// Whether no call can be made at a gateway until a person changes something. A Secret that was not found is looked
+    /// for once more before that is believed: a right may be missing for a moment.
+    pub fn has_nothing_to_send(&self, key: &GatewayKey) -> bool {
+        let reason = self.cause_of(key, true).map(WaitCause::reason);
+        let is_sure = match reason {
+            Some(WaitReason::SecretNotFound) => {
+                self.get(key).is_none_or(|gateway| gateway.credential.polls > 1)
+            }
+            _ => true,
+        };
+        is_sure && reason.is_some_and(WaitReason::leaves_nothing_to_send)
+    }
+
     /// Forgets the object of a gateway that has been gone for long enough, unless the deletion of a run waits for it.
     pub(in crate::machine) fn forget_remembered(
         &mut self,

@@ -150,7 +150,10 @@ impl Entry {
     /// The moment at which the next write may begin, and its urgency; none while one is under way or meets a conflict.
     pub fn due(&self, now: Millis) -> Option<(Millis, Urgency)> {
         let wanted = match self.changes.first() {
-            Some(Change { order: Order::BeforeStatus, .. }) => Some((now, Urgency::Outcome)),
+            Some(Change { order: Order::BeforeStatus, .. }) => {
+                // It is as urgent as what waits behind it.
+                Some((now, self.status.map_or(Urgency::Situation, |(_, urgency)| urgency)))
+            }
             Some(Change { order: Order::AfterStatus, .. }) => self.status.or(Some((now, Urgency::Situation))),
             None => self.status,
         };

@@ -223,6 +223,15 @@ impl Outbox {
         }
     }
 
+    /// Something is worth a try now, whatever has failed before.
+    pub fn end_pause(&mut self, key: &EntryKey, now: Millis) {
+        if let Some(WriteState::Backoff { until, .. }) =
+            self.entries.get_mut(key).map(|entry| &mut entry.state)
+        {
+            *until = now;
+        }
+    }
+
     /// The object was seen in this version: a newer one ends a conflict, and any sight of it ends a pause.
     pub fn observed(&mut self, key: &EntryKey, version: Version, now: Millis) {
         let Some(entry) = self.entries.get_mut(key) else { return };

@@ -12,7 +12,8 @@
 //! - once every plan has its outcome and status tells it;
 //! - if the policy is set to Orphan;
 //! - at the end of that time, or if nothing can be sent: there is no gateway, no credential, or the gateway is suspended.
-//!   What was not sent by then is given up as Expired, which status tells before the object goes.
+//!   What was not sent by then is given up as Expired, which status tells before the object goes;
+//! - `TELLS_FOR` after that, even if the API server takes no status.
 //!
 //! "No gateway" and "no credential" count only where nothing is remembered of them in this process, for a namespace is
 //! torn down in one sweep, in no order.
@@ -44,10 +45,14 @@ pub struct Finalizer {
     pub refused_until: Option<Timestamp>,
     /// The object is being deleted.
     pub is_deleted: bool,
-    /// The deletion waits for plans to be stopped, until then at most.
+    /// The deletion waits for plans to be stopped and told, until then at most.
     pub until: Option<Millis>,
     /// The deletion has waited for long enough, or in vain: what is left is given up.
     pub gave_up: bool,
+    /// It waits no longer, not even until status tells.
+    pub is_overdue: bool,
+    /// Status tells that the API server has refused it.
+    pub is_refusal_told: bool,
 }
 
 /// The reasons for which the policy is not in effect.
@@ -75,9 +80,13 @@ impl Finalizer {
         self.others = others.into_iter().map(|name| name.as_str().into()).collect();
         self.is_deleted = view.deleted.is_some();
         self.refused_until = self.refused_until.filter(|until| *until > now.wall);
-        let seen = seen.filter(|_| waits_for_stop(view));
+        // What has nothing to be stopped waits until that is told.
+        let seen = waits_for_stop(view).then(|| seen.unwrap_or(now.wall));
         self.until = seen.map(|seen| self.until.unwrap_or_else(|| held_until(seen, now)));
-        self.gave_up &= self.until.is_some();
+        self.gave_up &= self.holds();
+        self.is_overdue &= self.holds();
+        let told = view.status.stop.as_ref().and_then(|stop| stop.deletion_skipped.as_deref());
+        self.is_refusal_told = told == Some(REFUSED);
     }
 
     /// Whether the deletion of the object waits until plans are stopped.
@@ -96,9 +105,14 @@ impl Finalizer {
         match (self.is_deleted, self.is_on) {
             (false, false) if self.is_wanted && may_put => Some(FinalizerChange::PutOn),
             (false, true) if !self.is_wanted => Some(FinalizerChange::TakeOff),
-            (true, true) if !self.holds() || is_told => Some(FinalizerChange::TakeOff),
+            (true, true) if !self.holds() || is_told || self.is_overdue => Some(FinalizerChange::TakeOff),
             (false | true, false | true) => None,
         }
+    }
+
+    /// Whether the object goes with it: it was the last one.
+    pub fn is_gone(&self) -> bool {
+        self.is_deleted && !self.is_on && self.others.is_empty()
     }
 
     /// Whether it is not known yet if the finalizer may be put on.
@@ -111,8 +125,9 @@ impl Finalizer {
         match (self.may_put, self.refused_until) {
             _ if !self.is_wanted || self.is_on || self.is_deleted => None,
             (Some(false), _) => Some(NO_RIGHT),
-            (_, Some(_)) => Some(REFUSED),
-            (None | Some(true), None) => None,
+            // While it is tried once more, status does not say otherwise.
+            (_, refused) if refused.is_some() || self.is_refusal_told => Some(REFUSED),
+            (None | Some(true), _) => None,
         }
     }
 
@@ -176,6 +191,14 @@ mod tests {
         let rows = [
             ("no policy", None, &[][..], false, true, None),
             ("the policy Orphan", ORPHAN, &other, false, true, None),
+            (
+                "deleted without a stop to wait for, and something is to be told",
+                None,
+                &ours,
+                true,
+                false,
+                None,
+            ),
             ("the policy Stop", STOP, &[], false, true, Some(PutOn)),
             ("beside another one", STOP, &other, false, true, Some(PutOn)),
             ("it is on", STOP, &ours, false, true, None),
@@ -185,7 +208,7 @@ mod tests {
             ("deleted, and all is told", STOP, &ours, true, true, Some(TakeOff)),
             ("deleted, and something is left", STOP, &ours, true, false, None),
             ("deleted, and Orphan", ORPHAN, &ours, true, false, Some(TakeOff)),
-            ("deleted without a policy ever", None, &ours, true, false, Some(TakeOff)),
+            ("deleted without a policy ever, and all is told", None, &ours, true, true, Some(TakeOff)),
         ];
         for (name, policy, finalizers, deleted, is_told, expected) in rows {
             let view = view(policy, finalizers, deleted);
@@ -226,6 +249,15 @@ mod tests {
     }
 
     #[test]
+    fn rule_17_what_can_not_be_told_holds_nothing_up_for_ever() {
+        let mut finalizer = Finalizer::default();
+        finalizer.observe(&view(STOP, &[FINALIZER], true), None, now(60_000));
+        assert_eq!(finalizer.change(false), None);
+        finalizer.is_overdue = true;
+        assert_eq!(finalizer.change(false), Some(FinalizerChange::TakeOff));
+    }
+
+    #[test]
     fn other_finalizers_stay_in_their_order() {
         let mut finalizer = Finalizer::default();
         finalizer.observe(&view(STOP, &["a/b", FINALIZER, "foregroundDeletion"], false), None, now(0));
@@ -257,10 +289,10 @@ mod tests {
     fn rule_17_an_object_is_held_for_300_seconds_from_its_first_sight_and_for_one_call_at_least() {
         let deleted = view(STOP, &[FINALIZER], true);
         let rows = [
-            ("seen now", 100, 100, 400),
-            ("seen by an earlier process", 100, 250, 400),
+            ("seen now", 100, 100, 390),
+            ("seen by an earlier process", 100, 250, 390),
             ("it was seen so long ago that the time is over", 100, 4_000, 4_015),
-            ("a clock that has gone back", 500, 100, 400),
+            ("a clock that has gone back", 500, 100, 390),
         ];
         for (name, seen, at, until) in rows {
             let mut finalizer = Finalizer::default();

@@ -145,7 +145,8 @@ impl Runs {
                 demands.extend(plans.iter().map(|_| Demand::Settled(Outcome::Expired)));
                 demands.push(Demand::Withdraw { gateway: run.gateway(), plans, run: id });
             }
-            if self.get(id).and_then(Run::held_until).is_some_and(|until| until <= now.mono) {
+            run.look_at_overdue(now.mono);
+            if run.has_waited_in_vain(now.mono) {
                 self.let_go(id, LetGo::TimeOver, demands);
             }
             demands.push(Demand::Reschedule(id));
@@ -157,12 +158,15 @@ impl Runs {
     /// The deletion of a run waits no longer: what is left of its plans is given up.
     pub fn let_go(&mut self, id: RunId, why: LetGo, demands: &mut Vec<Demand>) {
         let Some(run) = self.by_id.get_mut(&id) else { return };
+        let is_first = !run.finalizer.gave_up;
         let (given_up, plans) = run.let_go(why == LetGo::NothingToSend);
         if !plans.is_empty() {
             demands.push(Demand::Withdraw { gateway: run.gateway(), plans, run: id });
         }
         demands.extend(given_up.into_iter().map(Demand::Settled));
-        demands.push(Demand::LetGo(why));
+        demands.extend(is_first.then_some(Demand::LetGo(why)));
+        // It uses no gateway any more.
+        demands.extend(run.all_settled().then_some(Demand::Deleting(id, None)));
     }
 
     /// It is known now whether finalizers may be put on.
@@ -178,7 +182,7 @@ impl Runs {
     /// Sets the timer of a run: for the next of its plans that is given up, or for its status, whichever is sooner.
     pub fn arm(&mut self, id: RunId, status_at: Option<Millis>) {
         let Some(run) = self.by_id.get_mut(&id) else { return };
-        let at = [run.next_deadline(), run.held_until(), status_at].into_iter().flatten().min();
+        let at = [run.next_deadline(), run.deletion_at(), status_at].into_iter().flatten().min();
         self.timers.set(&id, &mut run.timer, at);
     }
 }

@@ -219,7 +219,11 @@ impl Run {
         // before may come from somebody who has undone the write.
         let expected = self.statement.as_ref().map_or(&said, |statement| &statement.memo);
         let is_known = self.memo.is_same(expected);
-        if is_known && before == (self.generation, self.observed.clone(), self.request_seq) {
+        let is_contradicted = self.finalizer.is_on && self.finalizer.is_refusal_told;
+        if is_known
+            && !is_contradicted
+            && before == (self.generation, self.observed.clone(), self.request_seq)
+        {
             self.dirty = dirty;
         } else {
             self.refresh_at.get_or_insert(now.mono + QUICK_ANSWER);

@@ -5,6 +5,7 @@ use jiff::Timestamp;
 use crate::api::Outcome;
 use crate::machine::effect::FinalizerChange;
 use crate::machine::ids::PlanId;
+use crate::machine::limits::TELLS_FOR;
 use crate::machine::runs::plan::PlanState;
 use crate::machine::runs::run::Run;
 use crate::machine::runs::ttl::{Ttl, ttl_of};
@@ -47,15 +48,36 @@ impl Run {
         self.finalizer.holds() && !self.all_settled()
     }
 
-    /// The moment from which on its deletion waits no longer.
-    pub fn held_until(&self) -> Option<Millis> {
+    /// The moment from which on its deletion does not wait for plans any longer.
+    fn held_until(&self) -> Option<Millis> {
         self.finalizer.until.filter(|_| self.holds_deletion())
+    }
+
+    /// The moment from which on its deletion does not even wait until status tells.
+    fn overdue_at(&self) -> Option<Millis> {
+        self.finalizer.until.filter(|_| !self.finalizer.is_overdue).map(|until| until + TELLS_FOR)
+    }
+
+    /// The next moment at which its deletion waits no longer for something.
+    pub fn deletion_at(&self) -> Option<Millis> {
+        self.held_until().or_else(|| self.overdue_at())
+    }
+
+    /// Whether its deletion waits for plans and has waited for long enough.
+    pub fn has_waited_in_vain(&self, now: Millis) -> bool {
+        self.held_until().is_some_and(|until| until <= now)
+    }
+
+    /// Takes in that its deletion has waited for long enough until status tells.
+    pub fn look_at_overdue(&mut self, now: Millis) {
+        self.finalizer.is_overdue |= self.overdue_at().is_some_and(|at| at <= now);
     }
 
     /// Gives up what is left to be stopped, so that the object may go. A call under way is waited for only if there
     /// is time. Yields the plans that are given up, and of them those that waited for a call.
     pub fn let_go(&mut self, has_time: bool) -> (Vec<Outcome>, Vec<PlanId>) {
         let (mut given_up, mut queued) = (Vec::new(), Vec::new());
+        // A call that hangs is given up later than the rest.
         self.finalizer.gave_up = true;
         for plan in self.plans.iter_mut().filter(|plan| !plan.is_settled()) {
             if plan.is_queued() {

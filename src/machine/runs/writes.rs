@@ -83,6 +83,11 @@ impl Runs {
     pub fn finalizer_changed(&mut self, id: RunId, change: FinalizerChange, version: Version) {
         if let Some(run) = self.by_id.get_mut(&id).filter(|run| run.version < version) {
             run.finalizer.is_on = change == FinalizerChange::PutOn;
+            run.dirty |= run.finalizer.is_refusal_told;
+            if run.finalizer.is_gone() {
+                // There is nothing left to write to.
+                run.dirty = false;
+            }
         }
         self.changed(id, version);
     }

@@ -4,10 +4,11 @@ use super::deletions::{
     delete, forget, is_over, is_there, last_seen, step, step_with, suspended_later, told, world,
 };
 use super::{message, suspend};
-use crate::api::EventReason;
-use crate::api::Outcome::Expired;
-use crate::machine::checks::world::{How, Nature, World, gateway_key};
-use crate::machine::{Kind, LetGo};
+use crate::api::Outcome::{Accepted, Expired};
+use crate::api::{DeletionPolicy, EventReason};
+use crate::machine::checks::fixtures::wall;
+use crate::machine::checks::world::{How, Nature, ServerOp, ServerRequest, World, gateway_key, run_key};
+use crate::machine::{Kind, LetGo, WriteBody, WriteResult};
 
 // --- it can't be sent ---
 
@@ -22,11 +23,11 @@ fn rule_17_a_gateway_that_is_down_holds_an_object_for_300_seconds_and_no_longer(
             world.live(100_000, How::Unreachable);
             world.crash();
         }
-        world.live(begun + 298_000 - world.now, How::Unreachable);
+        world.live(begun + 288_000 - world.now, How::Unreachable);
         assert!(is_there(&world), "not before");
         assert!(world.trace.posts.len() > 3, "it is tried all the time");
         let last = last_seen(&mut world, |world| step_with(world, How::Unreachable));
-        assert!(world.now <= begun + 302_000, "{}", world.now - begun);
+        assert!(world.now <= begun + 301_000, "{}", world.now - begun);
         let outcomes: Vec<_> = last.status.plans.iter().map(|plan| plan.outcome).collect();
         assert_eq!((outcomes, told(&world, EventReason::StopExpired)), (vec![Expired, Expired], 1));
         world.flow(How::Unreachable);
@@ -64,7 +65,7 @@ fn rule_17_a_call_that_hangs_holds_the_object_no_longer() {
         }
         world.tick();
     }
-    assert!(world.now <= 310_000, "{}", world.now);
+    assert!(world.now <= 300_000, "{}", world.now);
     is_over(&world);
     world.answered(How::ByNature);
     assert_eq!(world.machine.active(), 0, "its answer comes too late");
@@ -91,7 +92,7 @@ fn rule_17_where_nothing_can_be_sent_the_object_goes_at_once() {
         world.flow(How::ByNature);
         forget(&mut world);
         delete(&mut world);
-        world.live(1_000, How::ByNature);
+        world.live(3_000, How::ByNature);
         assert!(!is_there(&world), "{name}: {}", message(&world, "one"));
         assert_eq!(world.trace.posts.len(), 0, "{name}");
         assert_eq!(
@@ -168,6 +169,66 @@ fn a_gateway_that_is_remembered_serves_nobody_else() {
     world.stop("two");
     world.live(30_000, How::ByNature);
     assert_eq!((world.stopped("two"), world.trace.posts.len()), ("GatewayNotFound", 0));
+}
+
+#[test]
+fn runs_that_are_deleted_one_after_the_other_do_not_keep_a_gateway_for_ever() {
+    let mut world = World::of(&[("one", &[1]), ("two", &[2]), ("three", &[3])]);
+    for name in ["one", "two", "three"] {
+        world.edit(name, |run| run.spec.deletion_policy = Some(DeletionPolicy::Stop));
+    }
+    world.flow(How::ByNature);
+    suspended_later(&mut world);
+    world.server.delete_gateway(&gateway_key("default"));
+    world.live(50_000, How::Unreachable);
+    for name in ["one", "two", "three"] {
+        world.server.wall = wall(world.now);
+        world.server.delete_run(&run_key(name));
+        world.live(250_000, How::Unreachable);
+    }
+    assert_eq!(world.trace.disconnected, [gateway_key("default")]);
+    assert!(world.server.runs.is_empty());
+}
+
+#[test]
+fn a_status_that_is_refused_holds_no_deletion_up_for_ever() {
+    let mut world = world();
+    suspended_later(&mut world);
+    delete(&mut world);
+    let begun = world.now;
+    for _ in 0..2_000 {
+        let status = world.ops.iter().find(|(_, op)| is_status(op)).map(|(id, _)| *id);
+        match (status, world.ops.keys().next().copied()) {
+            (Some(id), _) => world.refuse(id),
+            (None, Some(id)) => world.reply(id),
+            (None, None) if world.calls.is_empty() => world.tick(),
+            (None, None) => world.answered(How::Unreachable),
+        }
+        world.hear_all();
+        if !is_there(&world) {
+            break;
+        }
+    }
+    assert!(!is_there(&world) && world.now <= begun + 301_000, "{}", world.now - begun);
+}
+
+fn is_status(op: &ServerOp) -> bool {
+    matches!(&op.request, ServerRequest::Write { body: WriteBody::RunStatus(_), .. })
+}
+
+/// Its outcome is not told yet when the deletion comes, and nothing is left to ask for.
+#[test]
+fn rule_17_an_outcome_that_is_still_to_be_written_is_told_before_the_object_goes() {
+    let mut world = world();
+    world.stop("one");
+    world.answered(How::ByNature);
+    let write = world.request();
+    world.server.wall = wall(world.now);
+    world.server.delete_run(&run_key("one"));
+    world.hear(Kind::Runs);
+    world.answer_write(write, WriteResult::Failed { retry_after: None });
+    let last = last_seen(&mut world, step);
+    assert_eq!(last.status.plans.iter().map(|plan| plan.outcome).collect::<Vec<_>>(), [Accepted, Accepted]);
 }
 
 // --- the operator dies ---

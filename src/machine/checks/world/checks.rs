@@ -194,7 +194,9 @@ impl World {
             let is_written = self.reference.written.contains(&ask) || is_given_up;
             is_written || !view.spec.plans.contains(&ask.plan) || is_later
         });
-        let is_waited_for = is_held(view) && requests.deletion && requests.stands();
+        let held_for = view.deleted.map(|deleted| wall(self.now + self.worst_skew).duration_since(deleted));
+        let is_over = held_for.is_some_and(|held| held.as_secs() >= documented::HOLDS_FOR_SECONDS);
+        let is_waited_for = is_held(view) && requests.stands() && !is_over;
         let wrong = match is_put_on {
             true if policy != Some(DeletionPolicy::Stop) || view.deleted.is_some() => "is put on in vain",
             false if view.deleted.is_none() && policy == Some(DeletionPolicy::Stop) => "is taken off in vain",

@@ -196,12 +196,13 @@ impl Canonical for Run {
     }
 }
 
-fields!(Finalizer { is_wanted, is_on, is_deleted, until, gave_up } but {
+fields!(Finalizer { is_wanted, is_on, is_deleted, until, gave_up, is_overdue } but {
     // No model has others.
     others,
     // The same in all states of one model, which refuses no write.
     may_put,
     refused_until,
+    is_refusal_told,
 });
 
 impl Canonical for StatusMemo {

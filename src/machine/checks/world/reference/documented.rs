@@ -6,6 +6,8 @@ pub(in crate::machine) const STOP_DEADLINE_SECONDS: i64 = 3_600;
 pub(in crate::machine) const MAX_IN_FLIGHT: i64 = 2;
 /// `spec.batching.maxPlans` of a gateway.
 pub(in crate::machine) const MAX_PLANS: i64 = 100;
+/// The longest time for which a deletion waits: `spec.deletionPolicy` of a run.
+pub(in crate::machine) const HOLDS_FOR_SECONDS: i64 = 300;
 /// `--origin-max-in-flight` of the operator.
 pub(in crate::machine) const ORIGIN_MAX_IN_FLIGHT: usize = 16;
 
@@ -18,6 +20,7 @@ fn limits_are_as_the_descriptions_of_their_fields_say() {
     let rows = [
         (STOP_DEADLINE_SECONDS, "1 to 604800 (a week), {} if absent"),
         (MAX_IN_FLIGHT, "Calls at a time: 1 to 64, {} if absent"),
+        (HOLDS_FOR_SECONDS, "{} seconds after it has seen the deletion at the"),
         (MAX_PLANS, "Most plans in a call: 1 to 1000, {} if absent"),
     ];
     assert_eq!(ORIGIN_MAX_IN_FLIGHT, crate::machine::OriginLimits::default().max_in_flight);
