@@ -162,10 +162,9 @@ impl Machine {
     /// off if that is due.
     fn look_at_deletion(&mut self, id: RunId, key: &EntryKey, now: Now) {
         let Some(run) = self.runs.get(id) else { return };
-        if run.holds_deletion() && !run.finalizer.gave_up {
-            if self.gateways.has_nothing_to_send(&run.gateway()) {
-                self.runs.let_go(id, LetGo::NothingToSend, &mut self.demands);
-            }
+        let waits = run.holds_deletion() && !run.finalizer.gave_up;
+        if waits && self.gateways.has_nothing_to_send(&run.gateway()) {
+            self.runs.let_go(id, LetGo::NothingToSend, &mut self.demands);
         }
         let Some(run) = self.runs.get(id) else { return };
         let Some(change) = run.finalizer_change() else { return };

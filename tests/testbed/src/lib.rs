@@ -1,6 +1,7 @@
 //! A local Kubernetes control plane and a simulated Testinium gateway.
 
 pub mod arena;
+pub mod chance;
 pub mod client;
 pub mod control_plane;
 pub mod encodings;

@@ -232,3 +232,9 @@ pub fn page(port: u16, path: &str) -> Result<(u16, String), Error> {
     let status = head.split(' ').nth(1).and_then(|status| status.parse().ok());
     Ok((status.unwrap_or_default(), text.trim().to_owned()))
 }
+
+/// The value of a series without labels.
+pub fn gauge(page: &str, name: &str) -> String {
+    let value = page.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(' '));
+    value.unwrap_or("-").to_owned()
+}

@@ -15,6 +15,7 @@ use clap::Parser;
 use serde_json::{Value, json};
 use testinium_testbed::arena::{Arena, stopped, until};
 use testinium_testbed::chain;
+use testinium_testbed::chance::Chance;
 use testinium_testbed::control_plane::{AuditLevel, ControlPlane, Options};
 use testinium_testbed::faults::{Break, Fault, Proxy, Reach, Verb, When};
 use testinium_testbed::operator::{self, Operator, Site};
@@ -40,7 +41,6 @@ struct Arguments {
 }
 
 type Failure = Box<dyn Error>;
-
 /// Between two looks at everything.
 const STEP: Duration = Duration::from_millis(200);
 /// How long coming to rest may take once faults have ended: the longest wait that a fault leaves behind is 30 s.
@@ -110,26 +110,6 @@ struct Soak<'a> {
     violations: Vec<String>,
 }
 
-/// Numbers that look random and are the same for a seed: splitmix64.
-struct Chance(u64);
-
-// === impl Chance ===
-
-impl Chance {
-    fn below(&mut self, end: u64) -> u64 {
-        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mut mixed = self.0;
-        mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        (mixed ^ (mixed >> 31)) % end
-    }
-
-    /// True once in so many times.
-    fn once_in(&mut self, times: u64) -> bool {
-        self.below(times) == 0
-    }
-}
-
 // === impl Soak ===
 
 impl<'a> Soak<'a> {
@@ -138,7 +118,7 @@ impl<'a> Soak<'a> {
             arena,
             operator,
             port,
-            chance: Chance(arguments.seed),
+            chance: Chance::of(arguments.seed),
             runs: arguments.runs,
             next_plan: 1,
             next_run: 1,
@@ -300,7 +280,7 @@ impl<'a> Soak<'a> {
         if self.chance.once_in(8) {
             spec["ttlSecondsAfterFinished"] = self.chance.below(3).into();
         }
-        let labels = if self.chance.once_in(4) { json!({"load": "heavy"}) } else { json!({}) };
+        let labels = json!({"load": if self.chance.once_in(4) { "heavy" } else { "light" }});
         let run = json!({
             "apiVersion": "testinium.io/v1alpha1", "kind": "TestPlanRun",
             "metadata": {"name": format!("run-{}", self.next_run), "labels": labels}, "spec": spec,
@@ -310,7 +290,7 @@ impl<'a> Soak<'a> {
         Ok(())
     }
 
-    /// The plans of a run that was held against its deletion are stopped once it is gone.
+    /// The plans of a run that was held are stopped once it is gone.
     fn judge_held(&mut self, runs: &[Value]) {
         let is_there = |name: &str| runs.iter().any(|run| run["metadata"]["name"] == name);
         let truth = self.arena.simulator.truth();
@@ -369,8 +349,8 @@ impl<'a> Soak<'a> {
         self.judge_held(&[]);
         until("the operator to come to rest", REST, || {
             let (_, page) = operator::page(self.port, "/metrics")?;
-            Ok(gauge(&page, "testinium_runs_active") == "0"
-                && gauge(&page, "testinium_gateway_calls_in_flight") == "0")
+            Ok(operator::gauge(&page, "testinium_runs_active") == "0"
+                && operator::gauge(&page, "testinium_gateway_calls_in_flight") == "0")
         })?;
         self.violations.extend(oracles::calm(&self.operator.log()));
         Ok(())
@@ -400,7 +380,7 @@ impl<'a> Soak<'a> {
             "testinium_events_dropped_total",
             "testinium_panics_contained_total",
         ];
-        holdings.extend(gauges.map(|name| (name, gauge(&page, name))));
+        holdings.extend(gauges.map(|name| (name, operator::gauge(&page, name))));
         Ok(holdings)
     }
 
@@ -437,10 +417,4 @@ const RULE: &str = "sweep";
 
 fn is_done(run: &Value) -> bool {
     ["Accepted", "NotRunning", "PartiallyStopped", "Failed", "Expired"].contains(&stopped(run))
-}
-
-/// The value of a series without labels.
-fn gauge(page: &str, name: &str) -> String {
-    let value = page.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(' '));
-    value.unwrap_or("-").to_owned()
 }
