@@ -30,6 +30,10 @@ pub const GROUP: &str = "testinium.io";
 /// Annotation that asks for a stop without touching the spec. A changed value asks again.
 pub const STOP_ANNOTATION: &str = "testinium.io/stop";
 
+/// Finalizer of a run whose plans are stopped before it goes (`spec.deletionPolicy: Stop`). The operator puts it on and
+/// takes it off.
+pub const FINALIZER: &str = "testinium.io/stop";
+
 /// Annotation that asks again for the plans that the present stop has not stopped. A changed value asks again.
 pub const RETRY_ANNOTATION: &str = "testinium.io/retry";
 
