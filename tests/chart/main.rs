@@ -7,9 +7,11 @@
 
 mod alerts;
 mod install;
+mod jobs;
 mod kubelet;
 mod manifests;
 mod pages;
 mod render;
 mod site;
 mod switches;
+mod uninstall;
