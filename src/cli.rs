@@ -3,6 +3,7 @@
 //! Names are those that users of controller-runtime know. Everything is checked here, so that wrong usage ends at
 //! once with exit code 2 and never as an error in a log.
 
+mod finalizers;
 mod selector;
 mod values;
 
@@ -13,6 +14,7 @@ use clap::{ArgAction, Args, CommandFactory, FromArgMatches, Parser, Subcommand, 
 use ipnet::IpNet;
 use kube::core::Selector;
 
+pub use finalizers::ReleaseFinalizersArgs;
 pub use values::BindAddress;
 use values::is_dns_subdomain;
 
@@ -38,6 +40,14 @@ pub enum Command {
     Run(Box<RunArgs>),
     /// Print the CustomResourceDefinitions, as YAML for kubectl apply -f - or as a page to read.
     Crds(CrdsArgs),
+    /// Take the finalizer testinium.io/stop off all TestPlanRuns, so that none waits for an operator that is gone.
+    ///
+    /// To be run before the operator is uninstalled, or after it. It ends the operator, waits until the Lease is free,
+    /// and takes the finalizer off: no run and no namespace hangs any more. It stops nothing at Testinium: plans of runs
+    /// that are being deleted may go on running, and it says of how many. Exit codes: 0 no run has the finalizer any
+    /// more, 1 some still have it, 2 wrong usage.
+    #[command(verbatim_doc_comment)]
+    ReleaseFinalizers(Box<ReleaseFinalizersArgs>),
 }
 
 /// The form of the definitions, and where they go.
@@ -236,7 +246,7 @@ mod tests {
     fn run(args: &[&str]) -> Result<RunArgs, clap::Error> {
         match Cli::try_parse_from(["testinium-operator", "run"].iter().chain(args))?.command {
             Command::Run(args) => Ok(*args),
-            Command::Crds(_) => unreachable!("asked for run"),
+            Command::Crds(_) | Command::ReleaseFinalizers(_) => unreachable!("asked for run"),
         }
     }
 

@@ -13,3 +13,4 @@ pub mod seldom;
 pub mod telemetry;
 pub mod testinium;
 pub mod text;
+pub mod uninstall;

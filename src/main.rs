@@ -5,14 +5,17 @@ use std::io::Write;
 use std::process::ExitCode;
 
 use rustix::process::{Resource, getrlimit, setrlimit};
-use testinium_operator::cli::{Cli, Command, CrdsArgs, CrdsFormat, RunArgs};
-use testinium_operator::{api, operator, telemetry, text};
+use testinium_operator::cli::{
+    Cli, Command, CrdsArgs, CrdsFormat, LogFormat, LogLevel, ReleaseFinalizersArgs, RunArgs,
+};
+use testinium_operator::{api, operator, telemetry, text, uninstall};
 
 /// Wrong usage ends inside of `read`, with exit code 2.
 fn main() -> ExitCode {
     let done = match Cli::read().command {
         Command::Run(args) => run(*args),
         Command::Crds(args) => crds(&args),
+        Command::ReleaseFinalizers(args) => release_finalizers(&args),
     };
     let (code, last) = match done {
         Ok(()) => (ExitCode::SUCCESS, None),
@@ -42,6 +45,15 @@ fn raise_file_limit() {
     if let Err(error) = setrlimit(Resource::Nofile, limit) {
         tracing::warn!(%error, "failed to raise the limit of open files");
     }
+}
+
+fn release_finalizers(settings: &ReleaseFinalizersArgs) -> Result<(), Box<dyn Error>> {
+    // What is done is said on stdout. The log has no more than what went wrong on the way.
+    telemetry::init_logging(LogFormat::Text, LogLevel::Warn)?;
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    let ended = runtime.block_on(uninstall::release_finalizers(settings));
+    runtime.shutdown_background();
+    ended.map_err(|error| text::chain(&error).into())
 }
 
 /// Prints the definitions, or writes them into a directory.

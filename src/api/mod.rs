@@ -30,6 +30,10 @@ pub const GROUP: &str = "testinium.io";
 /// Annotation that asks for a stop without touching the spec. A changed value asks again.
 pub const STOP_ANNOTATION: &str = "testinium.io/stop";
 
+/// Finalizer of a run whose plans are stopped before it goes (`spec.deletionPolicy: Stop`). The operator puts it on and
+/// takes it off.
+pub const FINALIZER: &str = "testinium.io/stop";
+
 /// Annotation that asks again for the plans that the present stop has not stopped. A changed value asks again.
 pub const RETRY_ANNOTATION: &str = "testinium.io/retry";
 
@@ -39,9 +43,6 @@ pub const CLEANUP_ANNOTATION: &str = "testinium.io/cleanup";
 
 /// Annotation of a run that spares it from cleanup until a time.
 pub const KEEP_UNTIL_ANNOTATION: &str = "testinium.io/keep-until";
-
-/// Finalizer that holds a run up which is being deleted, until its plans are stopped.
-pub const FINALIZER: &str = "testinium.io/stop";
 
 /// Annotation of a TestPlanCleanup that runs it at once. A changed value runs it again.
 pub const RUN_NOW_ANNOTATION: &str = "testinium.io/run-now";

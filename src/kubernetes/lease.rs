@@ -13,11 +13,14 @@ use std::time::{Duration, Instant};
 use jiff::Timestamp;
 use k8s_openapi::api::coordination::v1::{Lease, LeaseSpec};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{MicroTime, ObjectMeta};
-use kube::Api;
-use kube::api::PostParams;
+use kube::api::{GetParams, PostParams};
+use kube::core::Request;
+use kube::{Api, Resource};
 use tokio::sync::Notify;
 use tokio::time::{sleep, timeout, timeout_at};
 
+use super::failure::Failure;
+use super::request;
 use crate::telemetry::{Health, Metrics};
 use crate::text::error_line;
 
@@ -315,6 +318,27 @@ impl Elector {
                 replaced => return replaced.map(|_| true),
             }
         }
+    }
+}
+
+/// The holder of a Lease: an empty name if nobody holds it, none if there is no such Lease.
+pub async fn lease_holder(
+    client: &kube::Client,
+    namespace: &str,
+    name: &str,
+) -> Result<Option<String>, Failure> {
+    let path = Lease::url_path(&(), Some(namespace));
+    let request = Request::new(path).get(name, &GetParams::default());
+    let request = request.map_err(|error| Failure::for_good(error.to_string()))?;
+    let reply = request::send(client, request, LIMIT).await?;
+    match reply.status {
+        404 => Ok(None),
+        _ if reply.is_success() => {
+            let lease: Lease = serde_json::from_slice(&reply.body)
+                .map_err(|error| Failure::for_good(format!("the Lease could not be read: {error}")))?;
+            Ok(Some(lease.spec.and_then(|spec| spec.holder_identity).unwrap_or_default()))
+        }
+        _ => Err(Failure::of(&reply)),
     }
 }
 

@@ -125,7 +125,7 @@ fn put_status<S: Serialize>(to: &Target, status: &S) -> Result<http::Request<Vec
 }
 
 /// A merge patch that names uid and version, so that it fails on another object, or a newer one.
-fn patch_metadata(to: &Target, change: &MetadataChange) -> Result<http::Request<Vec<u8>>, String> {
+pub(super) fn patch_metadata(to: &Target, change: &MetadataChange) -> Result<http::Request<Vec<u8>>, String> {
     let mut metadata = json!({ "uid": *to.uid, "resourceVersion": to.version.0.to_string() });
     match change {
         MetadataChange::Finalizers(finalizers) => metadata["finalizers"] = json!(finalizers),
@@ -158,7 +158,7 @@ const METADATA_ALONE: HeaderValue = HeaderValue::from_static(
     "application/json;as=PartialObjectMetadata;g=meta.k8s.io;v=v1, application/json",
 );
 
-fn classify(result: &Result<Reply, NoReply>) -> WriteResult {
+pub(super) fn classify(result: &Result<Reply, NoReply>) -> WriteResult {
     let Ok(reply) = result else { return WriteResult::Failed { retry_after: None } };
     match reply.status {
         // A reply without a version was cut off. The next try shows whether the write was made.

@@ -20,6 +20,7 @@ mod edges;
 mod events;
 mod explain;
 mod figures;
+mod finalizers;
 mod foreign;
 mod foreign_words;
 mod gateway_admission;

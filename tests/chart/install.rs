@@ -1,6 +1,7 @@
 //! What Helm installs, upgrades and removes on a real API server, and that stops go through what it installed.
 
-use serde_json::json;
+use serde_json::{Value, json};
+use testinium_operator::api::FINALIZER;
 use testinium_testbed::kubectl::wait_until;
 use testinium_testbed::operator::wait_until_served;
 
@@ -8,7 +9,7 @@ use crate::render::{CHART, NAMESPACE, RELEASE, ok, repository, text};
 use crate::site::{SOON, Site, TEAM};
 
 /// Every kind that the chart renders by default, but for the definitions.
-const KINDS: &str = "deployments,services,serviceaccounts,poddisruptionbudgets,roles,rolebindings,clusterroles,\
+pub(crate) const KINDS: &str = "jobs,deployments,services,serviceaccounts,poddisruptionbudgets,roles,rolebindings,clusterroles,\
                      clusterrolebindings,validatingadmissionpolicies,validatingadmissionpolicybindings";
 
 /// The version of the release before.
@@ -63,7 +64,15 @@ fn a_release_is_installed_upgraded_removed_and_installed_again_and_no_stop_is_lo
         "apiVersion": "testinium.io/v1alpha1", "kind": "TestPlanRun", "metadata": {"name": "waiting"},
         "spec": {"plans": [617], "stopped": true, "gatewayRef": {"name": "other"}},
     }));
+    let jobs = site.jobs();
     site.helm(&["uninstall", RELEASE]);
+    // The operator was at work until then, and has ended by itself.
+    let said = jobs.said();
+    assert!(said.contains("scaled the Deployment testinium-system/testinium-operator to 0\n"), "{said}");
+    assert!(
+        said.contains("took the Lease testinium-system/testinium-operator: no operator acts\n"),
+        "{said}"
+    );
     assert_eq!(site.ours(KINDS), [""; 0]);
     assert_eq!(site.ours("crds").len(), 3, "the definitions stay");
     let runs = site.kubectl(&["get", "tpr", "--output=name"]);
@@ -155,7 +164,18 @@ fn releases_share_a_cluster_and_each_stops_its_own_runs() {
     let mut calls = site.calls();
     calls.sort();
     assert_eq!(calls, [[614], [615]]);
+    // One that the release serves, and one that it does not.
+    for (run, shard) in [("of-a", "a"), ("of-c", "c")] {
+        site.apply(&json!({
+            "apiVersion": "testinium.io/v1alpha1", "kind": "TestPlanRun",
+            "metadata": {"name": run, "labels": {"shard": shard}, "finalizers": [FINALIZER]}, "spec": {"plans": [700]},
+        }));
+    }
+    let _jobs = site.jobs();
     site.helm(&["uninstall", RELEASE]);
+    let finalizers = |run| ok(site.kubectl.get_json(&["tpr", run]))["metadata"]["finalizers"].clone();
+    assert_eq!((finalizers("of-a"), finalizers("of-c")), (Value::Null, json!([FINALIZER])));
+    site.kubectl(&["patch", "tpr", "of-c", "--type=merge", "--patch", r#"{"metadata":{"finalizers":null}}"#]);
     let left = site.ours(KINDS);
     assert!(left.len() > 8 && left.iter().all(|name| name.contains("/shard-b-")), "{left:?}");
     ask("three", "b", 616);

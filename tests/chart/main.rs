@@ -8,6 +8,7 @@
 mod alerts;
 mod drawing;
 mod install;
+mod jobs;
 mod kubelet;
 mod manifests;
 mod pages;
@@ -15,3 +16,4 @@ mod picture;
 mod render;
 mod site;
 mod switches;
+mod uninstall;

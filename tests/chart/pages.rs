@@ -6,9 +6,11 @@
 use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
+use testinium_operator::api::FINALIZER;
 use testinium_testbed::kubectl::wait_until;
 use testinium_testbed::pages::{Step, block_commands, walk};
 
+use crate::jobs::Images;
 use crate::render::{RELEASE, ok, repository};
 use crate::site::{SOON, Site};
 
@@ -44,9 +46,6 @@ const SWITCH_OFF: &[Step] = &[(
 )];
 
 const HELM_UNINSTALL: &[Step] = &[
-    ("scale deployment", &["deployment.apps/testinium-operator scaled"]),
-    // It says nothing if the pod was quicker.
-    ("--for=delete pod", &[]),
     ("helm uninstall", &["release \"testinium\" uninstalled"]),
     ("get tpr,tgw", &["NAMESPACE NAME PLANS STOPPED REASON AGE", "NAMESPACE NAME URL READY REASON AGE"]),
     (
@@ -57,6 +56,16 @@ const HELM_UNINSTALL: &[Step] = &[
         ],
     ),
 ];
+
+const WITHOUT_JOB: &[Step] = &[
+    ("scale deployment", &["deployment.apps/testinium-operator scaled"]),
+    // It says nothing if the pod was quicker.
+    ("--for=delete pod", &[]),
+    ("--no-hooks", &["release \"testinium\" uninstalled"]),
+];
+
+/// It names a run for each that it changes, and there are none where it is walked with this list.
+const BY_HAND: &[Step] = &[("go-template", &[])];
 
 const KUBECTL_INSTALL: &[Step] = &[
     (
@@ -77,7 +86,13 @@ const KUBECTL_UNINSTALL: &[Step] = &[
     ("operator.yaml", &["deployment.apps \"testinium-operator\" deleted"]),
     // It says nothing if the pod was quicker.
     ("--for=delete pod", &[]),
-    ("rbac.yaml", &["clusterrole.rbac.authorization.k8s.io \"testinium-operator\" deleted"]),
+    (
+        "rbac.yaml",
+        &[
+            "clusterrole.rbac.authorization.k8s.io \"testinium-operator\" deleted",
+            "validatingadmissionpolicy.admissionregistration.k8s.io \"testinium-operator-writes\" deleted",
+        ],
+    ),
     ("namespace.yaml", &["namespace \"testinium-system\" deleted"]),
 ];
 
@@ -121,7 +136,8 @@ fn the_helm_commands_of_the_page_do_what_they_say_when_pasted() {
     let site = Site::start();
     let _kubelet = site.kubelet("testinium-operator");
     let text = part("## With Helm");
-    let (install, uninstall) = text.split_once("### Uninstall").expect("it has this heading");
+    let (install, rest) = text.split_once("### Uninstall\n").expect("it has this heading");
+    let (uninstall, _) = rest.split_once("### Uninstall without the Job\n").expect("it has this heading");
     let (first, upgrade) = install.split_once("### Upgrade").expect("it has this heading");
     let (of_first, of_upgrade) = HELM_INSTALL.split_at(HELM_INSTALL.len() - 3);
 
@@ -137,9 +153,51 @@ fn the_helm_commands_of_the_page_do_what_they_say_when_pasted() {
     let security = std::fs::read_to_string(repository("docs/security.md")).expect("the page is there");
     let (_, off) = security.split_once("\n## Switching it off\n").expect("it has this heading");
     follow(&site, off.split("\n## ").next().unwrap_or_default(), SWITCH_OFF);
+    let _jobs = site.jobs();
     follow(&site, uninstall, HELM_UNINSTALL);
     ended_with_its_rights(&site);
     assert_eq!(site.calls(), [[614]]);
+}
+
+/// Where no Job can run, and an operator is at work.
+#[test]
+fn without_the_job_the_commands_of_the_page_come_to_the_same_end() {
+    let site = Site::start();
+    site.install(RELEASE, &[]);
+    let kubelet = site.kubelet("testinium-operator");
+    site.gateway();
+    site.ask("first", 614);
+    site.wait_for_stop("first");
+    let _jobs = site.jobs_with(Images::Missing);
+    assert!(!site.try_helm(&["uninstall", RELEASE]).status.success(), "the Job fails");
+    let text = part("## With Helm");
+    let (_, without) = text.split_once("### Uninstall without the Job\n").expect("it has this heading");
+    follow(&site, without, WITHOUT_JOB);
+    ended_with_its_rights(&site);
+    drop(kubelet);
+
+    site.hold("last", &["example.com/keep", FINALIZER]);
+    site.hold("first-of-two", &[FINALIZER, "example.com/keep"]);
+    site.hold("only", &[FINALIZER]);
+    site.hold("deleted", &[FINALIZER]);
+    site.kubectl(&["delete", "tpr", "deleted", "--wait=false"]);
+    let by_hand = part("## Take the finalizers off by hand");
+    let patched = ["first-of-two", "last", "only", "deleted"]
+        .map(|run| -> &'static str { format!("testplanrun.testinium.io/{run} patched").leak() });
+    follow(&site, &by_hand, &[(BY_HAND[0].0, Vec::from(patched).leak())]);
+    let left: Vec<_> =
+        site.held().into_iter().map(|(run, finalizers)| format!("{run} {finalizers}")).collect();
+    let keep = r#"["example.com/keep"]"#;
+    assert_eq!(
+        left,
+        [
+            "first null".to_owned(),
+            format!("first-of-two {keep}"),
+            format!("last {keep}"),
+            "only null".to_owned()
+        ]
+    );
+    follow(&site, &by_hand, BY_HAND);
 }
 
 #[test]
@@ -165,6 +223,9 @@ fn the_kubectl_commands_of_the_page_do_what_they_say_when_pasted() {
     ended_with_its_rights(&site);
     site.wait_for_stop("third");
     assert_eq!(site.kubectl(&["get", "tpr", "--output=name"]).lines().count(), 3, "the runs stay");
+    site.hold("held", &[FINALIZER]);
+    follow(&site, &part("## Take the finalizers off by hand"), BY_HAND);
+    site.kubectl(&["delete", "tpr", "--all", "--timeout=30s"]);
     assert_eq!(site.calls(), [[614], [615], [616]]);
 }
 
@@ -172,7 +233,16 @@ fn the_kubectl_commands_of_the_page_do_what_they_say_when_pasted() {
 #[test]
 fn no_command_of_the_page_is_left_out() {
     let page = std::fs::read_to_string(repository("docs/install.md")).expect("the page is there");
-    let steps = [HELM_INSTALL, SECOND, HELM_UNINSTALL, KUBECTL_INSTALL, MOVE, KUBECTL_UNINSTALL];
+    let steps = [
+        HELM_INSTALL,
+        SECOND,
+        HELM_UNINSTALL,
+        WITHOUT_JOB,
+        KUBECTL_INSTALL,
+        MOVE,
+        KUBECTL_UNINSTALL,
+        BY_HAND,
+    ];
     assert_eq!(block_commands(&page).len(), steps.iter().map(|steps| steps.len()).sum::<usize>());
 }
 

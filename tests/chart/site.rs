@@ -13,6 +13,7 @@ use testinium_testbed::operator::wait_until_served;
 use testinium_testbed::simulator::{Config, Simulator};
 use testinium_testbed::terminal::Terminal;
 
+use crate::jobs::{Images, Jobs};
 use crate::kubelet::Kubelet;
 use crate::render::{CHART, NAMESPACE, ok};
 
@@ -65,6 +66,16 @@ impl Site {
     /// Runs the Deployment of this name from now on.
     pub(crate) fn kubelet(&self, deployment: &str) -> Kubelet {
         Kubelet::start(&self.plane, NAMESPACE, deployment, &self.log())
+    }
+
+    /// Runs every Job of the operator's namespace from now on.
+    pub(crate) fn jobs(&self) -> Jobs {
+        self.jobs_with(Images::Fetched)
+    }
+
+    /// The same with images that are there or not.
+    pub(crate) fn jobs_with(&self, images: Images) -> Jobs {
+        Jobs::start(&self.plane, NAMESPACE, images, self.directory.path().join("jobs.log"))
     }
 
     /// A terminal of somebody in the team's namespace, with Helm at hand.

@@ -168,11 +168,14 @@ fn selectors_are_one_label_that_nothing_changes() {
     let all = rendered(&[&ALL[..], &[r#"podLabels={"app.kubernetes.io/name":"mine"}"#]].concat());
     let deployment = only(&all, "Deployment");
     let pod = &deployment["spec"]["template"];
+    let mut network_policies = of_kind(&all, "NetworkPolicy").into_iter();
+    let of_operator = network_policies.find(|policy| title(policy) == "NetworkPolicy testinium-operator");
+    let of_operator = of_operator.expect("there is one");
     for (what, selector) in [
         ("Deployment", &deployment["spec"]["selector"]["matchLabels"]),
         ("topology", &pod["spec"]["topologySpreadConstraints"][0]["labelSelector"]["matchLabels"]),
         ("PodDisruptionBudget", &only(&all, "PodDisruptionBudget")["spec"]["selector"]["matchLabels"]),
-        ("NetworkPolicy", &only(&all, "NetworkPolicy")["spec"]["podSelector"]["matchLabels"]),
+        ("NetworkPolicy", &of_operator["spec"]["podSelector"]["matchLabels"]),
         ("Service", &only(&all, "Service")["spec"]["selector"]),
         ("ServiceMonitor", &only(&all, "ServiceMonitor")["spec"]["selector"]["matchLabels"]),
         ("PodMonitor", &only(&all, "PodMonitor")["spec"]["selector"]["matchLabels"]),

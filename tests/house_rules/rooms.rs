@@ -20,6 +20,7 @@ pub(crate) const ROOMS: &[&str] = &[
     "telemetry",
     "kubernetes",
     "operator",
+    "uninstall",
     "lib",
     "main",
 ];

@@ -124,3 +124,25 @@ matchResources:
   name: {{ include "testinium.serviceAccount" . }}
   namespace: {{ .Release.Namespace }}
 {{- end -}}
+
+{{/*
+The annotations of what Helm makes before it removes the release. What is given is the place in the order. A Job that has
+failed stays, so that its log can be read.
+*/}}
+{{- define "testinium.uninstallHook" -}}
+helm.sh/hook: pre-delete
+helm.sh/hook-weight: {{ . | quote }}
+helm.sh/hook-delete-policy: before-hook-creation,hook-succeeded
+{{- end -}}
+
+{{/* Those of extraArgs that say what the operator serves, and by which Lease: as --flag=value, or as two arguments. */}}
+{{- define "testinium.servedArgs" -}}
+{{- $flags := "^--(watch-namespaces|watch-label-selector|lease-namespace)" -}}
+{{- $is_value := false -}}
+{{- range .Values.extraArgs -}}
+{{- if or $is_value (regexMatch (printf "%s(=.*)?$" $flags) .) }}
+- {{ quote . }}
+{{- end -}}
+{{- $is_value = regexMatch (printf "%s$" $flags) . -}}
+{{- end -}}
+{{- end -}}

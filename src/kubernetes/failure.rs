@@ -1,0 +1,64 @@
+//! The reason for which a request has not done what it was for, for commands that end.
+//!
+//! The machine is told of failures in words of its own. A command has nobody to hand them to but its caller.
+
+use std::time::Duration;
+
+use super::request::{NoReply, Reply};
+
+/// A request that has failed.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct Failure {
+    pub why: String,
+    /// Another try may succeed, after this time at the earliest.
+    pub again_after: Option<Duration>,
+}
+
+// === impl Failure ===
+
+impl Failure {
+    /// What an answer says that is no success.
+    pub(super) fn of(reply: &Reply) -> Self {
+        // The request itself is not at fault: the token has expired, or the server has no time.
+        let may_pass = matches!(reply.status, 401 | 408 | 425 | 429 | 500..);
+        let delay = reply.retry_after().map(|delay| Duration::from_millis(delay.0));
+        Self { why: reply.message(), again_after: may_pass.then(|| delay.unwrap_or_default()) }
+    }
+
+    /// A request that another try will not mend.
+    pub(super) fn for_good(why: String) -> Self {
+        Self { why, again_after: None }
+    }
+}
+
+impl From<NoReply> for Failure {
+    fn from(why: NoReply) -> Self {
+        Self { why: why.to_string(), again_after: Some(Duration::ZERO) }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_what_may_pass_is_worth_another_try() {
+        let rows = [
+            (401, "", Some(0)),
+            (403, "", None),
+            (404, "", None),
+            (409, "", None),
+            (422, "", None),
+            (429, r#"{"details":{"retryAfterSeconds":2}}"#, Some(2)),
+            (500, "", Some(0)),
+            (503, "", Some(0)),
+        ];
+        for (status, body, seconds) in rows {
+            let failure = Failure::of(&Reply::made_of(status, body));
+            assert_eq!(failure.again_after, seconds.map(Duration::from_secs), "{status}");
+        }
+        let refused = Failure::of(&Reply::made_of(403, r#"{"message":"you may not"}"#));
+        assert_eq!(refused.why, "you may not");
+        assert!(Failure::from(NoReply::Timeout(Duration::from_secs(1))).again_after.is_some());
+    }
+}
