@@ -127,9 +127,19 @@ pub async fn create(client: &kube::Client, namespace: &str, run: &Value) -> Resu
 
 /// Asks for a stop.
 pub async fn stop(client: &kube::Client, namespace: &str, name: &str) -> Result<(), Failure> {
+    patch(client, namespace, name, r#"{"spec":{"stopped":true}}"#.to_owned()).await
+}
+
+/// Asks for a stop by annotation, once more for each value.
+pub async fn ask(client: &kube::Client, namespace: &str, name: &str, value: usize) -> Result<(), Failure> {
+    let text = format!(r#"{{"metadata":{{"annotations":{{"testinium.io/stop":"at {value}"}}}}}}"#);
+    patch(client, namespace, name, text).await
+}
+
+async fn patch(client: &kube::Client, namespace: &str, name: &str, patch: String) -> Result<(), Failure> {
     let uri = format!("{}/{name}?{FIELD_MANAGER}", runs(namespace));
-    let patch = br#"{"spec":{"stopped":true}}"#.to_vec();
-    send(client, body(Method::PATCH, &uri, "application/merge-patch+json", patch)?).await.map(drop)
+    let body = body(Method::PATCH, &uri, "application/merge-patch+json", patch.into_bytes())?;
+    send(client, body).await.map(drop)
 }
 
 /// Writes a status that is JSON already, in the cheapest way there is.

@@ -51,6 +51,11 @@ impl Work {
         let [api_server, datastore] = stage.plane.pids();
         Ok(Self { api_server: process::cpu(api_server)?, datastore: process::cpu(datastore)? })
     }
+
+    /// The API server's milliseconds since then.
+    pub fn api_server_since(self, stage: &Stage) -> Result<f64, Failure> {
+        Ok(milliseconds(Self::so_far(stage)?.api_server.saturating_sub(self.api_server)))
+    }
 }
 
 // === impl Samples ===

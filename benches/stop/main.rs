@@ -23,6 +23,7 @@ mod latency;
 mod neighbours;
 mod parts;
 mod plot;
+mod policies;
 mod process;
 mod report;
 mod restart;
@@ -88,6 +89,7 @@ enum Scenario {
     Fairness,
     Neighbours,
     Parts,
+    Policies,
 }
 
 fn main() -> ExitCode {
@@ -146,6 +148,10 @@ async fn scenarios(arguments: &Arguments, small: Stage, report: &mut Report) -> 
     if wanted(Scenario::Parts) {
         let other = stage(arguments).await?;
         parts::measure(&small, &other, report, if quick { (10, 1) } else { (500, 5) }).await?;
+    }
+    if wanted(Scenario::Policies) {
+        let size = if quick { (20, 1) } else { (100, 40) };
+        policies::measure(&stage(arguments).await?, report, size).await?;
     }
     let starts = if quick { 1 } else { 5 };
     if wanted(Scenario::Restart) {

@@ -14,6 +14,7 @@ mod cluster;
 mod columns;
 mod command;
 mod deadlines;
+mod deletion_policies;
 mod deletions;
 mod deploy;
 mod edges;

@@ -11,8 +11,11 @@ const FILES: [&str; 5] =
     ["annotations.yaml", "bounds.yaml", "gateway-credentials.yaml", "operator.yaml", "rbac.yaml"];
 
 /// What is chosen by itself: each has a folder of its name, and a template, and the value that renders it.
-const CHOICES: [(&str, &str); 2] =
-    [("requester", "policies.requester=Enabled"), ("stop-verb", "policies.stopVerb.enabled=true")];
+const CHOICES: [(&str, &str); 3] = [
+    ("finalizer", "policies.finalizer=Enabled"),
+    ("requester", "policies.requester=Enabled"),
+    ("stop-verb", "policies.stopVerb.enabled=true"),
+];
 
 /// The command that makes them anew.
 const COMMAND: &str = "UPDATE=1 cargo test --test chart manifests";
