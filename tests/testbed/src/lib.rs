@@ -11,6 +11,7 @@ pub mod helm;
 pub mod image;
 pub mod kubectl;
 pub mod launcher;
+pub mod name_server;
 pub mod operator;
 pub mod oracles;
 pub mod pages;
