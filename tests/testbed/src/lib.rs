@@ -18,6 +18,7 @@ pub mod pages;
 pub mod pki;
 pub mod process;
 mod record;
+pub mod release;
 mod serve;
 pub mod simulator;
 pub mod terminal;

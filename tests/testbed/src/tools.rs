@@ -1,4 +1,4 @@
-//! The tools that look at what is shipped: Helm, helm-unittest, promtool and kube-score.
+//! The tools that look at what is shipped, or ship it: Helm, helm-unittest, promtool, kube-score and crane.
 //!
 //! Always the pinned ones, built as the control plane's programs are, each by itself: another version on the PATH would
 //! render, refuse and find other things.
@@ -18,12 +18,13 @@ pub enum Tool {
     HelmUnittest,
     Promtool,
     KubeScore,
+    Crane,
 }
 
 // === impl Tool ===
 
 impl Tool {
-    pub const ALL: [Tool; 4] = [Tool::Helm, Tool::HelmUnittest, Tool::Promtool, Tool::KubeScore];
+    pub const ALL: [Tool; 5] = [Tool::Helm, Tool::HelmUnittest, Tool::Promtool, Tool::KubeScore, Tool::Crane];
 
     /// The name of the program.
     pub fn name(self) -> &'static str {
@@ -55,6 +56,7 @@ impl Tool {
             Tool::HelmUnittest => &HELM_UNITTEST,
             Tool::Promtool => &PROMTOOL,
             Tool::KubeScore => &KUBE_SCORE,
+            Tool::Crane => &CRANE,
         }
     }
 }
@@ -133,6 +135,20 @@ const KUBE_SCORE: Programs = Programs {
         module: "kube-score",
         packages: &["github.com/zegl/kube-score/cmd/kube-score"],
         output: "kube-score",
+        linker_flags: "-s -w",
+    }],
+};
+
+const CRANE: Programs = Programs {
+    name: "crane",
+    what: "crane",
+    otherwise: "",
+    pins: &[include_str!("../../kubernetes/crane/go.mod"), include_str!("../../kubernetes/crane/go.sum")],
+    builds: &[Build {
+        what: "crane",
+        module: "crane",
+        packages: &["github.com/google/go-containerregistry/cmd/crane"],
+        output: "crane",
         linker_flags: "-s -w",
     }],
 };
