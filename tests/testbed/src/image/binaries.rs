@@ -3,8 +3,9 @@
 //! Debian's glibc rather than musl, although both can be linked into the binary: musl fails to resolve a name of which a
 //! server has an A record and no good answer for AAAA, and takes seven times as long over the JSON of a run.
 //!
-//! The same sources, Rust and glibc make the same bytes, wherever they lie: the paths of this machine are left out of
-//! them. The CA certificates are Mozilla's as Cargo.lock pins them, not those of this machine, which may trust more.
+//! Nothing of this machine's paths and environment goes into them, so that the same sources, Rust and glibc can make the
+//! same bytes elsewhere. The CA certificates are Mozilla's as Cargo.lock pins them, not those of this machine, which may
+//! trust more.
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
