@@ -13,6 +13,7 @@ mod connection;
 mod credential_data;
 pub mod envelope;
 mod error;
+mod families;
 #[cfg(test)]
 pub(crate) mod fixtures;
 mod http;

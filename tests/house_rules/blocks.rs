@@ -105,13 +105,13 @@ pub(crate) fn unrun(pages: &[(String, String)], tests: &BTreeMap<String, String>
 const LIST: &str = "tests/house_rules/blocks.rs";
 
 fn is_of_cargo(line: &str) -> bool {
-    line.starts_with("cargo ")
+    line.trim_start().starts_with("cargo ")
 }
 
 /// The lines of a page's blocks of commands.
 fn lines(text: &str) -> Vec<&str> {
     let blocks = text.split("```sh\n").skip(1).filter_map(|rest| rest.split("```").next());
-    blocks.flat_map(str::lines).filter(|line| !line.is_empty()).collect()
+    blocks.flat_map(str::lines).map(str::trim_end).filter(|line| !line.trim().is_empty()).collect()
 }
 
 #[cfg(test)]

@@ -42,6 +42,16 @@ const GATES: &[Row] = &[
     // It is built by the same command without arguments, and tests run it.
     ("cargo run -p testinium-testbed --bin tool -- helm version", "--bin tool\n"),
     ("cargo run -p testinium-testbed --bin image", "--bin image"),
+    (
+        "cargo run -p testinium-testbed --bin release -- --rehearse --architectures here",
+        "--bin release -- --rehearse --architectures here",
+    ),
+    // The rehearsal pushes an image by the same program.
+    (
+        "cargo run -p testinium-testbed --bin tool -- crane push target/image/layout \
+         registry.example.com/testinium-operator:0.1.0",
+        "--bin release",
+    ),
     ("cargo run -p testinium-testbed --bin soak -- --seconds 3600", SOAK),
     ("cargo run -p testinium-testbed --bin soak -- --seconds 3600 --seed 7", SOAK),
     (
@@ -73,6 +83,17 @@ const GATES: &[Row] = &[
 const LEFT_OUT: &[Row] = &[
     ("cargo +nightly fuzz run answer", "it needs a nightly Rust; the corpus is a test"),
     ("cargo +nightly fuzz run answer <file>", "the same"),
+    ("cargo deny --locked check advisories", "its database is a download that not every machine may make"),
+    (
+        "cargo run -p testinium-testbed --bin image -- --architectures amd64,arm64",
+        "it needs a cross compiler, and minutes more; a gate builds the image for its own machine",
+    ),
+    ("cargo run -p testinium-testbed --bin release -- --rehearse", "the same"),
+    (
+        "cargo run -p testinium-testbed --bin release -- --registry registry.example.com/testinium --source \
+         https://example.com/testinium-operator",
+        "it pushes to a registry; a gate rehearses it",
+    ),
 ];
 
 const STOP: &str = "--bench stop -- --quick --only idle";

@@ -66,6 +66,9 @@ pub enum Error {
     #[error("{0}")]
     Image(String),
 
+    #[error("{0}")]
+    Release(String),
+
     #[error("failed to start a fault proxy")]
     Proxy(#[source] crate::faults::StartError),
 

@@ -1,5 +1,5 @@
-//! The tools that look at what is shipped: Helm, helm-unittest, promtool and kube-score; and two programs that do to
-//! objects what GitOps tools do. Their sources are in tests/kubernetes, beside the pins.
+//! The tools that look at what is shipped, or ship it: Helm, helm-unittest, promtool, kube-score and crane; and two programs
+//! that do to objects what GitOps tools do. The sources of these are in tests/kubernetes, beside the pins.
 //!
 //! Always the pinned ones, built as the control plane's programs are, each by itself: another version on the PATH would
 //! render, refuse and find other things.
@@ -26,13 +26,21 @@ pub enum Tool {
     Flux,
     /// What a script of Argo CD makes of objects.
     ArgocdLua,
+    Crane,
 }
 
 // === impl Tool ===
 
 impl Tool {
-    pub const ALL: [Tool; 6] =
-        [Tool::Helm, Tool::HelmUnittest, Tool::Promtool, Tool::KubeScore, Tool::Flux, Tool::ArgocdLua];
+    pub const ALL: [Tool; 7] = [
+        Tool::Helm,
+        Tool::HelmUnittest,
+        Tool::Promtool,
+        Tool::KubeScore,
+        Tool::Flux,
+        Tool::ArgocdLua,
+        Tool::Crane,
+    ];
 
     /// The name of the program.
     pub fn name(self) -> &'static str {
@@ -77,6 +85,7 @@ impl Tool {
             Tool::KubeScore => &KUBE_SCORE,
             Tool::Flux => &FLUX,
             Tool::ArgocdLua => &ARGOCD_LUA,
+            Tool::Crane => &CRANE,
         }
     }
 }
@@ -194,6 +203,20 @@ const ARGOCD_LUA: Programs = Programs {
         module: "argocd-lua",
         packages: &["."],
         output: "argocd-lua",
+        linker_flags: "-s -w",
+    }],
+};
+
+const CRANE: Programs = Programs {
+    name: "crane",
+    what: "crane",
+    otherwise: "",
+    pins: &[include_str!("../../kubernetes/crane/go.mod"), include_str!("../../kubernetes/crane/go.sum")],
+    builds: &[Build {
+        what: "crane",
+        module: "crane",
+        packages: &["github.com/google/go-containerregistry/cmd/crane"],
+        output: "crane",
         linker_flags: "-s -w",
     }],
 };

@@ -1,44 +1,58 @@
-//! A Dockerfile's stages. It knows the few instructions that this repository's uses, and refuses every other.
+//! A Dockerfile as a recipe for an image. It knows the few instructions that this repository's uses, and refuses every
+//! other.
+
+use std::collections::BTreeMap;
 
 use crate::Error;
 
-/// A stage: from one `FROM` to the next.
+/// The content of an image, and how it is run.
 #[derive(Debug, Default, Eq, PartialEq)]
-pub struct Stage {
-    /// The image that it begins with; `scratch` is an empty one.
-    pub base: String,
-    /// The name by which later stages call it.
-    pub name: String,
-    pub steps: Vec<Step>,
+pub struct Recipe {
+    /// Files of the context and their paths in the image, a layer each.
+    pub copies: Vec<Copied>,
+    pub user: String,
+    pub entrypoint: Vec<String>,
+    pub cmd: Vec<String>,
+    /// Those without a value are left out.
+    pub labels: BTreeMap<String, String>,
 }
 
-/// An instruction within a stage.
+/// One file.
 #[derive(Debug, Eq, PartialEq)]
-pub enum Step {
-    Workdir(String),
-    Env(String, String),
-    Run(String),
-    Copy { from: Option<String>, sources: Vec<String>, target: String },
-    User(String),
-    Entrypoint(Vec<String>),
-    Cmd(Vec<String>),
+pub struct Copied {
+    /// Where it is in the context.
+    pub source: String,
+    /// The absolute path in the image.
+    pub target: String,
 }
 
-/// The stages of a Dockerfile, at least one.
-pub fn parse(text: &str) -> Result<Vec<Stage>, Error> {
-    let mut stages: Vec<Stage> = Vec::new();
+/// The arguments that a Dockerfile has declared so far, with the values that it is read for.
+#[derive(Debug)]
+struct Variables<'a> {
+    given: &'a [(&'a str, &'a str)],
+    declared: Vec<&'a str>,
+}
+
+/// Reads a Dockerfile for these arguments, by their names.
+pub fn parse(text: &str, arguments: &[(&str, &str)]) -> Result<Recipe, Error> {
+    let mut variables = Variables { given: arguments, declared: Vec::new() };
+    let mut recipe: Option<Recipe> = None;
     for instruction in instructions(text) {
         let refuse = || Error::Image(format!("Dockerfile: can't do this without an engine: {instruction}"));
         let (word, rest) = instruction.split_once(char::is_whitespace).ok_or_else(refuse)?;
-        let rest = rest.trim();
-        if word == "FROM" {
-            stages.push(from(rest).ok_or_else(refuse)?);
-        } else {
-            let stage = stages.last_mut().ok_or_else(refuse)?;
-            stage.steps.push(step(word, rest).ok_or_else(refuse)?);
-        }
+        let done = match (&mut recipe, word, rest.trim()) {
+            // Another base, or a second stage, would need an engine.
+            (None, "FROM", "scratch") => {
+                recipe = Some(Recipe::default());
+                Some(())
+            }
+            (Some(_), "ARG", name) => variables.declare(name),
+            (Some(recipe), word, rest) => variables.expand(rest).and_then(|rest| recipe.add(word, &rest)),
+            (None, ..) => None,
+        };
+        done.ok_or_else(refuse)?;
     }
-    if stages.is_empty() { Err(Error::Image("Dockerfile: it has no FROM".to_owned())) } else { Ok(stages) }
+    recipe.ok_or_else(|| Error::Image("Dockerfile: it has no FROM".to_owned()))
 }
 
 /// The instructions without comments, each in one line.
@@ -55,116 +69,134 @@ fn instructions(text: &str) -> Vec<String> {
     whole.into_iter().map(|line| line.trim().to_owned()).filter(|line| !line.is_empty()).collect()
 }
 
-fn from(rest: &str) -> Option<Stage> {
-    let words: Vec<_> = rest.split_whitespace().collect();
-    let (base, name) = match words[..] {
-        [base] => (base, ""),
-        [base, "AS" | "as", name] => (base, name),
-        _ => return None,
-    };
-    // A flag, such as --platform, would be taken for the image.
-    let stage = Stage { base: base.to_owned(), name: name.to_owned(), steps: Vec::new() };
-    (!base.starts_with('-')).then_some(stage)
-}
+// === impl Recipe ===
 
-fn step(word: &str, rest: &str) -> Option<Step> {
-    match word {
-        "WORKDIR" => Some(Step::Workdir(rest.to_owned())),
-        "ENV" => {
-            let (name, value) = rest.split_once('=')?;
-            let value = value.strip_prefix('"').and_then(|value| value.strip_suffix('"')).unwrap_or(value);
-            Some(Step::Env(name.to_owned(), value.to_owned()))
+impl Recipe {
+    fn add(&mut self, word: &str, rest: &str) -> Option<()> {
+        match word {
+            "COPY" => self.copies.push(copied(rest)?),
+            "USER" => rest.clone_into(&mut self.user),
+            "ENTRYPOINT" => self.entrypoint = serde_json::from_str(rest).ok()?,
+            "CMD" => self.cmd = serde_json::from_str(rest).ok()?,
+            "LABEL" => self.labels.extend(labels(rest)?.into_iter().filter(|(_, value)| !value.is_empty())),
+            _ => return None,
         }
-        // A command with flags, or written as a list, would be another one.
-        "RUN" if !rest.starts_with("--") && !rest.starts_with('[') => Some(Step::Run(rest.to_owned())),
-        "COPY" => copy(rest),
-        "USER" => Some(Step::User(rest.to_owned())),
-        "ENTRYPOINT" => Some(Step::Entrypoint(serde_json::from_str(rest).ok()?)),
-        "CMD" => Some(Step::Cmd(serde_json::from_str(rest).ok()?)),
-        _ => None,
+        Some(())
     }
 }
 
-fn copy(rest: &str) -> Option<Step> {
-    let (flags, paths): (Vec<_>, Vec<_>) = rest.split_whitespace().partition(|word| word.starts_with("--"));
-    let from = match flags[..] {
-        [] => None,
-        [flag] => Some(flag.strip_prefix("--from=")?.to_owned()),
-        _ => return None,
-    };
-    let (target, sources) = paths.split_last()?;
-    let sources: Vec<_> = sources.iter().map(|path| (*path).to_owned()).collect();
-    (!sources.is_empty()).then(|| Step::Copy { from, sources, target: (*target).to_owned() })
+/// One file to one absolute path. A flag, such as --chown, would ask for more.
+fn copied(rest: &str) -> Option<Copied> {
+    let [source, target] = rest.split_whitespace().collect::<Vec<_>>()[..] else { return None };
+    let is_file =
+        |path: &str| !path.ends_with('/') && !path.split('/').any(|part| matches!(part, "." | ".."));
+    let is_plain = !source.starts_with("--") && target.starts_with('/') && is_file(source) && is_file(target);
+    is_plain.then(|| Copied { source: source.to_owned(), target: target.to_owned() })
+}
+
+/// Pairs such as `a.b="c d"`.
+fn labels(mut rest: &str) -> Option<Vec<(String, String)>> {
+    let mut found = Vec::new();
+    while !rest.is_empty() {
+        let (name, after) = rest.split_once("=\"")?;
+        let (value, after) = after.split_once('"')?;
+        // Escapes are more than a label of ours needs.
+        let is_plain = !name.is_empty() && !name.contains(['"', ' ', '\\']) && !value.contains('\\');
+        found.push(is_plain.then(|| (name.to_owned(), value.to_owned()))?);
+        rest = after.trim_start();
+    }
+    Some(found)
+}
+
+// === impl Variables ===
+
+impl<'a> Variables<'a> {
+    /// Declares a variable whose value is given. One with a value of its own (`A=b`) would need no argument.
+    fn declare(&mut self, name: &str) -> Option<()> {
+        let (name, _) = self.given.iter().find(|(given, _)| *given == name)?;
+        self.declared.push(name);
+        Some(())
+    }
+
+    /// The text with values in the place of `${NAME}`; one that is not declared yet would be empty for an engine.
+    fn expand(&self, text: &str) -> Option<String> {
+        let mut parts = text.split('$');
+        let mut expanded = parts.next().unwrap_or_default().to_owned();
+        for part in parts {
+            let (name, after) = part.strip_prefix('{')?.split_once('}')?;
+            let name = self.declared.iter().find(|declared| **declared == name)?;
+            let (_, value) = self.given.iter().find(|(given, _)| given == name)?;
+            expanded.extend([*value, after]);
+        }
+        Some(expanded)
+    }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
+    const ARGUMENTS: &[(&str, &str)] = &[("ARCH", "amd64"), ("VERSION", "1.2.3"), ("EMPTY", "")];
+
     #[test]
-    fn stages_and_their_steps_are_read() {
+    fn a_recipe_is_read_for_its_arguments() {
         let text = "\
 # syntax
-FROM rust:1 AS build
-WORKDIR /src
-ENV A=\"b c\"
-COPY . .
-RUN one \\
-    # why
-    two
-
 FROM scratch
-COPY --from=build /x/y /y
+ARG ARCH
+ARG VERSION
+ARG EMPTY
+COPY a.crt /etc/a.crt
+COPY ${ARCH}/y /y
 USER 1:2
 ENTRYPOINT [\"/y\"]
 CMD [\"run\", \"z\"]
+LABEL a.title=\"b c\" \\
+    # why
+    a.version=\"v${VERSION}\" a.source=\"${EMPTY}\"
 ";
-        let copy = |from: Option<&str>, source: &str, target: &str| Step::Copy {
-            from: from.map(str::to_owned),
-            sources: vec![source.to_owned()],
-            target: target.to_owned(),
+        let copied =
+            |source: &str, target: &str| Copied { source: source.to_owned(), target: target.to_owned() };
+        let expected = Recipe {
+            copies: vec![copied("a.crt", "/etc/a.crt"), copied("amd64/y", "/y")],
+            user: "1:2".to_owned(),
+            entrypoint: vec!["/y".to_owned()],
+            cmd: vec!["run".to_owned(), "z".to_owned()],
+            labels: [("a.title", "b c"), ("a.version", "v1.2.3")]
+                .map(|(name, value)| (name.to_owned(), value.to_owned()))
+                .into(),
         };
-        let build = Stage {
-            base: "rust:1".to_owned(),
-            name: "build".to_owned(),
-            steps: vec![
-                Step::Workdir("/src".to_owned()),
-                Step::Env("A".to_owned(), "b c".to_owned()),
-                copy(None, ".", "."),
-                Step::Run("one     two".to_owned()),
-            ],
-        };
-        let last = Stage {
-            base: "scratch".to_owned(),
-            name: String::new(),
-            steps: vec![
-                copy(Some("build"), "/x/y", "/y"),
-                Step::User("1:2".to_owned()),
-                Step::Entrypoint(vec!["/y".to_owned()]),
-                Step::Cmd(vec!["run".to_owned(), "z".to_owned()]),
-            ],
-        };
-        assert_eq!(parse(text).expect("it can be read"), [build, last]);
+        assert_eq!(parse(text, ARGUMENTS).expect("it can be read"), expected);
     }
 
     #[test]
     fn what_is_not_known_is_refused() {
         for bad in [
             "",
-            "RUN x",
+            "COPY x /y",
             "FROM",
-            "FROM --platform=linux/arm64 rust",
-            "FROM a b",
-            "FROM a\nARG x",
-            "FROM a\nADD . .",
-            "FROM a\nRUN --mount=type=cache,target=/x y",
-            "FROM a\nRUN [\"x\"]",
-            "FROM a\nCOPY --chown=1 a b",
-            "FROM a\nCOPY a",
-            "FROM a\nCMD run",
-            "FROM a\nENV x y",
+            "FROM debian",
+            "FROM scratch AS a",
+            "FROM --platform=linux/arm64 scratch",
+            "FROM scratch\nFROM scratch",
+            "FROM scratch\nARG OTHER",
+            "FROM scratch\nARG VERSION=2",
+            "FROM scratch\nCOPY ${ARCH} /y",
+            "FROM scratch\nARG ARCH\nCOPY $ARCH /y",
+            "FROM scratch\nARG ARCH\nCOPY ${ARCH:-x} /y",
+            "FROM scratch\nADD a /a",
+            "FROM scratch\nRUN ls",
+            "FROM scratch\nCOPY --chown=1 a /b",
+            "FROM scratch\nCOPY a",
+            "FROM scratch\nCOPY a b",
+            "FROM scratch\nCOPY a /b/",
+            "FROM scratch\nCOPY ../a /b",
+            "FROM scratch\nCOPY . /b",
+            "FROM scratch\nCMD run",
+            "FROM scratch\nLABEL a=b",
+            "FROM scratch\nLABEL a=\"b\\\"c\"",
         ] {
-            assert!(parse(bad).is_err(), "{bad:?}");
+            assert!(parse(bad, ARGUMENTS).is_err(), "{bad:?}");
         }
     }
 }
