@@ -193,8 +193,14 @@ fn a_stop_by_annotation_is_no_drift_and_no_interval_takes_it_back() {
     // Whoever leaves the manager out has it taken over by Flux; the stop stays, though.
     annotate_by(&stage, Flux.name(), "again", &[]);
     stage.wait_for_status(Flux.name(), "again", |status| status["stop"]["lastHandledRequest"] == "again");
-    assert_eq!(flux("apply", &[Flux.object(&stage, &git)]), ["configured"]);
-    assert!(get(&stage, Flux.name())["metadata"]["annotations"]["testinium.io/stop"].is_null());
+    // On an older API server the status that was written meanwhile has made kubectl lose its annotation.
+    let takes_over = cluster().version() >= Version::V1_36;
+    let done = if takes_over { "configured" } else { "unchanged" };
+    assert_eq!(flux("apply", &[Flux.object(&stage, &git)]), [done]);
+    assert_eq!(
+        get(&stage, Flux.name())["metadata"]["annotations"]["testinium.io/stop"].is_null(),
+        takes_over
+    );
     stage.catch_up();
     stage.wait_for(Flux.name(), "Accepted");
     Flux.assert_in_sync(&stage, &git);
