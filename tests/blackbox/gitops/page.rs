@@ -6,6 +6,7 @@ use testinium_testbed::simulator::Nature;
 use testinium_testbed::terminal::Terminal;
 
 use super::argocd;
+use super::situations::situations;
 use crate::cluster::{cluster, ok, repository};
 use crate::events::commands;
 use crate::operator::Stage;
@@ -29,6 +30,16 @@ pub(crate) fn block(part: &str) -> Value {
     serde_saphyr::from_str(&block).unwrap_or_else(|error| panic!("{error}\n{block}"))
 }
 
+/// The rows of the page on how tools read a status: the situation, kstatus, Argo CD.
+fn readings() -> Vec<[String; 3]> {
+    let page = page();
+    let (_, table) = page.split_once("| situation |").expect("the page has this table");
+    let rows = table.lines().skip(2).take_while(|line| line.starts_with('|'));
+    let cells =
+        |row: &str| row.trim_matches('|').split('|').map(|cell| cell.trim().to_owned()).collect::<Vec<_>>();
+    rows.map(|row| cells(row).try_into().unwrap_or_else(|cells| panic!("{cells:?} are not three"))).collect()
+}
+
 /// Those of the blocks, which a person types beside Git.
 const TYPED: &[Step] = &[
     ("request=$(date +%s)", &[]),
@@ -43,6 +54,28 @@ fn waits() -> [String; 3] {
     let rows = page.lines().filter(|line| line.starts_with("| ") && line.contains("kubectl wait"));
     let found: Vec<String> = rows.flat_map(commands).collect();
     found.try_into().unwrap_or_else(|found| panic!("three rows have a command each, not {found:?}"))
+}
+
+/// The other tests compare the situations with what the tools say.
+#[test]
+fn the_page_says_how_tools_read_each_situation_and_none_besides() {
+    let readings = readings();
+    for found in situations() {
+        let row = readings.iter().find(|[situation, ..]| situation.starts_with(found.seen.row));
+        let [_, kstatus, argocd] = row.unwrap_or_else(|| panic!("{}: no row {}", found.name, found.seen.row));
+        assert_eq!(
+            (kstatus.as_str(), argocd.as_str()),
+            (found.seen.kstatus, found.seen.argocd),
+            "{}",
+            found.name
+        );
+    }
+    for [situation, ..] in &readings {
+        assert!(
+            situations().iter().any(|found| situation.starts_with(found.seen.row)),
+            "nothing is {situation}"
+        );
+    }
 }
 
 #[test]

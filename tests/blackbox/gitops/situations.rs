@@ -13,24 +13,29 @@ use crate::operator::{SOON, Stage, condition};
 /// What tools shall make of an object.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(crate) struct Seen {
+    /// The beginning of the row that says so in the page on GitOps.
+    pub(crate) row: &'static str,
     /// By kstatus, which Flux waits by.
     pub(crate) kstatus: &'static str,
-    /// By the health check of the page on GitOps that waits until a run is stopped; empty for other kinds.
+    /// By the health check of that page, which waits until a run is stopped; empty for other kinds.
     pub(crate) until_stopped: &'static str,
     /// By the scripts for Argo CD.
     pub(crate) argocd: &'static str,
 }
 
-const DONE: Seen = Seen { kstatus: "Current", until_stopped: "Current", argocd: "Healthy" };
-/// Nothing is to be done, and nothing is stopped.
-const AT_REST: Seen = Seen { kstatus: "Current", until_stopped: "InProgress", argocd: "Healthy" };
-const ON_ITS_WAY: Seen = Seen { kstatus: "InProgress", until_stopped: "InProgress", argocd: "Progressing" };
-const FAILED: Seen = Seen { kstatus: "Failed", until_stopped: "Failed", argocd: "Degraded" };
+// Of runs.
+const DONE: Seen = Seen::new("stopped", "Current", "Current", "Healthy");
+const AT_REST: Seen = Seen::new("no stop is asked for", "Current", "InProgress", "Healthy");
+const ON_ITS_WAY: Seen = Seen::new("being stopped", "InProgress", "InProgress", "Progressing");
+const FAILED: Seen = Seen::new("some plans were not", "Failed", "Failed", "Degraded");
+const UNSEEN: Seen = Seen::new("not seen", "InProgress", "InProgress", "Progressing");
 
-const READY: Seen = Seen { kstatus: "Current", until_stopped: "", argocd: "Healthy" };
-const HELD: Seen = Seen { kstatus: "Current", until_stopped: "", argocd: "Suspended" };
-const PENDING: Seen = Seen { kstatus: "InProgress", until_stopped: "", argocd: "Progressing" };
-const BROKEN: Seen = Seen { kstatus: "Failed", until_stopped: "", argocd: "Degraded" };
+// Of gateways and rules.
+const READY: Seen = Seen::new("a gateway or rule that works", "Current", "", "Healthy");
+const HELD: Seen = Seen::new("a gateway or rule that is suspended", "Current", "", "Suspended");
+const OUT_OF_REACH: Seen = Seen::new("a gateway that can't be reached", "InProgress", "", "Progressing");
+const BROKEN: Seen = Seen::new("a gateway or rule that somebody has to mend", "Failed", "", "Degraded");
+const NEW: Seen = Seen::new("not seen", "InProgress", "", "Progressing");
 
 /// A kind, a name, the reason that it comes to, which is of Stopped for a run and of Ready for the others, and what tools
 /// shall make of it.
@@ -54,20 +59,21 @@ const ROWS: &[Row] = &[
     ("tpr", "stopped-once", "NotRequested", AT_REST),
     ("tpr", "restored", "Restored", AT_REST),
     // The spec was changed when no operator ran.
-    ("tpr", "stale", "Accepted", ON_ITS_WAY),
-    ("tpr", "unseen", "", ON_ITS_WAY),
+    ("tpr", "stale", "Accepted", UNSEEN),
+    ("tpr", "unseen", "", UNSEEN),
     ("tgw", "default", "Succeeded", READY),
     ("tgw", "fresh", "NotTried", READY),
     ("tgw", "suspended", "Suspended", HELD),
     ("tgw", "without-secret", "SecretNotFound", BROKEN),
     ("tgw", "refused", "AuthenticationFailed", BROKEN),
-    ("tgw", "unreachable", "Unreachable", PENDING),
-    ("tgw", "unseen", "", PENDING),
+    ("tgw", "invalid", "InvalidCredential", BROKEN),
+    ("tgw", "unreachable", "Unreachable", OUT_OF_REACH),
+    ("tgw", "unseen", "", NEW),
     ("tpc", "scheduled", "Scheduled", READY),
     ("tpc", "suspended", "Suspended", HELD),
     ("tpc", "never", "InvalidSchedule", BROKEN),
     ("tpc", "nowhere", "UnknownTimeZone", BROKEN),
-    ("tpc", "unseen", "", PENDING),
+    ("tpc", "unseen", "", NEW),
 ];
 
 /// An object in a situation.
@@ -76,6 +82,19 @@ pub(crate) struct Situation {
     pub(crate) name: String,
     pub(crate) object: Value,
     pub(crate) seen: Seen,
+}
+
+// === impl Seen ===
+
+impl Seen {
+    const fn new(
+        row: &'static str,
+        kstatus: &'static str,
+        until_stopped: &'static str,
+        argocd: &'static str,
+    ) -> Self {
+        Self { row, kstatus, until_stopped, argocd }
+    }
 }
 
 /// All of them. They are made once, and the operator is gone by then.
@@ -130,14 +149,17 @@ fn make() -> Vec<Situation> {
 fn gateways(stage: &Stage) -> Vec<Value> {
     let of_secret = |name: &str| json!({"auth": {"bearerToken": {"secretRef": {"name": name}}}});
     let nobody = format!("http://127.0.0.1:{}", ok(free_port()));
-    stage.namespace.apply(&json!({
-        "apiVersion": "v1", "kind": "Secret", "metadata": {"name": "wrong"}, "stringData": {"token": "wrong"},
-    }));
+    for (name, token) in [("wrong", "wrong"), ("invalid", "two\nlines")] {
+        stage.namespace.apply(&json!({
+            "apiVersion": "v1", "kind": "Secret", "metadata": {"name": name}, "stringData": {"token": token},
+        }));
+    }
     vec![
         stage.gateway_named("fresh", json!({})),
         stage.gateway_named("suspended", json!({"suspend": true})),
         stage.gateway_named("without-secret", of_secret("nowhere")),
         stage.gateway_named("refused", of_secret("wrong")),
+        stage.gateway_named("invalid", of_secret("invalid")),
         stage.gateway_named("unreachable", json!({"url": nobody})),
         // So that what is held, or odd, shuts no other's gate.
         stage.gateway_named("slow", json!({"timeoutSeconds": 300})),

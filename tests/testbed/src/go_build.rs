@@ -71,7 +71,7 @@ impl Programs {
 
     fn build_once(&self, directory: &Path) -> Result<(), Error> {
         // The lock's file stays: removing it would let two processes hold locks on different files of one name.
-        let path = directory.with_extension("lock");
+        let path = beside(directory, "lock");
         let lock = File::create(&path).map_err(Error::io(format!("failed to create {}", path.display())))?;
         match lock.try_lock() {
             Ok(()) => {}
@@ -87,7 +87,7 @@ impl Programs {
             return Ok(());
         }
         // The process that left this behind was killed while building; the lock says that nobody uses it now.
-        let partial = directory.with_extension("partial");
+        let partial = beside(directory, "partial");
         match fs::remove_dir_all(&partial) {
             Err(error) if error.kind() != ErrorKind::NotFound => {
                 return Err(Error::io(format!("failed to remove {}", partial.display()))(error));
@@ -103,6 +103,12 @@ impl Programs {
         say(&format!("in {} from now on: {}", directory.display(), self.what));
         Ok(())
     }
+}
+
+/// The path of that name with this ending. The name may hold a dot, which begins no ending.
+fn beside(directory: &Path, ending: &str) -> PathBuf {
+    let name = directory.file_name().unwrap_or_default().to_string_lossy();
+    directory.with_file_name(format!("{name}.{ending}"))
 }
 
 fn cache_directory(wanted: &'static str) -> Result<PathBuf, Error> {
