@@ -27,6 +27,7 @@ mod policies;
 mod process;
 mod report;
 mod restart;
+mod rule;
 mod stage;
 mod units;
 mod watch;
@@ -90,6 +91,7 @@ enum Scenario {
     Neighbours,
     Parts,
     Policies,
+    Rule,
 }
 
 fn main() -> ExitCode {
@@ -164,6 +166,9 @@ async fn scenarios(arguments: &Arguments, small: Stage, report: &mut Report) -> 
         let rounds = if runs > 10_000 || quick { 1 } else { 3 };
         if wanted(Scenario::Burst) {
             burst::measure(&stage(arguments).await?, report, runs, rounds).await?;
+        }
+        if wanted(Scenario::Rule) && runs <= 10_000 {
+            rule::measure(&stage(arguments).await?, report, runs, rounds).await?;
         }
         if wanted(Scenario::Restart) {
             restart::measure(&stage(arguments).await?, report, runs, rounds, starts).await?;

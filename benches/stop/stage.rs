@@ -91,7 +91,12 @@ impl Stage {
 
     /// An operator that serves these namespaces alone.
     pub fn start_operator(&self, namespaces: &[&str]) -> Result<Operator, Failure> {
-        let launcher = Launcher::new(&self.kubeconfig).watching(namespaces);
+        self.start_operator_with(namespaces, &[])
+    }
+
+    /// The same with more flags.
+    pub fn start_operator_with(&self, namespaces: &[&str], flags: &[&str]) -> Result<Operator, Failure> {
+        let launcher = Launcher::new(&self.kubeconfig).watching(namespaces).flags(flags);
         Operator::start(launcher, &self.operator, &self.directory.path().join("operator.log"))
     }
 
