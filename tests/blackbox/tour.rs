@@ -80,6 +80,7 @@ const FAQ: &[Step] = &[
         "kubectl delete tpr nightly",
         &["testplanrun.testinium.io/nightly condition met", "testplanrun.testinium.io \"nightly\" deleted"],
     ),
+    ("\"deletionPolicy\":\"Orphan\"", &["testplanrun.testinium.io/checkout patched"]),
 ];
 
 const ANNOTATED: &[&str] =

@@ -118,6 +118,7 @@ fn a_release_that_tells_who_has_asked_brings_the_policy_that_makes_it_true() {
     let who = ok(site.kubectl.get_json(&["tpr", "first"]))["metadata"]["annotations"].clone();
     let me = site.kubectl(&["auth", "whoami", "--output=jsonpath={.status.userInfo.username}"]);
     assert_eq!(stop["requestedBy"], me, "{who}");
+    let _jobs = site.jobs();
     site.helm(&["uninstall", RELEASE]);
     let kinds = "mutatingadmissionpolicies,mutatingadmissionpolicybindings";
     assert_eq!(site.ours(kinds), [""; 0]);
