@@ -297,7 +297,7 @@ fn the_operators_account_may_write_its_mark_and_nothing_else() {
             "of the finalizers of a TestPlanRun the operator puts testinium.io/stop on and takes it off, and no other",
         ),
         (r#"{"metadata":{"annotations":{"testinium.io/stop":"1"}}}"#, own),
-        (r#"{"metadata":{"annotations":{"testinium.io/keep-until":"1"}}}"#, own),
+        (r#"{"metadata":{"annotations":{"testinium.io/keep-until":"2026-12-31T18:00:00Z"}}}"#, own),
         (
             r#"{"metadata":{"annotations":{"testinium.io/cleanup":"whatever"}}}"#,
             "to the name of a TestPlanCleanup and a time",
