@@ -24,6 +24,7 @@ const GATES: &[Row] = &[
     ("cargo bench --bench stop -- --only neighbours", STOP),
     ("cargo bench --bench stop -- --only parts", STOP),
     ("cargo bench --bench stop -- --only policies", STOP),
+    ("cargo bench --bench stop -- --only rule --runs 1000,10000", STOP),
     ("cargo bench --bench stop -- --operator PATH", STOP),
     ("cargo bench --bench stop -- --quick", STOP),
     ("cargo bench --bench stop -- --runs 100,1000,10000,100000", STOP),
