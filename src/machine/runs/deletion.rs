@@ -99,13 +99,14 @@ impl Finalizer {
         !self.gave_up && self.until.is_none_or(|until| now < until)
     }
 
-    /// The change that is due. `is_told`: every plan has its outcome, and status tells it.
-    pub fn change(&self, is_told: bool) -> Option<FinalizerChange> {
+    /// The change that is due. `is_told`: whether every plan has its outcome, and status tells it. That takes a look at
+    /// every plan, so only a deletion that waits asks for it.
+    pub fn change(&self, is_told: impl FnOnce() -> bool) -> Option<FinalizerChange> {
         let may_put = self.may_put == Some(true) && self.refused_until.is_none();
         match (self.is_deleted, self.is_on) {
             (false, false) if self.is_wanted && may_put => Some(FinalizerChange::PutOn),
             (false, true) if !self.is_wanted => Some(FinalizerChange::TakeOff),
-            (true, true) if !self.holds() || is_told || self.is_overdue => Some(FinalizerChange::TakeOff),
+            (true, true) if !self.holds() || self.is_overdue || is_told() => Some(FinalizerChange::TakeOff),
             (false | true, false | true) => None,
         }
     }
@@ -215,7 +216,7 @@ mod tests {
             let mut finalizer = Finalizer { may_put: Some(true), ..Finalizer::default() };
             let seen = deletion_begins(&view, None).then(|| wall(60_000));
             finalizer.observe(&view, seen, now(60_000));
-            assert_eq!(finalizer.change(is_told), expected, "{name}");
+            assert_eq!(finalizer.change(|| is_told), expected, "{name}");
         }
     }
 
@@ -224,11 +225,11 @@ mod tests {
         for (may_put, waits, skipped) in [(None, true, false), (Some(false), false, true)] {
             let mut finalizer = Finalizer { may_put, ..Finalizer::default() };
             finalizer.observe(&view(STOP, &[], false), None, now(0));
-            assert_eq!(finalizer.change(true), None);
+            assert_eq!(finalizer.change(|| true), None);
             assert_eq!((finalizer.waits_for_rights(), finalizer.skipped().is_some()), (waits, skipped));
             finalizer.observe(&view(ORPHAN, &[FINALIZER], false), None, now(0));
             assert_eq!(
-                finalizer.change(true),
+                finalizer.change(|| true),
                 Some(FinalizerChange::TakeOff),
                 "it is taken off all the same"
             );
@@ -242,7 +243,7 @@ mod tests {
         for (at, expected) in [(59_000, None), (60_000, Some(FinalizerChange::PutOn))] {
             finalizer.observe(&view(STOP, &[], false), None, now(at));
             assert_eq!(
-                (finalizer.change(true), finalizer.skipped().is_none()),
+                (finalizer.change(|| true), finalizer.skipped().is_none()),
                 (expected, expected.is_some())
             );
         }
@@ -252,9 +253,9 @@ mod tests {
     fn rule_17_what_can_not_be_told_holds_nothing_up_for_ever() {
         let mut finalizer = Finalizer::default();
         finalizer.observe(&view(STOP, &[FINALIZER], true), None, now(60_000));
-        assert_eq!(finalizer.change(false), None);
+        assert_eq!(finalizer.change(|| false), None);
         finalizer.is_overdue = true;
-        assert_eq!(finalizer.change(false), Some(FinalizerChange::TakeOff));
+        assert_eq!(finalizer.change(|| false), Some(FinalizerChange::TakeOff));
     }
 
     #[test]

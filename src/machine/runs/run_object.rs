@@ -40,7 +40,7 @@ impl Run {
 
     /// The change of the finalizer that is due. It goes only after the outcome of every plan was written.
     pub fn finalizer_change(&self) -> Option<FinalizerChange> {
-        self.finalizer.change(self.all_settled() && !self.unwritten && self.statement.is_none())
+        self.finalizer.change(|| !self.unwritten && self.statement.is_none() && self.all_settled())
     }
 
     /// Whether its deletion waits for plans that are still to be stopped.
@@ -77,7 +77,7 @@ impl Run {
     /// is time. Yields the plans that are given up, and of them those that waited for a call.
     pub fn let_go(&mut self, has_time: bool) -> (Vec<Outcome>, Vec<PlanId>) {
         let (mut given_up, mut queued) = (Vec::new(), Vec::new());
-        // A call that hangs is given up later than the rest.
+        // From now on no call is repeated, so one that is under way and fails is the last.
         self.finalizer.gave_up = true;
         for plan in self.plans.iter_mut().filter(|plan| !plan.is_settled()) {
             if plan.is_queued() {
