@@ -18,11 +18,14 @@ pub struct Ttl {
     pub kept_for: Option<Box<str>>,
 }
 
-/// The TTL of an object, as it and its status say it.
+/// The TTL of an object, as it and its status say it. None while it is being deleted: nothing is left to be done.
 pub fn ttl_of(view: &RunView) -> Ttl {
-    let Some(seconds) = view.spec.ttl_seconds_after_finished.filter(|_| view.deleted.is_none()) else {
-        return Ttl::default();
-    };
+    if view.deleted.is_some() { Ttl::default() } else { ttl_before_deletion(view) }
+}
+
+/// The TTL of an object as it was before its deletion began, if it has.
+fn ttl_before_deletion(view: &RunView) -> Ttl {
+    let Some(seconds) = view.spec.ttl_seconds_after_finished else { return Ttl::default() };
     // An object that was not looked at for marks could have any.
     let Some(marks) = view.marks.as_deref() else { return Ttl::default() };
     let keep = view.keep_until.as_deref().map(kept_until);
@@ -39,9 +42,8 @@ pub fn ttl_of(view: &RunView) -> Ttl {
 
 /// Whether the TTL of a run was over by this time, and nothing kept its object.
 pub fn was_over_before(view: &RunView, time: Timestamp) -> bool {
-    let alive = RunView { deleted: None, ..view.clone() };
     let stands = view.status.stop.as_ref().is_some_and(|stop| stop.withdrawn_time.is_none());
-    stands && ttl_of(&alive).over_at.is_some_and(|over| over <= time)
+    stands && ttl_before_deletion(view).over_at.is_some_and(|over| over <= time)
 }
 
 #[cfg(test)]
