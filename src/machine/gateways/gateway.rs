@@ -82,7 +82,7 @@ pub struct Gateway {
 #[derive(Clone, Debug)]
 pub struct Remembered {
     pub view: Arc<GatewayView>,
-    /// It is forgotten then, unless the deletion of a run waits for it.
+    /// It is forgotten then, or `HOLDS_FOR` later if the deletion of a run waits for it.
     pub until: Millis,
 }
 

@@ -2,9 +2,9 @@
 //!
 //! A namespace is torn down in one sweep, in no order: its gateways and Secrets may go before the runs whose plans are to
 //! be stopped at them (rule 17 of `docs/requests.md`). So the object of a gateway that was deleted is remembered for
-//! `REMEMBERED_FOR`, with its connection, and for up to `HOLDS_FOR` more while the deletion of a run waits for it. A credential whose
-//! Secret is gone is used for such runs, too. Nobody else is served by either, but for the runs that wait in the queue of
-//! the same gateway meanwhile.
+//! `REMEMBERED_FOR`, with its connection, and for up to `HOLDS_FOR` more while the deletion of a run waits for it. A
+//! credential whose Secret is gone is used for such runs, too. Nobody else is served by either, but for the runs that
+//! wait in the queue of the same gateway meanwhile.
 //! Tests: `rule_17_a_gateway_and_a_secret_that_go_first_are_remembered`,
 //! `rule_17_a_gateway_is_used_that_goes_while_the_deletion_waits`, `a_gateway_that_went_long_ago_is_not_remembered`,
 //! `a_gateway_that_is_remembered_serves_nobody_else`; `tests/blackbox/deletions.rs`.
@@ -66,7 +66,7 @@ impl Gateways {
         is_sure && reason.is_some_and(WaitReason::leaves_nothing_to_send)
     }
 
-    /// Forgets the object of a gateway that has been gone for long enough, unless the deletion of a run waits for it.
+    /// Forgets the object of a gateway that has been gone for long enough.
     pub(in crate::machine) fn forget_remembered(
         &mut self,
         key: &GatewayKey,
