@@ -2,17 +2,13 @@
 //!
 //! A page is read once and kept by nobody. An object that can't be read is a name, and never an error of its page.
 
-use std::time::Duration;
-
-use kube::api::ListParams;
-use kube::core::Request;
-use serde::Deserialize;
 use serde_json::value::RawValue;
 
 use super::decode::{self, Decoded};
 use super::metadata::marks;
-use super::{request, resource};
-use crate::machine::{Candidate, Kind, PAGE_RUNS, RunKey, RunsPage};
+use super::pages::{LIMIT, Listed, Page};
+use super::request;
+use crate::machine::{Candidate, RunKey, RunsPage};
 
 /// Lists a page of the runs of a namespace. `next`: where it begins; none for the first one.
 pub async fn list_runs(
@@ -21,14 +17,10 @@ pub async fn list_runs(
     selector: &str,
     next: Option<&str>,
 ) -> RunsPage {
-    let path = resource::of(Kind::Runs).path(Some(namespace));
-    let mut params = ListParams::default().labels(selector).limit(PAGE_RUNS);
-    if let Some(next) = next {
-        params = params.continue_token(next);
-    }
-    let request = match Request::new(path).list(&params) {
+    let listed = Listed { namespace: Some(namespace), label_selector: selector, name: None };
+    let request = match listed.page(next) {
         Ok(request) => request,
-        Err(error) => return RunsPage::Failed { why: error.to_string(), retry_after: None },
+        Err(why) => return RunsPage::Failed { why, retry_after: None },
     };
     let failed = |why: String, retry_after| {
         tracing::warn!(namespace, selector, why, "failed to list runs for a cleanup rule");
@@ -43,25 +35,8 @@ pub async fn list_runs(
     }
 }
 
-/// A page of many large runs takes a while.
-const LIMIT: Duration = Duration::from_secs(30);
-
-#[derive(Deserialize)]
-struct List<'a> {
-    #[serde(default)]
-    metadata: ListMetadata,
-    #[serde(borrow)]
-    items: Vec<&'a RawValue>,
-}
-
-#[derive(Default, Deserialize)]
-struct ListMetadata {
-    #[serde(default, rename = "continue")]
-    next: String,
-}
-
 fn page(json: &[u8]) -> Result<RunsPage, serde_json::Error> {
-    let List { metadata, items } = serde_json::from_slice(json)?;
+    let (items, next) = serde_json::from_slice::<Page<&RawValue>>(json)?.into_parts();
     let (mut runs, mut unreadable) = (Vec::new(), Vec::new());
     for item in items {
         let json = item.get().as_bytes();
@@ -71,7 +46,7 @@ fn page(json: &[u8]) -> Result<RunsPage, serde_json::Error> {
             Decoded::Nameless(why) => tracing::error!(why, "a run in a list has no readable name"),
         }
     }
-    Ok(RunsPage::Page { runs, unreadable, next: Some(metadata.next).filter(|next| !next.is_empty()) })
+    Ok(RunsPage::Page { runs, unreadable, next })
 }
 
 #[cfg(test)]

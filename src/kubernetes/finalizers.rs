@@ -2,19 +2,17 @@
 //!
 //! A run is read no further than is needed for that, so one whose spec or status can't be read is released as any other.
 
-use std::borrow::Cow;
 use std::time::Duration;
 
-use kube::api::ListParams;
-use kube::core::Request;
 use serde::Deserialize;
 use serde_json::value::RawValue;
 
 use super::failure::Failure;
+use super::pages::{LIMIT, Listed, Page};
 use super::write::{classify, patch_metadata};
-use super::{decode, request, resource};
+use super::{decode, request};
 use crate::api::FINALIZER;
-use crate::machine::{Kind, MetadataChange, ObjectKey, PAGE_RUNS, RunKey, Target, Uid, Version, WriteResult};
+use crate::machine::{MetadataChange, ObjectKey, RunKey, Target, Uid, Version, WriteResult};
 
 /// A run that has the finalizer.
 #[derive(Clone, Debug, Eq, PartialEq)]
@@ -29,17 +27,6 @@ pub struct HeldRun {
     pub plans: Option<Vec<i64>>,
     /// The plans that its status tells of, each with the word for its outcome.
     pub outcomes: Vec<(i64, String)>,
-}
-
-/// Which runs are listed.
-#[derive(Clone, Copy, Debug)]
-pub struct Listed<'a> {
-    /// In one namespace, or in all.
-    pub namespace: Option<&'a str>,
-    /// The labels of the runs; an empty selector means all.
-    pub label_selector: &'a str,
-    /// The one run of this name.
-    pub name: Option<&'a str>,
 }
 
 /// A page of a list.
@@ -68,16 +55,8 @@ pub async fn list_held(
     listed: Listed<'_>,
     next: Option<&str>,
 ) -> Result<HeldPage, Failure> {
-    let path = resource::of(Kind::Runs).path(listed.namespace);
-    let mut params = ListParams::default().labels(listed.label_selector).limit(PAGE_RUNS);
-    if let Some(name) = listed.name {
-        params = params.fields(&format!("metadata.name={name}"));
-    }
-    if let Some(next) = next {
-        params = params.continue_token(next);
-    }
-    let request = Request::new(path).list(&params).map_err(|error| Failure::for_good(error.to_string()))?;
-    let reply = request::send(client, request, LIST_LIMIT).await?;
+    let request = listed.page(next).map_err(Failure::for_good)?;
+    let reply = request::send(client, request, LIMIT).await?;
     match reply.status {
         404 => Ok(HeldPage::NotServed),
         410 => Ok(HeldPage::Expired),
@@ -119,24 +98,8 @@ impl HeldRun {
     }
 }
 
-/// A page of many large runs takes a while.
-const LIST_LIMIT: Duration = Duration::from_secs(30);
 /// A write takes milliseconds; one that takes this long has met a server or network in trouble, and is safe to repeat.
 const WRITE_LIMIT: Duration = Duration::from_secs(10);
-
-#[derive(Deserialize)]
-struct List<'a> {
-    #[serde(default, borrow)]
-    metadata: ListMetadata<'a>,
-    #[serde(borrow)]
-    items: Vec<Item<'a>>,
-}
-
-#[derive(Default, Deserialize)]
-struct ListMetadata<'a> {
-    #[serde(default, borrow, rename = "continue")]
-    next: Cow<'a, str>,
-}
 
 #[derive(Deserialize)]
 struct Item<'a> {
@@ -178,9 +141,8 @@ struct PlanStatus {
 }
 
 fn page(json: &[u8]) -> Result<HeldPage, serde_json::Error> {
-    let List { metadata, items } = serde_json::from_slice(json)?;
-    let runs = items.into_iter().filter_map(held).collect();
-    Ok(HeldPage::Page { runs, next: Some(metadata.next.into_owned()).filter(|next| !next.is_empty()) })
+    let (items, next) = serde_json::from_slice::<Page<Item<'_>>>(json)?.into_parts();
+    Ok(HeldPage::Page { runs: items.into_iter().filter_map(held).collect(), next })
 }
 
 fn held(item: Item<'_>) -> Option<HeldRun> {
