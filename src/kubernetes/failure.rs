@@ -19,10 +19,8 @@ pub struct Failure {
 impl Failure {
     /// What an answer says that is no success.
     pub(super) fn of(reply: &Reply) -> Self {
-        // The request itself is not at fault: the token has expired, or the server has no time.
-        let may_pass = matches!(reply.status, 401 | 408 | 425 | 429 | 500..);
         let delay = reply.retry_after().map(|delay| Duration::from_millis(delay.0));
-        Self { why: reply.message(), again_after: may_pass.then(|| delay.unwrap_or_default()) }
+        Self { why: reply.message(), again_after: reply.may_pass().then(|| delay.unwrap_or_default()) }
     }
 
     /// A request that another try will not mend.

@@ -97,6 +97,11 @@ impl Reply {
         (200..300).contains(&self.status)
     }
 
+    /// Whether the request itself is not at fault: the token has expired, or the server has no time.
+    pub(super) fn may_pass(&self) -> bool {
+        matches!(self.status, 401 | 408 | 425 | 429 | 500..)
+    }
+
     /// The API server's own sentence on the failure. A body that is not its Status may be a proxy's page.
     pub(super) fn message(&self) -> String {
         match self.parsed().message {

@@ -170,9 +170,7 @@ pub(super) fn classify(result: &Result<Reply, NoReply>) -> WriteResult {
         409 => WriteResult::Conflict,
         // A patch that names another uid is refused as one that would change it.
         422 if reply.blames("metadata.uid") => WriteResult::Conflict,
-        // The write itself is not at fault: the token has expired, or the server has no time.
-        401 | 408 | 425 | 429 => WriteResult::Failed { retry_after: reply.retry_after() },
-        400..=499 => WriteResult::Refused(reply.status),
+        400..=499 if !reply.may_pass() => WriteResult::Refused(reply.status),
         // etcd, or the connection to it, has a limit for an object. It will not grow.
         500..=599 if reply.says_too_large() => WriteResult::Refused(reply.status),
         _ => WriteResult::Failed { retry_after: reply.retry_after() },
