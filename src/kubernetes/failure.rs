@@ -1,10 +1,14 @@
-//! The reason for which a request has not done what it was for, for commands that end.
+//! Requests of commands that end, and the reason for which one has not done what it was for.
 //!
 //! The machine is told of failures in words of its own. A command has nobody to hand them to but its caller.
 
 use std::time::Duration;
 
-use super::request::{NoReply, Reply};
+use kube::api::GetParams;
+use kube::core::Request;
+use serde::de::DeserializeOwned;
+
+use super::request::{self, NoReply, Reply};
 
 /// A request that has failed.
 #[derive(Clone, Debug, Eq, PartialEq)]
@@ -12,6 +16,30 @@ pub struct Failure {
     pub why: String,
     /// Another try may succeed, after this time at the earliest.
     pub again_after: Option<Duration>,
+}
+
+/// Reads one object of a collection. None if there is no such object. `kind`: for the text of an error.
+pub(super) async fn find<T: DeserializeOwned>(
+    client: &kube::Client,
+    collection: String,
+    kind: &str,
+    name: &str,
+    limit: Duration,
+) -> Result<Option<T>, Failure> {
+    let request = Request::new(collection).get(name, &GetParams::default());
+    let request = request.map_err(|error| Failure::for_good(error.to_string()))?;
+    let Some(reply) = found(request::send(client, request, limit).await?)? else { return Ok(None) };
+    let object = serde_json::from_slice(&reply.body);
+    object.map(Some).map_err(|error| Failure::for_good(format!("the {kind} could not be read: {error}")))
+}
+
+/// What an answer says of an object: none if there is no such object.
+pub(super) fn found(reply: Reply) -> Result<Option<Reply>, Failure> {
+    match reply.status {
+        404 => Ok(None),
+        _ if reply.is_success() => Ok(Some(reply)),
+        _ => Err(Failure::of(&reply)),
+    }
 }
 
 // === impl Failure ===

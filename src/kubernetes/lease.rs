@@ -13,14 +13,12 @@ use std::time::{Duration, Instant};
 use jiff::Timestamp;
 use k8s_openapi::api::coordination::v1::{Lease, LeaseSpec};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{MicroTime, ObjectMeta};
-use kube::api::{GetParams, PostParams};
-use kube::core::Request;
+use kube::api::PostParams;
 use kube::{Api, Resource};
 use tokio::sync::Notify;
 use tokio::time::{sleep, timeout, timeout_at};
 
-use super::failure::Failure;
-use super::request;
+use super::failure::{Failure, find};
 use crate::telemetry::{Health, Metrics};
 use crate::text::error_line;
 
@@ -328,18 +326,8 @@ pub async fn lease_holder(
     name: &str,
 ) -> Result<Option<String>, Failure> {
     let path = Lease::url_path(&(), Some(namespace));
-    let request = Request::new(path).get(name, &GetParams::default());
-    let request = request.map_err(|error| Failure::for_good(error.to_string()))?;
-    let reply = request::send(client, request, LIMIT).await?;
-    match reply.status {
-        404 => Ok(None),
-        _ if reply.is_success() => {
-            let lease: Lease = serde_json::from_slice(&reply.body)
-                .map_err(|error| Failure::for_good(format!("the Lease could not be read: {error}")))?;
-            Ok(Some(lease.spec.and_then(|spec| spec.holder_identity).unwrap_or_default()))
-        }
-        _ => Err(Failure::of(&reply)),
-    }
+    let lease = find::<Lease>(client, path, "Lease", name, LIMIT).await?;
+    Ok(lease.map(|lease| lease.spec.and_then(|spec| spec.holder_identity).unwrap_or_default()))
 }
 
 /// The record that says that the Lease is `identity`'s.

@@ -2,12 +2,12 @@
 
 use std::time::Duration;
 
-use kube::api::{GetParams, Patch, PatchParams};
+use kube::api::{Patch, PatchParams};
 use kube::core::Request;
 use serde::Deserialize;
 use serde_json::json;
 
-use super::failure::Failure;
+use super::failure::{Failure, find, found};
 use super::request::{self, FIELD_MANAGER};
 
 /// The Helm release of a Deployment: none if it has been applied in another way. Nothing if there is no Deployment.
@@ -16,18 +16,8 @@ pub async fn helm_release(
     namespace: &str,
     name: &str,
 ) -> Result<Option<Option<String>>, Failure> {
-    let request = Request::new(collection(namespace)).get(name, &GetParams::default());
-    let request = request.map_err(|error| Failure::for_good(error.to_string()))?;
-    let reply = request::send(client, request, LIMIT).await?;
-    match reply.status {
-        404 => Ok(None),
-        _ if reply.is_success() => {
-            let deployment: Deployment = serde_json::from_slice(&reply.body)
-                .map_err(|error| Failure::for_good(format!("the Deployment could not be read: {error}")))?;
-            Ok(Some(deployment.metadata.annotations.release))
-        }
-        _ => Err(Failure::of(&reply)),
-    }
+    let deployment = find::<Deployment>(client, collection(namespace), "Deployment", name, LIMIT).await?;
+    Ok(deployment.map(|deployment| deployment.metadata.annotations.release))
 }
 
 /// Scales a Deployment to 0. Yields whether there is such a Deployment.
@@ -38,11 +28,7 @@ pub async fn scale_to_zero(client: &kube::Client, namespace: &str, name: &str) -
         .patch_subresource("scale", name, &params, &patch)
         .map_err(|error| Failure::for_good(error.to_string()))?;
     let reply = request::send(client, request, LIMIT).await?;
-    match reply.status {
-        404 => Ok(false),
-        _ if reply.is_success() => Ok(true),
-        _ => Err(Failure::of(&reply)),
-    }
+    Ok(found(reply)?.is_some())
 }
 
 fn collection(namespace: &str) -> String {
