@@ -34,17 +34,6 @@ fn put(stage: &Stage, object: &Value) {
     stage.wait_for(name, "NotRequested");
 }
 
-fn is_there(stage: &Stage, name: &str) -> bool {
-    !stage.namespace.run(&["get", "tpr", name, "--ignore-not-found", "--output=name"]).is_empty()
-}
-
-fn wait_until_gone(stage: &Stage, name: &str) {
-    ok(wait_until("the run is gone", SOON, || match is_there(stage, name) {
-        true => Err(stage.log()),
-        false => Ok(()),
-    }));
-}
-
 fn is_stopped(stage: &Stage, plan: i64) -> bool {
     stage.simulator.truth().get(&plan).is_some_and(|truth| truth.accepted > 0)
 }
@@ -75,7 +64,7 @@ fn each_way_of_deleting_stops_the_plans_first() {
         ok(wait_until("the stop", SOON, || if is_stopped(&stage, plan) { Ok(()) } else { Err(name) }));
         // What Kubernetes itself has put on is the garbage collector's to take off.
         ok(wait_until("its finalizer to go", SOON, || {
-            match is_there(&stage, name) && finalizers(&stage, name).contains("testinium.io/stop") {
+            match stage.is_there(name) && finalizers(&stage, name).contains("testinium.io/stop") {
                 true => Err(finalizers(&stage, name)),
                 false => Ok(()),
             }
@@ -98,7 +87,7 @@ fn a_run_that_goes_with_its_owner_is_stopped_first() {
         "preconditions": {"uid": found["metadata"]["uid"], "resourceVersion": found["metadata"]["resourceVersion"]}});
     let answer = ok(site().client.send("DELETE", &path, Some(&options)));
     assert!(answer.is_success(), "{answer:?}");
-    wait_until_gone(&stage, "nightly");
+    stage.wait_until_gone("nightly");
     assert!(is_stopped(&stage, 1));
 }
 
@@ -151,7 +140,7 @@ fn a_deletion_that_waits_says_why_and_orphan_lets_it_go() {
         "--patch",
         spec,
     ]);
-    wait_until_gone(&stage, "nightly");
+    stage.wait_until_gone("nightly");
     stage.wait_for_event("nightly", "StopWithdrawn");
 }
 
@@ -162,7 +151,7 @@ fn a_deletion_while_no_operator_runs_is_made_up_for() {
     stage.kill_operator();
     stage.namespace.run(&["delete", "tpr", "nightly", "--wait=false"]);
     stage.start_operator();
-    wait_until_gone(&stage, "nightly");
+    stage.wait_until_gone("nightly");
     assert!(is_stopped(&stage, 1));
 }
 
@@ -183,8 +172,8 @@ fn a_namespace_that_is_torn_down_has_its_plans_stopped_whatever_goes_first() {
         for resource in order {
             stage.namespace.run(&["delete", resource, "--all", "--wait=false"]);
         }
-        wait_until_gone(&stage, "nightly");
-        wait_until_gone(&stage, "weekly");
+        stage.wait_until_gone("nightly");
+        stage.wait_until_gone("weekly");
         assert!(is_stopped(&stage, 1) && is_stopped(&stage, 2), "{order:?}");
         assert!(stage.log().contains("StopBeforeDeletion"), "the log tells, where no event can be made");
     }

@@ -157,6 +157,19 @@ impl Stage {
         ok(self.namespace.kubectl.get_json(&["tpr", name]))["status"].clone()
     }
 
+    pub(crate) fn is_there(&self, name: &str) -> bool {
+        !self.namespace.run(&["get", "tpr", name, "--ignore-not-found", "--output=name"]).is_empty()
+    }
+
+    #[track_caller]
+    pub(crate) fn wait_until_gone(&self, name: &str) {
+        let what = format!("{name} to be deleted");
+        ok(wait_until(&what, SOON, || match self.is_there(name) {
+            true => Err(self.log()),
+            false => Ok(()),
+        }));
+    }
+
     /// Waits until the condition Stopped has this reason, and returns the status.
     #[track_caller]
     pub(crate) fn wait_for(&self, name: &str, reason: &str) -> Value {

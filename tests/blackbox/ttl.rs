@@ -1,27 +1,15 @@
 //! Runs that are deleted after their TTL, by the operator that ships, with the rights and under the policies that ship.
 
 use serde_json::{Value, json};
-use testinium_testbed::kubectl::wait_until;
 use testinium_testbed::launcher;
 
 use crate::annotations::leave_out;
 use crate::cluster::{cluster, ok, repository, run};
-use crate::operator::{SOON, Stage};
+use crate::operator::Stage;
 
 /// A run that asks for its stop as it is made.
 fn stopped(name: &str, ttl: i64) -> Value {
     run(name, json!({"plans": [1], "stopped": true, "ttlSecondsAfterFinished": ttl}))
-}
-
-fn is_there(stage: &Stage, name: &str) -> bool {
-    !stage.namespace.run(&["get", "tpr", name, "--ignore-not-found", "--output=name"]).is_empty()
-}
-
-fn wait_until_gone(stage: &Stage, name: &str) {
-    ok(wait_until("the run is deleted", SOON, || match is_there(stage, name) {
-        true => Err("it is there"),
-        false => Ok(()),
-    }));
 }
 
 fn skipped(stage: &Stage, name: &str) -> String {
@@ -37,7 +25,7 @@ fn a_run_is_deleted_after_its_ttl_and_tells_its_end_before() {
     let status = stage.wait_for("nightly", "Accepted");
     let completed: jiff::Timestamp =
         status["stop"]["completionTime"].as_str().and_then(|time| time.parse().ok()).expect("a time");
-    wait_until_gone(&stage, "nightly");
+    stage.wait_until_gone("nightly");
     let lived = jiff::Timestamp::now().duration_since(completed).as_secs();
     assert!(lived >= 10, "it was deleted {lived} s after its end");
 }
@@ -47,9 +35,9 @@ fn a_ttl_of_nothing_deletes_at_once_and_none_never() {
     let stage = Stage::start();
     stage.namespace.apply(&stopped("at-once", 0));
     stage.namespace.apply(&run("never", json!({"plans": [2], "stopped": true})));
-    wait_until_gone(&stage, "at-once");
+    stage.wait_until_gone("at-once");
     stage.wait_for("never", "Accepted");
-    assert!(is_there(&stage, "never"));
+    assert!(stage.is_there("never"));
     assert_eq!(stage.calls().concat().len(), 2, "both were stopped");
 }
 
@@ -61,7 +49,7 @@ fn a_ttl_that_was_over_while_no_operator_ran_deletes_after_the_start() {
     stage.stop_operator();
     stage.patch("nightly", r#"{"spec":{"ttlSecondsAfterFinished":0}}"#);
     stage.start_operator();
-    wait_until_gone(&stage, "nightly");
+    stage.wait_until_gone("nightly");
 }
 
 #[test]
@@ -84,8 +72,8 @@ fn a_run_of_a_tool_and_one_that_is_to_be_kept_stay_and_say_why() {
     assert!(skipped(&stage, "kept").contains("keep-until"));
     stage.wait_for_events("of-argo", "TTLSkipped", 1);
     stage.namespace.run(&["annotate", "tpr", "kept", "testinium.io/keep-until-"]);
-    wait_until_gone(&stage, "kept");
-    assert!(is_there(&stage, "of-argo") && is_there(&stage, "of-helm"));
+    stage.wait_until_gone("kept");
+    assert!(stage.is_there("of-argo") && stage.is_there("of-helm"));
 }
 
 /// Another policy may be tried, so each case has its own object.
@@ -128,7 +116,7 @@ fn the_operators_own_account_deletes_nothing_but_what_is_over() {
                     "{name}: {}",
                     output.stderr
                 );
-                assert!(is_there(&stage, &name));
+                assert!(stage.is_there(&name));
             }
             None => assert!(output.status.success(), "{name}: {}", output.stderr),
         }
@@ -143,6 +131,6 @@ fn the_run_of_the_page_on_cleanup_is_one_that_goes_away() {
         page.split("```yaml\n").nth(1).and_then(|rest| rest.split("```").next()).expect("an example");
     ok(stage.namespace.kubectl.apply(example));
     stage.patch("from-ci", r#"{"spec":{"activeDeadlineSeconds":1,"ttlSecondsAfterFinished":0}}"#);
-    wait_until_gone(&stage, "from-ci");
+    stage.wait_until_gone("from-ci");
     assert_eq!(stage.calls(), [[614]], "its deadline has stopped it before");
 }
