@@ -174,8 +174,10 @@ impl Runs {
         self.may_put_finalizers = Some(may_put);
         for (id, run) in &mut self.by_id {
             run.finalizer.may_put = Some(may_put);
-            run.dirty |= run.finalizer.skipped().is_some();
-            demands.push(Demand::Reschedule(*id));
+            if run.finalizer.is_wanted {
+                run.dirty |= run.finalizer.skipped().is_some();
+                demands.push(Demand::Reschedule(*id));
+            }
         }
     }
 
