@@ -116,19 +116,19 @@ impl Plan {
 
     /// The outcome of a plan whose stop was not delivered by its deadline.
     pub fn expired(&self) -> Settled {
-        let (reason, message) = match self.maybe_stopped {
-            true => (PlanReason::NoAnswer, SENT_UNANSWERED),
-            false => (PlanReason::DeadlineExceeded, "the stop could not be delivered before its deadline"),
-        };
-        let last = self.last_answer().map_or_else(String::new, |last| format!("; {last}"));
-        Settled::because(Outcome::Expired, reason, Some(format!("{message}{last}")))
+        self.given_up(PlanReason::DeadlineExceeded, "the stop could not be delivered before its deadline")
     }
 
     /// The outcome of a plan whose run is being deleted and could not wait until it was stopped.
     pub fn let_go(&self) -> Settled {
+        self.given_up(PlanReason::ObjectDeleted, "the run is being deleted, and the stop could not be sent")
+    }
+
+    /// `unsent`: the message, unless the stop may have been sent.
+    fn given_up(&self, reason: PlanReason, unsent: &str) -> Settled {
         let (reason, message) = match self.maybe_stopped {
             true => (PlanReason::NoAnswer, SENT_UNANSWERED),
-            false => (PlanReason::ObjectDeleted, "the run is being deleted, and the stop could not be sent"),
+            false => (reason, unsent),
         };
         let last = self.last_answer().map_or_else(String::new, |last| format!("; {last}"));
         Settled::because(Outcome::Expired, reason, Some(format!("{message}{last}")))
