@@ -102,9 +102,10 @@ pub(crate) fn account(namespace: &Namespace, name: &str, roles: &[&str]) -> (Kub
     (kubectl, format!("system:serviceaccount:{}:{name}", namespace.name))
 }
 
-/// Would be created, or not: nothing is stored.
+/// Would be created, and how, or not: nothing is stored.
 pub(crate) fn create(kubectl: &Kubectl, object: &Value) -> Output {
-    ok(kubectl.run_with_input(&["create", "--dry-run=server", "--filename=-"], &object.to_string()))
+    let arguments = ["create", "--dry-run=server", "--output=json", "--filename=-"];
+    ok(kubectl.run_with_input(&arguments, &object.to_string()))
 }
 
 /// Would be patched, or not: nothing is stored.
@@ -118,7 +119,7 @@ pub(crate) fn taken(what: &str, output: &Output) {
     assert!(output.status.success(), "{what}: {output:?}");
 }
 
-/// It must be refused with each of these words, as something that is forbidden.
+/// It must be refused with each of these words.
 #[track_caller]
 pub(crate) fn refused(what: &str, output: &Output, words: &[&str]) {
     assert!(!output.status.success(), "{what}: {output:?}");

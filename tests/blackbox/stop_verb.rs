@@ -71,6 +71,8 @@ fn prepare_runs(namespace: &Namespace) {
         run("passed", json!({"plans": [1], "activeDeadlineSeconds": 1000})),
         run("under-way", json!({"plans": [1]})),
         run("over", json!({"plans": [1]})),
+        run("orphan", json!({"plans": [1], "deletionPolicy": "Orphan"})),
+        run("stops", json!({"plans": [1], "deletionPolicy": "Stop"})),
         annotated,
         taken_back,
     ] {
@@ -99,6 +101,7 @@ fn who_asks_for_a_stop_or_ends_one_or_sets_one_off_for_later_needs_the_verb() {
     let guarded = Guarded::prepare();
     prepare_runs(&guarded.namespace);
     let (stopped, deadline) = ("spec.stopped", "spec.activeDeadlineSeconds");
+    let policy = "spec.deletionPolicy";
     let (stop, retry) = ("the annotation testinium.io/stop", "the annotation testinium.io/retry");
     let plans = "spec.plans or spec.gatewayRef of a run that is, or will be, stopped";
     for (name, change, field) in [
@@ -133,6 +136,10 @@ fn who_asks_for_a_stop_or_ends_one_or_sets_one_off_for_later_needs_the_verb() {
             plans,
         ),
         ("under-way", spec(json!({"plans": [1, 2]})), plans),
+        ("plain", spec(json!({"deletionPolicy": "Stop"})), policy),
+        ("orphan", spec(json!({"deletionPolicy": "Stop"})), policy),
+        ("stops", spec(json!({"plans": [1, 2]})), plans),
+        ("stops", spec(json!({"plans": [1, 2], "deletionPolicy": "Orphan"})), plans),
     ] {
         let what = format!("{name} {change}");
         guarded.refused(&what, &patch(&guarded.editor, name, &change), field);
@@ -156,7 +163,18 @@ fn what_asks_for_nothing_is_anybodys() {
         json!({"metadata": {"labels": {"a": "b"}, "finalizers": ["example.com/hold"]}}),
         json!({}),
     ];
-    let names = ["plain", "stopped", "dated", "passed", "under-way", "over", "annotated", "taken-back"];
+    let names = [
+        "plain",
+        "stopped",
+        "dated",
+        "passed",
+        "under-way",
+        "over",
+        "orphan",
+        "stops",
+        "annotated",
+        "taken-back",
+    ];
     let of_all = names.iter().flat_map(|name| everywhere.iter().map(|change| (*name, change.clone())));
     let some = [
         ("plain", spec(json!({"plans": [1, 2], "gatewayRef": {"name": "other"}}))),
@@ -164,6 +182,9 @@ fn what_asks_for_nothing_is_anybodys() {
         ("taken-back", spec(json!({"plans": [1, 2]}))),
         // Later is not sooner.
         ("dated", spec(json!({"activeDeadlineSeconds": 1001}))),
+        ("orphan", spec(json!({"deletionPolicy": null, "plans": [1, 2]}))),
+        ("stops", spec(json!({"deletionPolicy": "Orphan"}))),
+        ("stops", spec(json!({"deletionPolicy": "Stop", "reason": "x"}))),
     ];
     for (name, change) in of_all.chain(some) {
         taken(&format!("{name} {change}"), &patch(&guarded.editor, name, &change));
@@ -202,6 +223,7 @@ fn a_new_run_that_will_be_stopped_needs_the_verb() {
             run("new", json!({"plans": [1], "activeDeadlineSeconds": 31_536_000})),
             "spec.activeDeadlineSeconds",
         ),
+        (run("new", json!({"plans": [1], "deletionPolicy": "Stop"})), "spec.deletionPolicy"),
         (with(json!({"testinium.io/stop": "1"})), "the annotation testinium.io/stop"),
         (with(json!({"testinium.io/retry": "1"})), "the annotation testinium.io/retry"),
         (with(json!({"testinium.io/cleanup": "a/b"})), "the annotation testinium.io/cleanup"),
