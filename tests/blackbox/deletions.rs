@@ -27,11 +27,15 @@ fn finalizers(stage: &Stage, name: &str) -> String {
 fn put(stage: &Stage, object: &Value) {
     let name = object["metadata"]["name"].as_str().expect("a name");
     stage.namespace.apply(object);
+    wait_for_finalizer(stage, name);
+    stage.wait_for(name, "NotRequested");
+}
+
+fn wait_for_finalizer(stage: &Stage, name: &str) {
     ok(wait_until("the finalizer", SOON, || match finalizers(stage, name) {
         list if list.contains("testinium.io/stop") => Ok(()),
         list => Err(list),
     }));
-    stage.wait_for(name, "NotRequested");
 }
 
 fn is_stopped(stage: &Stage, plan: i64) -> bool {
@@ -108,11 +112,7 @@ fn a_gateway_that_is_suspended_holds_no_deletion_up_and_the_end_is_told() {
     let stage = Stage::start();
     put(&stage, &held("nightly", &[1]));
     stage.gateway(json!({"suspend": true}));
-    ok(wait_until("the gateway to be suspended", SOON, || {
-        let reason = "--output=jsonpath={.status.conditions[?(@.type=='Ready')].reason}";
-        let found = stage.namespace.run(&["get", "tgw", "default", reason]);
-        if found == "Suspended" { Ok(()) } else { Err(found) }
-    }));
+    stage.wait_for_gateway("Suspended");
     stage.namespace.run(&["delete", "tpr", "nightly", "--timeout=30s"]);
     assert!(stage.calls().is_empty());
     stage.wait_for_event("nightly", "StopExpired");
@@ -223,10 +223,7 @@ fn the_run_of_the_page_on_cleanup_is_stopped_before_it_goes() {
     let example =
         examples.into_iter().find(|text| text.contains("deletionPolicy: Stop")).expect("an example");
     ok(stage.namespace.kubectl.apply(example));
-    ok(wait_until("the finalizer", SOON, || match finalizers(&stage, "preview") {
-        list if list.contains("testinium.io/stop") => Ok(()),
-        list => Err(list),
-    }));
+    wait_for_finalizer(&stage, "preview");
     stage.namespace.run(&["delete", "tpr", "preview", "--timeout=30s"]);
     assert_eq!(stage.calls(), [[615]]);
 }

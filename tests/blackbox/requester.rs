@@ -9,6 +9,7 @@ use testinium_testbed::operator::install;
 
 use crate::choices::{account, choose, has_mutating_policies, namespace_with, refused, taken};
 use crate::cluster::{Namespace, cleanup, ok, repository, run};
+use crate::events::note;
 use crate::operator::{SOON, Stage};
 
 const CHOICE: &str = "requester";
@@ -239,11 +240,8 @@ fn told(stage: &Stage, log: &str, flags: &[&str], name: &str, change: &dyn Fn())
     let _operator = stage.spawn(log, &flags);
     change();
     let status = stage.wait_for(name, "Accepted");
-    stage.wait_for_events(name, "StopAccepted", 1);
-    let events = ok(stage.namespace.kubectl.get_json(&["events.events.k8s.io"]));
-    let is_its_end = |event: &&Value| event["regarding"]["name"] == name && event["reason"] == "StopAccepted";
-    let event = events["items"].as_array().into_iter().flatten().find(is_its_end);
-    (status["stop"].clone(), event.expect("it is there")["note"].as_str().unwrap_or_default().to_owned())
+    let event = stage.wait_for_event(name, "StopAccepted");
+    (status["stop"].clone(), note(&event))
 }
 
 #[test]

@@ -10,11 +10,6 @@ use testinium_testbed::simulator::{Nature, Reply, When};
 use crate::cluster::{ok, run};
 use crate::operator::{SOON, Stage, condition, outcomes};
 
-/// Ids of every call, in order.
-fn calls(stage: &Stage) -> Vec<Vec<i64>> {
-    stage.simulator.calls().into_iter().map(|call| call.plans).collect()
-}
-
 #[test]
 fn a_patch_is_one_call_and_one_status_write() {
     let stage = Stage::start();
@@ -35,7 +30,7 @@ fn a_patch_is_one_call_and_one_status_write() {
         _ => Ok(()),
     }));
     assert_eq!(stage.writes("nightly") - before, 1);
-    wait_for_event(&stage, "nightly", "StopAccepted");
+    stage.wait_for_event("nightly", "StopAccepted");
 }
 
 #[test]
@@ -46,7 +41,7 @@ fn a_stop_that_git_undoes_is_told_with_what_would_last() {
     let manager = "--field-manager=kustomize-controller";
     stage.namespace.run(&["patch", "tpr", "nightly", "--type=merge", manager, "--patch", patch]);
     stage.wait_for("nightly", "NotRequested");
-    wait_for_event(&stage, "nightly", "StopReverted");
+    stage.wait_for_event("nightly", "StopReverted");
 }
 
 #[test]
@@ -57,7 +52,7 @@ fn three_hundred_runs_that_already_want_stopping_share_three_calls() {
     stage.namespace.apply(&json!({"apiVersion": "v1", "kind": "List", "items": runs}));
     stage.start_operator();
     wait_for_all(&stage, 300);
-    let sizes: Vec<_> = calls(&stage).iter().map(Vec::len).collect();
+    let sizes: Vec<_> = stage.calls().iter().map(Vec::len).collect();
     assert_eq!(sizes, [100, 100, 100]);
     assert_once(&stage);
 }
@@ -93,8 +88,8 @@ fn one_unknown_id_among_64_is_found_in_13_calls() {
     let rejected: Vec<_> =
         outcomes(&status).into_iter().filter(|outcome| !outcome.ends_with("Accepted")).collect();
     assert_eq!(rejected, ["37 Rejected"]);
-    assert!(calls(&stage).len() <= 13, "{} calls", calls(&stage).len());
-    wait_for_event(&stage, "nightly", "PartiallyStopped");
+    assert!(stage.calls().len() <= 13, "{} calls", stage.calls().len());
+    stage.wait_for_event("nightly", "PartiallyStopped");
 }
 
 #[test]
@@ -108,7 +103,7 @@ fn a_gateway_that_is_down_is_waited_for() {
     let status = stage.wait_for("nightly", "Unreachable");
     assert_eq!(condition(&status, "Stopped").expect("Stopped")["status"], "Unknown");
     assert_eq!(outcomes(&status), ["1 Pending"]);
-    wait_for_event(&stage, "nightly", "GatewayUnavailable");
+    stage.wait_for_event("nightly", "GatewayUnavailable");
     stage.simulator.up().expect("the gateway comes back");
     stage.wait_for("nightly", "Accepted");
     assert!(stage.writes("nightly") - before <= 2);
@@ -124,10 +119,7 @@ fn a_token_that_is_missing_then_wrong_then_right_is_picked_up() {
     stage.wait_for("nightly", "SecretNotFound");
     stage.token("wrong");
     stage.gateway(json!({}));
-    ok(wait_until("the wrong token to be tried", SOON, || match calls(&stage).len() {
-        0 => Err("no call yet"),
-        _ => Ok(()),
-    }));
+    stage.wait_for_calls(1);
     stage.token("simulated-token");
     stage.wait_for("nightly", "Accepted");
 }
@@ -138,10 +130,7 @@ fn an_operator_that_is_killed_during_a_call_finishes_after_its_restart() {
     stage.simulator.script(When::nth(1), Reply::never());
     stage.run("nightly", &[1, 2]);
     stage.stop("nightly");
-    ok(wait_until("the call to arrive", SOON, || match calls(&stage).len() {
-        0 => Err("no call yet"),
-        _ => Ok(()),
-    }));
+    stage.wait_for_calls(1);
     stage.kill_operator();
     stage.start_operator();
     let status = stage.wait_for("nightly", "Accepted");
@@ -160,10 +149,10 @@ fn a_stop_withdrawn_before_its_call_is_not_sent() {
     assert_eq!(outcomes(&stage.wait_for("nightly", "Withdrawn")), ["1 Withdrawn"]);
     stage.gateway(json!({"suspend": false}));
     stage.settle("other", 2);
-    assert_eq!(calls(&stage), [[2]]);
+    assert_eq!(stage.calls(), [[2]]);
     stage.patch("other", r#"{"spec":{"stopped":false}}"#);
     assert_eq!(outcomes(&stage.wait_for("other", "NotRequested")), ["2 Accepted"]);
-    assert_eq!(calls(&stage), [[2]]);
+    assert_eq!(stage.calls(), [[2]]);
 }
 
 #[test]
@@ -185,13 +174,6 @@ fn an_operator_that_is_asked_to_stop_ends_by_itself() {
     stage.stop_operator();
 }
 
-fn wait_for_event(stage: &Stage, run: &str, reason: &str) {
-    ok(wait_until("the event", SOON, || {
-        let events = stage.namespace.run(&["events", "--for", &format!("testplanrun/{run}")]);
-        if events.contains(reason) { Ok(()) } else { Err(events) }
-    }));
-}
-
 fn wait_for_all(stage: &Stage, count: usize) {
     ok(wait_until("every run to be stopped", SOON * 2, || {
         let list = ok(stage.namespace.kubectl.get_json(&["tpr"]));
@@ -208,7 +190,7 @@ fn wait_for_all(stage: &Stage, count: usize) {
 
 fn assert_once(stage: &Stage) {
     let mut sent = BTreeMap::new();
-    for id in calls(stage).into_iter().flatten() {
+    for id in stage.calls().into_iter().flatten() {
         *sent.entry(id).or_insert(0) += 1;
     }
     assert!(sent.values().all(|count| *count == 1), "{sent:?}");

@@ -335,10 +335,7 @@ fn the_operator_is_not_held_up() {
         &ok(editor.run_with_input(&["apply", "--filename=-"], &run("by-hand", spec).to_string())),
     );
     taken("by hand", &ok(stopper.run(&["annotate", "tpr", "by-hand", "testinium.io/stop=1"])));
-    ok(wait_until("the TTL to delete it", SOON, || {
-        let output = ok(stage.namespace.kubectl.run(&["get", "tpr", "by-hand"]));
-        if output.stderr.contains("NotFound") { Ok(()) } else { Err(format!("{output:?}\n{}", stage.log())) }
-    }));
+    stage.wait_until_gone("by-hand");
     let mut heavy = run("by-rule", json!({"plans": [2]}));
     heavy["metadata"]["labels"] = json!({"load": "heavy"});
     stage.namespace.apply(&heavy);

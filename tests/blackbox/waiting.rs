@@ -72,13 +72,9 @@ impl Stage {
     #[track_caller]
     pub(crate) fn wait_for_events(&self, name: &str, reason: &str, count: usize) {
         ok(wait_until(&format!("{count} {reason} of {name}"), SOON, || {
-            let list = ok(self.namespace.kubectl.get_json(&["events.events.k8s.io"]));
-            let events = list["items"].as_array().cloned().unwrap_or_default();
-            let ours = events.iter().filter(|event| event["regarding"]["name"] == name);
-            let reasons: Vec<_> = ours.map(|event| event["reason"].clone()).collect();
-            match reasons.iter().filter(|other| *other == reason).count() {
+            match self.events(name, reason).len() {
                 found if found >= count => Ok(()),
-                _ => Err(format!("{reasons:?}")),
+                _ => Err(self.namespace.run(&["events"])),
             }
         }));
     }

@@ -5,11 +5,11 @@
 
 use serde_json::{Value, json};
 use testinium_testbed::control_plane::Version;
-use testinium_testbed::kubectl::{Output, wait_until};
+use testinium_testbed::kubectl::Output;
 use testinium_testbed::tools::Tool;
 
 use crate::cluster::{cluster, ok, run};
-use crate::operator::{SOON, Stage, condition};
+use crate::operator::{Stage, condition};
 
 /// A tool, and the name of the run that it has.
 #[derive(Clone, Copy, Debug)]
@@ -283,18 +283,10 @@ fn a_run_that_is_pruned_goes_and_what_was_not_sent_is_not_sent() {
     // Argo CD deletes with a propagation policy, too.
     stage.namespace.run(&["delete", "tpr", ArgoCd.name(), "--cascade=foreground", "--wait=false"]);
     // There is no garbage collector here, which would take the finalizer of the foreground off.
-    stage.namespace.run(&[
-        "patch",
-        "tpr",
-        ArgoCd.name(),
-        "--type=merge",
-        "-p",
-        r#"{"metadata":{"finalizers":null}}"#,
-    ]);
-    ok(wait_until("both to be gone", SOON, || {
-        let left = stage.namespace.run(&["get", "tpr", "--output=name"]);
-        if left.is_empty() { Ok(()) } else { Err(left) }
-    }));
+    stage.patch(ArgoCd.name(), r#"{"metadata":{"finalizers":null}}"#);
+    for manager in [Flux, ArgoCd] {
+        stage.wait_until_gone(manager.name());
+    }
     stage.gateway(json!({"suspend": false}));
     stage.settle("other", 9);
     assert_eq!(stage.calls(), [[9]]);
