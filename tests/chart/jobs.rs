@@ -10,8 +10,6 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::thread::JoinHandle;
 use std::time::Duration;
 
 use serde_json::{Value, json};
@@ -21,6 +19,7 @@ use testinium_testbed::control_plane::ControlPlane;
 use testinium_testbed::process::Guarded;
 
 use crate::render::{ok, text, texts};
+use crate::stand_in::StandIn;
 
 /// What becomes of the pods.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -33,9 +32,8 @@ pub(crate) enum Images {
 
 /// It works until it is dropped.
 pub(crate) struct Jobs {
-    end: Arc<AtomicBool>,
-    thread: Option<JoinHandle<()>>,
     log: PathBuf,
+    _stand_in: StandIn,
 }
 
 /// The Jobs of a namespace.
@@ -47,9 +45,6 @@ struct Watched {
     log: PathBuf,
 }
 
-/// Between two looks at the Jobs.
-const PAUSE: Duration = Duration::from_millis(100);
-
 /// Above the longest time that a Job of the chart takes in a test.
 const LIMIT: Duration = Duration::from_secs(120);
 
@@ -58,7 +53,6 @@ const LIMIT: Duration = Duration::from_secs(120);
 impl Jobs {
     /// Runs every Job that is made in this namespace. What they print is appended to `log`.
     pub(crate) fn start(plane: &Arc<ControlPlane>, namespace: &str, images: Images, log: PathBuf) -> Self {
-        let end = Arc::new(AtomicBool::new(false));
         let watched = Watched {
             client: ok(plane.client()),
             plane: plane.clone(),
@@ -66,31 +60,12 @@ impl Jobs {
             images,
             log: log.clone(),
         };
-        let ended = end.clone();
-        let thread = std::thread::spawn(move || {
-            while !ended.load(Ordering::Relaxed) {
-                watched.turn();
-                std::thread::sleep(PAUSE);
-            }
-        });
-        Self { end, thread: Some(thread), log }
+        Self { log, _stand_in: StandIn::start("the pods of Jobs", move || watched.turn()) }
     }
 
     /// All that they have printed.
     pub(crate) fn said(&self) -> String {
         fs::read_to_string(&self.log).unwrap_or_default()
-    }
-}
-
-impl Drop for Jobs {
-    fn drop(&mut self) {
-        self.end.store(true, Ordering::Relaxed);
-        let ended = self.thread.take().map(JoinHandle::join);
-        // A test that fails anyway tells its own reason.
-        assert!(
-            std::thread::panicking() || !matches!(ended, Some(Err(_))),
-            "the stand-in for the pods of Jobs panicked"
-        );
     }
 }
 

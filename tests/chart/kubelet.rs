@@ -10,8 +10,6 @@
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::thread::JoinHandle;
 use std::time::Duration;
 
 use serde_json::{Value, json};
@@ -23,11 +21,11 @@ use testinium_testbed::operator::page;
 use testinium_testbed::process::{Guarded, free_port};
 
 use crate::render::{ok, text, texts};
+use crate::stand_in::StandIn;
 
 /// It works until it is dropped.
 pub(crate) struct Kubelet {
-    end: Arc<AtomicBool>,
-    thread: Option<JoinHandle<()>>,
+    _stand_in: StandIn,
 }
 
 /// One Deployment of a namespace.
@@ -47,9 +45,6 @@ struct Pod {
     probes: u16,
 }
 
-/// Between two looks at the Deployment.
-const PAUSE: Duration = Duration::from_millis(100);
-
 /// As the manifests have it: terminationGracePeriodSeconds.
 const GRACE: Duration = Duration::from_secs(45);
 
@@ -58,7 +53,6 @@ const GRACE: Duration = Duration::from_secs(45);
 impl Kubelet {
     /// Runs the Deployment of this name whenever there is one. The output of its processes is appended to `log`.
     pub(crate) fn start(plane: &Arc<ControlPlane>, namespace: &str, name: &str, log: &Path) -> Self {
-        let end = Arc::new(AtomicBool::new(false));
         let watched = Watched {
             client: ok(plane.client()),
             plane: plane.clone(),
@@ -66,27 +60,8 @@ impl Kubelet {
             path: format!("/apis/apps/v1/namespaces/{namespace}/deployments/{name}"),
             log: log.to_owned(),
         };
-        let ended = end.clone();
-        let thread = std::thread::spawn(move || {
-            let mut pod = None;
-            while !ended.load(Ordering::Relaxed) {
-                watched.turn(&mut pod);
-                std::thread::sleep(PAUSE);
-            }
-        });
-        Self { end, thread: Some(thread) }
-    }
-}
-
-impl Drop for Kubelet {
-    fn drop(&mut self) {
-        self.end.store(true, Ordering::Relaxed);
-        let ended = self.thread.take().map(JoinHandle::join);
-        // A test that fails anyway tells its own reason.
-        assert!(
-            std::thread::panicking() || !matches!(ended, Some(Err(_))),
-            "the stand-in for a kubelet panicked"
-        );
+        let mut pod = None;
+        Self { _stand_in: StandIn::start("a kubelet", move || watched.turn(&mut pod)) }
     }
 }
 

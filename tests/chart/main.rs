@@ -15,5 +15,6 @@ mod pages;
 mod picture;
 mod render;
 mod site;
+mod stand_in;
 mod switches;
 mod uninstall;
