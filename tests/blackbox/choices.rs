@@ -8,6 +8,9 @@ use testinium_testbed::kubectl::{Kubectl, Output, wait_until};
 use crate::cluster::{Namespace, cluster, ok, repository};
 use crate::operator::SOON;
 
+/// What people have who may write runs, and no more.
+pub(crate) const MAY_WRITE: [&str; 2] = ["testinium-edit", "testinium-view"];
+
 /// Label of the namespaces in which a choice is in force.
 const CHOSEN: &str = "chosen-policy";
 
@@ -112,6 +115,11 @@ pub(crate) fn create(kubectl: &Kubectl, object: &Value) -> Output {
 pub(crate) fn patch(kubectl: &Kubectl, name: &str, patch: &Value) -> Output {
     let patch = patch.to_string();
     ok(kubectl.run(&["patch", "tpr", name, "--type=merge", "--dry-run=server", "--patch", &patch]))
+}
+
+/// A patch of these annotations.
+pub(crate) fn annotations(annotations: Value) -> Value {
+    json!({"metadata": {"annotations": annotations}})
 }
 
 #[track_caller]

@@ -8,6 +8,7 @@ use testinium_testbed::launcher;
 use testinium_testbed::terminal::Terminal;
 
 use crate::annotations::leave_out;
+use crate::choices::create;
 use crate::cluster::{Namespace, cleanup, cluster, ok, repository, run};
 use crate::operator::{SOON, Stage, condition, outcomes};
 
@@ -382,10 +383,6 @@ fn whoever_writes_a_rule_must_be_allowed_to_do_what_it_does() {
         account("patcher", json!(["get", "patch"])),
         account("both", json!(["get", "patch", "delete"])),
     );
-    let create = |kubectl: &Kubectl, action: &str| {
-        let object = cleanup("rule", json!({"action": action})).to_string();
-        ok(kubectl.run_with_input(&["create", "--dry-run=server", "--filename=-"], &object))
-    };
     let (stops, deletes) =
         (r#"needs the verb "patch" on testplanruns"#, r#"needs the verb "delete" on testplanruns"#);
     for (who, action, why) in [
@@ -398,7 +395,7 @@ fn whoever_writes_a_rule_must_be_allowed_to_do_what_it_does() {
         (&both, "Delete", None),
     ] {
         ok(wait_until(&format!("{action}: {why:?}"), SOON, || {
-            let output = create(who, action);
+            let output = create(who, &cleanup("rule", json!({"action": action})));
             let is_as_said = match why {
                 Some(why) => !output.status.success() && output.stderr.contains(why),
                 None => output.status.success(),

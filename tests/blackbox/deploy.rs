@@ -2,6 +2,7 @@
 
 use serde_json::json;
 
+use crate::choices::create;
 use crate::cluster::{cluster, ok};
 
 const OPERATOR: &str = "system:serviceaccount:testinium-system:testinium-operator";
@@ -77,14 +78,11 @@ fn the_pod_passes_the_restricted_pod_security_standard() {
     template["apiVersion"] = json!("v1");
     template["kind"] = json!("Pod");
     template["metadata"]["name"] = json!("probe");
-    let create = |pod: &serde_json::Value| {
-        ok(kubectl.run_with_input(&["create", "--dry-run=server", "--filename=-"], &pod.to_string()))
-    };
-    let output = create(&template);
+    let output = create(&kubectl, &template);
     assert!(output.status.success(), "{}", output.stderr);
     // So that the standard is known to be enforced at all.
     template["spec"]["containers"][0]["securityContext"]["allowPrivilegeEscalation"] = json!(true);
-    let output = create(&template);
+    let output = create(&kubectl, &template);
     assert!(output.stderr.contains("violates PodSecurity \"restricted"), "{}", output.stderr);
 }
 

@@ -10,6 +10,7 @@ use testinium_operator::api;
 use testinium_testbed::kubectl::{Kubectl, Output, wait_until};
 use testinium_testbed::launcher;
 
+use crate::choices::{create, taken};
 use crate::cluster::{Namespace, cluster, gateway, ok, repository};
 use crate::operator::SOON;
 
@@ -85,11 +86,6 @@ fn input(kubectl: &Kubectl, arguments: &[&str], object: &Value) -> Output {
     ok(kubectl.run_with_input(arguments, &object.to_string()))
 }
 
-/// Would be created, or not: nothing is stored.
-fn create(kubectl: &Kubectl, object: &Value) -> Output {
-    input(kubectl, &["create", "--dry-run=server", "--filename=-"], object)
-}
-
 fn patch(kubectl: &Kubectl, name: &str, spec: &Value) -> Output {
     let patch = json!({ "spec": spec }).to_string();
     ok(kubectl.run(&["patch", "tgw", name, "--type=merge", "--dry-run=server", "--patch", &patch]))
@@ -110,11 +106,6 @@ fn refused(what: &str, output: &Output, secret: &str, namespace: &Namespace) {
         assert!(output.stderr.contains(&part), "{what}: {part} is missing in {}", output.stderr);
     }
     assert!(output.stderr.contains("Forbidden") || output.stderr.contains("forbidden"), "{}", output.stderr);
-}
-
-#[track_caller]
-fn taken(what: &str, output: &Output) {
-    assert!(output.status.success(), "{what}: {output:?}");
 }
 
 fn bearer(name: &str, key: Option<&str>) -> Value {

@@ -7,7 +7,9 @@ use testinium_testbed::control_plane::{ControlPlane, Options};
 use testinium_testbed::kubectl::{Kubectl, wait_until};
 use testinium_testbed::operator::install;
 
-use crate::choices::{account, choose, has_mutating_policies, namespace_with, refused, taken};
+use crate::choices::{
+    MAY_WRITE, account, annotations, choose, create, has_mutating_policies, namespace_with, refused, taken,
+};
 use crate::cluster::{Namespace, cleanup, ok, repository, run};
 use crate::events::note;
 use crate::operator::{SOON, Stage};
@@ -15,7 +17,6 @@ use crate::operator::{SOON, Stage};
 const CHOICE: &str = "requester";
 const STAMP: &str = "testinium.io/stop-requested-by";
 const STOP: &str = "testinium.io/stop";
-const MAY_WRITE: [&str; 2] = ["testinium-edit", "testinium-view"];
 
 /// A namespace in which the policy is in force, and two accounts with their names.
 struct Stamped {
@@ -25,14 +26,9 @@ struct Stamped {
 }
 
 impl Stamped {
-    /// None where the cluster has no such policies: then it must say so of what ships.
+    /// None where the cluster has no such policies.
     fn prepare() -> Option<Self> {
         if !has_mutating_policies() {
-            let namespace = Namespace::create();
-            let folder = repository("deploy/manifests/requester");
-            let output =
-                ok(namespace.kubectl.run(&["apply".as_ref(), "--kustomize".as_ref(), folder.as_os_str()]));
-            refused("an older Kubernetes", &output, &["no matches for kind \"MutatingAdmissionPolicy\""]);
             return None;
         }
         let namespace = namespace_with(CHOICE);
@@ -59,9 +55,7 @@ impl Stamped {
 /// A policy takes a moment after it was applied.
 fn wait_until_in_force(kubectl: &Kubectl) {
     ok(wait_until("the policy is in force", SOON, || {
-        let object = run("probe", json!({"plans": [1], "stopped": true})).to_string();
-        let arguments = ["create", "--dry-run=server", "--output=json", "--filename=-"];
-        let output = ok(kubectl.run_with_input(&arguments, &object));
+        let output = create(kubectl, &run("probe", json!({"plans": [1], "stopped": true})));
         if output.stdout.contains(STAMP) { Ok(()) } else { Err(format!("{output:?}")) }
     }));
 }
@@ -72,8 +66,15 @@ fn merge(kubectl: &Kubectl, name: &str, patch: &Value) {
     taken(&patch.to_string(), &output);
 }
 
-fn annotations(annotations: Value) -> Value {
-    json!({"metadata": {"annotations": annotations}})
+#[test]
+fn an_older_kubernetes_says_that_it_has_no_such_policies() {
+    if has_mutating_policies() {
+        return;
+    }
+    let namespace = Namespace::create();
+    let folder = repository("deploy/manifests/requester");
+    let output = ok(namespace.kubectl.run(&["apply".as_ref(), "--kustomize".as_ref(), folder.as_os_str()]));
+    refused("an older Kubernetes", &output, &["no matches for kind \"MutatingAdmissionPolicy\""]);
 }
 
 #[test]
@@ -246,7 +247,7 @@ fn told(stage: &Stage, log: &str, flags: &[&str], name: &str, change: &dyn Fn())
 
 #[test]
 fn the_operator_names_the_user_for_spec_and_annotation_and_only_if_it_is_told_to_believe() {
-    if Stamped::prepare().is_none() {
+    if !has_mutating_policies() {
         return;
     }
     let stage = Stage::prepare_accepting(json!({}));
@@ -312,16 +313,12 @@ fn an_api_server_that_has_just_started_takes_no_stop_without_a_name() {
     wait_until_in_force(&kubectl);
     ok(plane.kill_api_server());
     ok(plane.start_api_server());
-    let create = |object: &Value| {
-        let arguments = ["create", "--dry-run=server", "--output=json", "--filename=-"];
-        ok(kubectl.run_with_input(&arguments, &object.to_string()))
-    };
     ok(wait_until("a run that asks for nothing is taken", SOON, || {
-        let output = create(&run("rests", json!({"plans": [1]})));
+        let output = create(&kubectl, &run("rests", json!({"plans": [1]})));
         if output.status.success() { Ok(()) } else { Err(output.stderr) }
     }));
     ok(wait_until("a stop is taken", SOON, || {
-        let output = create(&run("stops", json!({"plans": [1], "stopped": true})));
+        let output = create(&kubectl, &run("stops", json!({"plans": [1], "stopped": true})));
         if output.status.success() {
             assert!(output.stdout.contains(STAMP), "{}", output.stdout);
             return Ok(());

@@ -6,12 +6,14 @@ use serde_json::{Value, json};
 use testinium_testbed::kubectl::{Kubectl, Output, wait_until};
 use testinium_testbed::launcher;
 
-use crate::choices::{account, choose, create, namespace_that_only, namespace_with, patch, refused, taken};
+use crate::choices::{
+    MAY_WRITE, account, annotations, choose, create, namespace_that_only, namespace_with, patch, refused,
+    taken,
+};
 use crate::cluster::{Namespace, cleanup, cluster, ok, run};
 use crate::operator::{SOON, Stage};
 
 const CHOICE: &str = "stop-verb";
-const MAY_WRITE: [&str; 2] = ["testinium-edit", "testinium-view"];
 const MAY_STOP: [&str; 3] = ["testinium-edit", "testinium-view", "testinium-stop"];
 const POLICY: &str = "ValidatingAdmissionPolicy 'testinium-stop-verb'";
 
@@ -90,10 +92,6 @@ fn prepare_runs(namespace: &Namespace) {
 
 fn spec(spec: Value) -> Value {
     json!({ "spec": spec })
-}
-
-fn annotations(annotations: Value) -> Value {
-    json!({"metadata": {"annotations": annotations}})
 }
 
 #[test]
