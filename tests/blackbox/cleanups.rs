@@ -5,11 +5,12 @@ use std::time::Duration;
 use serde_json::{Value, json};
 use testinium_testbed::kubectl::{Kubectl, wait_until};
 use testinium_testbed::launcher;
+use testinium_testbed::pages::blocks;
 use testinium_testbed::terminal::Terminal;
 
 use crate::annotations::leave_out;
 use crate::choices::create;
-use crate::cluster::{Namespace, cleanup, cluster, ok, repository, run};
+use crate::cluster::{Namespace, cleanup, cluster, ok, page, run};
 use crate::operator::{SOON, Stage, condition, outcomes};
 
 /// A stage with an operator that follows rules.
@@ -411,17 +412,11 @@ fn whoever_writes_a_rule_must_be_allowed_to_do_what_it_does() {
 
 // === the page ===
 
-/// The blocks of a page in this language.
-fn blocks(page: &str, language: &str) -> Vec<String> {
-    let fence = format!("```{language}\n");
-    page.split(&fence).skip(1).filter_map(|rest| Some(rest.split("\n```").next()?.to_owned())).collect()
-}
-
 #[test]
 fn the_recipes_of_the_page_do_what_it_says() {
     let stage = stage();
-    let page = std::fs::read_to_string(repository("docs/cleanup.md")).expect("the page is there");
-    let (rules, commands) = (blocks(&page, "yaml"), blocks(&page, "sh"));
+    let page = page("docs/cleanup.md");
+    let [rules, commands] = ["yaml", "sh"].map(|language| blocks(&page, language).collect::<Vec<_>>());
     assert_eq!((rules.len(), commands.len()), (6, 4), "each is tried below");
     // The first two are runs, which `tests/blackbox/ttl.rs` and `tests/blackbox/deletions.rs` try.
     let rules = &rules[2..];
@@ -436,7 +431,7 @@ fn the_recipes_of_the_page_do_what_it_says() {
     let terminal = ok(Terminal::new(cluster(), &stage.namespace.name, directory.path()));
     let shell = |commands: &str| ok(terminal.run(commands).and_then(|output| output.success()));
     // They are not four hours old.
-    let found = shell(&commands[0]);
+    let found = shell(commands[0]);
     assert!(found.contains(r#""dryRun":true"#) && found.contains(r#""matched":0"#), "{found}");
     stage.namespace.run(&[
         "patch",
@@ -447,18 +442,18 @@ fn the_recipes_of_the_page_do_what_it_says() {
         r#"{"spec":{"olderThanSeconds":0}}"#,
     ]);
     assert_eq!(run_now(&stage, "nightly-sweep", "2")["names"], json!(["heavy-2", "nightly"]));
-    shell(&commands[2]);
+    shell(commands[2]);
     assert_eq!(
         run_now(&stage, "nightly-sweep", "3")["sparedNames"],
         json!(["nightly: testinium.io/keep-until"])
     );
-    shell(&commands[3]);
-    shell(&commands[1]);
+    shell(commands[3]);
+    shell(commands[1]);
     assert_eq!(run_now(&stage, "nightly-sweep", "4")["names"], json!(["heavy-2"]));
     stage.wait_for("heavy-2", "Accepted");
     assert_eq!(run_now(&stage, "too-long", "1")["matched"], 0, "no run is eight hours old");
     assert_eq!(run_now(&stage, "tidy", "1")["matched"], 0, "no run is a week old");
-    ok(stage.namespace.kubectl.apply(&rules[3]));
+    ok(stage.namespace.kubectl.apply(rules[3]));
     assert_eq!(run_now(&stage, "sweep", "1")["deleted"], 1);
     assert_eq!(names(&stage), ["nightly"]);
 }

@@ -32,6 +32,11 @@ pub(crate) fn repository(path: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join(path)
 }
 
+/// A page of the repository.
+pub(crate) fn page(path: &str) -> String {
+    std::fs::read_to_string(repository(path)).unwrap_or_else(|error| panic!("{path}: {error}"))
+}
+
 /// The value, or a panic with the whole chain of causes.
 #[track_caller]
 pub(crate) fn ok<T>(result: Result<T, Error>) -> T {

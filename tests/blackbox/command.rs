@@ -2,7 +2,7 @@
 
 use std::process::{Command, Output};
 
-use crate::cluster::{OPERATOR, cluster, ok, repository};
+use crate::cluster::{OPERATOR, cluster, ok, page, repository};
 
 fn operator(arguments: &[&str]) -> Output {
     let mut command = Command::new(OPERATOR);
@@ -79,7 +79,7 @@ fn printed_crds_can_be_applied_as_they_are() {
 
 #[test]
 fn the_reference_is_printed_or_written_as_the_documents_hold_it() {
-    let page = std::fs::read_to_string(repository("docs/reference.md")).expect("the page is there");
+    let page = page("docs/reference.md");
     let printed = operator(&["crds", "--format", "markdown"]);
     assert_eq!(
         (printed.status.code(), String::from_utf8_lossy(&printed.stdout).as_ref()),

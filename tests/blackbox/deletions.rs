@@ -9,9 +9,10 @@ use std::time::{Duration, Instant};
 use serde_json::{Value, json};
 use testinium_testbed::arena::Arena;
 use testinium_testbed::kubectl::wait_until;
+use testinium_testbed::pages::blocks;
 use testinium_testbed::simulator::Config;
 
-use crate::cluster::{ok, repository, run, site};
+use crate::cluster::{ok, page, run, site};
 use crate::operator::{SOON, Stage};
 use crate::outages::bound_in;
 
@@ -218,10 +219,9 @@ fn rights_in_one_namespace_alone_are_not_enough_and_status_says_so() {
 #[test]
 fn the_run_of_the_page_on_cleanup_is_stopped_before_it_goes() {
     let stage = Stage::start();
-    let page = std::fs::read_to_string(repository("docs/cleanup.md")).expect("the page is there");
-    let examples = page.split("```yaml\n").filter_map(|rest| rest.split("```").next());
-    let example =
-        examples.into_iter().find(|text| text.contains("deletionPolicy: Stop")).expect("an example");
+    let page = page("docs/cleanup.md");
+    let example = blocks(&page, "yaml").find(|text| text.contains("deletionPolicy: Stop"));
+    let example = example.expect("an example");
     ok(stage.namespace.kubectl.apply(example));
     wait_for_finalizer(&stage, "preview");
     stage.namespace.run(&["delete", "tpr", "preview", "--timeout=30s"]);

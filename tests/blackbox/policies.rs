@@ -11,7 +11,7 @@ use testinium_testbed::kubectl::{Kubectl, Output, wait_until};
 use testinium_testbed::launcher;
 
 use crate::choices::{create, taken};
-use crate::cluster::{Namespace, cluster, gateway, ok, repository};
+use crate::cluster::{Namespace, cluster, gateway, ok, page, repository};
 use crate::operator::SOON;
 
 /// The Secrets that an account may read.
@@ -423,7 +423,7 @@ fn whoever_may_only_write_gateways_can_have_no_secret_sent() {
 fn the_page_on_security_says_what_happens() {
     let namespace = guarded_namespace();
     let deployer = account(&namespace, "deployer", Reads::Nothing);
-    let page = std::fs::read_to_string(repository("docs/security.md")).expect("the page is there");
+    let page = page("docs/security.md");
     // As if it were of this namespace: the page is about one named qa.
     let page = page.replace("qa:", &format!("{}:", namespace.name));
     let page = page

@@ -3,11 +3,11 @@
 use testinium_testbed::control_plane::{ControlPlane, Options};
 use testinium_testbed::kubectl::wait_until;
 use testinium_testbed::operator::install;
-use testinium_testbed::pages::{Step, block_commands, walk};
+use testinium_testbed::pages::{Step, block_commands, blocks, walk};
 use testinium_testbed::terminal::Terminal;
 
 use crate::choices::has_mutating_policies;
-use crate::cluster::{ok, repository, run};
+use crate::cluster::{ok, page, run};
 use crate::operator::SOON;
 
 const TRY: &[Step] = &[
@@ -45,7 +45,7 @@ const BELIEVE: &[Step] = &[
 
 #[test]
 fn the_page_on_policies_does_what_it_says() {
-    let page = std::fs::read_to_string(repository("docs/policies.md")).expect("the page is there");
+    let page = page("docs/policies.md");
     let plane = ok(ControlPlane::start(Options::default()));
     ok(install(&plane.kubectl()));
     let kubectl = plane.kubectl().in_namespace("qa");
@@ -84,9 +84,9 @@ fn the_page_on_policies_does_what_it_says() {
     follow(first, TRY);
     ok(wait_until("the sentence of the page", SOON, || {
         let output = try_stop();
-        let shown = page.split("```console\n").nth(1).and_then(|rest| rest.split("\n```").next());
+        let shown = blocks(&page, "console").next();
         let (_, sentence) = shown.and_then(|shown| shown.split_once('\n')).expect("it shows a refusal");
-        if output.stderr.trim() == sentence { Ok(()) } else { Err(format!("{output:?}")) }
+        if output.stderr.trim() == sentence.trim_end() { Ok(()) } else { Err(format!("{output:?}")) }
     }));
     follow(grant, GRANT);
     ok(wait_until("the right is seen", SOON, || {

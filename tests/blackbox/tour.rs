@@ -15,7 +15,7 @@ use testinium_testbed::process::Guarded;
 use testinium_testbed::simulator::{Config, Hold, Nature, Reply, Simulator, When};
 use testinium_testbed::terminal::Terminal;
 
-use crate::cluster::{Namespace, OPERATOR, cluster, gateway, ok, repository, run};
+use crate::cluster::{Namespace, OPERATOR, cluster, gateway, ok, page, run};
 use crate::operator::{SOON, outcomes};
 use crate::waiting::stopped_reason;
 
@@ -154,10 +154,6 @@ impl Demo {
     fn log(&self) -> String {
         std::fs::read_to_string(self.directory.path().join("operator.log")).unwrap_or_default()
     }
-}
-
-fn page(name: &str) -> String {
-    std::fs::read_to_string(repository(name)).expect("a page can be read")
 }
 
 /// The commands of the tour.

@@ -2,9 +2,10 @@
 
 use serde_json::{Value, json};
 use testinium_testbed::launcher;
+use testinium_testbed::pages::blocks;
 
 use crate::annotations::leave_out;
-use crate::cluster::{cluster, ok, repository, run};
+use crate::cluster::{cluster, ok, page, run};
 use crate::operator::Stage;
 
 /// A run that asks for its stop as it is made.
@@ -126,9 +127,8 @@ fn the_operators_own_account_deletes_nothing_but_what_is_over() {
 #[test]
 fn the_run_of_the_page_on_cleanup_is_one_that_goes_away() {
     let stage = Stage::start();
-    let page = std::fs::read_to_string(repository("docs/cleanup.md")).expect("the page is there");
-    let example =
-        page.split("```yaml\n").nth(1).and_then(|rest| rest.split("```").next()).expect("an example");
+    let page = page("docs/cleanup.md");
+    let example = blocks(&page, "yaml").next().expect("an example");
     ok(stage.namespace.kubectl.apply(example));
     stage.patch("from-ci", r#"{"spec":{"activeDeadlineSeconds":1,"ttlSecondsAfterFinished":0}}"#);
     stage.wait_until_gone("from-ci");

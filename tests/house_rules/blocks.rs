@@ -5,6 +5,8 @@
 
 use std::collections::BTreeMap;
 
+use testinium_testbed::pages::blocks;
+
 /// The pages with blocks of commands, and the tests that run them.
 const RUN: &[(&str, &[&str])] = &[
     (
@@ -110,8 +112,11 @@ fn is_of_cargo(line: &str) -> bool {
 
 /// The lines of a page's blocks of commands.
 fn lines(text: &str) -> Vec<&str> {
-    let blocks = text.split("```sh\n").skip(1).filter_map(|rest| rest.split("```").next());
-    blocks.flat_map(str::lines).map(str::trim_end).filter(|line| !line.trim().is_empty()).collect()
+    blocks(text, "sh")
+        .flat_map(str::lines)
+        .map(str::trim_end)
+        .filter(|line| !line.trim().is_empty())
+        .collect()
 }
 
 #[cfg(test)]

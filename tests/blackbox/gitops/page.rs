@@ -1,38 +1,37 @@
 //! `docs/gitops.md`, tried as it is written: its objects are applied, and its commands are pasted.
 
 use serde_json::{Value, json};
-use testinium_testbed::pages::{Step, block_commands, walk};
+use testinium_testbed::pages::{Step, block_commands, blocks, walk};
 use testinium_testbed::simulator::Nature;
 use testinium_testbed::terminal::Terminal;
 
 use super::argocd;
 use super::situations::situations;
-use crate::cluster::{cluster, ok, repository};
+use crate::cluster::{cluster, ok, page};
 use crate::events::commands;
 use crate::operator::Stage;
 
-fn page() -> String {
-    std::fs::read_to_string(repository("docs/gitops.md")).expect("the page is there")
+/// The page.
+fn text() -> String {
+    page("docs/gitops.md")
 }
 
 /// The YAML blocks.
-fn blocks() -> Vec<String> {
-    let page = page();
-    let blocks = page.split("```yaml\n").skip(1).filter_map(|rest| rest.split("```").next());
-    blocks.map(str::to_owned).collect()
+fn yaml() -> Vec<String> {
+    blocks(&text(), "yaml").map(str::to_owned).collect()
 }
 
 /// The object in the YAML block that contains this.
 #[track_caller]
 pub(crate) fn block(part: &str) -> Value {
-    let block = blocks().into_iter().find(|block| block.contains(part));
+    let block = yaml().into_iter().find(|block| block.contains(part));
     let block = block.unwrap_or_else(|| panic!("no block of docs/gitops.md has {part}"));
     serde_saphyr::from_str(&block).unwrap_or_else(|error| panic!("{error}\n{block}"))
 }
 
 /// The rows of the page on how tools read a status: the situation, kstatus, Argo CD.
 fn readings() -> Vec<[String; 3]> {
-    let page = page();
+    let page = text();
     let (_, table) = page.split_once("| situation |").expect("the page has this table");
     let rows = table.lines().skip(2).take_while(|line| line.starts_with('|'));
     let cells =
@@ -50,7 +49,7 @@ const TYPED: &[Step] = &[
 
 /// Those of the table: what to wait for.
 fn waits() -> [String; 3] {
-    let page = page();
+    let page = text();
     let rows = page.lines().filter(|line| line.starts_with("| ") && line.contains("kubectl wait"));
     let found: Vec<String> = rows.flat_map(commands).collect();
     found.try_into().unwrap_or_else(|found| panic!("three rows have a command each, not {found:?}"))
@@ -82,7 +81,7 @@ fn the_page_says_how_tools_read_each_situation_and_none_besides() {
 fn the_runs_of_the_page_stop_as_it_says() {
     let stage = Stage::start_accepting(json!({}));
     let runs: Vec<_> =
-        blocks().into_iter().filter(|block| block.contains("kind: TestPlanRun\nmetadata")).collect();
+        yaml().into_iter().filter(|block| block.contains("kind: TestPlanRun\nmetadata")).collect();
     assert_eq!(runs.len(), 2, "{runs:?}");
     runs.iter().for_each(|run| drop(ok(stage.namespace.kubectl.apply(run))));
     stage.wait_for("nightly", "Accepted");
@@ -107,7 +106,7 @@ fn the_commands_of_the_page_do_what_they_say_when_pasted() {
     ok(cluster().kubectl().apply(&settings.to_string()));
     let directory = tempfile::tempdir().expect("a temporary directory");
     let terminal = ok(Terminal::new(cluster(), &stage.namespace.name, directory.path()));
-    walk(&terminal, &block_commands(&page()), TYPED).unwrap_or_else(|why| panic!("{why}\n{}", stage.log()));
+    walk(&terminal, &block_commands(&text()), TYPED).unwrap_or_else(|why| panic!("{why}\n{}", stage.log()));
 
     let map = ok(cluster().kubectl().get_json(&["configmap", "argocd-cm", "--namespace=argocd"]));
     assert_eq!(map["data"]["url"], "https://argocd.example.com", "other settings stay");

@@ -6,6 +6,13 @@ use crate::{Error, chain};
 /// A part of a command, and lines that it must print.
 pub type Step = (&'static str, &'static [&'static str]);
 
+/// The blocks of a page in this language, such as sh or yaml.
+pub fn blocks<'a>(text: &'a str, language: &str) -> impl Iterator<Item = &'a str> {
+    let fence = format!("```{language}\n");
+    let parts: Vec<_> = text.split(&fence).skip(1).collect();
+    parts.into_iter().filter_map(|rest| rest.split("```").next())
+}
+
 /// The commands in the shell blocks of a text: in a line each, with those that follow it in a here-document or after a
 /// backslash, an or, or an and.
 ///
@@ -13,10 +20,9 @@ pub type Step = (&'static str, &'static [&'static str]);
 ///
 /// If the last command has no end.
 pub fn block_commands(text: &str) -> Vec<String> {
-    let blocks = text.split("```sh\n").skip(1).filter_map(|rest| rest.split("```").next());
     let mut commands = Vec::new();
     let (mut command, mut in_document) = (String::new(), false);
-    for line in blocks.flat_map(str::lines) {
+    for line in blocks(text, "sh").flat_map(str::lines) {
         command.push_str(line);
         in_document = (in_document || line.ends_with("<<EOF")) && line != "EOF";
         if in_document || ["\\", "||", "&&"].iter().any(|end| line.ends_with(end)) {
