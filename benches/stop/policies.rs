@@ -19,14 +19,19 @@ use crate::stage::{Field, Stage, name};
 use crate::units::Unit;
 
 /// A group of policies: a label of the namespaces in which it is in force, its file in `deploy/manifests`, and its bindings
-/// there.
-type Group = (&'static str, &'static str, &'static [&'static str]);
+/// there, by the kind of their policies.
+type Group = (&'static str, &'static str, &'static str, &'static [&'static str]);
 
 const GROUPS: [Group; 4] = [
-    ("measured-annotations", "annotations.yaml", &["testinium-annotations"]),
-    ("measured-bounds", "bounds.yaml", &["testinium-operator-writes", "testinium-operator-deletes"]),
-    ("measured-stop-verb", "stop-verb/stop-verb.yaml", &["testinium-stop-verb"]),
-    ("measured-requester", "requester/requester.yaml", &["testinium-requester"]),
+    ("measured-annotations", "annotations.yaml", "validating", &["testinium-annotations"]),
+    (
+        "measured-bounds",
+        "bounds.yaml",
+        "validating",
+        &["testinium-operator-writes", "testinium-operator-deletes"],
+    ),
+    ("measured-stop-verb", "stop-verb/stop-verb.yaml", "validating", &["testinium-stop-verb"]),
+    ("measured-requester", "requester/requester.yaml", "mutating", &["testinium-requester"]),
 ];
 
 /// Names, and how many of the groups are in force.
@@ -76,12 +81,11 @@ pub async fn measure(
     Ok(())
 }
 
-/// Has every group in force in the namespaces with its label, and nowhere else.
+/// Has the bindings of every group in force in the namespaces with its label, and nowhere else.
 fn bind_by_label(kubectl: &Kubectl) -> Result<(), Failure> {
     let manifests = Path::new(env!("CARGO_MANIFEST_DIR")).join("deploy/manifests");
-    for (label, file, bindings) in GROUPS {
+    for (label, file, kind, bindings) in GROUPS {
         kubectl.apply_file(&manifests.join(file))?;
-        let kind = if label == "measured-requester" { "mutating" } else { "validating" };
         let selector =
             json!({"namespaceSelector": {"matchExpressions": [{"key": label, "operator": "Exists"}]}});
         let patch = json!({"spec": {"matchResources": selector}}).to_string();

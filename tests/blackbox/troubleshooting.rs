@@ -23,7 +23,7 @@ pub(crate) struct Failure {
     name: &'static str,
     /// The reason of the run's condition Stopped, once it is there.
     reason: &'static str,
-    /// The reason of the gateway's condition Ready; none: the gateway is well, or not there, and not shown.
+    /// The reason of the gateway's condition Ready; none: the gateway is well, or not there.
     gateway: Option<&'static str>,
     /// The event that tells of it.
     event: &'static str,
@@ -109,7 +109,7 @@ impl Failure {
             // So the page shows the run alone.
             assert_eq!(self.message("tgw/default", "Ready"), self.message("tpr/nightly", "Stopped"));
         }
-        self.describe("tpr", "nightly")
+        self.describe()
     }
 
     fn message(&self, resource: &str, type_: &str) -> Value {
@@ -117,11 +117,11 @@ impl Failure {
         condition(&object["status"], type_).map_or(Value::Null, |condition| condition["message"].clone())
     }
 
-    fn describe(&self, resource: &str, name: &str) -> String {
-        let text = self.namespace.run(&["describe", resource, name]);
+    fn describe(&self) -> String {
+        let text = self.namespace.run(&["describe", "tpr", "nightly"]);
         let whole = excerpt(&text).replace(&self.namespace.name, "team");
         let excerpt = if self.name == WHOLE { whole } else { what_differs(&whole) };
-        format!("$ kubectl describe {resource} {name}\n{excerpt}")
+        format!("$ kubectl describe tpr nightly\n{excerpt}")
     }
 }
 

@@ -114,10 +114,9 @@ fn a_release_that_tells_who_has_asked_brings_the_policy_that_makes_it_true() {
     // The API server answers 503 until it has learned the new definitions for its policies, too.
     ok(wait_until("the run is taken", SOON, || site.kubectl.apply(&forged.to_string())));
     site.wait_for_stop("first");
-    let stop = ok(site.kubectl.get_json(&["tpr", "first"]))["status"]["stop"].clone();
-    let who = ok(site.kubectl.get_json(&["tpr", "first"]))["metadata"]["annotations"].clone();
+    let first = ok(site.kubectl.get_json(&["tpr", "first"]));
     let me = site.kubectl(&["auth", "whoami", "--output=jsonpath={.status.userInfo.username}"]);
-    assert_eq!(stop["requestedBy"], me, "{who}");
+    assert_eq!(first["status"]["stop"]["requestedBy"], me, "{}", first["metadata"]["annotations"]);
     let _jobs = site.jobs();
     site.helm(&["uninstall", RELEASE]);
     let kinds = "mutatingadmissionpolicies,mutatingadmissionpolicybindings";

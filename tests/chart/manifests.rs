@@ -78,12 +78,11 @@ fn a_choice_adds_objects_and_changes_none() {
     let defaults = objects(&ok(template(RELEASE, &[]).success()));
     for (name, value) in CHOICES {
         let with = objects(&ok(template(RELEASE, &["--set", value]).success()));
-        let added: Vec<_> = with.iter().filter(|object| !defaults.contains(object)).cloned().collect();
+        let mut added: Vec<_> = with.iter().filter(|object| !defaults.contains(object)).cloned().collect();
         assert_eq!(with.len() - added.len(), defaults.len(), "{name} takes away or changes an object");
         let mut of_folder = objects(&file(&format!("{name}.yaml"), &["--set", value]));
         let titles = |all: &[Value]| all.iter().map(title).collect::<std::collections::BTreeSet<_>>();
         assert!(titles(&of_folder).is_disjoint(&titles(&defaults)), "{name} has a name that is taken");
-        let mut added = added;
         for all in [&mut added, &mut of_folder] {
             all.sort_by_key(title);
         }

@@ -1,4 +1,5 @@
-//! `docs/install.md` and `docs/monitoring.md`, walked as a newcomer would: each command as the page has it, in one shell after the other.
+//! `docs/install.md`, `docs/monitoring.md`, and what `docs/security.md` says on switching the operator off, walked as a
+//! newcomer would: each command as the page has it, in one shell after the other.
 //!
 //! The lists of steps say what each command is for and what must come of it, so a command that fails, that says something
 //! else, or that is left out of the page is found.
@@ -108,9 +109,22 @@ const MONITORING: &[Step] = &[
     ),
 ];
 
-/// The commands of a part of the page: from this heading to the next one of its level.
-fn part(heading: &str) -> String {
-    let page = std::fs::read_to_string(repository("docs/install.md")).expect("the page is there");
+/// The same where four runs have finalizers.
+const BY_HAND_OF_FOUR: &[Step] = &[(
+    BY_HAND[0].0,
+    &[
+        "testplanrun.testinium.io/first-of-two patched",
+        "testplanrun.testinium.io/last patched",
+        "testplanrun.testinium.io/only patched",
+        "testplanrun.testinium.io/deleted patched",
+    ],
+)];
+
+const INSTALL: &str = "docs/install.md";
+
+/// A part of a page: from this heading to the next one of its level.
+fn part(page: &str, heading: &str) -> String {
+    let page = std::fs::read_to_string(repository(page)).expect("the page is there");
     let (_, rest) =
         page.split_once(&format!("{heading}\n")).unwrap_or_else(|| panic!("there is no {heading}"));
     let level = format!("\n{} ", heading.split(' ').next().unwrap_or_default());
@@ -135,7 +149,7 @@ fn ended_with_its_rights(site: &Site) {
 fn the_helm_commands_of_the_page_do_what_they_say_when_pasted() {
     let site = Site::start();
     let _kubelet = site.kubelet("testinium-operator");
-    let text = part("## With Helm");
+    let text = part(INSTALL, "## With Helm");
     let (install, rest) = text.split_once("### Uninstall\n").expect("it has this heading");
     let (uninstall, _) = rest.split_once("### Uninstall without the Job\n").expect("it has this heading");
     let (first, upgrade) = install.split_once("### Upgrade").expect("it has this heading");
@@ -149,10 +163,8 @@ fn the_helm_commands_of_the_page_do_what_they_say_when_pasted() {
     assert!(started.elapsed() < Duration::from_secs(60), "it took {:?}", started.elapsed());
 
     follow(&site, upgrade, of_upgrade);
-    follow(&site, &part("## Several installations in one cluster"), SECOND);
-    let security = std::fs::read_to_string(repository("docs/security.md")).expect("the page is there");
-    let (_, off) = security.split_once("\n## Switching it off\n").expect("it has this heading");
-    follow(&site, off.split("\n## ").next().unwrap_or_default(), SWITCH_OFF);
+    follow(&site, &part(INSTALL, "## Several installations in one cluster"), SECOND);
+    follow(&site, &part("docs/security.md", "## Switching it off"), SWITCH_OFF);
     let _jobs = site.jobs();
     follow(&site, uninstall, HELM_UNINSTALL);
     ended_with_its_rights(&site);
@@ -170,7 +182,7 @@ fn without_the_job_the_commands_of_the_page_come_to_the_same_end() {
     site.wait_for_stop("first");
     let _jobs = site.jobs_with(Images::Missing);
     assert!(!site.try_helm(&["uninstall", RELEASE]).status.success(), "the Job fails");
-    let text = part("## With Helm");
+    let text = part(INSTALL, "## With Helm");
     let (_, without) = text.split_once("### Uninstall without the Job\n").expect("it has this heading");
     follow(&site, without, WITHOUT_JOB);
     ended_with_its_rights(&site);
@@ -181,10 +193,8 @@ fn without_the_job_the_commands_of_the_page_come_to_the_same_end() {
     site.hold("only", &[FINALIZER]);
     site.hold("deleted", &[FINALIZER]);
     site.kubectl(&["delete", "tpr", "deleted", "--wait=false"]);
-    let by_hand = part("## Take the finalizers off by hand");
-    let patched = ["first-of-two", "last", "only", "deleted"]
-        .map(|run| -> &'static str { format!("testplanrun.testinium.io/{run} patched").leak() });
-    follow(&site, &by_hand, &[(BY_HAND[0].0, Vec::from(patched).leak())]);
+    let by_hand = part(INSTALL, "## Take the finalizers off by hand");
+    follow(&site, &by_hand, BY_HAND_OF_FOUR);
     let left: Vec<_> =
         site.held().into_iter().map(|(run, finalizers)| format!("{run} {finalizers}")).collect();
     let keep = r#"["example.com/keep"]"#;
@@ -204,7 +214,7 @@ fn without_the_job_the_commands_of_the_page_come_to_the_same_end() {
 fn the_kubectl_commands_of_the_page_do_what_they_say_when_pasted() {
     let site = Site::start();
     let _kubelet = site.kubelet("testinium-operator");
-    let text = part("## With kubectl");
+    let text = part(INSTALL, "## With kubectl");
     let (install, uninstall) = text.split_once("### Uninstall").expect("it has this heading");
     let (first, to_helm) = install.split_once("### Move to Helm").expect("it has this heading");
     follow(&site, first, KUBECTL_INSTALL);
@@ -224,7 +234,7 @@ fn the_kubectl_commands_of_the_page_do_what_they_say_when_pasted() {
     site.wait_for_stop("third");
     assert_eq!(site.kubectl(&["get", "tpr", "--output=name"]).lines().count(), 3, "the runs stay");
     site.hold("held", &[FINALIZER]);
-    follow(&site, &part("## Take the finalizers off by hand"), BY_HAND);
+    follow(&site, &part(INSTALL, "## Take the finalizers off by hand"), BY_HAND);
     site.kubectl(&["delete", "tpr", "--all", "--timeout=30s"]);
     assert_eq!(site.calls(), [[614], [615], [616]]);
 }
@@ -232,7 +242,7 @@ fn the_kubectl_commands_of_the_page_do_what_they_say_when_pasted() {
 /// Every block of the page belongs to one of the parts that are walked.
 #[test]
 fn no_command_of_the_page_is_left_out() {
-    let page = std::fs::read_to_string(repository("docs/install.md")).expect("the page is there");
+    let page = std::fs::read_to_string(repository(INSTALL)).expect("the page is there");
     let steps = [
         HELM_INSTALL,
         SECOND,

@@ -239,7 +239,7 @@ fn an_operator_of_some_namespaces_has_roles_in_them_and_no_role_of_the_cluster()
         "testinium-annotations testinium-cleanup-rights testinium-gateway-credentials testinium-requester"
     );
     assert_eq!(names(&of_operator), "testinium-operator-deletes testinium-operator-writes");
-    // So does the one that is off by default, and its grants are Roles.
+    // So does the one for the verb, and its grants are Roles.
     let all = rendered(&[served, "policies.stopVerb.enabled=true"]);
     let of_cluster = [of_kind(&all, "ClusterRole"), of_kind(&all, "ClusterRoleBinding")].concat();
     assert!(of_cluster.is_empty(), "{of_cluster:?}");

@@ -49,10 +49,8 @@ impl Site {
         }
         let mut object = ok(client.get(&namespace)).expect("it is being deleted");
         object["spec"]["finalizers"] = json!([]);
-        ok(ok(client.send("PUT", &format!("{namespace}/finalize"), Some(&object)))
-            .is_success()
-            .then_some(())
-            .ok_or_else(|| panic!("{namespace} can't be finished")));
+        let answer = ok(client.send("PUT", &format!("{namespace}/finalize"), Some(&object)));
+        assert!(answer.is_success(), "{namespace} can't be finished: {answer:?}");
         assert_eq!(ok(client.get(&namespace)), None);
     }
 

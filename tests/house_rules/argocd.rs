@@ -4,6 +4,8 @@ use std::fmt::Write as _;
 use std::fs;
 use std::path::Path;
 
+use super::root;
+
 /// The command that makes it anew.
 const COMMAND: &str = "UPDATE=1 cargo test --test house_rules argocd";
 
@@ -43,7 +45,7 @@ fn indented(text: &str, by: usize) -> String {
 
 #[test]
 fn the_patch_for_argocd_has_the_scripts_that_lie_beside_it() {
-    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("deploy/argocd");
+    let folder = root().join("deploy/argocd");
     let current = patch(&folder.join("resource_customizations/testinium.io"));
     let path = folder.join("argocd-cm.yaml");
     if std::env::var_os("UPDATE").is_some() {
@@ -56,8 +58,7 @@ fn the_patch_for_argocd_has_the_scripts_that_lie_beside_it() {
 /// The health of each kind is read by the same rules.
 #[test]
 fn all_kinds_for_argocd_have_one_script_for_their_health() {
-    let folder =
-        Path::new(env!("CARGO_MANIFEST_DIR")).join("deploy/argocd/resource_customizations/testinium.io");
+    let folder = root().join("deploy/argocd/resource_customizations/testinium.io");
     let [first, rest @ ..] =
         KINDS.map(|kind| fs::read_to_string(folder.join(kind).join("health.lua")).expect("it is there"));
     assert!(rest.iter().all(|other| *other == first));

@@ -1,10 +1,12 @@
 //! Argo CD: the scripts of deploy/argocd, run as Argo CD runs them.
 
+use std::collections::BTreeSet;
+
 use serde_json::{Value, json};
 use testinium_testbed::simulator::Nature;
 use testinium_testbed::tools::Tool;
 
-use super::situations::{Situation, differences, situations};
+use super::situations::{differences, situations};
 use crate::cluster::{ok, repository};
 use crate::operator::Stage;
 
@@ -15,8 +17,8 @@ pub(crate) fn patch() -> Value {
 }
 
 /// The script for the health of this kind.
-fn health(kind: &Value) -> String {
-    let key = format!("resource.customizations.health.testinium.io_{}", kind.as_str().unwrap_or_default());
+fn health(kind: &str) -> String {
+    let key = format!("resource.customizations.health.testinium.io_{kind}");
     let script = patch()["data"][&key].as_str().map(str::to_owned);
     script.unwrap_or_else(|| panic!("the patch has no {key}"))
 }
@@ -35,16 +37,22 @@ fn action(name: &str) -> Value {
     found.unwrap_or_else(|| panic!("there is no action {name}"))["action.lua"].clone()
 }
 
-fn run_script(what: &str, script: &Value, object: &Value) -> Value {
-    ok(Tool::ArgocdLua.ask(&[what], &json!({"script": script, "objects": [object]})))[0].clone()
+/// What the script says of each object.
+fn run_script(what: &str, script: &Value, objects: &[&Value]) -> Vec<Value> {
+    let said = ok(Tool::ArgocdLua.ask(&[what], &json!({"script": script, "objects": objects})));
+    let said = said.as_array().cloned().unwrap_or_default();
+    assert_eq!(said.len(), objects.len());
+    said
 }
 
 #[test]
 fn argo_cd_reads_every_situation_as_the_page_says() {
-    let told = |situation: &Situation| {
-        run_script("health", &json!(health(&situation.object["kind"])), &situation.object)
-    };
-    let said: Vec<Value> = situations().iter().map(told).collect();
+    let kinds: BTreeSet<_> = situations().iter().filter_map(|found| found.object["kind"].as_str()).collect();
+    let scripts: BTreeSet<_> = kinds.into_iter().map(health).collect();
+    assert_eq!(scripts.len(), 1, "all kinds have the same script");
+    let script = json!(scripts.first());
+    let objects: Vec<_> = situations().iter().map(|situation| &situation.object).collect();
+    let said = run_script("health", &script, &objects);
     let wrong = differences(
         "argocd",
         situations().iter().zip(&said).map(|(situation, said)| {
@@ -66,8 +74,10 @@ fn argo_cd_reads_every_situation_as_the_page_says() {
 #[test]
 fn the_action_retry_is_offered_only_where_a_stop_has_failed() {
     let discovery = &actions()["discovery.lua"];
-    for situation in situations().iter().filter(|situation| situation.object["kind"] == "TestPlanRun") {
-        let offered = run_script("discovery", discovery, &situation.object);
+    let of_runs = situations().iter().filter(|situation| situation.object["kind"] == "TestPlanRun");
+    let of_runs: Vec<_> = of_runs.collect();
+    let objects: Vec<_> = of_runs.iter().map(|situation| &situation.object).collect();
+    for (situation, offered) in of_runs.iter().zip(run_script("discovery", discovery, &objects)) {
         assert!(offered["stop"]["disabled"].is_null(), "{offered}");
         let is_failed = situation.seen.argocd == "Degraded";
         assert_eq!(offered["retry"]["disabled"], !is_failed, "{}: {offered}", situation.name);
@@ -99,8 +109,8 @@ fn the_actions_stop_and_retry_change_one_annotation_and_ask_for_what_they_say() 
     stage.wait_for("nightly", "NotRequested");
     let act = |name: &str| {
         let before = ok(stage.namespace.kubectl.get_json(&["tpr", "nightly", "--show-managed-fields"]));
-        let after = run_script("action", &action(name), &before);
-        let patch = difference(&before, &after);
+        let after = run_script("action", &action(name), &[&before]);
+        let patch = difference(&before, &after[0]);
         let value = patch["metadata"]["annotations"][format!("testinium.io/{name}")].clone();
         let alone = json!({"metadata": {"annotations": {(format!("testinium.io/{name}")): value.clone()}}});
         assert_eq!(patch, alone, "an action changes nothing else");
