@@ -45,6 +45,14 @@ app.kubernetes.io/name: {{ include "testinium.name" . }}
 {{- end -}}
 {{- end -}}
 
+{{/*
+Whether the operator may put its finalizer on runs: by the right for that, or by the one that cleanup rules need, which is
+the same to the API server. In single namespaces it never does.
+*/}}
+{{- define "testinium.putsFinalizers" -}}
+{{- if and (not .Values.watchNamespaces) (or .Values.deletionPolicy.enabled .Values.cleanup.enabled) }}true{{ end -}}
+{{- end -}}
+
 {{/* What the operator may do in the namespaces that it serves. */}}
 {{- define "testinium.rules" -}}
 # It never writes what users write: of its own resources it updates the status alone.
