@@ -13,8 +13,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use serde_json::{Value, json};
-use testinium_testbed::Error;
-use testinium_testbed::client::Client;
+use testinium_testbed::client::{Client, unless_gone};
 use testinium_testbed::control_plane::ControlPlane;
 use testinium_testbed::process::Guarded;
 
@@ -82,11 +81,7 @@ impl Watched {
                     failed("DeadlineExceeded")
                 };
                 let object = format!("{path}/{}/status", text(&job["metadata"]["name"]));
-                match self.client.patch(&object, &json!({"status": status})) {
-                    // It may have been deleted meanwhile.
-                    Ok(_) | Err(Error::Refused { status: 404, .. }) => {}
-                    Err(error) => ok(Err(error)),
-                }
+                ok(unless_gone(self.client.patch(&object, &json!({"status": status}))));
             }
         }
     }

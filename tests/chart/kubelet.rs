@@ -14,7 +14,7 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 use testinium_testbed::Error;
-use testinium_testbed::client::Client;
+use testinium_testbed::client::{Client, unless_gone};
 use testinium_testbed::control_plane::ControlPlane;
 use testinium_testbed::launcher::Launcher;
 use testinium_testbed::operator::page;
@@ -131,11 +131,6 @@ impl Watched {
         {
             return Ok(());
         }
-        let patched = self.client.patch(&format!("{}/status", self.path), &json!({"status": wanted}));
-        // It may have been deleted since it was read.
-        match patched {
-            Err(Error::Refused { status: 404, .. }) => Ok(()),
-            other => other.map(drop),
-        }
+        unless_gone(self.client.patch(&format!("{}/status", self.path), &json!({"status": wanted})))
     }
 }

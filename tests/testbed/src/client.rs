@@ -133,6 +133,14 @@ impl Client {
     }
 }
 
+/// What came of a request about an object that was there a moment ago, and need not be there now.
+pub fn unless_gone(answer: Result<Value, Error>) -> Result<(), Error> {
+    match answer {
+        Err(Error::Refused { status: 404, .. }) => Ok(()),
+        other => other.map(drop),
+    }
+}
+
 /// One answer, and for how long the API server wants to be left alone before it is asked again.
 async fn ask(http: &Http, request: Request<Full<Bytes>>) -> Result<(Answer, Option<Duration>), Cause> {
     let response = http.request(request).await?;

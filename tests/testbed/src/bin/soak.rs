@@ -16,6 +16,7 @@ use serde_json::{Value, json};
 use testinium_testbed::arena::{Arena, stopped, until};
 use testinium_testbed::chain;
 use testinium_testbed::chance::Chance;
+use testinium_testbed::client::unless_gone;
 use testinium_testbed::control_plane::{AuditLevel, ControlPlane, Options};
 use testinium_testbed::faults::{Break, Fault, Proxy, Reach, Verb, When};
 use testinium_testbed::operator::{self, Operator, Site};
@@ -229,7 +230,8 @@ impl<'a> Soak<'a> {
         for run in runs.iter().filter(|run| is_done(run)) {
             self.judge(run);
             let name = run["metadata"]["name"].as_str().unwrap_or_default();
-            self.arena.delete_run(name)?;
+            // Its TTL may be over since it was listed.
+            unless_gone(self.arena.delete_run(name))?;
             left -= 1;
         }
         while left < self.runs {
@@ -243,7 +245,7 @@ impl<'a> Soak<'a> {
             if run["metadata"]["finalizers"][0] == "testinium.io/stop" && self.chance.once_in(2) {
                 let plans = run["spec"]["plans"].as_array().into_iter().flatten().filter_map(Value::as_i64);
                 self.held.insert(name.to_owned(), plans.collect());
-                self.arena.delete_run(name)?;
+                unless_gone(self.arena.delete_run(name))?;
                 continue;
             }
             let patch = if self.chance.once_in(2) {
@@ -251,7 +253,7 @@ impl<'a> Soak<'a> {
             } else {
                 json!({"metadata": {"annotations": {"testinium.io/stop": "soak"}}})
             };
-            self.arena.patch_run(name, &patch)?;
+            unless_gone(self.arena.patch_run(name, &patch))?;
         }
         Ok(())
     }
@@ -335,10 +337,7 @@ impl<'a> Soak<'a> {
         self.arena.simulator.set_reach(Reach::Up)?;
         for run in self.arena.runs()?.iter().filter(|run| run["spec"]["stopped"] != true) {
             let name = run["metadata"]["name"].as_str().unwrap_or_default();
-            // Its TTL may be over meanwhile.
-            if self.arena.patch_run(name, &json!({"spec": {"stopped": true}})).is_err() {
-                until("the run to be gone", REST, || Ok(self.arena.run(name)?.is_null()))?;
-            }
+            unless_gone(self.arena.patch_run(name, &json!({"spec": {"stopped": true}})))?;
         }
         until("every run to be done", REST, || Ok(self.arena.runs()?.iter().all(is_done)))?;
         for run in self.arena.runs()? {
