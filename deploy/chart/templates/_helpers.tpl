@@ -45,6 +45,44 @@ app.kubernetes.io/name: {{ include "testinium.name" . }}
 {{- end -}}
 {{- end -}}
 
+{{/* As whom and where the pods run. */}}
+{{- define "testinium.placement" -}}
+securityContext:
+  runAsNonRoot: true
+  runAsUser: 65532
+  runAsGroup: 65532
+  seccompProfile:
+    type: RuntimeDefault
+{{- with .Values.priorityClassName }}
+priorityClassName: {{ . }}
+{{- end }}
+{{- with .Values.image.pullSecrets }}
+imagePullSecrets:
+{{ toYaml . }}
+{{- end }}
+{{- with .Values.nodeSelector }}
+nodeSelector:
+  {{- toYaml . | nindent 2 }}
+{{- end }}
+{{- with .Values.tolerations }}
+tolerations:
+{{ toYaml . }}
+{{- end }}
+{{- with .Values.affinity }}
+affinity:
+  {{- toYaml . | nindent 2 }}
+{{- end }}
+{{- end -}}
+
+{{/* A container that can change nothing and become nobody else. */}}
+{{- define "testinium.containerSecurity" -}}
+securityContext:
+  allowPrivilegeEscalation: false
+  readOnlyRootFilesystem: true
+  capabilities:
+    drop: [ALL]
+{{- end -}}
+
 {{/*
 Whether the operator may put its finalizer on runs: by the right for that, or by the one that cleanup rules need, which is
 the same to the API server. In single namespaces it never does.
