@@ -30,7 +30,7 @@ fn a_stop_that_is_not_delivered_in_time_expires_and_is_not_sent_afterwards() {
     for (type_, wanted) in [("Ready", "False"), ("Stopped", "False"), ("Stalled", "True")] {
         assert_eq!(condition(&status, type_).expect("the condition")["status"], wanted, "{type_}");
     }
-    stage.wait_for_events("held", "StopExpired", 1);
+    stage.wait_for_event("held", "StopExpired");
     stage.gateway(json!({"suspend": false}));
 
     stage.simulator.down().expect("the gateway goes away");

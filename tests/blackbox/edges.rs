@@ -31,7 +31,7 @@ fn a_stop_withdrawn_in_flight_is_told_as_it_was_answered() {
     stage.stop("nightly");
     stage.wait_for_calls(1);
     stage.rearm("nightly");
-    stage.wait_for_events("nightly", "StopWithdrawn", 1);
+    stage.wait_for_event("nightly", "StopWithdrawn");
     hold.release();
     let status = stage.wait_for_outcomes("nightly", &["1 Accepted", "2 Accepted"]);
     assert_eq!(stopped_reason(&status), "NotRequested");
@@ -51,7 +51,7 @@ fn a_stop_withdrawn_in_flight_and_never_answered_is_unknown_and_not_sent_again()
     stage.stop("nightly");
     stage.wait_for_calls(1);
     stage.rearm("nightly");
-    stage.wait_for_events("nightly", "StopWithdrawn", 1);
+    stage.wait_for_event("nightly", "StopWithdrawn");
     hold.release();
     let status = stage.wait_for_outcomes("nightly", &["1 Unknown"]);
     assert_eq!(stopped_reason(&status), "Withdrawn");
@@ -85,7 +85,7 @@ fn a_request_repeated_in_flight_is_not_answered_by_the_call_before_it() {
     stage.stop("nightly");
     stage.wait_for_calls(1);
     stage.rearm("nightly");
-    stage.wait_for_events("nightly", "StopWithdrawn", 1);
+    stage.wait_for_event("nightly", "StopWithdrawn");
     stage.stop("nightly");
     let status = stage.wait_until_observed("nightly");
     assert_eq!((stopped_reason(&status), outcomes(&status)), ("Stopping", vec!["1 Pending".to_owned()]));
@@ -131,7 +131,7 @@ fn a_changed_annotation_stops_again_and_a_no_takes_back() {
     assert_eq!(outcomes(&status), ["1 Accepted"]);
     assert_eq!(status["stop"]["lastHandledRequest"], "monday");
     stage.annotate("nightly", "");
-    stage.wait_for_events("nightly", "InvalidAnnotation", 1);
+    stage.wait_for_event("nightly", "InvalidAnnotation");
     stage.wait_for_status("nightly", "the empty value", |status| status["stop"]["observedRequest"] == "");
     assert_eq!(stage.calls(), [[1]]);
     stage.annotate("nightly", "tuesday");
@@ -230,7 +230,7 @@ fn a_run_that_moves_to_another_gateway_is_stopped_there_and_only_there() {
     stage.stop("nightly");
     stage.wait_for_calls(1);
     stage.patch("nightly", r#"{"spec":{"stopped":false,"gatewayRef":{"name":"elsewhere"}}}"#);
-    stage.wait_for_events("nightly", "StopWithdrawn", 1);
+    stage.wait_for_event("nightly", "StopWithdrawn");
     stage.stop("nightly");
     let status = stage.wait_for("nightly", "Accepted");
     assert_eq!(status["stop"]["gateway"]["name"], "elsewhere");

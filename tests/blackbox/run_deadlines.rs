@@ -62,7 +62,7 @@ fn a_run_is_stopped_at_its_deadline_whatever_its_spec_says() {
     assert_eq!((time(&stop["requestTime"]), time(&stop["observedDeadline"])), (at, at));
     assert!(time(&stop["completionTime"]) >= at, "not before its time: {stop}");
     assert_eq!(object(&stage, "nightly")["spec"]["stopped"], false, "the spec is not written");
-    stage.wait_for_events("nightly", "DeadlinePassed", 1);
+    stage.wait_for_event("nightly", "DeadlinePassed");
     stage.catch_up();
     assert_eq!((stage.calls(), stage.writes("nightly")), (vec![vec![1, 2]], 2));
 }
@@ -120,7 +120,7 @@ fn rule_06_a_deadline_that_is_raised_takes_its_stop_back_and_a_lowered_one_fires
     let message = condition(&status, "Stopped").expect("the condition")["message"].to_string();
     let at = deadline(&object(&stage, "nightly"));
     assert!(message.contains(&format!("; the run's deadline stops it at {at}")), "{message}");
-    stage.wait_for_events("nightly", "StopWithdrawn", 1);
+    stage.wait_for_event("nightly", "StopWithdrawn");
     nothing_is_sent(&stage);
     // Later than the one that has passed, and past by now.
     reach(Instant::now(), Duration::from_secs(3));
@@ -134,7 +134,7 @@ fn rule_06_a_deadline_that_is_raised_takes_its_stop_back_and_a_lowered_one_fires
 fn rule_07_a_deadline_that_is_removed_takes_nothing_back() {
     let stage = waiting(&json!({"plans": [1], "activeDeadlineSeconds": 1}));
     stage.patch("nightly", r#"{"spec":{"activeDeadlineSeconds":null}}"#);
-    stage.wait_for_events("nightly", "StopContinues", 1);
+    stage.wait_for_event("nightly", "StopContinues");
     stage.gateway(patient(false));
     stage.wait_for("nightly", "Accepted");
     assert_eq!(stage.calls(), [[1]]);

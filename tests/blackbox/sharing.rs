@@ -54,7 +54,7 @@ fn a_run_that_withdraws_from_a_shared_call_costs_the_others_nothing() {
     stage.start_operator();
     stage.wait_for_calls(1);
     stage.rearm("leaves");
-    stage.wait_for_events("leaves", "StopWithdrawn", 1);
+    stage.wait_for_event("leaves", "StopWithdrawn");
     hold.release();
     let left = stage.wait_for_outcomes("leaves", &["1 Unknown"]);
     assert_eq!(stopped_reason(&left), "Withdrawn");

@@ -71,7 +71,7 @@ fn a_run_of_a_tool_and_one_that_is_to_be_kept_stay_and_say_why() {
     assert_eq!(skipped(&stage, "of-argo"), "the label or annotation argocd.argoproj.io/tracking-id");
     assert_eq!(skipped(&stage, "of-helm"), "the label or annotation meta.helm.sh/release-name");
     assert!(skipped(&stage, "kept").contains("keep-until"));
-    stage.wait_for_events("of-argo", "TTLSkipped", 1);
+    stage.wait_for_event("of-argo", "TTLSkipped");
     stage.namespace.run(&["annotate", "tpr", "kept", "testinium.io/keep-until-"]);
     stage.wait_until_gone("kept");
     assert!(stage.is_there("of-argo") && stage.is_there("of-helm"));

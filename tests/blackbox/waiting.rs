@@ -68,17 +68,6 @@ impl Stage {
         self.wait_for(name, "NotRequested");
     }
 
-    /// Waits until the run has had so many events of this reason.
-    #[track_caller]
-    pub(crate) fn wait_for_events(&self, name: &str, reason: &str, count: usize) {
-        ok(wait_until(&format!("{count} {reason} of {name}"), SOON, || {
-            match self.events(name, reason).len() {
-                found if found >= count => Ok(()),
-                _ => Err(self.namespace.run(&["events"])),
-            }
-        }));
-    }
-
     /// Waits until so many runs have this reason.
     #[track_caller]
     pub(crate) fn wait_for_all(&self, reason: &str, count: usize) {

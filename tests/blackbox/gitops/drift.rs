@@ -242,7 +242,7 @@ fn a_patch_of_stopped_stays_where_git_says_nothing_of_it_and_is_reverted_where_g
         manager.apply(&stage, &git);
         let status = stage.wait_for(manager.name(), "NotRequested");
         assert!(status["stop"]["withdrawnBy"] != "testinium", "{status}");
-        stage.wait_for_events(manager.name(), "StopReverted", 1);
+        stage.wait_for_event(manager.name(), "StopReverted");
         manager.assert_in_sync(&stage, &git);
     }
 }
